@@ -1,0 +1,1 @@
+"""Images: references, manifests, layers, history, and the events of images and tags."""

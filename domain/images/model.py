@@ -1,0 +1,34 @@
+"""An image as the log knows it."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Layer(BaseModel):
+    """One layer: `chain_id` names the extracted directory, `diff_id` the uncompressed tar, `size` apparent file bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    diff_id: str
+    chain_id: str
+    size: int
+
+
+class Image(BaseModel):
+    """`id` is `sha256:` and the digest of the config's exact bytes; `config` is the parsed OCI/Docker config document."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    config: dict[str, object] = Field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
+    created: int = 0
+    size: int = 0
+
+
+class Registered(BaseModel):
+    """An image that a load has brought, and the references (`name:tag`, normalised) the archive gives it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    image: Image
+    references: tuple[str, ...] = ()

@@ -1,0 +1,224 @@
+"""What the domain and the workers need from outside, as Protocols; adapters implement them, `adapters.memory` fakes them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from domain.images.model import Image, Registered
+from domain.messages import Append, Meta, Recorded, StreamId
+from domain.projections.fold import Row
+from domain.spec import ContainerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """Work that was recorded and whose outcome is not: `kind` is the stored name of the intent at `position`."""
+
+    position: int
+    stream: StreamId
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command answered, stored with its events: a retried command gets this again."""
+
+    first: int
+    last: int
+    body: str
+
+
+class EventStore(Protocol):
+    """The log of this host: the only truth."""
+
+    async def load(self, stream: StreamId) -> Sequence[Recorded]:
+        """All events of one stream in order; sealed fields readable while the stream's key exists."""
+
+    async def append(self, batch: Sequence[Append], meta: Meta, *, reply: str | None = None) -> Sequence[Recorded]:
+        """Store all events of `batch` in one transaction, with the inline projections, intents and (if `meta.command_id`
+        is set and `reply` is given) the reply. Durable when it returns.
+
+        Raises: Conflict (a stream is not at its expected version, or the command id was used), NameTaken (a set rule),
+        StorageError (nothing was stored, and nothing more will be accepted if the disk failed).
+        """
+
+    async def replied(self, command_id: str) -> Reply | None:
+        """The stored reply of a command, if it was already carried out."""
+
+    async def read(self, after: int, limit: int = 1000, *, streams: Sequence[StreamId] | None = None) -> Sequence[Recorded]:
+        """Up to `limit` events with a position above `after`, in order."""
+
+    async def open_intents(self) -> Sequence[OpenIntent]:
+        """What is still to be done, oldest first."""
+
+    async def head(self) -> int:
+        """The position of the last event; 0 for an empty log."""
+
+    async def position_at(self, time: int) -> int:
+        """The last position whose time (ns) is at or before `time`."""
+
+
+class Views(Protocol):
+    """The projections' rows, for queries."""
+
+    async def get(self, projection: str, key: str) -> Row | None:
+        """One row by its key."""
+
+    async def select(self, projection: str, *, where: dict[str, object] | None = None, prefix: tuple[str, str] | None = None,
+                     order: str = "", descending: bool = False, limit: int | None = None) -> Sequence[Row]:
+        """Rows with equal columns (a value may be a list: any of them), a text column's prefix, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedProcess:
+    """The first process of a container: `start_time` in clock ticks since boot identifies the pid's owner."""
+
+    pid: int
+    start_time: int
+    cgroup: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExitReport:
+    """How the first process of attempt `attempt` of container `id` ended; `time` in ns since the epoch.
+
+    `code` is the wait status as a shell shows it (128 + signal for signals); -1 when nobody knows. `how` is `self`,
+    `signal`, `oom`, `reboot` or `unknown`.
+    """
+
+    id: str
+    attempt: int
+    pid: int
+    start_time: int
+    code: int
+    signal: int
+    oom: bool
+    how: str
+    time: int
+
+
+class Runtime(Protocol):
+    """Processes of containers. `key` of a run is (container id, attempt)."""
+
+    async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> StartedProcess:
+        """Start the first process and return once it was executed. Twice with one key does the thing once.
+
+        Raises: CommandFailed (126/127/125), KernelError, Unavailable. After an error nothing of the attempt is left.
+        """
+
+    async def signal(self, id: str, signal: int) -> None:
+        """Send to the first process. Raises NotFound when it has ended."""
+
+    async def kill_all(self, id: str) -> None:
+        """SIGKILL for every process of the container, also frozen ones; no error when there is none."""
+
+    async def freeze(self, id: str) -> None:
+        """Returns when the kernel reports frozen. Raises NotFound, KernelError."""
+
+    async def thaw(self, id: str) -> None:
+        """Returns when every process runs again."""
+
+    async def running(self) -> dict[str, tuple[int, StartedProcess]]:
+        """All live first processes: container id → (attempt, process)."""
+
+    async def exits(self) -> Sequence[ExitReport]:
+        """Exits that were reported and not acknowledged."""
+
+    def on_exit(self, listener: Callable[[ExitReport], Awaitable[None]]) -> None:
+        """Call `listener` for every exit, at least once, until acknowledged."""
+
+    async def acknowledge(self, report: ExitReport) -> None:
+        """The exit is in the log: forget it."""
+
+    async def remove(self, id: str) -> None:
+        """Delete every trace: cgroups, writable layer, run directory. Twice is fine. Raises KernelError with the residue."""
+
+    async def strays(self, known: set[str]) -> Sequence[str]:
+        """Kill and delete what lies under our roots and belongs to no container in `known`; returns what was found."""
+
+    async def processes(self, id: str) -> Sequence[int]:
+        """Host pids of all processes of the container."""
+
+
+class ImageStore(Protocol):
+    """Contents of images: blobs and extracted layers. It appends nothing; callers record what it returns."""
+
+    async def import_tar(self, archive: Path, *, message: str = "", changes: Sequence[str] = ()) -> Image:
+        """One layer from a tar of a root file system (any compression). Raises Refused."""
+
+    async def load(self, archive: Path) -> Sequence[Registered]:
+        """Every image of a docker-archive or OCI archive with its references. Raises Refused."""
+
+    async def commit(self, upper: Path, parent: Image, image_config: dict[str, object], *, author: str = "",
+                     message: str = "", created_by: str = "") -> Image:
+        """A new image: the parent's layers and one from the overlay upper directory."""
+
+    def layer_paths(self, image: Image) -> Sequence[str]:
+        """Short directory names of the layers below `layer_root()`, lowest first, for an overlay mount."""
+
+    def layer_root(self) -> Path:
+        """The directory the short names are relative to."""
+
+    async def sweep(self, images: Sequence[Image]) -> int:
+        """Delete every blob, layer and left-over that none of `images` (nor a running operation) needs; bytes freed."""
+
+    async def verify(self, image: Image) -> None:
+        """Raises StorageError when a layer or the config of the image is missing or damaged."""
+
+
+class Clock(Protocol):
+    """Time and chance, so that tests own both."""
+
+    def now(self) -> int:
+        """Nanoseconds since the epoch."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Monotonic."""
+
+    def new_id(self) -> str:
+        """64 random hex digits."""
+
+    def choice(self, bound: int) -> int:
+        """A random number below `bound`."""
+
+
+class Bus(Protocol):
+    """Carries hints and work; never the record."""
+
+    async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> None:
+        """Fire and forget; lost while the server is away."""
+
+    async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:
+        """Raises Unavailable when nobody answers in `timeout` seconds."""
+
+    async def serve(self, subject: str, handler: "Callable[[Message], Awaitable[None]]", queue: str = "") -> None:
+        """Call `handler` in a task of its own for every message."""
+
+
+class Message(Protocol):
+    """One message from the bus."""
+
+    subject: str
+    data: bytes
+    headers: dict[str, str]
+
+    async def respond(self, payload: bytes, headers: dict[str, str] | None = None) -> None:
+        """Answer to the reply subject."""
+
+
+class LogReader(Protocol):
+    """Container output as it was written."""
+
+    def frames(self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
+               follow: "Callable[[], Awaitable[bool]] | None" = None) -> "AsyncIterator[LogFrame]":
+        """Frames in order; `follow` is awaited at the end and says whether more may come."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFrame:
+    """Bytes as read from the pipe: `stream` 1 stdout, 2 stderr; `time` ns since the epoch."""
+
+    time: int
+    stream: int
+    data: bytes

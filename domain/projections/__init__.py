@@ -1,0 +1,1 @@
+"""Events to rows: pure folds, one module per table."""
