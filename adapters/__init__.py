@@ -1,0 +1,1 @@
+"""One folder for each thing outside; adapters never import each other."""

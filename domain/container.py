@@ -1,0 +1,85 @@
+"""State and Container: the fold of one container's stream."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from domain.spec import ContainerSpec
+
+_NOTHING: Mapping[int, str] = MappingProxyType({})
+
+
+class State(StrEnum):
+    """Where a container stands. Exactly one holds; those in -ing wait for an outcome."""
+
+    ABSENT = "absent"
+    CREATED = "created"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    UNPAUSING = "unpausing"
+    STOPPING = "stopping"
+    EXITED = "exited"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    DEAD = "dead"
+    REMOVED = "removed"
+
+
+LIVE = frozenset({State.RUNNING, State.PAUSING, State.PAUSED, State.UNPAUSING, State.STOPPING})
+"""States in which the first process exists."""
+
+TRANSIENT = frozenset({State.STARTING, State.PAUSING, State.UNPAUSING, State.REMOVING})
+"""States that end by themselves soon: the next wish waits for their outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What the events of one stream say; times are ns since the epoch, 0 for never.
+
+    `attempt` counts starts and names the run. `rest` is where a failed start leads back to. `open` maps the position of
+    every intent without outcome to its stored name. `requested` is the position of the last stop or kill of this run,
+    `manual` says that the user ended it (no restart policy), `then_start` that a restart goes on with a start.
+    `restarts` counts the policy's starts since the last one by a user, `streak` those that ended quickly.
+    """
+
+    id: str
+    state: State = State.ABSENT
+    version: int = 0
+    name: str = ""
+    spec: ContainerSpec | None = None
+    env: tuple[str, ...] = ()
+    created_at: int = 0
+    attempt: int = 0
+    rest: State = State.CREATED
+    pid: int = 0
+    start_time: int = 0
+    cgroup: str = ""
+    boot: str = ""
+    started_at: int = 0
+    finished_at: int = 0
+    exit_code: int = 0
+    signal: int = 0
+    oom: bool = False
+    how: str = ""
+    error: str = ""
+    requested: int = 0
+    manual: bool = False
+    then_start: bool = False
+    restarts: int = 0
+    streak: int = 0
+    open: Mapping[int, str] = field(default_factory=lambda: _NOTHING)
+
+    @property
+    def settled(self) -> ContainerSpec:
+        """The spec of a container that exists."""
+        if self.spec is None:
+            raise LookupError(f"container {self.id} was never created")
+        return self.spec
+
+    @property
+    def short(self) -> str:
+        """The first 12 digits of the id, as lists show it."""
+        return self.id[:12]

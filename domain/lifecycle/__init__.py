@@ -1,0 +1,20 @@
+"""The table of transitions: one line for each file of this folder."""
+
+from domain.lifecycle import commit, create, exit, kill, pause, remove, rename, start, stop, unpause
+from domain.machine import Machine
+
+TRANSITIONS = (
+    create.TRANSITION,
+    start.TRANSITION,
+    stop.TRANSITION,
+    exit.TRANSITION,
+    kill.TRANSITION,
+    pause.TRANSITION,
+    unpause.TRANSITION,
+    rename.TRANSITION,
+    commit.TRANSITION,
+    remove.TRANSITION,
+)
+
+MACHINE = Machine(TRANSITIONS)
+"""The container's state machine."""

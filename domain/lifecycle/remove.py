@@ -1,0 +1,72 @@
+"""Remove: every trace of the container goes away except its history."""
+
+from collections.abc import Mapping
+
+from domain.container import LIVE, Container, State
+from domain.errors import Refused
+from domain.lifecycle.absent import present
+from domain.machine import Move, Transition
+from domain.messages import Command, Event, Recorded
+
+RESTING = frozenset({State.CREATED, State.EXITED, State.DEAD})
+_ALL_INTENTS = ("start-requested.v1", "stop-requested.v1", "kill-requested.v1", "pause-requested.v1",
+                "unpause-requested.v1", "commit-requested.v1", "remove-requested.v1", "restart-scheduled.v1")
+
+
+class Remove(Command):
+    """Take it away; `force` kills what runs."""
+
+    force: bool = False
+
+
+class RemoveRequested(Event, stored_as="remove-requested.v1", intent=True, settles_all=("restart-scheduled.v1",)):
+    """The container is to vanish; `by` is `user`, or `auto-remove` for `--rm`."""
+
+    force: bool = False
+    by: str = "user"
+
+
+class Removed(Event, stored_as="removed.v1", settles_all=_ALL_INTENTS, drops_key=True):
+    """No process, mount, cgroup or directory of the container is left."""
+
+
+class RemoveFailed(Event, stored_as="remove-failed.v1", settles=("remove-requested.v1",)):
+    """Something could not be taken away; it is tried again at the next start of the engine or by `rm`."""
+
+    residue: str
+
+
+def _remove(container: Container, command: Remove) -> tuple[Event, ...]:
+    present(container)
+    if container.state in RESTING or command.force:
+        return (RemoveRequested(force=command.force),)
+    state = "paused" if container.state is State.PAUSED else "running"
+    mend = ("unpause and then stop the container before removing or force remove" if state == "paused" else
+            "stop the container before removing or force remove")
+    if container.state is State.RESTARTING:
+        state = "restarting"
+    raise Refused(f'cannot remove container "{container.name}": container is {state}: {mend}')
+
+
+def _requested(container: Container, event: RemoveRequested, record: Recorded) -> Mapping[str, object]:
+    if event.force and container.state in LIVE:
+        return {"requested": record.position, "manual": True, "then_start": False}
+    return {}
+
+
+def _removed(container: Container, event: Removed, record: Recorded) -> Mapping[str, object]:
+    return {"pid": 0, "env": ()}
+
+
+def _failed(container: Container, event: RemoveFailed, record: Recorded) -> Mapping[str, object]:
+    return {"error": event.residue}
+
+
+TRANSITION = Transition(
+    decisions={Remove: _remove},
+    moves=(
+        Move(RemoveRequested, RESTING | LIVE | {State.RESTARTING}, State.REMOVING, _requested),
+        Move(Removed, frozenset({State.REMOVING}), State.REMOVED, _removed),
+        Move(RemoveFailed, frozenset({State.REMOVING}), State.DEAD, _failed),
+    ),
+)

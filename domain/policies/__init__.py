@@ -1,0 +1,1 @@
+"""When this happened, ask for that: decisions nobody has to type."""

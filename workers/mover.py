@@ -1,0 +1,185 @@
+"""The mover: load, decide, append. Every change of a container passes through here and nowhere else.
+
+One asyncio lock per stream keeps decisions in order; it is held while deciding and appending, never while the kernel
+works, so that a `kill` gets through while a `stop` waits. The folds of recently used containers are kept; they are only
+a copy of the log and are dropped when somebody else appended.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from domain.container import TRANSIENT, Container, State
+from domain.errors import Conflict
+from domain.failpoints import failpoint
+from domain.lifecycle import MACHINE
+from domain.lifecycle.exit import ReportExit
+from domain.lifecycle.start import Adopt
+from domain.machine import settled_by
+from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
+from domain.policies.follow_up import follow_up
+from domain.ports import Clock, EventStore
+
+KEPT = 4096
+"""How many folds are kept in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and the identity of the request (empty: not repeatable)."""
+
+    actor: Actor = Actor()
+    command_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What every event of this daemon carries: boot id and engine version."""
+
+    boot: str = ""
+    version: str = ""
+
+
+class Mover:
+    """Owns the folds and the locks of all containers; `published` is called with new records in commit order."""
+
+    def __init__(self, store: EventStore, clock: Clock, origin: Origin, published: Callable[[Sequence[Recorded]], None]) -> None:
+        self._store, self._clock, self._origin, self._published = store, clock, origin, published
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._folds: OrderedDict[str, Container] = OrderedDict()
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+
+    async def container(self, id: str) -> Container:
+        """The fold of the stream as of now; a container without events is absent."""
+        kept = self._folds.get(id)
+        if kept is not None:
+            self._folds.move_to_end(id)
+            return kept
+        container = MACHINE.fold(id, await self._store.load(_stream(id)))
+        if container.version:
+            self._keep(self._folds.get(id, container))
+        return container
+
+    async def accept(self, id: str, commands: Sequence[Command], caller: Caller, *, reply: str | None = None) -> Container:
+        """Decide the commands one after the other and append all their events at once; returns the new fold.
+
+        Waits first until a transition that ends by itself has ended. Raises: Refused, NotFound, NameTaken, StorageError.
+        """
+        while True:
+            async with self._lock(id):
+                container = await self.container(id)
+                if container.state not in TRANSIENT:
+                    try:
+                        return await self._decide(container, commands, self.meta(caller), reply)
+                    except Conflict:
+                        self._folds.pop(id, None)
+                        continue
+            await self.until(id, lambda c: c.state not in TRANSIENT)
+
+    async def report(self, id: str, fact: ReportExit | Adopt) -> Container:
+        """Append what the kernel says; a fact that is not news gives no event."""
+        while True:
+            async with self._lock(id):
+                container = await self.container(id)
+                if container.state is not State.STARTING:
+                    try:
+                        return await self._decide(container, (fact,), self._meta_of(container), None)
+                    except Conflict:
+                        self._folds.pop(id, None)
+                        continue
+            await self.until(id, lambda c: c.state is not State.STARTING)
+
+    async def settle(self, id: str, intent: int, outcome: Event, *, more: Sequence[Append] = ()) -> Container:
+        """Append the outcome of the intent at a position, with what follows from it; an outcome that comes too late
+        (an exit has won, or it was told twice) is dropped. `more` goes into the same transaction."""
+        async with self._lock(id):
+            container = await self.container(id)
+            meta = replace(self._meta_of(container), cause=intent)
+            if intent not in settled_by(container.open, outcome, intent):
+                return container
+            after = _ahead(container, (outcome,), meta, self._clock.now())
+            events = (outcome, *follow_up(after, outcome, self._clock.now()))
+            return await self._append(container, events, meta, None, more)
+
+    async def until(self, id: str, ready: Callable[[Container], bool], timeout: float | None = None) -> Container | None:
+        """The first fold for which `ready` holds; None when `timeout` seconds have passed."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not ready(container := await self.container(id)):
+                    await self._next_change(id)
+                return container
+        except TimeoutError:
+            return None
+
+    def meta(self, caller: Caller, *, cause: int = 0) -> Meta:
+        """What every event says about where it comes from."""
+        return Meta(actor=caller.actor, command_id=caller.command_id, cause=cause, boot=self._origin.boot,
+                    version=self._origin.version)
+
+    def _meta_of(self, container: Container) -> Meta:
+        return self.meta(Caller(), cause=container.requested)
+
+    async def _decide(self, container: Container, commands: Sequence[Command], meta: Meta, reply: str | None) -> Container:
+        events: list[Event] = []
+        ahead = container
+        for command in commands:
+            decided = MACHINE.decide(ahead, command)
+            ahead = _ahead(ahead, decided, meta, self._clock.now())
+            events += decided
+        return await self._append(container, tuple(events), meta, reply) if events else container
+
+    async def _append(self, container: Container, events: tuple[Event, ...], meta: Meta, reply: str | None,
+                      more: Sequence[Append] = ()) -> Container:
+        failpoint("mover.before-append")
+        batch = (Append(_stream(container.id), container.version, events), *more)
+        records = await self._store.append(batch, meta, reply=reply)
+        failpoint("mover.after-append")
+        for record in records:
+            if record.stream == _stream(container.id):
+                container = MACHINE.evolve(container, record)
+        self._keep(container)
+        self._published(records)
+        self._wake(container.id)
+        return container
+
+    def _lock(self, id: str) -> asyncio.Lock:
+        return self._locks.setdefault(id, asyncio.Lock())
+
+    def _keep(self, container: Container) -> None:
+        self._folds[container.id] = container
+        self._folds.move_to_end(container.id)
+        while len(self._folds) > KEPT:
+            old, _ = self._folds.popitem(last=False)
+            if old in self._locks and not self._locks[old].locked():
+                del self._locks[old]
+
+    async def _next_change(self, id: str) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(id, set())
+        waiting.add(future)
+        try:
+            await future
+        finally:
+            waiting.discard(future)
+            if not waiting and self._waiting.get(id) is waiting:
+                del self._waiting[id]
+
+    def _wake(self, id: str) -> None:
+        for future in tuple(self._waiting.get(id, ())):
+            if not future.done():
+                future.set_result(None)
+
+
+def _stream(id: str) -> StreamId:
+    return StreamId("container", id)
+
+
+def _ahead(container: Container, events: Sequence[Event], meta: Meta, now: int) -> Container:
+    """The fold as it will be, so that the next decision sees it; positions are not known yet."""
+    for event in events:
+        record = Recorded(0, _stream(container.id), container.version + 1, now, event, meta)
+        container = MACHINE.evolve(container, record)
+    return container
+
+
