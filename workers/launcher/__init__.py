@@ -1,0 +1,39 @@
+"""The programs `lading` and `ladingd`, installed as the package `lading_engine`.
+
+Owns how our packages are found: in a wheel they lie beside this file (`lading_engine/domain`, …), in a checkout two
+folders up. `root()` goes first on the module path, so a `domain` or `adapters` of somebody else is never imported.
+Importing this package does nothing; it must stay cheap, because the console script of the thin client passes here.
+"""
+
+import os
+import sys
+
+from .version import VERSION as VERSION
+
+
+def root() -> str:
+    """The folder that holds domain, adapters, workers and migrations."""
+    here = os.path.dirname(os.path.realpath(__file__))
+    installed = os.path.isdir(os.path.join(here, "domain"))
+    return here if installed else os.path.dirname(os.path.dirname(here))
+
+
+def daemon_command() -> tuple[str, ...]:
+    """The complete command line that starts the daemon with this interpreter and its site-packages."""
+    return sys.executable, "-I", "-m", "lading_engine", "daemon"
+
+
+def cli() -> int:
+    """Run the thin client with the arguments of this process."""
+    sys.path.insert(0, root())
+    from adapters.cli.main import main
+
+    return main(sys.argv[1:], daemon_command())
+
+
+def daemon() -> int:
+    """Run the daemon with the arguments of this process."""
+    sys.path.insert(0, root())
+    from workers.daemon import main
+
+    return main(sys.argv[1:])
