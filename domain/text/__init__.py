@@ -1,0 +1,1 @@
+"""Text for people: tables, units, times, templates, and keeping foreign text from steering a terminal. Pure."""

@@ -1,0 +1,41 @@
+"""Tables as the industry's CLI prints them: no tabs, no lines, the last column unpadded.
+
+    CONTAINER ID   NAMES
+    0123456789ab   web
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+
+def width(text: str) -> int:
+    """Columns that `text` takes on a terminal: wide characters count twice, combining ones not at all."""
+    if text.isascii():
+        return len(text)
+    return sum(_cell(char) for char in text)
+
+
+def _cell(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def render(rows: Sequence[Sequence[str]], *, minimum: int = 10, padding: int = 3) -> str:
+    """All rows as lines (each with its line feed); the header is simply the first row.
+
+    A column is as wide as its widest cell plus `padding`, at least `minimum`; the last cell of a row is neither padded
+    nor measured, as rows may have different lengths.
+    """
+    widths: list[int] = []
+    for row in rows:
+        for column, cell in enumerate(row[:-1]):
+            if column == len(widths):
+                widths.append(minimum)
+            widths[column] = max(widths[column], width(cell) + padding)
+    return "".join(_line(row, widths) for row in rows)
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [cell + " " * (widths[column] - width(cell)) for column, cell in enumerate(row[:-1])]
+    return "".join(cells) + (row[-1] if row else "") + "\n"
