@@ -1,0 +1,56 @@
+# Everything a person does with a checkout. Nothing here needs more than Python 3.11, make and bash; see `make help`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-clean test lint fix bench install uninstall lock event clean
+
+PREFIX ?= /usr/local
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+PYTEST_ARGS ?=
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: ## prepare everything and show the main job (root; touches only .venv and .demo)
+	@.ci/demo
+
+demo-clean: ## delete what the demo left for its next run (.demo)
+	@.ci/demo clean
+
+test: ## prepare .venv, then linters, types, import rules and every test
+	@.ci/prepare dev
+	@$(MAKE) --no-print-directory lint
+	@.ci/busybox >/dev/null || echo "lading: without a static busybox the tests that need a base image are skipped"
+	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m pytest -q -m "" $(PYTEST_ARGS)
+
+lint: ## ruff, mypy, import rules
+	@.ci/prepare dev
+	@.venv/bin/ruff check --quiet . && echo "ruff: clean"
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache --no-timings 2>&1 | tail -n +10
+
+fix: ## let ruff repair what it can
+	@.ci/prepare dev
+	@.venv/bin/ruff check --fix .
+
+bench: ## measure start, life and throughput of containers (root)
+	@.ci/prepare runtime
+	@.venv/bin/python bench
+
+install: ## install below PREFIX (default /usr/local): lading, ladingd, a private environment, a systemd unit
+	@PREFIX="$(PREFIX)" UNITDIR="$(UNITDIR)" .ci/install
+
+uninstall: ## undo install; the data root stays
+	@PREFIX="$(PREFIX)" UNITDIR="$(UNITDIR)" .ci/install undo
+
+lock: ## write the lock files anew with the newest versions
+	@.ci/lock
+
+event: ## record the shape of a new event: make event NAME=paused.v1
+	@.ci/prepare dev
+	@.venv/bin/python -m tests.house.stored_events $(NAME)
+
+clean: demo-clean ## delete everything that was made here
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
