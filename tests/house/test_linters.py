@@ -19,7 +19,7 @@ def _run(*command: str) -> None:
 
 
 def test_ruff_has_no_complaint() -> None:
-    """Style is not discussed in reviews; every exception stands with its reason in pyproject.toml or beside the line."""
+    """Style is not discussed in reviews; an exception stands with its reason in pyproject.toml or beside the line."""
     _run(str(BIN / "ruff"), "check", "--quiet", ".")
 
 

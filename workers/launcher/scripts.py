@@ -1,9 +1,9 @@
 """The files that users start: `lading` and `ladingd` in a bin directory, and `lading.service` on request.
 
-A console script made by pip takes about 30 ms to its first line, because it imports `site` and `re`. These scripts start
-the interpreter with `-I -S` (no site-packages, no environment, nothing from the current directory) and import the thin
-client from compiled code; a `/bin/sh` wrapper in between was measured 1 ms slower, so it is only the fallback for paths
-that do not fit in a shebang line. `posix._exit` skips the interpreter's shutdown, another 1.3 ms.
+A console script made by pip takes about 30 ms to its first line, because it imports `site` and `re`. These scripts
+start the interpreter with `-I -S` (no site-packages, no environment, nothing from the current directory) and import the
+thin client from compiled code; a `/bin/sh` wrapper in between was measured 1 ms slower, so it is only the fallback for
+paths that do not fit in a shebang line. `posix._exit` skips the interpreter's shutdown, another 1.3 ms.
 
 The client's script, as written for a checkout in /srv/lading:
 
@@ -36,7 +36,7 @@ from lading_engine import daemon
 sys.exit(daemon())
 """
 
-# KillMode=process: stopping the daemon must not stop containers, which outlive it. Delegate: the cgroups below are ours.
+# KillMode=process: stopping the daemon must not stop containers, which outlive it. Delegate: cgroups below are ours.
 _UNIT = """\
 [Unit]
 Description=Lading container engine
