@@ -27,7 +27,7 @@ class Move:
 
     event: type[Event]
     start: frozenset[State]
-    to: State | None | Callable[[Container], State]
+    to: State | Callable[[Container], State] | None
     change: Change = unchanged
 
 
@@ -63,8 +63,10 @@ class Machine:
         """Where the event leads. Raises: IllegalTransition."""
         move = self.moves.get(type(event))
         if move is None or container.state not in move.start:
-            raise IllegalTransition(f"{event.stored_as or type(event).__name__} cannot happen to a container that is "
-                                    f"{container.state} ({container.short})")
+            raise IllegalTransition(
+                f"{event.stored_as or type(event).__name__} cannot happen to a container that is "
+                f"{container.state} ({container.short})"
+            )
         if move.to is None:
             return container.state
         return move.to if isinstance(move.to, State) else move.to(container)
@@ -73,9 +75,14 @@ class Machine:
         """The container after the event. Raises: IllegalTransition."""
         event = record.event
         state = self.target(container, event)
-        changes = dict(self.moves[type(event)].change(container, event, record))
-        return replace(container, **changes, state=state, version=record.version,  # type: ignore[arg-type]
-                       open=_still_open(container.open, record))
+        changes: dict[str, Any] = dict(self.moves[type(event)].change(container, event, record))
+        return replace(
+            container,
+            **changes,
+            state=state,
+            version=record.version,
+            open=_still_open(container.open, record),
+        )
 
     def fold(self, id: str, records: Sequence[Recorded]) -> Container:
         """All events of one stream, oldest first."""

@@ -37,10 +37,17 @@ class Event(BaseModel):
     sealed: ClassVar[tuple[str, ...]] = ()
     drops_key: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, stored_as: str = "", intent: bool = False, settles: tuple[str, ...] = (),
-                          settles_all: tuple[str, ...] = (), sealed: tuple[str, ...] = (),
-                          drops_key: bool = False, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
+    def __init_subclass__(
+        cls,
+        *,
+        stored_as: str = "",
+        intent: bool = False,
+        settles: tuple[str, ...] = (),
+        settles_all: tuple[str, ...] = (),
+        sealed: tuple[str, ...] = (),
+        drops_key: bool = False,
+    ) -> None:
+        super().__init_subclass__()
         cls.stored_as, cls.intent, cls.settles, cls.settles_all = stored_as, intent, settles, settles_all
         cls.sealed, cls.drops_key = sealed, drops_key
         if stored_as:

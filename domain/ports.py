@@ -1,4 +1,4 @@
-"""What the domain and the workers need from outside, as Protocols; adapters implement them, `adapters.memory` fakes them."""
+"""What the domain and the workers need from outside; adapters implement it, `adapters.memory` fakes it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ class EventStore(Protocol):
         """All events of one stream in order; sealed fields readable while the stream's key exists."""
 
     async def append(self, batch: Sequence[Append], meta: Meta, *, reply: str | None = None) -> Sequence[Recorded]:
-        """Store all events of `batch` in one transaction, with the inline projections, intents and (if `meta.command_id`
-        is set and `reply` is given) the reply. Durable when it returns.
+        """Store all events of `batch` in one transaction, with the inline projections, the intents and (if both
+        `meta.command_id` and `reply` are given) the reply. Durable when it returns.
 
         Raises: Conflict (a stream is not at its expected version, or the command id was used), NameTaken (a set rule),
         StorageError (nothing was stored, and nothing more will be accepted if the disk failed).
@@ -46,7 +46,9 @@ class EventStore(Protocol):
     async def replied(self, command_id: str) -> Reply | None:
         """The stored reply of a command, if it was already carried out."""
 
-    async def read(self, after: int, limit: int = 1000, *, streams: Sequence[StreamId] | None = None) -> Sequence[Recorded]:
+    async def read(
+        self, after: int, limit: int = 1000, *, streams: Sequence[StreamId] | None = None
+    ) -> Sequence[Recorded]:
         """Up to `limit` events with a position above `after`, in order."""
 
     async def open_intents(self) -> Sequence[OpenIntent]:
@@ -65,8 +67,16 @@ class Views(Protocol):
     async def get(self, projection: str, key: str) -> Row | None:
         """One row by its key."""
 
-    async def select(self, projection: str, *, where: dict[str, object] | None = None, prefix: tuple[str, str] | None = None,
-                     order: str = "", descending: bool = False, limit: int | None = None) -> Sequence[Row]:
+    async def select(
+        self,
+        projection: str,
+        *,
+        where: dict[str, object] | None = None,
+        prefix: tuple[str, str] | None = None,
+        order: str = "",
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[Row]:
         """Rows with equal columns (a value may be a list: any of them), a text column's prefix, in order."""
 
 
@@ -101,7 +111,9 @@ class ExitReport:
 class Runtime(Protocol):
     """Processes of containers. `key` of a run is (container id, attempt)."""
 
-    async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> StartedProcess:
+    async def start(
+        self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]
+    ) -> StartedProcess:
         """Start the first process and return once it was executed. Twice with one key does the thing once.
 
         Raises: CommandFailed (126/127/125), KernelError, Unavailable. After an error nothing of the attempt is left.
@@ -132,7 +144,7 @@ class Runtime(Protocol):
         """The exit is in the log: forget it."""
 
     async def remove(self, id: str) -> None:
-        """Delete every trace: cgroups, writable layer, run directory. Twice is fine. Raises KernelError with the residue."""
+        """Delete every trace: cgroups, writable layer, run directory. Twice is fine. Raises KernelError (the residue)."""
 
     async def strays(self, known: set[str]) -> Sequence[str]:
         """Kill and delete what lies under our roots and belongs to no container in `known`; returns what was found."""
@@ -150,8 +162,16 @@ class ImageStore(Protocol):
     async def load(self, archive: Path) -> Sequence[Registered]:
         """Every image of a docker-archive or OCI archive with its references. Raises Refused."""
 
-    async def commit(self, upper: Path, parent: Image, image_config: dict[str, object], *, author: str = "",
-                     message: str = "", created_by: str = "") -> Image:
+    async def commit(
+        self,
+        upper: Path,
+        parent: Image,
+        image_config: dict[str, object],
+        *,
+        author: str = "",
+        message: str = "",
+        created_by: str = "",
+    ) -> Image:
         """A new image: the parent's layers and one from the overlay upper directory."""
 
     def layer_paths(self, image: Image) -> Sequence[str]:
@@ -210,8 +230,15 @@ class Message(Protocol):
 class LogReader(Protocol):
     """Container output as it was written."""
 
-    def frames(self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
-               follow: "Callable[[], Awaitable[bool]] | None" = None) -> "AsyncIterator[LogFrame]":
+    def frames(
+        self,
+        id: str,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        tail: int | None = None,
+        follow: "Callable[[], Awaitable[bool]] | None" = None,
+    ) -> "AsyncIterator[LogFrame]":
         """Frames in order; `follow` is awaited at the end and says whether more may come."""
 
 

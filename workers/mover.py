@@ -8,7 +8,8 @@ a copy of the log and are dropped when somebody else appended.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
 
 from domain.container import TRANSIENT, Container, State
 from domain.errors import Conflict
@@ -29,7 +30,7 @@ KEPT = 4096
 class Caller:
     """Who asks, and the identity of the request (empty: not repeatable)."""
 
-    actor: Actor = Actor()
+    actor: Actor = field(default_factory=Actor)
     command_id: str = ""
 
 
@@ -41,12 +42,25 @@ class Origin:
     version: str = ""
 
 
-class Mover:
-    """Owns the folds and the locks of all containers; `published` is called with new records in commit order."""
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A decision that is in the log: the fold it was decided on, and the fold after it."""
 
-    def __init__(self, store: EventStore, clock: Clock, origin: Origin, published: Callable[[Sequence[Recorded]], None]) -> None:
-        self._store, self._clock, self._origin, self._published = store, clock, origin, published
-        self._locks: dict[str, asyncio.Lock] = {}
+    before: Container
+    after: Container
+
+    @property
+    def intents(self) -> frozenset[int]:
+        """Positions of the work that was asked for and is not done."""
+        return frozenset(set(self.after.open) - set(self.before.open))
+
+
+class Mover:
+    """Owns the folds and the locks of all containers."""
+
+    def __init__(self, store: EventStore, clock: Clock, origin: Origin) -> None:
+        self._store, self._clock, self._origin = store, clock, origin
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._folds: OrderedDict[str, Container] = OrderedDict()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
@@ -61,17 +75,18 @@ class Mover:
             self._keep(self._folds.get(id, container))
         return container
 
-    async def accept(self, id: str, commands: Sequence[Command], caller: Caller, *, reply: str | None = None) -> Container:
-        """Decide the commands one after the other and append all their events at once; returns the new fold.
+    async def accept(self, id: str, commands: Sequence[Command], caller: Caller, *, reply: str | None = None) -> Moved:
+        """Decide the commands one after the other and append all their events at once.
 
-        Waits first until a transition that ends by itself has ended. Raises: Refused, NotFound, NameTaken, StorageError.
+        Waits first until a transition that ends by itself has ended. Raises: Refused, NotFound, NameTaken,
+        StorageError.
         """
         while True:
             async with self._lock(id):
                 container = await self.container(id)
                 if container.state not in TRANSIENT:
                     try:
-                        return await self._decide(container, commands, self.meta(caller), reply)
+                        return Moved(container, await self._decide(container, commands, self.meta(caller), reply))
                     except Conflict:
                         self._folds.pop(id, None)
                         continue
@@ -102,7 +117,9 @@ class Mover:
             events = (outcome, *follow_up(after, outcome, self._clock.now()))
             return await self._append(container, events, meta, None, more)
 
-    async def until(self, id: str, ready: Callable[[Container], bool], timeout: float | None = None) -> Container | None:
+    async def until(
+        self, id: str, ready: Callable[[Container], bool], timeout: float | None = None
+    ) -> Container | None:
         """The first fold for which `ready` holds; None when `timeout` seconds have passed."""
         try:
             async with asyncio.timeout(timeout):
@@ -114,13 +131,20 @@ class Mover:
 
     def meta(self, caller: Caller, *, cause: int = 0) -> Meta:
         """What every event says about where it comes from."""
-        return Meta(actor=caller.actor, command_id=caller.command_id, cause=cause, boot=self._origin.boot,
-                    version=self._origin.version)
+        return Meta(
+            actor=caller.actor,
+            command_id=caller.command_id,
+            cause=cause,
+            boot=self._origin.boot,
+            version=self._origin.version,
+        )
 
     def _meta_of(self, container: Container) -> Meta:
         return self.meta(Caller(), cause=container.requested)
 
-    async def _decide(self, container: Container, commands: Sequence[Command], meta: Meta, reply: str | None) -> Container:
+    async def _decide(
+        self, container: Container, commands: Sequence[Command], meta: Meta, reply: str | None
+    ) -> Container:
         events: list[Event] = []
         ahead = container
         for command in commands:
@@ -129,8 +153,20 @@ class Mover:
             events += decided
         return await self._append(container, tuple(events), meta, reply) if events else container
 
-    async def _append(self, container: Container, events: tuple[Event, ...], meta: Meta, reply: str | None,
-                      more: Sequence[Append] = ()) -> Container:
+    async def _append(
+        self,
+        container: Container,
+        events: tuple[Event, ...],
+        meta: Meta,
+        reply: str | None,
+        more: Sequence[Append] = (),
+    ) -> Container:
+        """Not to be torn by a caller that goes away: what was stored must also be known here."""
+        return await asyncio.shield(self._append_whole(container, events, meta, reply, more))
+
+    async def _append_whole(
+        self, container: Container, events: tuple[Event, ...], meta: Meta, reply: str | None, more: Sequence[Append]
+    ) -> Container:
         failpoint("mover.before-append")
         batch = (Append(_stream(container.id), container.version, events), *more)
         records = await self._store.append(batch, meta, reply=reply)
@@ -139,20 +175,17 @@ class Mover:
             if record.stream == _stream(container.id):
                 container = MACHINE.evolve(container, record)
         self._keep(container)
-        self._published(records)
         self._wake(container.id)
         return container
 
     def _lock(self, id: str) -> asyncio.Lock:
-        return self._locks.setdefault(id, asyncio.Lock())
+        return self._locks.setdefault(id, asyncio.Lock())  # lives as long as somebody holds or awaits it
 
     def _keep(self, container: Container) -> None:
         self._folds[container.id] = container
         self._folds.move_to_end(container.id)
         while len(self._folds) > KEPT:
-            old, _ = self._folds.popitem(last=False)
-            if old in self._locks and not self._locks[old].locked():
-                del self._locks[old]
+            self._folds.popitem(last=False)
 
     async def _next_change(self, id: str) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -181,5 +214,3 @@ def _ahead(container: Container, events: Sequence[Event], meta: Meta, now: int) 
         record = Recorded(0, _stream(container.id), container.version + 1, now, event, meta)
         container = MACHINE.evolve(container, record)
     return container
-
-

@@ -5,9 +5,11 @@ from domain.errors import NotFound, Refused
 
 
 def present(container: Container) -> None:
-    """Raises: NotFound when the container never existed or is removed."""
+    """Raises: NotFound when the container never existed or is removed, Refused while it is being removed."""
     if container.state in {State.ABSENT, State.REMOVED}:
         raise NotFound(f"No such container: {container.name or container.short}")
+    if container.state is State.REMOVING:
+        raise Refused(f"removal of container {container.name} is already in progress")
 
 
 def running(container: Container, verb: str) -> None:

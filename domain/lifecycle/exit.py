@@ -55,8 +55,15 @@ def _report(container: Container, command: ReportExit) -> tuple[Event, ...]:
         return ()
     if container.state is State.REMOVING and not container.pid:
         return ()
-    exited = Exited(attempt=command.attempt, code=command.code, signal=command.signal, oom=command.oom,
-                    how=command.how, ended=command.time, requested=container.requested)
+    exited = Exited(
+        attempt=command.attempt,
+        code=command.code,
+        signal=command.signal,
+        oom=command.oom,
+        how=command.how,
+        ended=command.time,
+        requested=container.requested,
+    )
     return (exited, *_consequences(container, command))
 
 
@@ -76,8 +83,16 @@ def _consequences(container: Container, command: ReportExit) -> tuple[Event, ...
 def _exited(container: Container, event: Exited, record: Recorded) -> Mapping[str, object]:
     ended = event.ended or record.time
     quick = ended - container.started_at < 10_000_000_000
-    return {"exit_code": event.code, "signal": event.signal, "oom": event.oom, "how": event.how, "finished_at": ended,
-            "pid": 0, "start_time": 0, "streak": container.streak + 1 if quick else 0}
+    return {
+        "exit_code": event.code,
+        "signal": event.signal,
+        "oom": event.oom,
+        "how": event.how,
+        "finished_at": ended,
+        "pid": 0,
+        "start_time": 0,
+        "streak": container.streak + 1 if quick else 0,
+    }
 
 
 def _after_exit(container: Container) -> State:

@@ -29,8 +29,8 @@ def _pause(container: Container, command: Pause) -> tuple[Event, ...]:
     running(container, "pause")
     if container.state is State.PAUSED:
         raise Refused(f"Container {container.name} is already paused")
-    if container.state is State.STOPPING:
-        raise Refused(f"Container {container.name} is stopping")
+    if container.state is not State.RUNNING:
+        raise Refused(f"Container {container.name} is {container.state}")
     return (PauseRequested(),)
 
 

@@ -9,8 +9,16 @@ from domain.machine import Move, Transition
 from domain.messages import Command, Event, Recorded
 
 RESTING = frozenset({State.CREATED, State.EXITED, State.DEAD})
-_ALL_INTENTS = ("start-requested.v1", "stop-requested.v1", "kill-requested.v1", "pause-requested.v1",
-                "unpause-requested.v1", "commit-requested.v1", "remove-requested.v1", "restart-scheduled.v1")
+_ALL_INTENTS = (
+    "start-requested.v1",
+    "stop-requested.v1",
+    "kill-requested.v1",
+    "pause-requested.v1",
+    "unpause-requested.v1",
+    "commit-requested.v1",
+    "remove-requested.v1",
+    "restart-scheduled.v1",
+)
 
 
 class Remove(Command):
@@ -38,11 +46,16 @@ class RemoveFailed(Event, stored_as="remove-failed.v1", settles=("remove-request
 
 def _remove(container: Container, command: Remove) -> tuple[Event, ...]:
     present(container)
+    if container.state is State.STARTING:
+        raise Refused(f"cannot remove container {container.name}: it is starting")
     if container.state in RESTING or command.force:
         return (RemoveRequested(force=command.force),)
     state = "paused" if container.state is State.PAUSED else "running"
-    mend = ("unpause and then stop the container before removing or force remove" if state == "paused" else
-            "stop the container before removing or force remove")
+    mend = (
+        "unpause and then stop the container before removing or force remove"
+        if state == "paused"
+        else "stop the container before removing or force remove"
+    )
     if container.state is State.RESTARTING:
         state = "restarting"
     raise Refused(f'cannot remove container "{container.name}": container is {state}: {mend}')

@@ -98,13 +98,31 @@ def _requested(container: Container, event: StartRequested, record: Recorded) ->
     rest = State.EXITED if container.state is State.RESTARTING else container.state
     fresh = {} if event.by == "policy" else {"restarts": 0, "streak": 0}
     counted = {"restarts": container.restarts + 1} if event.by == "policy" else {}
-    return {"attempt": event.attempt, "rest": rest, "error": "", "requested": 0, "manual": False, "then_start": False,
-            **fresh, **counted}
+    return {
+        "attempt": event.attempt,
+        "rest": rest,
+        "error": "",
+        "requested": 0,
+        "manual": False,
+        "then_start": False,
+        **fresh,
+        **counted,
+    }
 
 
 def _started(container: Container, event: Started, record: Recorded) -> Mapping[str, object]:
-    return {"pid": event.pid, "start_time": event.start_time, "cgroup": event.cgroup, "boot": event.boot,
-            "started_at": record.time, "finished_at": 0, "exit_code": 0, "signal": 0, "oom": False, "how": ""}
+    return {
+        "pid": event.pid,
+        "start_time": event.start_time,
+        "cgroup": event.cgroup,
+        "boot": event.boot,
+        "started_at": record.time,
+        "finished_at": 0,
+        "exit_code": 0,
+        "signal": 0,
+        "oom": False,
+        "how": "",
+    }
 
 
 def _failed(container: Container, event: StartFailed, record: Recorded) -> Mapping[str, object]:

@@ -1,4 +1,4 @@
-"""What is decided in the same breath as an outcome: the start that failed and whose container wants no trace or another try."""
+"""What is decided in the same breath as an outcome: after a failed start, no trace or another try."""
 
 from domain.container import Container
 from domain.lifecycle.exit import RestartScheduled

@@ -65,11 +65,27 @@ class Containers:
 def _created(event: Created, time: int, key: str) -> Row:
     spec = event.spec
     return {
-        "id": key, "name": event.name, "image": spec.image, "image_id": spec.image_id, "command": list(spec.argv),
-        "labels": dict(sorted(spec.labels.items())), "network": spec.network, "created_at": time,
-        "state": State.CREATED.value, "attempt": 0, "pid": 0, "started_at": 0, "finished_at": 0, "exit_code": 0,
-        "oom": 0, "error": "", "reason": "", "restarts": 0, "rest": State.CREATED.value,
-        "auto_remove": int(spec.auto_remove), "asked": "",
+        "id": key,
+        "name": event.name,
+        "image": spec.image,
+        "image_id": spec.image_id,
+        "command": list(spec.argv),
+        "labels": dict(sorted(spec.labels.items())),
+        "network": spec.network,
+        "created_at": time,
+        "state": State.CREATED.value,
+        "attempt": 0,
+        "pid": 0,
+        "started_at": 0,
+        "finished_at": 0,
+        "exit_code": 0,
+        "oom": 0,
+        "error": "",
+        "reason": "",
+        "restarts": 0,
+        "rest": State.CREATED.value,
+        "auto_remove": int(spec.auto_remove),
+        "asked": "",
     }
 
 
@@ -84,7 +100,14 @@ def _changes(row: Row, record: Recorded) -> dict[str, Any]:
             restarts = int(str(row["restarts"])) + 1 if event.by == "policy" else 0
             return {"attempt": event.attempt, "rest": rest, "error": "", "restarts": restarts, "asked": ""}
         case Started():
-            return {"pid": event.pid, "started_at": record.time, "finished_at": 0, "exit_code": 0, "oom": 0, "reason": ""}
+            return {
+                "pid": event.pid,
+                "started_at": record.time,
+                "finished_at": 0,
+                "exit_code": 0,
+                "oom": 0,
+                "reason": "",
+            }
         case Adopted():
             return {"pid": event.pid}
         case StartFailed():
@@ -96,8 +119,13 @@ def _changes(row: Row, record: Recorded) -> dict[str, Any]:
         case RemoveRequested() if event.force:
             return {"asked": json.dumps(["rm", record.meta.actor.user, 9])}
         case Exited():
-            return {"pid": 0, "exit_code": event.code, "oom": int(event.oom), "finished_at": event.ended or record.time,
-                    "reason": _reason(row, event)}
+            return {
+                "pid": 0,
+                "exit_code": event.code,
+                "oom": int(event.oom),
+                "finished_at": event.ended or record.time,
+                "reason": _reason(row, event),
+            }
         case RemoveFailed():
             return {"error": event.residue}
         case _:

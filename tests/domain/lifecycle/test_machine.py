@@ -1,0 +1,297 @@
+"""Laws over the table: every cell of the product state × event, and of state × command."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.container import LIVE, TRANSIENT, Container, State
+from domain.errors import IllegalTransition, LadingError, NotFound, Refused
+from domain.lifecycle import MACHINE, TRANSITIONS
+from domain.lifecycle.commit import Commit, CommitFailed, CommitRequested, Committed
+from domain.lifecycle.create import Create, Created
+from domain.lifecycle.exit import Exited, ReportExit, RestartCancelled, RestartScheduled
+from domain.lifecycle.kill import Kill, KillRequested, SignalFailed, SignalSent
+from domain.lifecycle.pause import Pause, Paused, PauseFailed, PauseRequested
+from domain.lifecycle.remove import Remove, Removed, RemoveFailed, RemoveRequested
+from domain.lifecycle.rename import Rename, Renamed
+from domain.lifecycle.start import Adopt, Adopted, Start, Started, StartFailed, StartRequested, StartScheduled
+from domain.lifecycle.stop import Restart, Stop, StopFailed, StopRequested
+from domain.lifecycle.unpause import Unpause, Unpaused, UnpauseFailed, UnpauseRequested
+from domain.messages import Command, Event, Meta, Recorded, StreamId
+from domain.spec import ContainerSpec, RestartPolicy
+
+ID = "a" * 64
+SPEC = ContainerSpec(image="busybox", image_id="sha256:" + "0" * 64, command=("true",))
+
+S = State
+EXAMPLES: dict[type[Event], Event] = {
+    Created: Created(name="web", spec=SPEC),
+    Renamed: Renamed(name="b2", old="web"),
+    StartRequested: StartRequested(attempt=2),
+    Started: Started(attempt=1, pid=7, start_time=9),
+    StartFailed: StartFailed(attempt=1, reason="no"),
+    Adopted: Adopted(pid=7, start_time=9),
+    StopRequested: StopRequested(signal=15, timeout=10),
+    StopFailed: StopFailed(reason="no"),
+    KillRequested: KillRequested(signal=9, ends=True),
+    SignalSent: SignalSent(signal=9),
+    SignalFailed: SignalFailed(signal=9, reason="no"),
+    PauseRequested: PauseRequested(),
+    Paused: Paused(),
+    PauseFailed: PauseFailed(reason="no"),
+    UnpauseRequested: UnpauseRequested(),
+    Unpaused: Unpaused(),
+    UnpauseFailed: UnpauseFailed(reason="no"),
+    CommitRequested: CommitRequested(),
+    Committed: Committed(image_id="sha256:1"),
+    CommitFailed: CommitFailed(reason="no"),
+    Exited: Exited(attempt=1, code=3),
+    RestartScheduled: RestartScheduled(attempt=1, delay=0.1, count=1),
+    RestartCancelled: RestartCancelled(),
+    RemoveRequested: RemoveRequested(),
+    Removed: Removed(),
+    RemoveFailed: RemoveFailed(residue="a mount"),
+}
+
+_LIVE = {S.RUNNING, S.PAUSING, S.PAUSED, S.UNPAUSING, S.STOPPING}
+_NAMED = {S.CREATED, S.STARTING, *_LIVE, S.EXITED, S.RESTARTING, S.DEAD}
+_EXISTS = {*_NAMED, S.REMOVING}
+
+TABLE: dict[type[Event], dict[State, State]] = {
+    Created: {S.ABSENT: S.CREATED},
+    Renamed: {s: s for s in _NAMED},
+    StartRequested: dict.fromkeys((S.CREATED, S.EXITED, S.RESTARTING), S.STARTING),
+    Started: {S.STARTING: S.RUNNING},
+    StartFailed: {S.STARTING: S.EXITED},
+    Adopted: {s: s for s in _LIVE},
+    StopRequested: dict.fromkeys((S.RUNNING, S.PAUSED), S.STOPPING),
+    StopFailed: {S.STOPPING: S.RUNNING},
+    KillRequested: {s: s for s in _LIVE},
+    SignalSent: {s: s for s in _LIVE},
+    SignalFailed: {s: s for s in _LIVE},
+    PauseRequested: {S.RUNNING: S.PAUSING},
+    Paused: {S.PAUSING: S.PAUSED},
+    PauseFailed: {S.PAUSING: S.RUNNING},
+    UnpauseRequested: {S.PAUSED: S.UNPAUSING},
+    Unpaused: {S.UNPAUSING: S.RUNNING},
+    UnpauseFailed: {S.UNPAUSING: S.PAUSED},
+    CommitRequested: {s: s for s in (S.CREATED, S.RUNNING, S.PAUSED, S.EXITED, S.STOPPING, S.RESTARTING)},
+    Committed: {s: s for s in _EXISTS},
+    CommitFailed: {s: s for s in _EXISTS},
+    Exited: {**dict.fromkeys(_LIVE, S.EXITED), S.REMOVING: S.REMOVING},
+    RestartScheduled: {S.EXITED: S.RESTARTING},
+    RestartCancelled: {S.RESTARTING: S.EXITED},
+    RemoveRequested: dict.fromkeys((S.CREATED, S.EXITED, S.DEAD, *_LIVE, S.RESTARTING), S.REMOVING),
+    Removed: {S.REMOVING: S.REMOVED},
+    RemoveFailed: {S.REMOVING: S.DEAD},
+}
+
+
+def container(state: State, **fields: object) -> Container:
+    """A container in a state, as its history would have left it."""
+    pid = 7 if state in LIVE or state is S.REMOVING else 0
+    return replace(
+        Container(id=ID, state=state, version=5, name="web", spec=SPEC, attempt=1, pid=pid, rest=S.EXITED),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def recorded(event: Event, *, position: int = 10, version: int = 6, cause: int = 0, time: int = 1_000) -> Recorded:
+    """The event as the store would give it."""
+    return Recorded(position, StreamId("container", ID), version, time, event, Meta(cause=cause))
+
+
+def test_the_table_names_every_event_of_a_container() -> None:
+    """A new event cannot be forgotten here."""
+    events = {move.event for transition in TRANSITIONS for move in transition.moves}
+    assert events == set(TABLE) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize(("state", "event"), [*itertools.product(State, TABLE)])
+def test_every_cell_leads_where_the_table_says_or_raises(state: State, event: type[Event]) -> None:
+    """The fold is total: nothing that the table does not allow can ever be folded."""
+    before, record = container(state), recorded(EXAMPLES[event])
+    target = TABLE[event].get(state)
+    if target is None:
+        with pytest.raises(IllegalTransition):
+            MACHINE.evolve(before, record)
+    else:
+        assert MACHINE.evolve(before, record).state is target
+
+
+COMMANDS: tuple[Command, ...] = (
+    Create(name="web", spec=SPEC), Start(), StartScheduled(attempt=1), Stop(), Restart(), Kill(), Pause(), Unpause(),
+    Rename(name="other"), Remove(), Remove(force=True), Commit(),
+    ReportExit(attempt=1, code=0), Adopt(attempt=1, pid=7, start_time=9),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "command"), [*itertools.product(sorted(set(State) - TRANSIENT), COMMANDS)])
+def test_what_is_decided_can_be_folded(state: State, command: Command) -> None:
+    """A decision never gives an event that its own table refuses."""
+    before = container(state)
+    try:
+        events = MACHINE.decide(before, command)
+    except LadingError:
+        return
+    for event in events:
+        before = MACHINE.evolve(before, recorded(event))
+
+
+def test_only_create_is_possible_without_a_container() -> None:
+    """Wishes about what is not there are answered with 'no such container'."""
+    for command in COMMANDS:
+        if isinstance(command, Create | ReportExit | Adopt | StartScheduled):
+            continue
+        for state in (S.ABSENT, S.REMOVED):
+            with pytest.raises(NotFound):
+                MACHINE.decide(container(state), command)
+
+
+def test_a_failed_start_leads_back_to_where_another_try_is_allowed() -> None:
+    """Created stays created; a container that ran before is exited again."""
+    for rest in (S.CREATED, S.EXITED):
+        starting = MACHINE.evolve(container(rest), recorded(StartRequested(attempt=2)))
+        failed = MACHINE.evolve(starting, recorded(StartFailed(attempt=2, reason="no"), version=7))
+        assert failed.state is rest
+        assert MACHINE.decide(failed, Start()) == (StartRequested(attempt=3),)
+
+
+def test_an_exit_ends_the_stop_and_the_kills_of_its_run() -> None:
+    """What was asked of a process that has ended is done."""
+    running = container(S.RUNNING)
+    asked = MACHINE.evolve(running, recorded(KillRequested(signal=15), position=11))
+    asked = MACHINE.evolve(asked, recorded(StopRequested(signal=15, timeout=1), position=12, version=7))
+    assert set(asked.open) == {11, 12}
+    ended = MACHINE.evolve(asked, recorded(Exited(attempt=1, code=0), position=13, version=8))
+    assert not ended.open
+
+
+def test_an_exit_leaves_a_commit_open() -> None:
+    """A commit reads files, not the process: it ends by its own outcome."""
+    asked = MACHINE.evolve(container(S.RUNNING), recorded(CommitRequested(), position=11))
+    ended = MACHINE.evolve(asked, recorded(Exited(attempt=1, code=0), position=12, version=7))
+    assert ended.open == {11: "commit-requested.v1"}
+    done = MACHINE.evolve(ended, recorded(Committed(image_id="sha256:1"), position=13, version=8, cause=11))
+    assert not done.open
+
+
+def test_the_same_exit_told_twice_is_one_event() -> None:
+    """The supervisor tells at least once."""
+    report = ReportExit(attempt=1, code=3, time=5)
+    (exited,) = MACHINE.decide(container(S.RUNNING), report)
+    ended = MACHINE.evolve(container(S.RUNNING), recorded(exited))
+    assert MACHINE.decide(ended, report) == ()
+
+
+def test_an_exit_of_an_earlier_run_is_not_news() -> None:
+    """A late report must not end the run that came after."""
+    assert MACHINE.decide(container(S.RUNNING, attempt=2), ReportExit(attempt=1, code=0)) == ()
+
+
+def test_a_restart_starts_again_in_the_same_breath_as_the_exit() -> None:
+    """Between the two no crash can forget the second half."""
+    stopping = MACHINE.evolve(container(S.RUNNING), recorded(StopRequested(signal=15, timeout=1, then_start=True)))
+    events = MACHINE.decide(stopping, ReportExit(attempt=1, code=0))
+    assert [type(event) for event in events] == [Exited, StartRequested]
+
+
+def test_auto_remove_is_asked_for_with_the_exit() -> None:
+    """`--rm` survives a crash right after the exit."""
+    spec = SPEC.model_copy(update={"auto_remove": True})
+    events = MACHINE.decide(container(S.RUNNING, spec=spec), ReportExit(attempt=1, code=0))
+    assert [type(event) for event in events] == [Exited, RemoveRequested]
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "manual", "restarts", "again"),
+    [
+        ("no", 1, False, 0, False),
+        ("always", 0, False, 0, True),
+        ("always", 0, True, 0, False),
+        ("unless-stopped", 0, False, 0, True),
+        ("unless-stopped", 0, True, 0, False),
+        ("on-failure", 0, False, 0, False),
+        ("on-failure", 1, False, 0, True),
+        ("on-failure:2", 1, False, 1, True),
+        ("on-failure:2", 1, False, 2, False),
+    ],
+)
+def test_the_restart_policy(policy: str, code: int, manual: bool, restarts: int, again: bool) -> None:
+    """Who ends a container by hand ends its policy until the next start."""
+    name, _, retries = policy.partition(":")
+    rule = RestartPolicy(name=name, retries=int(retries or 0))  # type: ignore[arg-type]
+    before = container(S.RUNNING, spec=SPEC.model_copy(update={"restart": rule}), manual=manual, restarts=restarts)
+    events = MACHINE.decide(before, ReportExit(attempt=1, code=code, time=1))
+    assert any(isinstance(event, RestartScheduled) for event in events) is again
+
+
+def test_waiting_times_double_up_to_a_minute_and_begin_anew_after_a_steady_run() -> None:
+    """Quick failures must not spin, a rare one must not wait."""
+    rule = RestartPolicy(name="always")
+    spec = SPEC.model_copy(update={"restart": rule})
+    delays = []
+    for streak in (0, 1, 2, 3, 30):
+        before = container(S.RUNNING, spec=spec, streak=streak, started_at=0)
+        (_, scheduled) = MACHINE.decide(before, ReportExit(attempt=1, code=1, time=1))
+        assert isinstance(scheduled, RestartScheduled)
+        delays.append(scheduled.delay)
+    assert delays == [0.1, 0.2, 0.4, 0.8, 60.0]
+    steady = container(S.RUNNING, spec=spec, streak=9, started_at=0)
+    (_, scheduled) = MACHINE.decide(steady, ReportExit(attempt=1, code=1, time=11_000_000_000))
+    assert isinstance(scheduled, RestartScheduled)
+    assert scheduled.delay == 0.1
+
+
+def test_stop_of_a_waiting_container_cancels_its_restart() -> None:
+    """`stop` works in the waiting state."""
+    assert MACHINE.decide(container(S.RESTARTING), Stop()) == (RestartCancelled(),)
+
+
+def test_wishes_that_are_fulfilled_already_give_no_event() -> None:
+    """Start of a running and stop of a stopped container succeed and change nothing."""
+    assert MACHINE.decide(container(S.RUNNING), Start()) == ()
+    for state in (S.CREATED, S.EXITED, S.STOPPING):
+        assert MACHINE.decide(container(state), Stop()) == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "command", "text"),
+    [
+        (S.PAUSED, Start(), "cannot start a paused container, try unpause instead"),
+        (S.EXITED, Kill(), f"cannot kill container: web: container {ID} is not running"),
+        (S.PAUSED, Pause(), "Container web is already paused"),
+        (S.RUNNING, Unpause(), "Container web is not paused"),
+        (S.RUNNING, Remove(), 'cannot remove container "web": container is running: stop the container before'),
+        (S.RESTARTING, Pause(), "is restarting, wait until the container is running"),
+    ],
+)
+def test_refusals_use_the_words_that_scripts_match(state: State, command: Command, text: str) -> None:
+    """Scripts written for the industry's CLI look for these texts."""
+    with pytest.raises(Refused, match=".*") as refused:
+        MACHINE.decide(container(state), command)
+    assert text in str(refused.value)
+
+
+@given(st.lists(st.sampled_from(COMMANDS), max_size=30), st.data())
+def test_random_wishes_and_outcomes_never_break_the_fold(commands: list[Command], data: st.DataObject) -> None:
+    """Whatever is asked in whatever order: each wish is refused or its events fold, and the version counts them."""
+    now = Container(id=ID)
+    position = 0
+    for command in commands:
+        try:
+            events = MACHINE.decide(now, command)
+        except LadingError:
+            events = ()
+        for event in events:
+            position += 1
+            now = MACHINE.evolve(now, recorded(event, position=position, version=now.version + 1, time=position))
+        legal = [e for e in EXAMPLES.values() if now.state in TABLE[type(e)] and e.settles]
+        if legal and data.draw(st.booleans()):
+            position += 1
+            outcome = data.draw(st.sampled_from(legal))
+            now = MACHINE.evolve(now, recorded(outcome, position=position, version=now.version + 1, time=position))
+    assert now.version == position

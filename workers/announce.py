@@ -1,0 +1,49 @@
+"""An event store that tells of what it has stored: nothing is appended behind the relay's back."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from domain.messages import Append, Meta, Recorded, StreamId
+from domain.ports import EventStore, OpenIntent, Reply
+
+
+class Announcing:
+    """Wraps an EventStore; `told` gets every batch after its commit, also when its caller has gone away meanwhile."""
+
+    def __init__(self, store: EventStore, told: Callable[[Sequence[Recorded]], None]) -> None:
+        self._store, self._told = store, told
+
+    async def append(self, batch: Sequence[Append], meta: Meta, *, reply: str | None = None) -> Sequence[Recorded]:
+        """See EventStore.append."""
+        return await asyncio.shield(self._append(batch, meta, reply))
+
+    async def _append(self, batch: Sequence[Append], meta: Meta, reply: str | None) -> Sequence[Recorded]:
+        records = await self._store.append(batch, meta, reply=reply)
+        self._told(records)
+        return records
+
+    async def load(self, stream: StreamId) -> Sequence[Recorded]:
+        """See EventStore.load."""
+        return await self._store.load(stream)
+
+    async def replied(self, command_id: str) -> Reply | None:
+        """See EventStore.replied."""
+        return await self._store.replied(command_id)
+
+    async def read(
+        self, after: int, limit: int = 1000, *, streams: Sequence[StreamId] | None = None
+    ) -> Sequence[Recorded]:
+        """See EventStore.read."""
+        return await self._store.read(after, limit, streams=streams)
+
+    async def open_intents(self) -> Sequence[OpenIntent]:
+        """See EventStore.open_intents."""
+        return await self._store.open_intents()
+
+    async def head(self) -> int:
+        """See EventStore.head."""
+        return await self._store.head()
+
+    async def position_at(self, time: int) -> int:
+        """See EventStore.position_at."""
+        return await self._store.position_at(time)

@@ -1,0 +1,96 @@
+"""From a request and an image to the spec of a container. Pure: what is missing in the request comes from the image."""
+
+from typing import Any
+
+from domain.errors import InvalidValue
+from domain.images.model import Image
+from domain.signals import number
+from domain.spec import ContainerSpec
+from workers.requests import CreateRequest
+
+LONGEST_HOSTNAME = 64
+DEFAULT_STOP_TIMEOUT = 10
+
+
+def blueprint(request: CreateRequest, image: Image, id: str) -> tuple[ContainerSpec, tuple[str, ...]]:
+    """The spec and the environment. Raises: InvalidValue, naming the value."""
+    config = _config(image)
+    entrypoint, command = _argv(request, config)
+    env = merged_env(_strings(config.get("Env")), request.env)
+    spec = ContainerSpec(
+        image=request.image,
+        image_id=image.id,
+        entrypoint=entrypoint,
+        command=command,
+        env_names=tuple(item.partition("=")[0] for item in env),
+        workdir=_workdir(request.workdir or str(config.get("WorkingDir") or "/")),
+        user=request.user or str(config.get("User") or ""),
+        hostname=_hostname(request.hostname) or id[:12],
+        labels={**_labels(config), **request.labels},
+        init=request.init,
+        read_only=request.read_only,
+        tmpfs=dict(request.tmpfs),
+        stop_signal=_stop_signal(request, config),
+        stop_signal_given=bool(request.stop_signal or config.get("StopSignal")),
+        stop_timeout=DEFAULT_STOP_TIMEOUT if request.stop_timeout is None else request.stop_timeout,
+        restart=request.restart,
+        network=request.network,
+        auto_remove=request.auto_remove,
+    )
+    return spec, env
+
+
+def merged_env(image: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
+    """The image's environment first; a later item replaces an earlier one of the same name where it stands."""
+    merged: dict[str, str] = {}
+    for item in (*image, *own):
+        name, equals, value = item.partition("=")
+        if not name or not equals or "\0" in item:
+            raise InvalidValue(f"invalid environment variable: {item!r}", hint="use NAME=value")
+        merged[name] = value
+    return tuple(f"{name}={value}" for name, value in merged.items())
+
+
+def _config(image: Image) -> dict[str, Any]:
+    config = image.config.get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in value) if isinstance(value, list | tuple) else ()
+
+
+def _labels(config: dict[str, Any]) -> dict[str, str]:
+    labels = config.get("Labels")
+    return {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}
+
+
+def _argv(request: CreateRequest, config: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if request.entrypoint is not None:
+        entrypoint, command = tuple(part for part in request.entrypoint if part), request.command
+    else:
+        entrypoint = _strings(config.get("Entrypoint"))
+        command = request.command or _strings(config.get("Cmd"))
+    if not entrypoint and not command:
+        raise InvalidValue("no command specified", hint="the image names none: give one after the image's name")
+    if any("\0" in part for part in (*entrypoint, *command)):
+        raise InvalidValue("a command cannot hold a NUL byte")
+    return entrypoint, command
+
+
+def _workdir(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidValue(f"the working directory {path!r} is invalid, it needs to be an absolute path")
+    return path
+
+
+def _hostname(name: str) -> str:
+    if any(ord(c) <= 32 or ord(c) >= 127 for c in name) or len(name) > LONGEST_HOSTNAME:
+        raise InvalidValue(f"invalid hostname: {name!r}", hint=f"use at most {LONGEST_HOSTNAME} printable characters")
+    return name
+
+
+def _stop_signal(request: CreateRequest, config: dict[str, Any]) -> str:
+    text = request.stop_signal or str(config.get("StopSignal") or "SIGTERM")
+    number(text)
+    return text

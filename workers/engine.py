@@ -1,0 +1,210 @@
+"""The engine as the console, programs and the gateway see it: wishes in, facts out.
+
+It turns what people type (names, prefixes, references) into what the domain knows (ids, images), and waits for
+outcomes. It decides nothing about containers: `workers.mover` and the domain do.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from domain.container import LIVE, Container, State
+from domain.errors import Ambiguous, CommandFailed, KernelError, NameTaken, NotFound, Refused
+from domain.lifecycle.commit import Commit, CommitFailed, Committed
+from domain.lifecycle.create import Create
+from domain.lifecycle.kill import SignalFailed
+from domain.lifecycle.pause import PauseFailed
+from domain.lifecycle.remove import RemoveFailed
+from domain.lifecycle.start import Start, StartFailed
+from domain.lifecycle.stop import Restart, Stop, StopFailed
+from domain.lifecycle.unpause import UnpauseFailed
+from domain.messages import Command, Event, Recorded, StreamId
+from domain.names import container_name, is_id_prefix, made_up
+from domain.ports import Clock, EventStore, Views
+from workers.blueprint import blueprint
+from workers.images import Images
+from workers.mover import Caller, Moved, Mover
+from workers.requests import CreateRequest
+
+NAME_TRIES = 20
+_ON_ITS_WAY = frozenset({State.STARTING, State.RESTARTING})
+
+
+class Engine:
+    """One host's engine."""
+
+    def __init__(self, mover: Mover, store: EventStore, views: Views, images: Images, clock: Clock) -> None:
+        self._mover, self.store, self.views, self.images, self._clock = mover, store, views, images, clock
+
+    async def create(self, request: CreateRequest, who: Caller) -> str:
+        """Write the container down; returns its id. Raises: Refused, NotFound."""
+        id, _ = await self._create(request, (), who)
+        return id
+
+    async def run(self, request: CreateRequest, who: Caller) -> str:
+        """Create and start in one append; returns the id when the first process was executed.
+
+        Raises: CommandFailed and KernelError when it could not be started (the container stays, unless it removes
+        itself), Refused, NotFound.
+        """
+        id, moved = await self._create(request, (Start(),), who)
+        if moved is not None:
+            await self._done(id, moved.intents)
+        return id
+
+    async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
+        """Carry out a wish about one container and wait for its outcome.
+
+        Raises: Refused, NotFound, NameTaken, CommandFailed, KernelError.
+        """
+        moved = await self._accept(id, command, who)
+        if not wait:
+            return moved.after
+        if isinstance(command, Stop) and moved.after.state is State.STOPPING:
+            await self._mover.until(id, lambda c: c.state is not State.STOPPING)
+        await self._done(id, moved.intents)
+        if isinstance(command, Restart):
+            await self._restarted(id, moved.before.attempt + 1)
+        return await self._mover.container(id)
+
+    async def commit(self, id: str, command: Commit, who: Caller) -> str:
+        """Make an image of the container; returns its id. Raises: Refused with what failed."""
+        moved = await self._mover.accept(id, (command,), who)
+        for event in await self._done(id, moved.intents):
+            if isinstance(event, Committed):
+                return event.image_id
+        raise Refused(f"container {id[:12]} was removed before the commit was done")
+
+    async def container(self, id: str) -> Container:
+        """The fold of one container."""
+        return await self._mover.container(id)
+
+    async def wait(self, id: str) -> int:
+        """The exit status, as soon as the container does not run (also one that is removed)."""
+        container = await self._mover.until(
+            id, lambda c: c.state not in LIVE and c.state not in _ON_ITS_WAY and not c.pid
+        )
+        assert container is not None
+        return container.exit_code
+
+    async def wait_exit(self, id: str, attempt: int) -> int:
+        """The exit status of one run, whatever comes after it."""
+        container = await self._mover.until(
+            id, lambda c: c.attempt > attempt or (c.state is not State.STARTING and not c.pid)
+        )
+        assert container is not None
+        return container.exit_code
+
+    async def wait_removed(self, id: str) -> None:
+        """Returns when the container is gone, or could not be removed."""
+        await self._mover.until(id, lambda c: c.state in {State.REMOVED, State.DEAD})
+
+    async def resolve(self, name: str) -> str:
+        """Full id, else exact name, else unambiguous prefix of an id. Raises: NotFound, Ambiguous."""
+        wanted = name.removeprefix("/")
+        if await self.views.get("containers", wanted) is not None:
+            return wanted
+        rows = await self.views.select("containers", where={"name": wanted}, limit=1)
+        if not rows and is_id_prefix(wanted):
+            rows = await self.views.select("containers", prefix=("id", wanted), limit=2)
+        return _only(rows, "id", name)
+
+    async def resolve_past(self, name: str) -> str:
+        """Like `resolve`, and then what was removed or had that name once. Raises: NotFound, Ambiguous (with dates)."""
+        try:
+            return await self.resolve(name)
+        except Ambiguous:
+            raise
+        except NotFound:
+            rows = await self.views.select(
+                "names", where={"name": name.removeprefix("/")}, order="since", descending=True
+            )
+            if not rows and is_id_prefix(name):
+                rows = await self.views.select("past", prefix=("id", name), limit=2)
+            return _only(rows, "id", name)
+
+    async def history(self, id: str) -> Sequence[Recorded]:
+        """All events of one container, oldest first."""
+        return await self.store.load(_stream(id))
+
+    async def _accept(self, id: str, command: Command, who: Caller) -> Moved:
+        try:
+            return await self._mover.accept(id, (command,), who)
+        except NameTaken as error:
+            raise _conflict(getattr(command, "name", ""), error) from error
+
+    async def _create(self, request: CreateRequest, then: tuple[Command, ...], who: Caller) -> tuple[str, Moved | None]:
+        if who.command_id and (done := await self.store.replied(who.command_id)) is not None:
+            return done.body, None
+        id = self._clock.new_id()
+        async with self.images.guard:
+            image = await self.images.resolve(request.image)
+            spec, env = blueprint(request, image, id)
+            for attempt in range(NAME_TRIES):
+                name = container_name(request.name) if request.name else self._made_up(attempt)
+                try:
+                    commands = (Create(name=name, spec=spec, env=env), *then)
+                    return id, await self._mover.accept(id, commands, who, reply=id)
+                except NameTaken as error:
+                    if request.name or attempt == NAME_TRIES - 1:
+                        raise _conflict(name, error) from error
+        raise AssertionError("the last try returns or raises")
+
+    def _made_up(self, attempt: int) -> str:
+        return made_up(self._clock.choice(1 << 20), self._clock.choice(1 << 20), attempt)
+
+    async def _restarted(self, id: str, attempt: int) -> None:
+        """The start that a restart goes on with has an outcome."""
+        container = await self._mover.until(id, lambda c: c.attempt >= attempt and c.state is not State.STARTING)
+        assert container is not None
+        if container.attempt == attempt and container.error:
+            raise _start_error(container.error, container.exit_code)
+
+    async def _done(self, id: str, intents: frozenset[int]) -> Sequence[Event]:
+        """Wait until all this work has an outcome; returns the outcomes. Raises what the first failure means."""
+        if not intents:
+            return ()
+        await self._mover.until(id, lambda c: not intents & set(c.open))
+        outcomes = [r.event for r in await self.store.load(_stream(id)) if r.meta.cause in intents]
+        for event in outcomes:
+            _raise_failure(event)
+        return outcomes
+
+
+def _raise_failure(event: Event) -> None:
+    match event:
+        case StartFailed():
+            raise _start_error(event.reason, event.exit_code)
+        case StopFailed() | PauseFailed() | UnpauseFailed() | SignalFailed() | CommitFailed():
+            raise KernelError(event.reason)
+        case RemoveFailed():
+            raise KernelError(
+                f"cannot remove all of the container: {event.residue}",
+                hint="it is tried again at the next start of the engine, or by rm",
+            )
+
+
+def _start_error(reason: str, exit_code: int) -> CommandFailed | KernelError:
+    if exit_code in {126, 127}:
+        return CommandFailed(reason, exit_code=exit_code)
+    return KernelError(reason)
+
+
+def _stream(id: str) -> StreamId:
+    return StreamId("container", id)
+
+
+def _only(rows: Sequence[Mapping[str, object]], column: str, name: str) -> str:
+    ids = sorted({str(row[column]) for row in rows})
+    if not ids:
+        raise NotFound(f"No such container: {name}")
+    if len(ids) > 1:
+        raise Ambiguous(f"multiple IDs found with provided prefix: {name}", hint=", ".join(id[:12] for id in ids[:8]))
+    return ids[0]
+
+
+def _conflict(name: str, error: NameTaken) -> NameTaken:
+    return NameTaken(
+        f'Conflict. The container name "/{name}" is already in use by container "{error.holder}". You have to remove '
+        f"(or rename) that container to be able to reuse that name.",
+        holder=error.holder,
+        hint=f"lading rm {error.holder[:12]}",
+    )

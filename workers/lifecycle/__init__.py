@@ -1,0 +1,20 @@
+"""The table of acts: which function carries out which intent."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from domain.container import Container
+from domain.messages import Event, Recorded
+from workers.lifecycle import commit, kill, pause, remove, start, stop, unpause
+from workers.lifecycle.hands import Hands
+
+Act = Callable[[Container, Recorded, Hands], Awaitable[Event | None]]
+
+ACTS: Mapping[str, Act] = {
+    "start-requested.v1": start.start,
+    "stop-requested.v1": stop.stop,
+    "kill-requested.v1": kill.kill,
+    "pause-requested.v1": pause.pause,
+    "unpause-requested.v1": unpause.unpause,
+    "commit-requested.v1": commit.commit,
+    "remove-requested.v1": remove.remove,
+}

@@ -1,0 +1,31 @@
+"""Carry out a commit: freeze, walk the writable layer, thaw; then the image is recorded together with the outcome."""
+
+import contextlib
+
+from domain.container import Container, State
+from domain.errors import KernelError, LadingError, NotFound, Unavailable
+from domain.failpoints import failpoint
+from domain.lifecycle.commit import CommitFailed, CommitRequested
+from domain.messages import Event, Recorded
+from workers.lifecycle.hands import Hands
+
+
+async def commit(container: Container, intent: Recorded, hands: Hands) -> Event:
+    """Returns Committed, or CommitFailed with nothing half made."""
+    assert isinstance(intent.event, CommitRequested)
+    failpoint("commit.before-act")
+    frozen = intent.event.pause and container.state is State.RUNNING
+    try:
+        if frozen:
+            with contextlib.suppress(NotFound):
+                await hands.runtime.freeze(container.id)
+        try:
+            return await hands.committing(container, intent)
+        finally:
+            if frozen:
+                with contextlib.suppress(NotFound, KernelError):
+                    await hands.runtime.thaw(container.id)
+    except Unavailable:
+        raise
+    except LadingError as error:
+        return CommitFailed(reason=error.message)

@@ -1,0 +1,34 @@
+"""Carry out a start: one call of the supervisor, which does it once per attempt however often it is asked."""
+
+from domain.container import Container
+from domain.errors import CommandFailed, KernelError, LadingError, Unavailable
+from domain.failpoints import failpoint
+from domain.lifecycle.start import Started, StartFailed, StartRequested
+from domain.messages import Recorded
+from workers.lifecycle.hands import Hands
+
+
+async def start(container: Container, intent: Recorded, hands: Hands) -> Started | StartFailed:
+    """Returns when the first process was executed, or when nothing of the attempt is left."""
+    assert isinstance(intent.event, StartRequested)
+    attempt = intent.event.attempt
+    failpoint("start.before-act")
+    try:
+        layers = await hands.layers(container)
+        process = await hands.runtime.start(container.id, attempt, container.settled, container.env, layers)
+    except Unavailable:
+        raise
+    except LadingError as error:
+        return _failed(attempt, error)
+    failpoint("start.after-act")
+    return Started(
+        attempt=attempt, pid=process.pid, start_time=process.start_time, cgroup=process.cgroup, boot=hands.boot
+    )
+
+
+def _failed(attempt: int, error: LadingError) -> StartFailed:
+    if isinstance(error, CommandFailed):
+        return StartFailed(attempt=attempt, reason=error.message, stage="exec", exit_code=error.exit_code)
+    if isinstance(error, KernelError):
+        return StartFailed(attempt=attempt, reason=error.message, stage=error.stage, errno=error.errno)
+    return StartFailed(attempt=attempt, reason=error.message)

@@ -1,0 +1,79 @@
+"""The lifecycle worker: takes work from the bus, carries it out once, and tells the outcome.
+
+The same work may be told many times. What is in hand is not begun again; what is done is answered from memory. After a
+crash nothing is in memory, and each act is written so that it finds what was already done in the kernel.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+from domain import subjects
+from domain.container import Container
+from domain.errors import LadingError, Unavailable
+from domain.messages import Recorded
+from domain.ports import Bus, Message
+from workers.lifecycle import ACTS
+from workers.lifecycle.hands import Hands
+from workers.wire import Work, encode_outcome
+
+log = logging.getLogger(__name__)
+REMEMBERED = 1024
+
+Find = Callable[[Work], Awaitable[tuple[Container, Recorded] | None]]
+
+
+class Worker:
+    """`find` gives the container and the intent of some work, or None when it has an outcome already."""
+
+    def __init__(self, bus: Bus, host: str, hands: Hands, find: Find) -> None:
+        self._bus, self._host, self._hands, self._find = bus, host, hands, find
+        self._in_hand: set[int] = set()
+        self._done: OrderedDict[int, bytes] = OrderedDict()
+
+    async def begin(self) -> None:
+        """Subscribe to all work."""
+        for kind in ACTS:
+            await self._bus.serve(subjects.work(self._host, kind), self._take, queue="lifecycle")
+
+    async def _take(self, message: Message) -> None:
+        try:
+            work = Work.decode(message.data)
+        except Unavailable as error:
+            log.warning("%s", error)
+            return
+        if work.position in self._in_hand:
+            return
+        if work.position not in self._done:
+            self._in_hand.add(work.position)
+            try:
+                payload = await self._carry_out(work)
+            finally:
+                self._in_hand.discard(work.position)
+            if payload is None:
+                return
+            self._remember(work.position, payload)
+        await self._bus.publish(subjects.done(self._host, str(work.position)), self._done[work.position])
+
+    async def _carry_out(self, work: Work) -> bytes | None:
+        """The outcome as it travels; None when it is to be tried again as soon as it is told again."""
+        found = await self._find(work)
+        if found is None:
+            return b""
+        try:
+            return encode_outcome(await ACTS[work.kind](*found, self._hands))
+        except Unavailable as error:
+            log.info("%s of %s waits: %s", work.kind, work.id[:12], error)
+        except asyncio.CancelledError:
+            raise
+        except LadingError as error:
+            log.error("%s of %s: %s", work.kind, work.id[:12], error)
+        except Exception:
+            log.exception("%s of %s", work.kind, work.id[:12])
+        return None
+
+    def _remember(self, position: int, payload: bytes) -> None:
+        self._done[position] = payload
+        while len(self._done) > REMEMBERED:
+            self._done.popitem(last=False)

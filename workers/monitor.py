@@ -1,0 +1,40 @@
+"""The monitor: exits that the supervisor has written down become events; only then it may forget them."""
+
+import logging
+
+from domain.container import State
+from domain.failpoints import failpoint
+from domain.lifecycle.exit import ReportExit
+from domain.ports import ExitReport, Runtime
+from workers.mover import Mover
+
+log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Told at least once of each exit."""
+
+    def __init__(self, mover: Mover, runtime: Runtime) -> None:
+        self._mover, self._runtime = mover, runtime
+
+    def begin(self) -> None:
+        """Listen from now on; exits of the time when no daemon ran come first."""
+        self._runtime.on_exit(self.exited)
+
+    async def exited(self, report: ExitReport) -> None:
+        """Append the exit, then acknowledge it."""
+        failpoint("monitor.before-append")
+        container = await self._mover.container(report.id)
+        if container.state is State.ABSENT:
+            log.warning("an exit of %s, which is in no log", report.id[:12])
+        else:
+            await self._mover.report(report.id, fact(report))
+        failpoint("monitor.before-acknowledge")
+        await self._runtime.acknowledge(report)
+
+
+def fact(report: ExitReport) -> ReportExit:
+    """The report as the domain decides on it."""
+    return ReportExit(
+        attempt=report.attempt, code=report.code, signal=report.signal, oom=report.oom, how=report.how, time=report.time
+    )

@@ -1,0 +1,124 @@
+"""At start: compare the log with the kernel, and append what was missed, until both agree again.
+
+For every container the log thinks of as alive there are four cases: its process is there (adopt it), its exit is in
+the supervisor's journal (report it), the host was rebooted (it ended then), or nothing is known (end what may be left
+and say so). Intents without outcome are then handed out again: every act finds what was already done.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from domain.container import LIVE, Container, State
+from domain.errors import LadingError
+from domain.lifecycle.exit import ReportExit
+from domain.lifecycle.remove import Remove
+from domain.lifecycle.start import Adopt, Start
+from domain.policies.restart import wanted_after_boot
+from domain.ports import Clock, EventStore, ExitReport, OpenIntent, Runtime, StartedProcess, Views
+from workers.mover import Caller, Mover
+
+log = logging.getLogger(__name__)
+AT_ONCE = 64
+"""Containers that are compared at the same time: their events share commits."""
+
+REBOOT_CODE = 255
+
+
+@dataclass(slots=True)
+class Found:
+    """What the comparison took, as it goes into the host's stream."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, what: str, by: int = 1) -> None:
+        """One more."""
+        self.counts[what] = self.counts.get(what, 0) + by
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What is really there."""
+
+    boot: str
+    running: dict[str, tuple[int, StartedProcess]]
+    exits: dict[tuple[str, int], ExitReport]
+
+
+class Reconciler:
+    """Runs once, before the first wish is taken."""
+
+    def __init__(
+        self, store: EventStore, views: Views, mover: Mover, runtime: Runtime, clock: Clock, boot: str
+    ) -> None:
+        self._store, self._views, self._mover = store, views, mover
+        self._runtime, self._clock, self._boot = runtime, clock, boot
+
+    async def compare(self) -> Found:
+        """Bring the log up to what the kernel says."""
+        found = Found()
+        kernel = await self._look()
+        rows = await self._views.select("containers")
+        await self._each([str(row["id"]) for row in rows], kernel, found)
+        strays = await self._runtime.strays({str(row["id"]) for row in rows})
+        found.count("strays", len(strays))
+        return found
+
+    async def unfinished(self) -> Sequence[OpenIntent]:
+        """Intents of containers that have no outcome; dead containers are asked to vanish once more."""
+        return [intent for intent in await self._store.open_intents() if intent.stream.kind == "container"]
+
+    async def retry_dead(self) -> None:
+        """A container that could not be removed gets another try."""
+        for row in await self._views.select("containers", where={"state": State.DEAD.value}):
+            await self._mover.accept(str(row["id"]), (Remove(force=True),), Caller())
+
+    async def start_again(self, ids: Iterable[str]) -> None:
+        """After a reboot, the containers whose policy wants it are started."""
+        for id in ids:
+            container = await self._mover.container(id)
+            if container.state is State.EXITED and container.how == "reboot" and wanted_after_boot(container):
+                try:
+                    await self._mover.accept(id, (Start(),), Caller())
+                except LadingError as error:
+                    log.warning("%s was not started after the reboot: %s", id[:12], error)
+
+    async def _look(self) -> Kernel:
+        running = await self._runtime.running()  # first: who ends in between is in both answers, not in none
+        exits = {(report.id, report.attempt): report for report in await self._runtime.exits()}
+        return Kernel(self._boot, running, exits)
+
+    async def _each(self, ids: Sequence[str], kernel: Kernel, found: Found) -> None:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(id: str) -> None:
+            async with gate:
+                container = await self._mover.container(id)
+                if container.state in LIVE or (container.state is State.REMOVING and container.pid):
+                    await self._mover.report(id, await self._judge(container, kernel, found))
+
+        await asyncio.gather(*(one(id) for id in ids))
+
+    async def _judge(self, container: Container, kernel: Kernel, found: Found) -> ReportExit | Adopt:
+        attempt, process = kernel.running.get(container.id, (0, None))
+        if process and attempt == container.attempt and process.start_time == container.start_time:
+            found.count("adopted")
+            return Adopt(attempt=attempt, pid=process.pid, start_time=process.start_time, boot=kernel.boot)
+        report = kernel.exits.get((container.id, container.attempt))
+        if report is not None:
+            found.count("ended")
+            return ReportExit(
+                attempt=report.attempt,
+                code=report.code,
+                signal=report.signal,
+                oom=report.oom,
+                how=report.how,
+                time=report.time,
+            )
+        if container.boot != kernel.boot:
+            found.count("rebooted")
+            return ReportExit(attempt=container.attempt, code=REBOOT_CODE, how="reboot", time=self._clock.now())
+        await self._runtime.kill_all(container.id)
+        found.count("lost")
+        return ReportExit(attempt=container.attempt, code=137, signal=9, how="unknown", time=self._clock.now())

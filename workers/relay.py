@@ -1,0 +1,141 @@
+"""The relay: what was committed goes to the bus in order of position, and work is handed out until it has an outcome.
+
+The bus is allowed to lose everything. Work is told again every `AGAIN` seconds, and at once after a reconnect, until
+its outcome is in the log; the worker does a thing once however often it is told. Live events are only told once: who
+misses one reads it from the log.
+"""
+
+import asyncio
+import heapq
+import json
+import logging
+from collections.abc import Callable, Sequence
+
+from domain import subjects
+from domain.errors import LadingError, Unavailable
+from domain.failpoints import failpoint
+from domain.messages import Recorded
+from domain.ports import Bus, Message, OpenIntent
+from workers.mover import Mover
+from workers.wire import Work, decode_outcome
+
+log = logging.getLogger(__name__)
+AGAIN = 2.0
+"""Seconds after which work without an outcome is told again."""
+
+
+class Relay:
+    """Publishes records and owns the work that is under way."""
+
+    def __init__(self, bus: Bus, host: str, head: int) -> None:
+        self._bus, self._host = bus, host
+        self._next = head + 1
+        self._early: list[tuple[int, Recorded]] = []
+        self._queue: asyncio.Queue[Recorded] = asyncio.Queue()
+        self._open: dict[int, Work] = {}
+        self._followers: set[asyncio.Event] = set()
+        self._kinds: frozenset[str] = frozenset()
+        self._listeners: list[Callable[[Recorded], None]] = []
+        self.head = head
+
+    def listen(self, listener: Callable[[Recorded], None]) -> None:
+        """Call `listener` with every record in order of position."""
+        self._listeners.append(listener)
+
+    def publish(self, records: Sequence[Recorded]) -> None:
+        """Take committed records; they leave in order of position even if two commits were told in the wrong order."""
+        for record in records:
+            heapq.heappush(self._early, (record.position, record))
+        while self._early and self._early[0][0] == self._next:
+            self._queue.put_nowait(heapq.heappop(self._early)[1])
+            self.head = self._next
+            self._next += 1
+        for follower in self._followers:
+            follower.set()
+
+    def follow(self) -> asyncio.Event:
+        """An event that is set whenever the log has grown; give it back with `unfollow`."""
+        follower = asyncio.Event()
+        self._followers.add(follower)
+        return follower
+
+    def unfollow(self, follower: asyncio.Event) -> None:
+        """The follower is not interested any more."""
+        self._followers.discard(follower)
+
+    async def begin(self, mover: Mover, kinds: frozenset[str]) -> None:
+        """Listen for outcomes; `kinds` are the intents that workers carry out."""
+        self._kinds = kinds
+
+        async def done(message: Message) -> None:
+            await self._done(mover, message)
+
+        await self._bus.serve(subjects.done(self._host, "*"), done)
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            record = await self._queue.get()
+            for listener in self._listeners:
+                listener(record)
+            if record.event.intent and record.event.stored_as in self._kinds:
+                await self.hand_out(OpenIntent(record.position, record.stream, record.event.stored_as))
+            await self._tell(
+                subjects.event(self._host, record.stream.kind, record.stream.key, record.event.stored_as), live(record)
+            )
+
+    async def hand_out(self, intent: OpenIntent) -> None:
+        """Give the work to a worker; it is told again until an outcome is in the log."""
+        work = Work(intent.position, intent.stream.key, intent.kind)
+        self._open[work.position] = work
+        await self._send(work)
+
+    async def insist(self) -> None:
+        """Tell all open work again, for ever."""
+        while True:
+            await asyncio.sleep(AGAIN)
+            await self.tell_again()
+
+    async def tell_again(self) -> None:
+        """Tell all open work at once, as after a reconnect."""
+        for work in tuple(self._open.values()):
+            await self._send(work)
+
+    async def _send(self, work: Work) -> None:
+        failpoint("relay.before-work")
+        await self._tell(subjects.work(self._host, work.kind), work.encode())
+
+    async def _tell(self, subject: str, payload: bytes) -> None:
+        try:
+            await self._bus.publish(subject, payload)
+        except Unavailable:
+            log.debug("the bus is away: %s was not told", subject)
+
+    async def _done(self, mover: Mover, message: Message) -> None:
+        position = int(message.subject.rpartition(".")[2])
+        work = self._open.get(position)
+        if work is None:
+            return
+        try:
+            outcome = decode_outcome(message.data)
+            if outcome is not None:
+                await mover.settle(work.id, position, outcome)
+        except LadingError as error:
+            log.error("the outcome of %s %s could not be stored: %s", work.kind, work.id[:12], error)
+            return
+        self._open.pop(position, None)
+
+
+def live(record: Recorded) -> bytes:
+    """A record as it travels: CloudEvents attribute names; sealed fields are left out."""
+    event = record.event
+    document = {
+        "id": str(record.position),
+        "type": event.stored_as,
+        "subject": str(record.stream),
+        "version": record.version,
+        "time": record.time,
+        "data": event.model_dump(mode="json", exclude=set(event.sealed)),
+        "actor": {"user": record.meta.actor.user, "uid": record.meta.actor.uid, "command": record.meta.actor.command},
+    }
+    return json.dumps(document).encode()

@@ -1,0 +1,32 @@
+"""What may be asked of the engine by a program or by the console; validated here, once, where bytes come in."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.spec import NetworkMode, RestartPolicy
+
+
+class CreateRequest(BaseModel):
+    """`run` and `create`: what was typed. None means "as the image says"; `env` items are `NAME=value`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: Annotated[str, Field(min_length=1)]
+    name: str = ""
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    workdir: str = ""
+    user: str = ""
+    hostname: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    init: bool = False
+    read_only: bool = False
+    tmpfs: dict[str, str] = Field(default_factory=dict)
+    stop_signal: str | None = None
+    stop_timeout: int | None = None
+    restart: RestartPolicy = RestartPolicy()
+    network: NetworkMode = "none"
+    auto_remove: bool = False
+    pull: Literal["missing", "never", "always"] = "missing"
