@@ -16,7 +16,8 @@ TEXT = [path for path in files() if path.suffix in {".py", ".md", ".toml", ".txt
 FORBIDDEN = {
     "a folder of one machine": r"(?<![\w.])/(work|root/\.|home/\w+)/" + r"[\w.]",
     "an interpreter of one machine": "py" + r"env/(versions|shims)",
-    "the host of a registry": "|".join(("py" + r"pi\.org", "python" + "hosted", r"deb\." + "debian", "npm" + r"js\.org")),
+    "the host of a registry":
+        "|".join(("py" + r"pi\.org", "python" + "hosted", r"deb\." + "debian", "npm" + r"js\.org")),
     "a document outside the repository":
         r"\b(STYLE|DESIGN|EVENTS|KERNEL|NETWORK|IMAGES|CONTRACT|SECURITY|UX|ARCHITECTURE)" + r"(\.md|,? section)",
     "a folder outside the repository": r"(?<![\w/])shared" + "/(?!object)",
