@@ -9,15 +9,14 @@ import asyncio
 import heapq
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from domain import subjects
 from domain.errors import LadingError, Unavailable
 from domain.failpoints import failpoint
 from domain.messages import Recorded
 from domain.ports import Bus, Message, OpenIntent
-from workers.mover import Mover
-from workers.wire import Work, decode_outcome
+from workers.wire import Outcome, Work
 
 log = logging.getLogger(__name__)
 AGAIN = 2.0
@@ -30,6 +29,7 @@ class Relay:
     def __init__(self, bus: Bus, host: str, head: int) -> None:
         self._bus, self._host = bus, host
         self._next = head + 1
+        self._settle: Callable[[Work, Outcome], Awaitable[None]] | None = None
         self._early: list[tuple[int, Recorded]] = []
         self._queue: asyncio.Queue[Recorded] = asyncio.Queue()
         self._open: dict[int, Work] = {}
@@ -63,14 +63,10 @@ class Relay:
         """The follower is not interested any more."""
         self._followers.discard(follower)
 
-    async def begin(self, mover: Mover, kinds: frozenset[str]) -> None:
-        """Listen for outcomes; `kinds` are the intents that workers carry out."""
-        self._kinds = kinds
-
-        async def done(message: Message) -> None:
-            await self._done(mover, message)
-
-        await self._bus.serve(subjects.done(self._host, "*"), done)
+    async def begin(self, kinds: frozenset[str], settle: Callable[[Work, Outcome], Awaitable[None]]) -> None:
+        """Listen for outcomes and give them to `settle`; `kinds` are the intents that workers carry out."""
+        self._kinds, self._settle = kinds, settle
+        await self._bus.serve(subjects.done(self._host, "*"), self._done)
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -111,15 +107,13 @@ class Relay:
         except Unavailable:
             log.debug("the bus is away: %s was not told", subject)
 
-    async def _done(self, mover: Mover, message: Message) -> None:
+    async def _done(self, message: Message) -> None:
         position = int(message.subject.rpartition(".")[2])
         work = self._open.get(position)
-        if work is None:
+        if work is None or self._settle is None:
             return
         try:
-            outcome = decode_outcome(message.data)
-            if outcome is not None:
-                await mover.settle(work.id, position, outcome)
+            await self._settle(work, Outcome.decode(message.data))
         except LadingError as error:
             log.error("the outcome of %s %s could not be stored: %s", work.kind, work.id[:12], error)
             return

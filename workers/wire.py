@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from domain.errors import Unavailable
+from domain.images.model import Image
 from domain.messages import Event, event_type
 
 
@@ -33,22 +34,41 @@ class Work:
             raise Unavailable(f"this is not work: {data[:80]!r}") from error
 
 
-def encode_outcome(outcome: Event | None) -> bytes:
-    """`{"type":"started.v1","data":{…}}`, or nothing when another fact settles the intent (an exit settles a stop)."""
-    if outcome is None:
-        return b""
-    return json.dumps({"type": outcome.stored_as, "data": outcome.model_dump(mode="json")}).encode()
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an intent ended. `event` is None when another fact settles it (an exit settles a stop); `image` is what a
+    commit has made, to be recorded in the same transaction under `reference`.
+
+    Example: `{"type":"started.v1","data":{…},"image":null}`
+    """
+
+    event: Event | None
+    image: Image | None = None
+
+    def encode(self) -> bytes:
+        """As it travels."""
+        if self.event is None:
+            return b""
+        image = None if self.image is None else self.image.model_dump(mode="json")
+        return json.dumps(
+            {"type": self.event.stored_as, "data": self.event.model_dump(mode="json"), "image": image}
+        ).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> "Outcome":
+        """Raises: Unavailable for anything else than an outcome."""
+        if not data:
+            return Outcome(None)
+        return _decoded(data)
 
 
-def decode_outcome(data: bytes) -> Event | None:
-    """Raises: Unavailable for anything else than an outcome."""
-    if not data:
-        return None
+def _decoded(data: bytes) -> Outcome:
     try:
         document = json.loads(data)
         found = event_type(document["type"])
         if found is None:
             raise KeyError(document["type"])
-        return found.model_validate(document["data"])
+        image = document.get("image")
+        return Outcome(found.model_validate(document["data"]), Image.model_validate(image) if image else None)
     except (ValueError, KeyError, TypeError) as error:
         raise Unavailable(f"this is not an outcome: {data[:80]!r}") from error

@@ -6,8 +6,9 @@ from domain.container import Container
 from domain.messages import Event, Recorded
 from workers.lifecycle import commit, kill, pause, remove, start, stop, unpause
 from workers.lifecycle.hands import Hands
+from workers.wire import Outcome
 
-Act = Callable[[Container, Recorded, Hands], Awaitable[Event | None]]
+Act = Callable[[Container, Recorded, Hands], Awaitable[Event | Outcome | None]]
 
 ACTS: Mapping[str, Act] = {
     "start-requested.v1": start.start,

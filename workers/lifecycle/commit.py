@@ -5,12 +5,13 @@ import contextlib
 from domain.container import Container, State
 from domain.errors import KernelError, LadingError, NotFound, Unavailable
 from domain.failpoints import failpoint
-from domain.lifecycle.commit import CommitFailed, CommitRequested
-from domain.messages import Event, Recorded
+from domain.lifecycle.commit import CommitFailed, CommitRequested, Committed
+from domain.messages import Recorded
 from workers.lifecycle.hands import Hands
+from workers.wire import Outcome
 
 
-async def commit(container: Container, intent: Recorded, hands: Hands) -> Event:
+async def commit(container: Container, intent: Recorded, hands: Hands) -> Outcome | CommitFailed:
     """Returns Committed, or CommitFailed with nothing half made."""
     assert isinstance(intent.event, CommitRequested)
     failpoint("commit.before-act")
@@ -20,7 +21,8 @@ async def commit(container: Container, intent: Recorded, hands: Hands) -> Event:
             with contextlib.suppress(NotFound):
                 await hands.runtime.freeze(container.id)
         try:
-            return await hands.committing(container, intent)
+            image = await hands.image_of(container, intent)
+            return Outcome(Committed(image_id=image.id, reference=intent.event.reference), image)
         finally:
             if frozen:
                 with contextlib.suppress(NotFound, KernelError):

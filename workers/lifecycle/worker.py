@@ -16,7 +16,7 @@ from domain.messages import Recorded
 from domain.ports import Bus, Message
 from workers.lifecycle import ACTS
 from workers.lifecycle.hands import Hands
-from workers.wire import Work, encode_outcome
+from workers.wire import Outcome, Work
 
 log = logging.getLogger(__name__)
 REMEMBERED = 1024
@@ -62,7 +62,8 @@ class Worker:
         if found is None:
             return b""
         try:
-            return encode_outcome(await ACTS[work.kind](*found, self._hands))
+            done = await ACTS[work.kind](*found, self._hands)
+            return (done if isinstance(done, Outcome) else Outcome(done)).encode()
         except Unavailable as error:
             log.info("%s of %s waits: %s", work.kind, work.id[:12], error)
         except asyncio.CancelledError:

@@ -1,0 +1,175 @@
+"""Wishes and questions of programs on the bus, as JSON: one answer each.
+
+    request  lading.<host>.cmd.<who>.run     {"id":"7c…","request":{"image":"busybox","command":["true"]}}
+    answer                                   {"ok":true,"container":"4f1c…"}
+    request  lading.<host>.cmd.<who>.stop    {"container":"web","timeout":3}
+    answer                                   {"ok":true,"container":"4f1c…","state":"exited"}
+    request  lading.<host>.q.<who>.containers   {"where":{"state":"running"}}
+    answer                                   {"ok":true,"rows":[…]}
+    refusal                                  {"ok":false,"error":"NameTaken","message":"…","hint":"…"}
+
+`id` identifies the request: told again, `run` and `create` answer what they answered before and do nothing.
+Who asks is a part of the subject and proven by the server or by the kernel; it is never taken from the payload.
+"""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from domain import subjects
+from domain.errors import InvalidValue, LadingError, Unavailable
+from domain.lifecycle.commit import Commit
+from domain.lifecycle.kill import Kill
+from domain.lifecycle.pause import Pause
+from domain.lifecycle.remove import Remove
+from domain.lifecycle.rename import Rename
+from domain.lifecycle.start import Start
+from domain.lifecycle.stop import Restart, Stop
+from domain.lifecycle.unpause import Unpause
+from domain.messages import Actor, Command, Recorded
+from domain.ports import Bus, Message
+from domain.signals import number
+from workers.engine import Engine
+from workers.mover import Caller
+from workers.relay import live
+from workers.requests import CreateRequest
+
+log = logging.getLogger(__name__)
+MOST_ROWS = 1000
+Answer = dict[str, Any]
+Identify = Callable[[str], Actor]
+
+
+class Wish(BaseModel):
+    """The payload of any wish; which fields matter depends on the verb."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(default="", max_length=128)
+    request: CreateRequest | None = None
+    container: str = ""
+    signal: str | None = None
+    timeout: int | None = None
+    name: str = ""
+    force: bool = False
+    reference: str = ""
+    author: str = ""
+    message: str = ""
+    changes: tuple[str, ...] = ()
+    pause: bool = True
+
+
+class Question(BaseModel):
+    """The payload of any question."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    where: dict[str, str | int | list[str]] = Field(default_factory=dict)
+    container: str = ""
+    after: int = 0
+    limit: int = Field(default=MOST_ROWS, ge=1, le=MOST_ROWS)
+
+
+def _signal(wish: Wish) -> int | None:
+    return None if wish.signal is None else number(wish.signal)
+
+
+VERBS: Mapping[str, Callable[[Wish], Command]] = {
+    "start": lambda wish: Start(),
+    "stop": lambda wish: Stop(signal=_signal(wish), timeout=wish.timeout),
+    "restart": lambda wish: Restart(signal=_signal(wish), timeout=wish.timeout),
+    "kill": lambda wish: Kill(signal=number(wish.signal or "KILL")),
+    "pause": lambda wish: Pause(),
+    "unpause": lambda wish: Unpause(),
+    "rename": lambda wish: Rename(name=wish.name),
+    "rm": lambda wish: Remove(force=wish.force),
+}
+"""Wishes about one container that need nothing but a command."""
+
+
+class Programs:
+    """Answers programs; `identify` maps the proven `<who>` of a subject to an actor."""
+
+    def __init__(self, bus: Bus, host: str, engine: Engine, identify: Identify) -> None:
+        self._bus, self._host, self._engine, self._identify = bus, host, engine, identify
+
+    async def begin(self) -> None:
+        """Listen from now on."""
+        await self._bus.serve(subjects.area(self._host, "cmd"), self._on(self._command))
+        await self._bus.serve(subjects.area(self._host, "q"), self._on(self._query))
+
+    def _on(self, answer: Callable[[str, str, bytes], Awaitable[Answer]]) -> Callable[[Message], Awaitable[None]]:
+        async def handle(message: Message) -> None:
+            _, _, (who, verb, *_) = subjects.split(message.subject)
+            await message.respond(json.dumps(await _caught(answer, who, verb, message.data)).encode())
+
+        return handle
+
+    async def _command(self, who: str, verb: str, data: bytes) -> Answer:
+        wish = Wish.model_validate_json(data or b"{}")
+        caller = Caller(self._identify(who), f"{who}/{wish.id}" if wish.id else "")
+        if verb in {"run", "create"}:
+            return await self._create(verb, wish, caller)
+        id = await self._engine.resolve(wish.container)
+        if verb == "commit":
+            command = Commit(
+                reference=wish.reference,
+                author=wish.author,
+                message=wish.message,
+                changes=wish.changes,
+                pause=wish.pause,
+            )
+            return {"ok": True, "container": id, "image": await self._engine.commit(id, command, caller)}
+        if verb == "wait":
+            return {"ok": True, "container": id, "status": await self._engine.wait(id)}
+        make = VERBS.get(verb)
+        if make is None:
+            raise InvalidValue(f"unknown wish: {verb!r}", hint=f"known: {', '.join(sorted([*VERBS, *_OTHERS]))}")
+        container = await self._engine.execute(id, make(wish), caller)
+        return {"ok": True, "container": id, "state": container.state.value}
+
+    async def _create(self, verb: str, wish: Wish, caller: Caller) -> Answer:
+        if wish.request is None:
+            raise InvalidValue(f"{verb} needs a request")
+        make = self._engine.run if verb == "run" else self._engine.create
+        return {"ok": True, "container": await make(wish.request, caller)}
+
+    async def _query(self, who: str, view: str, data: bytes) -> Answer:
+        question = Question.model_validate_json(data or b"{}")
+        if view in {"containers", "images", "refs", "past"}:
+            rows = await self._engine.views.select(view, where=dict(question.where), limit=question.limit)
+            return {"ok": True, "rows": [dict(row) for row in rows]}
+        if view == "history":
+            records = await self._engine.history(await self._engine.resolve_past(question.container))
+            return {"ok": True, "events": _documents(records)}
+        if view == "events":
+            return {"ok": True, "events": _documents(await self._engine.store.read(question.after, question.limit))}
+        raise InvalidValue(f"unknown view: {view!r}", hint="known: containers, images, refs, past, history, events")
+
+
+_OTHERS = ("run", "create", "commit", "wait")
+
+
+def _documents(records: Sequence[Recorded]) -> list[Any]:
+    return [json.loads(live(record)) for record in records]
+
+
+async def _caught(answer: Callable[[str, str, bytes], Awaitable[Answer]], who: str, verb: str, data: bytes) -> Answer:
+    try:
+        return await answer(who, verb, data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return _refusal(InvalidValue(f"{place or 'payload'}: {first['msg']}"))
+    except LadingError as error:
+        return _refusal(error)
+    except Exception:
+        log.exception("%s of %s", verb, who)
+        return _refusal(Unavailable("the engine has failed inside; its log says more"))
+
+
+def _refusal(error: LadingError) -> Answer:
+    return {"ok": False, "error": type(error).__name__, "message": error.message, "hint": error.hint}
