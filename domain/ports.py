@@ -152,6 +152,9 @@ class Runtime(Protocol):
     async def processes(self, id: str) -> Sequence[int]:
         """Host pids of all processes of the container."""
 
+    async def writable_size(self, id: str) -> int:
+        """Apparent bytes in the writable layer."""
+
 
 class ImageStore(Protocol):
     """Contents of images: blobs and extracted layers. It appends nothing; callers record what it returns."""

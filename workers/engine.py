@@ -4,7 +4,9 @@ It turns what people type (names, prefixes, references) into what the domain kno
 outcomes. It decides nothing about containers: `workers.mover` and the domain do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, NameTaken, NotFound, Refused
@@ -18,21 +20,57 @@ from domain.lifecycle.stop import Restart, Stop, StopFailed
 from domain.lifecycle.unpause import UnpauseFailed
 from domain.messages import Command, Event, Recorded, StreamId
 from domain.names import container_name, is_id_prefix, made_up
-from domain.ports import Clock, EventStore, Views
+from domain.ports import Clock, EventStore, LogFrame, LogReader, Runtime, Views
 from workers.blueprint import blueprint
 from workers.images import Images
 from workers.mover import Caller, Moved, Mover
+from workers.relay import Relay
 from workers.requests import CreateRequest
+from workers.streams import Streams
 
 NAME_TRIES = 20
 _ON_ITS_WAY = frozenset({State.STARTING, State.RESTARTING})
 
 
+class Report(Protocol):
+    """The result of a check of the log."""
+
+    @property
+    def checked(self) -> int:
+        """Events that were read."""
+
+    @property
+    def findings(self) -> Sequence[object]:
+        """What is wrong, one line each as text; empty when all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an engine is put together from."""
+
+    host: str
+    version: str
+    mover: Mover
+    store: EventStore
+    views: Views
+    images: Images
+    clock: Clock
+    runtime: Runtime
+    relay: Relay
+    logs: LogReader
+    streams: Streams
+    facts: Callable[[], Awaitable[Mapping[str, object]]]
+    check: Callable[[], Awaitable[Report]]
+
+
 class Engine:
     """One host's engine."""
 
-    def __init__(self, mover: Mover, store: EventStore, views: Views, images: Images, clock: Clock) -> None:
-        self._mover, self.store, self.views, self.images, self._clock = mover, store, views, images, clock
+    def __init__(self, parts: Parts) -> None:
+        self.host, self.version = parts.host, parts.version
+        self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
+        self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
+        self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
 
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Write the container down; returns its id. Raises: Refused, NotFound."""
@@ -120,6 +158,43 @@ class Engine:
             if not rows and is_id_prefix(name):
                 rows = await self.views.select("past", prefix=("id", name), limit=2)
             return _only(rows, "id", name)
+
+    def output(self, id: str, *, from_start: bool) -> AsyncIterator[LogFrame]:
+        """What the container writes until its present run ends; with `from_start` also what it has written before."""
+        return self._streams.follow(id, since=None if from_start else self._clock.now())
+
+    def follow(
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None
+    ) -> AsyncIterator[LogFrame]:
+        """`logs -f`: what was written, then what is being written until the run ends."""
+        return self._streams.follow(id, since=since, until=until, tail=tail)
+
+    async def processes(self, id: str) -> Sequence[int]:
+        """Host pids of all processes of the container."""
+        return await self._runtime.processes(id)
+
+    async def writable_size(self, id: str) -> int:
+        """Bytes that the container has written over its image."""
+        return await self._runtime.writable_size(id)
+
+    async def grown(self, beyond: int) -> int:
+        """The position of the last event, as soon as it is above `beyond`."""
+        follower = self._relay.follow()
+        try:
+            while self._relay.head <= beyond:
+                follower.clear()
+                await follower.wait()
+            return self._relay.head
+        finally:
+            self._relay.unfollow(follower)
+
+    async def info(self) -> Mapping[str, object]:
+        """Facts about the engine and its host."""
+        return await self._facts()
+
+    async def verify(self) -> Report:
+        """Read the whole log again and check its chain, its head and its projections."""
+        return await self._check()
 
     async def history(self, id: str) -> Sequence[Recorded]:
         """All events of one container, oldest first."""
