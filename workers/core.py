@@ -1,0 +1,173 @@
+"""The core of the daemon: everything between the ports, put together once for the daemon and for the simulator.
+
+Order of a start: listen for exits and outcomes, compare log and kernel, hand out what is open, then take wishes.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from domain.container import Container
+from domain.errors import Conflict
+from domain.host import HostStarted, HostStopped, Recovered
+from domain.images.model import Image
+from domain.lifecycle.commit import CommitRequested
+from domain.messages import Append, Event, Recorded, StreamId
+from domain.ports import Bus, Clock, EventStore, Runtime, Views
+from workers.announce import Announcing
+from workers.images import Images
+from workers.lifecycle import ACTS
+from workers.lifecycle.hands import Hands
+from workers.lifecycle.worker import Worker
+from workers.monitor import Monitor
+from workers.mover import Caller, Mover, Origin
+from workers.reconcile import Reconciler
+from workers.relay import Relay
+from workers.settle import Settler
+from workers.timers import Timers
+from workers.wire import Work
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The ports a core works with. `store` must already be wrapped in `Announcing` with the relay's `publish`."""
+
+    host: str
+    origin: Origin
+    store: EventStore
+    views: Views
+    bus: Bus
+    runtime: Runtime
+    images: Images
+    clock: Clock
+    relay: Relay
+
+
+def announced(store: EventStore, relay: Relay) -> EventStore:
+    """The store as the core and the images must use it."""
+    return Announcing(store, relay.publish)
+
+
+class Core:
+    """Workers, their wiring, and the order in which they begin and end."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+        self.mover = Mover(outside.store, outside.clock, outside.origin)
+        self.timers = Timers(self.mover, outside.clock)
+        self._settler = Settler(self.mover, outside.images)
+        self._monitor = Monitor(self.mover, outside.runtime)
+        self._worker = Worker(outside.bus, outside.host, self._hands(), self._find)
+        self._reconciler = Reconciler(
+            outside.store, outside.views, self.mover, outside.runtime, outside.clock, outside.origin.boot
+        )
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def begin(self, versions: dict[str, str] | None = None) -> dict[str, int]:
+        """Returns when log and kernel agree; what that took is returned and stands in the host's stream."""
+        relay = self._outside.relay
+        relay.listen(self.timers.notice)
+        await relay.begin(frozenset(ACTS), self._settler.settle)
+        await self._worker.begin()
+        rebooted = await self._note(HostStarted(boot=self._outside.origin.boot, versions=versions or {}))
+        self._spawn(relay.run())
+        found = await self._reconciler.compare()
+        self._monitor.begin()
+        self._spawn(relay.insist())
+        found.count("unfinished", await self._hand_out())
+        await self._reconciler.retry_dead()
+        await self._outside.images.recover()
+        if rebooted:
+            rows = await self._outside.views.select("containers", where={"state": "exited"})
+            await self._reconciler.start_again([str(row["id"]) for row in rows])
+        await self._note(Recovered(counts={what: number for what, number in sorted(found.counts.items()) if number}))
+        return found.counts
+
+    async def compare_again(self) -> None:
+        """The supervisor was lost and built anew while we ran: end what it no longer holds and say so."""
+        found = await self._reconciler.compare()
+        await self._note(Recovered(counts={what: number for what, number in sorted(found.counts.items()) if number}))
+        await self._outside.relay.tell_again()
+
+    async def end(self, reason: str = "") -> None:
+        """Stop working; containers go on."""
+        with contextlib.suppress(Exception):
+            await self._note(HostStopped(reason=reason))
+        self.timers.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _hands(self) -> Hands:
+        return Hands(
+            runtime=self._outside.runtime,
+            clock=self._outside.clock,
+            boot=self._outside.origin.boot,
+            ended=self._ended,
+            layers=self._layers,
+            image_of=self._image_of,
+        )
+
+    async def _ended(self, id: str, seconds: float | None) -> bool:
+        return await self.mover.until(id, lambda c: not c.pid, seconds) is not None
+
+    async def _layers(self, container: Container) -> tuple[str, ...]:
+        return await self._outside.images.layers_of(container.settled.image_id)
+
+    async def _image_of(self, container: Container, intent: Recorded) -> Image:
+        assert isinstance(intent.event, CommitRequested)
+        return await self._outside.images.make_commit(container, intent.event)
+
+    async def _find(self, work: Work) -> tuple[Container, Recorded] | None:
+        """The container and the intent of some work; None when it has an outcome already."""
+        container = await self.mover.container(work.id)
+        if work.position not in container.open:
+            return None
+        stream = StreamId("container", work.id)
+        (intent,) = await self._outside.store.read(work.position - 1, 1, streams=(stream,))
+        return container, intent
+
+    async def _hand_out(self) -> int:
+        """All open work, and the timers that a crash has stopped."""
+        intents = await self._reconciler.unfinished()
+        for intent in intents:
+            if intent.kind in ACTS:
+                await self._outside.relay.hand_out(intent)
+                continue
+            for record in await self._outside.store.read(intent.position - 1, 1, streams=(intent.stream,)):
+                self.timers.notice(record)
+        return len(intents)
+
+    async def _note(self, event: Event) -> bool:
+        """Append to the host's stream; says whether the last start was under another boot id."""
+        stream = StreamId("host", self._outside.host)
+        while True:
+            records = await self._outside.store.load(stream)
+            version = records[-1].version if records else 0
+            try:
+                meta = self.mover.meta(Caller())
+                await self._outside.store.append((Append(stream, version, (event,)),), meta)
+            except Conflict:
+                continue
+            return _other_boot(records, self._outside.origin.boot)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_report)
+
+
+def _other_boot(records: Sequence[Recorded], boot: str) -> bool:
+    boots = [record.event.boot for record in records if isinstance(record.event, HostStarted)]
+    return bool(boots) and boots[-1] != boot
+
+
+def _report(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("a part of the daemon has ended: %s", error, exc_info=error)
