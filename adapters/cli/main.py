@@ -1,0 +1,304 @@
+r"""The thin client: sends argv to the daemon, writes what comes back, ends with the status it is told.
+
+It imports `sys`, `posix` and `_socket` and nothing else, because the start of Python is nearly all of its time; what is
+rarely needed is in modules of its own: `session` (signals, streams, files, questions), `daemon` (start, stop, status).
+The protocol is drawn in `adapters.control.console`; here is how it looks on the wire, all in one write:
+
+    CONNECT {"verbose":false,…}\r\nSUB _INBOX.@.1 1\r\nPUB lading.@.call.@ _INBOX.@.1 SIZE\r\n1\0cols=80\0…\0\0ps\0\r\n
+"""
+
+import posix
+import sys
+
+import _signal
+import _socket
+
+RUN_DIRECTORY = "/run/lading"
+WINDOW = 1024 * 1024
+ACKNOWLEDGE = 256 * 1024
+_MAX_PAYLOAD = 1024 * 1024
+_SESSION = b"1"
+_HELLO = (b'CONNECT {"verbose":false,"pedantic":false,"protocol":1,"headers":true,"no_responders":true,"lang":"lading",'
+          b'"version":"1"}\r\nSUB _INBOX.@.1 1\r\n')
+_WITH_VALUE = ("-l", "--log-level", "--config", "-c", "--context")
+_SIGINT, _SIGPIPE = 2, 13
+
+
+class Failed(Exception):
+    """What the client says about itself, in one line; `status` is the exit status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Line:
+    """The connection to the daemon: frames come in, messages go out."""
+
+    def __init__(self, connection: _socket.socket) -> None:
+        self.connection = connection
+        self.sending = False
+        self._buffer = b""
+        self._written = self._reported = 0
+
+    def fill(self) -> None:
+        """Wait for something and take it. Raises EOFError."""
+        try:
+            data = self.connection.recv(262144)
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise EOFError
+        self._buffer = self._buffer + data if self._buffer else data
+
+    def take(self) -> "tuple[bytes, bytes] | None":
+        """The operation and the rest of the next message that is here as a whole; None: `fill` first."""
+        while True:
+            end = self._buffer.find(b"\r\n")
+            if end < 0:
+                return None
+            line = self._buffer[:end]
+            if line[:4] == b"MSG ":
+                start = end + 2
+                stop = start + int(line[line.rindex(b" ") + 1:])
+                if len(self._buffer) < stop + 2:
+                    return None
+                kind, rest = self._buffer[start:start + 1], self._buffer[start + 1:stop]
+                self._buffer = self._buffer[stop + 2:]
+                return kind, rest
+            self._buffer = self._buffer[end + 2:]
+            if line[:5] == b"HMSG ":
+                return b"503", b""
+            if line[:4] == b"-ERR":
+                return b"-", line[4:].strip(b" '")
+            if line[:4] == b"PING":
+                self.send_raw(b"PONG\r\n")
+
+    def send(self, data: bytes) -> None:
+        """A message to the daemon that belongs to this call."""
+        self.send_raw(b"PUB lading.@.io.@.1 %d\r\n%b\r\n" % (len(data), data))
+
+    def send_raw(self, data: bytes) -> None:
+        """Bytes as they are; a daemon that is gone is noticed when reading."""
+        self.sending = True
+        try:
+            self.connection.sendall(data)
+        except OSError:
+            pass
+        finally:
+            self.sending = False
+
+    def written(self, size: int) -> None:
+        """So much was written out: now and then the daemon has to know, or it stops sending."""
+        self._written += size
+        if self._written - self._reported >= ACKNOWLEDGE:
+            self._reported = self._written
+            self.send(b"w%d" % self._written)
+
+
+def run(argv: list[str], daemon: list[str]) -> None:
+    """The whole life of the command; does not return. `daemon` is what starts the daemon in the background. Nothing is
+    buffered and nothing has to be taken down, so the interpreter is left without its farewell."""
+    posix._exit(main(argv, daemon))
+
+
+def main(argv: list[str], daemon: list[str]) -> int:
+    """The exit status of the command."""
+    if _signal.getsignal(_SIGINT) is _signal.default_int_handler:
+        _signal.signal(_SIGINT, _signal.SIG_DFL)
+    try:
+        path, argv = address(argv)
+        verb = verb_of(argv)
+        if verb[:1] == ["daemon"]:
+            from adapters.cli import daemon as background
+
+            return background.control(verb[1:], path, daemon)
+        return _converse(Line(_reach(path, verb, daemon)), argv, verb)
+    except Failed as failure:
+        say(str(failure))
+        return failure.status
+    except BrokenPipeError:
+        die(_SIGPIPE)
+        return 141
+
+
+def address(argv: list[str]) -> tuple[str, list[str]]:
+    """The daemon's socket, and argv without the option that named it. Raises Failed."""
+    run_directory = posix.environ.get(b"LADING_RUN_DIR", b"").decode("utf-8", "surrogateescape") or RUN_DIRECTORY
+    path, at = run_directory + "/lading.sock", 0
+    while at < len(argv) and argv[at][:1] == "-":
+        word = argv[at]
+        if word in ("-H", "--host") and at + 1 < len(argv):
+            path, argv = _unix(argv[at + 1]), argv[:at] + argv[at + 2:]
+        elif word[:7] == "--host=":
+            path, argv = _unix(word[7:]), argv[:at] + argv[at + 1:]
+        else:
+            at += 2 if word in _WITH_VALUE else 1
+    return path, argv
+
+
+def _unix(url: str) -> str:
+    if url[:7] != "unix://":
+        raise Failed("the address of the daemon must be unix://PATH", 125)
+    return url[7:]
+
+
+def verb_of(argv: list[str]) -> list[str]:
+    """Argv from the first word that is no option before the command."""
+    at = 0
+    while at < len(argv) and argv[at][:1] == "-":
+        at += 2 if argv[at] in _WITH_VALUE else 1
+    return argv[at:]
+
+
+def failure_status(verb: list[str]) -> int:
+    """The status of a command that the daemon never answered."""
+    return 125 if verb[:1] == ["run"] or verb[:2] == ["container", "run"] else 1
+
+
+def connect(path: str) -> _socket.socket:
+    """A connection to the daemon. Raises OSError."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def unreachable(path: str, error: OSError, status: int) -> Failed:
+    """Why there is no connection, for the person."""
+    if isinstance(error, PermissionError):
+        return Failed(f"permission denied while connecting to the lading daemon at unix://{path}: "
+                      f"only root and the group lading may", status)
+    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+        return Failed(f"Cannot connect to the lading daemon at unix://{path}. Is the lading daemon running?", status)
+    return Failed(f"Cannot connect to the lading daemon at unix://{path}: {error.strerror or error}", status)
+
+
+def _reach(path: str, verb: list[str], daemon: list[str]) -> _socket.socket:
+    """A connection, to a daemon that is started if there is none. Raises Failed."""
+    try:
+        return connect(path)
+    except OSError as error:
+        absent = isinstance(error, (FileNotFoundError, ConnectionRefusedError))
+        if not absent or not daemon or posix.environ.get(b"LADING_AUTOSTART") == b"0" or posix.geteuid():
+            raise unreachable(path, error, failure_status(verb)) from error
+    from adapters.cli import daemon as background
+
+    return background.start(path, daemon, failure_status(verb))
+
+
+def _converse(line: Line, argv: list[str], verb: list[str]) -> int:
+    """Ask, and do what the daemon says until it says the status."""
+    call = _call(argv, failure_status(verb))
+    line.send_raw(_HELLO + call)
+    if _signal.getsignal(_SIGINT) == _signal.SIG_DFL:
+        _signal.signal(_SIGINT, Interrupt(line))
+    tries = 0
+    try:
+        while True:
+            message = line.take()
+            if message is None:
+                line.fill()
+                continue
+            kind, rest = message
+            if kind == b"O" or kind == b"E":
+                write(1 if kind == b"O" else 2, rest)
+                line.written(len(rest))
+            elif kind == b"X":
+                return int(rest)
+            elif kind == b"-":
+                raise Failed(f"the daemon hung up: {rest.decode('ascii', 'replace')}", failure_status(verb))
+            elif kind == b"503":
+                tries = _try_again(tries, failure_status(verb))
+                line.send_raw(call)
+            else:
+                from adapters.cli import session
+
+                return session.Session(line).go_on(kind, rest)
+    except EOFError:
+        raise Failed("the daemon went away before the command was finished", failure_status(verb)) from None
+
+
+def _call(argv: list[str], status: int) -> bytes:
+    """The message that begins the call. Raises Failed."""
+    columns, rows = posix.get_terminal_size(1) if posix.isatty(1) else (0, 0)
+    umask = posix.umask(0o77)
+    posix.umask(umask)
+    environment = posix.environ
+    color = columns and not environment.get(b"NO_COLOR") and environment.get(b"TERM") != b"dumb"
+    try:
+        directory = posix.getcwdb()
+    except OSError:
+        directory = b""
+    encoding = sys.getfilesystemencoding()
+    words = b"".join([word.encode(encoding, "surrogateescape") + b"\0" for word in argv])
+    head = b"1\0cols=%d\0rows=%d\0stdin=%d\0stdout=%d\0stderr=%d\0color=%d\0umask=%o\0session=%b\0cwd=%b\0\0" % (
+        columns, rows, posix.isatty(0), posix.isatty(1), posix.isatty(2), bool(color), umask, _SESSION, directory)
+    size = len(head) + len(words)
+    if size > _MAX_PAYLOAD:
+        raise Failed("the argument list is too long", status)
+    return b"PUB lading.@.call.@ _INBOX.@.1 %d\r\n%b%b\r\n" % (size, head, words)
+
+
+def _try_again(tries: int, status: int) -> int:
+    """The socket is there but nobody answers behind it: the daemon is just starting, or its bus is. Nobody has seen the
+    call, so asking again cannot do a thing twice. Raises Failed."""
+    from time import sleep
+
+    if tries >= 100:
+        raise Failed("the daemon does not answer", status)
+    sleep(0.05)
+    return tries + 1
+
+
+class Interrupt:
+    """What ^C does: the first asks the daemon to stop the command, the second leaves at once."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._pressed = 0
+
+    def __call__(self, number: int, frame: object) -> None:
+        """Handle the signal (the first may have to wait for a message that is being sent)."""
+        self._pressed += 1
+        if self._pressed > 1:
+            die(number)
+        if not self._line.sending:
+            self._line.send(b"c")
+
+
+def write(descriptor: int, data: bytes) -> None:
+    """All of it. Raises BrokenPipeError, Failed."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[posix.write(descriptor, view):]
+        except BlockingIOError:
+            # Somebody else who has this terminal or pipe open made it non-blocking for everybody.
+            from select import POLLOUT, poll
+
+            waiting = poll()
+            waiting.register(descriptor, POLLOUT)
+            waiting.poll()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Failed(f"write error: {error.strerror}", 1) from error
+
+
+def say(text: str) -> None:
+    """One line to the person."""
+    try:
+        posix.write(2, f"{text}\n".encode("utf-8", "surrogateescape"))
+    except OSError:
+        pass
+
+
+def die(number: int) -> None:
+    """End as this signal ends a program, so that a shell sees what happened (128 + number)."""
+    _signal.signal(number, _signal.SIG_DFL)
+    posix.kill(posix.getpid(), number)
+    posix._exit(128 + number)

@@ -1,0 +1,388 @@
+r"""The daemon's end of the console protocol: argv comes in, text and an exit status go out, files and questions go
+through the client.
+
+A call is one message on `lading.<host>.call.<who>`, a list of items that each end in NUL:
+
+    1\0cols=80\0rows=24\0stdin=1\0stdout=1\0stderr=1\0color=1\0cwd=/home/ann\0umask=22\0session=1\0\0ps\0-a\0
+
+Daemon to client, on the call's inbox, by the first byte:
+
+    O bytes           for stdout                            E bytes       for stderr
+    X 0               the exit status: end of the call      S 1 / S 0     forward signals from now on / no more
+    G name\0name      tell the values of these variables    ? text        ask the person on the terminal
+    R path            stream that file                      I             stream standard input
+    N path\0mode\0…   make that file, it must be new        U path        delete it again
+    w 65536           that many bytes of a stream have been taken so far
+
+Client to daemon, on `lading.<host>.io.<who>.<session>`:
+
+    d bytes  e  f text    a piece, the end, or the failure of a stream; `f` also answers N
+    k                     N worked                          a line        the answer to a question (nothing at its end)
+    v =value\0\0=value    a `=` and the value of each variable, nothing for one that is not set
+    s 15                  a signal that was asked for       c             the person pressed ^C
+    w 262144              that many bytes of O and E have been written so far
+
+Neither side has more than `WINDOW` bytes on the way: a writer waits for the other's `w`. Only one stream and one
+question at a time.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from domain import subjects
+from domain.errors import InvalidValue, LadingError, Refused, Unavailable
+from domain.ports import Bus, Message
+
+log = logging.getLogger(__name__)
+
+VERSION = "1"
+WINDOW = 1024 * 1024
+_CHUNK = 128 * 1024
+_ACKNOWLEDGE = 256 * 1024
+_INTERRUPTED = 130
+_REFUSED = {"run": 125, "exec": 125}
+
+
+class Gone(Unavailable):
+    """The client went away: nobody reads what the call still says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What the client's terminal can do; `columns` and `rows` are 0 when standard output is not one."""
+
+    columns: int = 0
+    rows: int = 0
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    color: bool = False
+
+
+class Call:
+    """One command line that is being answered.
+
+    Texts are UTF-8 with surrogate escapes, as in `os.fsdecode`, so bytes survive. When the client goes away, `gone` is
+    set, everything below raises Gone, and the handler's task is cancelled; the first ^C cancels it too, but there the
+    client still listens: `interrupted` tells the cases apart.
+    """
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        head, self.argv = _parse(message.data)
+        self.actor_id = subjects.who(message.subject)
+        self.session = head.get("session", "1")
+        self.cwd = head.get("cwd", "")
+        self.umask = _number(head.get("umask", ""), 8) & 0o777
+        self.terminal = Terminal(
+            _number(head.get("cols", "")), _number(head.get("rows", "")),
+            *(head.get(name) == "1" for name in ("stdin", "stdout", "stderr", "color")))
+        self.gone = asyncio.Event()
+        self.interrupted = False
+        self.exit_status: int | None = None
+        self._sent = self._written = 0
+        self._room = asyncio.Event()
+        self._on_signal: Callable[[int], Awaitable[None]] | None = None
+        self._signals: set[asyncio.Task[None]] = set()
+        self._stream: _Stream | None = None
+        self._answer: asyncio.Future[tuple[bytes, bytes]] | None = None
+        self._asking = asyncio.Lock()
+        self._streaming = asyncio.Lock()
+
+    async def out(self, data: bytes) -> None:
+        """To standard output; returns when it is on its way, which may mean waiting for a slow reader. Raises Gone."""
+        await self._put(b"O", data)
+
+    async def err(self, data: bytes) -> None:
+        """To standard error. Raises Gone."""
+        await self._put(b"E", data)
+
+    async def exit(self, status: int) -> None:
+        """End the call with this exit status. Only the first one counts."""
+        if self.exit_status is None:
+            self.exit_status = status & 0xFF
+            if not self.gone.is_set():
+                await self._message.respond(b"X%d" % self.exit_status)
+
+    async def getenv(self, names: Sequence[str]) -> dict[str, str]:
+        """The values of the client's environment variables; those that are not set are missing. Raises Gone."""
+        if not names:
+            return {}
+        answer = await self._ask(b"G" + "\0".join(names).encode("utf-8", "surrogateescape"), b"v")
+        values = answer.split(b"\0")
+        return {name: _text(value[1:]) for name, value in zip(names, values, strict=False) if value}
+
+    def open_file(self, path: str) -> AsyncIterator[bytes]:
+        """The content of one of the client's files, in pieces. Raises Refused (the client cannot read it), Gone."""
+        return self._pieces(b"R" + path.encode("utf-8", "surrogateescape"))
+
+    def stdin(self) -> AsyncIterator[bytes]:
+        """The client's standard input, in pieces, until its end. Raises Gone."""
+        return self._pieces(b"I")
+
+    async def create_file(self, path: str, content: bytes, mode: int = 0o666) -> None:
+        """Make a new file on the client's side. Raises Refused (it exists, or cannot be made), Gone."""
+        named = path.encode("utf-8", "surrogateescape")
+        await self._ask(b"N" + named + b"\0%o\0" % mode + content, b"k")
+
+    async def unlink(self, path: str) -> None:
+        """Delete a file that this call made; no answer, and no error when it cannot be done. Raises Gone."""
+        await self._tell(b"U" + path.encode("utf-8", "surrogateescape"))
+
+    async def ask(self, text: str) -> str:
+        """A line from the person on the terminal, without its end; empty at the end of input. Raises Gone."""
+        return _text(await self._ask(b"?" + text.encode("utf-8", "surrogateescape"), b"a"))
+
+    async def forward_signals(self, callback: Callable[[int], Awaitable[None]] | None) -> None:
+        """From now on await `callback` with the number of each signal the client gets; None: no more. Raises Gone."""
+        self._on_signal = callback
+        await self._tell(b"S1" if callback is not None else b"S0")
+
+    def take(self, data: bytes) -> bool:
+        """Something from the client. Whether the call goes on: False means that its task is to be cancelled."""
+        kind, rest = data[:1], data[1:]
+        if kind == b"w":
+            self._written = max(self._written, min(_number(_text(rest)), self._sent))
+            self._room.set()
+        elif kind in (b"d", b"e", b"f") and self._stream is not None:
+            self._stream.take(kind, rest)
+        elif kind in (b"k", b"f", b"v", b"a"):
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_result((kind, rest))
+        elif kind == b"s":
+            self._signalled(_number(_text(rest)))
+        elif kind == b"c":
+            self.interrupted = True
+            return False
+        return True
+
+    def lose(self) -> None:
+        """The client has gone: wake up everything that waits for it."""
+        self.gone.set()
+        self._room.set()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(Gone("the client went away"))
+        if self._stream is not None:
+            self._stream.lose()
+        for task in self._signals:
+            task.cancel()
+
+    async def _put(self, kind: bytes, data: bytes) -> None:
+        for at in range(0, len(data), _CHUNK):
+            piece = data[at:at + _CHUNK]
+            while self._sent - self._written + len(piece) > WINDOW and not self.gone.is_set():
+                self._room.clear()
+                await self._room.wait()
+            self._sent += len(piece)
+            await self._tell(kind + piece)
+
+    async def _tell(self, data: bytes) -> None:
+        if self.gone.is_set():
+            raise Gone("the client went away")
+        await self._message.respond(data)
+
+    async def _ask(self, question: bytes, wanted: bytes) -> bytes:
+        async with self._asking:
+            self._answer = asyncio.get_running_loop().create_future()
+            try:
+                await self._tell(question)
+                kind, answer = await self._answer
+            finally:
+                self._answer.cancel()
+                self._answer = None
+        if kind != wanted:
+            raise Refused(_text(answer) if kind == b"f" else "the client gave an answer that was not asked for")
+        return answer
+
+    async def _pieces(self, request: bytes) -> AsyncIterator[bytes]:
+        async with self._streaming:
+            stream = self._stream = _Stream()
+            taken = reported = 0
+            try:
+                await self._tell(request)
+                while (piece := await stream.next()) is not None:
+                    yield piece
+                    taken += len(piece)
+                    if taken - reported >= _ACKNOWLEDGE:
+                        reported = taken
+                        await self._tell(b"w%d" % taken)
+            finally:
+                self._stream = None
+
+    def _signalled(self, number: int) -> None:
+        if self._on_signal is None or not 0 < number < 65:
+            return
+        task = asyncio.ensure_future(self._handle_signal(self._on_signal, number))
+        self._signals.add(task)
+        task.add_done_callback(self._signals.discard)
+
+    async def _handle_signal(self, callback: Callable[[int], Awaitable[None]], number: int) -> None:
+        try:
+            await callback(number)
+        except LadingError as error:
+            log.info("signal %d of %s was not delivered: %s", number, self.actor_id, error)
+
+
+class _Stream:
+    """Pieces that the client sent and nobody has taken yet; a client that ignores the window ends it."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._error: LadingError | None = None
+        self._news = asyncio.Event()
+
+    def take(self, kind: bytes, rest: bytes) -> None:
+        """One message of the stream."""
+        if kind == b"d":
+            self._pieces.append(rest)
+            self._size += len(rest)
+            if self._size > 2 * WINDOW:
+                self._pieces.clear()
+                self._error = InvalidValue("the client sends faster than it may")
+        elif kind == b"f":
+            self._error = Refused(_text(rest))
+        else:
+            self._ended = True
+        self._news.set()
+
+    def lose(self) -> None:
+        """Nothing more will come."""
+        self._error = Gone("the client went away")
+        self._news.set()
+
+    async def next(self) -> bytes | None:
+        """The next piece; None at the end."""
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        piece = self._pieces.popleft()
+        self._size -= len(piece)
+        return piece
+
+
+Handler = Callable[[Call], Awaitable[None]]
+
+
+class Console:
+    """All calls that are being answered."""
+
+    def __init__(self, host: str, handler: Handler, connected: Callable[[str], bool]) -> None:
+        self._host, self._handler, self._connected = host, handler, connected
+        self._calls: dict[tuple[str, str], tuple[Call, asyncio.Task[None]]] = {}
+
+    async def serve(self, bus: Bus) -> None:
+        """Answer from now on."""
+        await bus.serve(subjects.area(self._host, "io"), self._take)
+        await bus.serve(subjects.area(self._host, "call"), self._answer)
+
+    @property
+    def running(self) -> int:
+        """How many calls there are at the moment."""
+        return len(self._calls)
+
+    def client_gone(self, who: str) -> None:
+        """A local client hung up: its calls end."""
+        for (asker, _), (call, task) in list(self._calls.items()):
+            if asker == who:
+                call.lose()
+                task.cancel()
+
+    async def close(self) -> None:
+        """End every call: its client is told that the engine goes down by the end of its connection."""
+        calls = list(self._calls.values())
+        for call, task in calls:
+            call.lose()
+            task.cancel()
+        await asyncio.gather(*(task for _, task in calls), return_exceptions=True)
+
+    async def _take(self, message: Message) -> None:
+        """Without any await before the call has it: pieces of a stream must stay in order."""
+        key = (subjects.who(message.subject), message.subject.rpartition(".")[2])
+        found = self._calls.get(key)
+        if found is not None:
+            call, task = found
+            if not call.take(message.data):
+                task.cancel()
+
+    async def _answer(self, message: Message) -> None:
+        try:
+            call = Call(message)
+        except ValueError as error:
+            await message.respond(b"Elading: %s\n" % str(error).encode())
+            await message.respond(b"X125")
+            return
+        key = (call.actor_id, call.session)
+        if key in self._calls:
+            log.warning("%s began a second call in session %s", *key)
+            return
+        if subjects.is_local(call.actor_id) and not self._connected(call.actor_id):
+            return
+        task = asyncio.get_running_loop().create_task(self._run(call))
+        self._calls[key] = (call, task)
+        task.add_done_callback(lambda _: self._calls.pop(key, None))
+
+    async def _run(self, call: Call) -> None:
+        try:
+            await self._handler(call)
+        except asyncio.CancelledError:
+            if call.interrupted and not call.gone.is_set():
+                await call.exit(_INTERRUPTED)
+            raise
+        except Gone:
+            log.debug("%s went away", call.actor_id)
+        except Exception as error:
+            await self._failed(call, error)
+        else:
+            await call.exit(0)
+
+    async def _failed(self, call: Call, error: Exception) -> None:
+        """Handlers word their own refusals; this is for what they did not expect."""
+        if isinstance(error, LadingError):
+            text = error.message
+        else:
+            log.exception("the call of %s failed", call.actor_id)
+            text = "the engine failed on this command; its log says why"
+        with contextlib.suppress(Gone):
+            await call.err(f"lading: {text}\n".encode("utf-8", "replace"))
+        await call.exit(_REFUSED.get(call.argv[0] if call.argv else "", 1))
+
+
+async def serve_calls(bus: Bus, host: str, handler: Handler,
+                      connected: Callable[[str], bool] = lambda _: True) -> Console:
+    """Answer every call of the host's console with `handler`; `connected` says whether a local client is still there.
+    The control socket's `on_gone` belongs on the result's `client_gone`."""
+    console = Console(host, handler, connected)
+    await console.serve(bus)
+    return console
+
+
+def _parse(payload: bytes) -> tuple[dict[str, str], list[str]]:
+    """The head and the argv of a call. Raises ValueError."""
+    if not payload.endswith(b"\0"):
+        raise ValueError("this client speaks another protocol than the engine")
+    items = payload[:-1].split(b"\0")
+    if items[0] != VERSION.encode() or b"" not in items:
+        raise ValueError("this client speaks another protocol than the engine")
+    end = items.index(b"")
+    head = dict(_text(item).partition("=")[::2] for item in items[1:end])
+    return head, [_text(item) for item in items[end + 1:]]
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _number(text: str, base: int = 10) -> int:
+    """0 for what is no number: the head of a call is a claim, nothing depends on it."""
+    return int(text, base) if text.isascii() and text.isdigit() and len(text) <= 18 and (base == 10 or
+                                                                                       not set(text) & set("89")) else 0

@@ -1,0 +1,167 @@
+r"""What a local client sends, read frame by frame, and written anew in its proven name. No I/O.
+
+    CONNECT {"verbose":false}\r\n                    swallowed: the connection to the server has its own
+    PUB lading.@.call.@ _INBOX.@.1 5\r\nhello\r\n    → PUB lading.HOST.call.c17 _INBOX.local.c17.1 5\r\nhello\r\n
+    SUB _INBOX.@.> 1\r\n                             → SUB _INBOX.local.c17.> 1\r\n
+    HPUB … UNSUB … PING PONG
+
+Nothing of a client's control line is passed on as it came: subjects go through the rules of `domain.subjects`, numbers
+are printed anew, the payload is exactly as long as announced and its end is ours. So the server can never read another
+frame than the one that was judged here. Payloads pass through in pieces; only lines are held back.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from domain import subjects
+
+MAX_LINE: Final = 4096
+MAX_PAYLOAD: Final = 1024 * 1024
+_MAX_SID: Final = 16
+
+
+class Violation(Exception):
+    """The client broke the protocol or asked for what it may not have; the text goes to it in an error line."""
+
+
+class Frames:
+    """The state of one client's stream: `feed` what it sent, pass on what comes out."""
+
+    def __init__(self, host: str, number: str) -> None:
+        self._host, self._number = host, number
+        self._line = bytearray()
+        self._payload = 0
+        self._ending = b""
+        self._lines: dict[bytes, Callable[[list[bytes]], bytes]] = {
+            b"PUB": self._publish, b"HPUB": self._publish_headers, b"SUB": self._subscribe, b"UNSUB": self._unsubscribe,
+            b"PING": lambda _: b"PING\r\n", b"PONG": lambda _: b"PONG\r\n"}
+
+    def feed(self, data: bytes) -> bytes:
+        """What the server gets to see of `data`. Raises Violation; then nothing more of this client may be passed on."""
+        out: list[bytes] = []
+        view, at = memoryview(data), 0
+        while at < len(data):
+            if self._payload:
+                piece = view[at:at + self._payload]
+                out.append(bytes(piece))
+                self._payload -= len(piece)
+                at += len(piece)
+            elif self._ending:
+                at += self._end_payload(bytes(view[at:at + len(self._ending)]), out)
+            else:
+                at = self._collect_line(data, at, out)
+        return b"".join(out)
+
+    def _end_payload(self, got: bytes, out: list[bytes]) -> int:
+        """The two bytes after a payload, which may come one at a time."""
+        if not self._ending.startswith(got):
+            raise Violation("Parser Error")
+        self._ending = self._ending[len(got):]
+        if not self._ending:
+            out.append(b"\r\n")
+        return len(got)
+
+    def _collect_line(self, data: bytes, at: int, out: list[bytes]) -> int:
+        end = data.find(b"\n", at)
+        stop = len(data) if end < 0 else end + 1
+        if len(self._line) + stop - at > MAX_LINE:
+            raise Violation("Maximum Control Line Exceeded")
+        if end < 0:
+            self._line += data[at:]
+            return stop
+        line = bytes(self._line) + data[at:stop]
+        self._line.clear()
+        out.append(self._judge(line.rstrip(b"\r\n")))
+        return stop
+
+    def _judge(self, line: bytes) -> bytes:
+        name, _, rest = line.partition(b" ")
+        name = name.upper()
+        if name == b"CONNECT":
+            return self._connect(rest)
+        known = self._lines.get(name)
+        if known is None:
+            raise Violation("Unknown Protocol Operation")
+        return known(rest.split())
+
+    def _connect(self, options: bytes) -> bytes:
+        try:
+            wishes = json.loads(options)
+            verbose = wishes.get("verbose", False)
+        except (ValueError, RecursionError, AttributeError) as error:
+            raise Violation("Parser Error") from error
+        if verbose:
+            raise Violation("Verbose Mode Not Supported Here")
+        return b""
+
+    def _publish(self, words: list[bytes]) -> bytes:
+        subject, reply, (size,) = self._target(words, 1)
+        self._expect(size)
+        return f"PUB {subject} {reply}{size}\r\n".encode()
+
+    def _publish_headers(self, words: list[bytes]) -> bytes:
+        subject, reply, (head, size) = self._target(words, 2)
+        if head > size:
+            raise Violation("Parser Error")
+        self._expect(size)
+        return f"HPUB {subject} {reply}{head} {size}\r\n".encode()
+
+    def _target(self, words: list[bytes], numbers: int) -> tuple[str, str, list[int]]:
+        """`SUBJECT [REPLY] NUMBER…`: where it goes, where the answer goes (with a space behind), and the sizes."""
+        if len(words) not in (1 + numbers, 2 + numbers):
+            raise Violation("Parser Error")
+        asked = _text(words[0])
+        subject = subjects.stamp_publish(asked, self._host, self._number)
+        if subject is None:
+            raise Violation(f'Permissions Violation for Publish to "{asked}"')
+        reply = ""
+        if len(words) == 2 + numbers:
+            wanted = _text(words[1])
+            stamped = subjects.stamp_inbox(wanted, self._number)
+            if stamped is None:
+                raise Violation(f'Permissions Violation for Publish with Reply of "{wanted}"')
+            reply = stamped + " "
+        return subject, reply, [_size(word) for word in words[-numbers:]]
+
+    def _expect(self, size: int) -> None:
+        if size > MAX_PAYLOAD:
+            raise Violation("Maximum Payload Violation")
+        self._payload, self._ending = size, b"\r\n"
+
+    def _subscribe(self, words: list[bytes]) -> bytes:
+        """`SUBJECT SID`; no queue: that would take a share of what other listeners are to hear."""
+        if len(words) != 2:
+            raise Violation("Parser Error")
+        asked = _text(words[0])
+        subject = subjects.stamp_subscribe(asked, self._host, self._number)
+        if subject is None:
+            raise Violation(f'Permissions Violation for Subscription to "{asked}"')
+        return f"SUB {subject} {_sid(words[1])}\r\n".encode()
+
+    def _unsubscribe(self, words: list[bytes]) -> bytes:
+        if len(words) not in (1, 2):
+            raise Violation("Parser Error")
+        most = f" {_size(words[1])}" if len(words) == 2 else ""
+        return f"UNSUB {_sid(words[0])}{most}\r\n".encode()
+
+
+def _text(word: bytes) -> str:
+    """A subject, printable, so that it may stand in an error line."""
+    text = word.decode("ascii", "replace")
+    if not text.isascii() or not text.isprintable() or len(text) > 1024:
+        raise Violation("Invalid Subject")
+    return text
+
+
+def _size(word: bytes) -> int:
+    """Digits alone: int() would also take signs, underscores and spaces."""
+    if not word.isdigit() or len(word) > 9:
+        raise Violation("Parser Error")
+    return int(word)
+
+
+def _sid(word: bytes) -> str:
+    if not word.isalnum() or len(word) > _MAX_SID:
+        raise Violation("Parser Error")
+    return word.decode()
