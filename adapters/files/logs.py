@@ -1,0 +1,254 @@
+"""Container output for readers: in order, by time, from the end, and on and on. Format: `domain.logs`.
+
+Files are only ever read. Whoever asks for the last lines gets blocks read from the end (found through the index) until
+enough line beginnings were seen; everything else starts at the index entry before `since` and walks forward.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from domain import logs
+from domain.errors import InvalidValue
+from domain.ports import LogFrame
+
+Place = tuple[int, int]
+"""(number of the file, offset in it): places compare as the output was written."""
+
+_BLOCK = 1 << 18
+_HEXADECIMAL = frozenset("0123456789abcdef")
+_STREAMS = (logs.STDOUT, logs.STDERR)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The frame to begin with; of each stream in `cut` only what lies at or behind that place is wanted."""
+
+    place: Place
+    cut: dict[int, Place] = field(default_factory=dict)
+
+
+class LogFiles:
+    """Reads below `root`, the directory that has one directory for each container."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def frames(self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
+                     follow: Callable[[], Awaitable[bool]] | None = None) -> AsyncIterator[LogFrame]:
+        """See `domain.ports.LogReader`; `tail` counts lines. Without `follow`: what there is now. Raises: InvalidValue."""
+        output = _Output(self._directory(id))
+        end = await asyncio.to_thread(output.end)
+        start = await asyncio.to_thread(output.start, end, since, until, tail)
+        place, more = start.place, follow is not None
+        while True:
+            last = not more
+            batch, place = await asyncio.to_thread(output.read, place, end if follow is None else None, last)
+            for where, frame in batch:
+                if until is not None and frame.time > until:
+                    return
+                if since is None or frame.time >= since:
+                    data = _uncut(where, frame, start.cut.get(frame.stream))
+                    if data:
+                        yield LogFrame(frame.time, frame.stream, data)
+            if batch:
+                continue
+            if last or follow is None:
+                return
+            more = await follow()
+
+    def size(self, id: str) -> int:
+        """Bytes of disk that the output of a container takes."""
+        directory = self._directory(id)
+        return sum(file.stat().st_size for file in directory.iterdir()) if directory.is_dir() else 0
+
+    def _directory(self, id: str) -> Path:
+        if not id or not _HEXADECIMAL.issuperset(id):
+            raise InvalidValue("a container id is hexadecimal")
+        return self._root / id
+
+
+def _uncut(where: Place, frame: LogFrame, cut: Place | None) -> bytes:
+    if cut is None or where >= cut:
+        return frame.data
+    return frame.data[cut[1] - where[1]:] if where[0] == cut[0] else b""
+
+
+class _Output:
+    """The files of one container. Blocking."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def end(self) -> Place:
+        """Behind the last byte that there is now."""
+        numbers = self._numbers()
+        return (numbers[-1], self._size(numbers[-1])) if numbers else (0, 0)
+
+    def start(self, end: Place, since: int | None, until: int | None, tail: int | None) -> _Start:
+        """Where to begin so that as little as possible is read for nothing."""
+        if tail is not None:
+            return self._start_of_tail(end, until, max(tail, 0))
+        return _Start(self._before(since) if since is not None else (0, 0))
+
+    def read(self, place: Place, end: Place | None, last: bool) -> tuple[list[tuple[Place, LogFrame]], Place]:
+        """Frames from `place` on, each with the place of its data, and where to go on. The frame at the very end of
+        a file may be half written: it is only given if this is the `last` look, or a newer file exists."""
+        found: list[tuple[Place, LogFrame]] = []
+        while not found and (end is None or place < end):
+            later = [number for number in self._numbers() if number > place[0]]
+            stop = end[1] if end is not None and end[0] == place[0] else None
+            found, place = self._read_file(place, stop, partial=last or bool(later))
+            if not found:
+                if not later:
+                    break
+                place = (later[0], 0)
+        return found, place
+
+    def _read_file(self, place: Place, stop: int | None, *, partial: bool) -> tuple[list[tuple[Place, LogFrame]], Place]:
+        number, offset = place
+        buffer = self._pread(number, offset, _BLOCK if stop is None else min(_BLOCK, stop - offset))
+        at_end = len(buffer) < _BLOCK
+        found = []
+        try:
+            for frame in logs.frames(buffer):
+                if frame.missing and not (at_end and partial):
+                    break
+                if frame.start < frame.stop:
+                    found.append(((number, place[1] + frame.start), LogFrame(frame.time, frame.stream, buffer[frame.start:frame.stop])))
+                offset = place[1] + frame.stop
+        except logs.Damaged:
+            return found, (number, offset)  # after a power cut: nothing behind it can be told apart
+        return found, (number, offset)
+
+    def _before(self, since: int) -> Place:
+        """A frame at or before the first one that is not older than `since`."""
+        chosen = 0
+        for number in self._numbers():
+            header = self._pread(number, 0, logs.HEADER_SIZE)
+            if len(header) < logs.HEADER_SIZE or logs.parse_header(header)[0] >= since:
+                break
+            chosen = number
+        return chosen, logs.entry_before(since, self._entries(chosen), lambda entry: self._entry(chosen, entry))[1]
+
+    def _start_of_tail(self, end: Place, until: int | None, lines: int) -> _Start:
+        tail = _Tail(end, lines)
+        for number in reversed(self._numbers()):
+            if number > end[0]:
+                continue
+            size = end[1] if number == end[0] else self._size(number)
+            for first, stop in self._blocks_backwards(number, size):
+                if tail.full:
+                    return tail.start()
+                tail.add(number, first, self._pread(number, first, stop - first), until)
+        return tail.start() if tail.full else _Start((0, 0))
+
+    def _blocks_backwards(self, number: int, size: int) -> Iterator[tuple[int, int]]:
+        """(start, stop) of runs of whole frames, the last first, each about as long as the index's spacing."""
+        count = self._entries(number)
+        while count and logs.decode_entry(self._entry(number, count - 1))[1] >= size:
+            count -= 1
+        last = logs.decode_entry(self._entry(number, count - 1))[1] if count else 0
+        stops = [*self._walk(number, last, size), size]
+        yield from zip(reversed(stops[:-1]), reversed(stops[1:]), strict=True)
+        stop = last
+        for entry in range(count - 2, -2, -1):
+            first = logs.decode_entry(self._entry(number, entry))[1] if entry >= 0 else 0
+            if first < stop:
+                yield first, stop
+            stop = first
+
+    def _walk(self, number: int, offset: int, size: int) -> Iterator[int]:
+        """Offsets of frames from `offset` on, an index spacing apart: what the index lacks at its end."""
+        previous = offset
+        yield offset
+        while offset + logs.HEADER_SIZE < size:
+            try:
+                _, _, length = logs.parse_header(self._pread(number, offset, logs.HEADER_SIZE))
+            except logs.Damaged:
+                return
+            offset += logs.HEADER_SIZE + length
+            if previous + logs.INDEX_SPACING <= offset < size:
+                previous = offset
+                yield offset
+
+    def _numbers(self) -> list[int]:
+        try:
+            names = os.listdir(self._directory)
+        except FileNotFoundError:
+            return []
+        return sorted(int(stem) for name in names if name.endswith(".log") and (stem := name[:-4]).isdigit())
+
+    def _size(self, number: int) -> int:
+        return _size(self._directory / f"{number}.log")
+
+    def _entries(self, number: int) -> int:
+        return _size(self._directory / f"{number}.idx") // logs.ENTRY_SIZE
+
+    def _entry(self, number: int, entry: int) -> bytes:
+        return _pread(self._directory / f"{number}.idx", entry * logs.ENTRY_SIZE, logs.ENTRY_SIZE)
+
+    def _pread(self, number: int, offset: int, length: int) -> bytes:
+        return _pread(self._directory / f"{number}.log", offset, length)
+
+
+class _Tail:
+    """Counts beginnings of lines from the end on, of both streams together, until there are `lines`."""
+
+    def __init__(self, end: Place, lines: int) -> None:
+        self._missing = lines
+        self._first = end
+        self._cut = dict.fromkeys(_STREAMS, end)
+        self._followed = dict.fromkeys(_STREAMS, False)
+
+    @property
+    def full(self) -> bool:
+        """Whether all lines were found."""
+        return self._missing <= 0
+
+    def start(self) -> _Start:
+        """Where the lines begin."""
+        return _Start(self._first, self._cut)
+
+    def add(self, number: int, offset: int, block: bytes, until: int | None) -> None:
+        """The frames in front of those that were added before."""
+        try:
+            for frame in reversed(list(logs.frames(block))):
+                if self.full:
+                    return
+                if until is None or frame.time <= until:
+                    self._add(number, offset, frame, block[frame.start:frame.stop])
+        except logs.Damaged:
+            return
+
+    def _add(self, number: int, offset: int, frame: logs.Frame, data: bytes) -> None:
+        """A line begins behind each newline that something follows."""
+        self._first = (number, offset + frame.start - logs.HEADER_SIZE)
+        position = len(data)
+        while not self.full and (newline := data.rfind(b"\n", 0, position)) >= 0:
+            if newline + 1 < len(data) or self._followed[frame.stream]:
+                self._missing -= 1
+                self._cut[frame.stream] = (number, offset + frame.start + newline + 1)
+            self._followed[frame.stream] = True
+            position = newline
+        self._followed[frame.stream] = self._followed[frame.stream] or bool(data)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _pread(path: Path, offset: int, length: int) -> bytes:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.pread(fd, length, offset)
+    finally:
+        os.close(fd)

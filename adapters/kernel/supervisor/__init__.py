@@ -1,0 +1,1 @@
+"""The small processes that outlive the daemon: keeper, warden, zygote; and the daemon's way to them."""

@@ -1,0 +1,96 @@
+"""Connections to the warden: who may connect, what they send, what is sent to them.
+
+A client that sends garbage is closed; one that does not read is closed when too much waits for it (events are told
+again to whoever asks, so nothing is lost). Only the user the warden runs as is let in: the kernel says who it is.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+from adapters.kernel.supervisor import loop, wire
+from adapters.kernel.supervisor.wire import Message
+
+_CREDENTIALS = struct.Struct("iII")
+_CHUNK = 1 << 18
+_MOST_UNREAD = 4 << 20
+_BELLS_UNREAD = 1 << 16
+
+
+class Client:
+    """One connection; `subscribed` to exits, `watched` containers whose output rings a bell."""
+
+    def __init__(self, connection: socket.socket, events: loop.Loop, serve: Callable[["Client", Message], None],
+                 gone: Callable[["Client"], None]) -> None:
+        self.subscribed = False
+        self.watched: set[str] = set()
+        self.open = True
+        self._socket = connection
+        self._loop = events
+        self._serve = serve
+        self._gone = gone
+        self._splitter = wire.Splitter()
+        self._unsent = bytearray()
+        self._waiting = False
+        connection.setblocking(False)
+        events.watch(connection.fileno(), self._event)
+
+    def send(self, message: Message) -> None:
+        """Now or later; to a client that is gone: nothing."""
+        if not self.open:
+            return
+        self._unsent += wire.pack(message)
+        self._flush()
+
+    def ring(self, id: str) -> None:
+        """There is new output of a watched container; a client that is behind needs no more bells."""
+        if len(self._unsent) < _BELLS_UNREAD:
+            self.send({"ev": "log", "id": id})
+
+    def close(self) -> None:
+        """End the connection."""
+        if self.open:
+            self.open = False
+            self._loop.close(self._socket.detach())
+            self._gone(self)
+
+    def _event(self, events: int) -> None:
+        if events & loop.WRITE:
+            self._flush()
+        if self.open and events & (loop.READ | loop.HANGUP):
+            self._receive()
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(_CHUNK)
+            messages = self._splitter.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, wire.Garbage):
+            return self.close()
+        if not data:
+            return self.close()
+        for message in messages:
+            self._serve(self, message)
+        return None
+
+    def _flush(self) -> None:
+        try:
+            while self._unsent:
+                del self._unsent[:self._socket.send(self._unsent)]
+        except BlockingIOError:
+            if len(self._unsent) > _MOST_UNREAD:
+                return self.close()
+        except OSError:
+            return self.close()
+        if bool(self._unsent) is not self._waiting:
+            self._waiting = not self._waiting
+            self._loop.watch(self._socket.fileno(), self._event, loop.READ | (loop.WRITE if self._waiting else 0))
+        return None
+
+
+def admitted(connection: socket.socket) -> bool:
+    """Whether the peer is the user we are."""
+    _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return bool(uid == os.geteuid())

@@ -1,0 +1,169 @@
+"""The exit journal: how containers ended, on stable storage before anybody is told.
+
+One line per entry, appended; the checksum (CRC-32 of the JSON text) finds a torn line, which ends the journal:
+
+    5f2c9a10 {"op":"exit","id":"3f…","attempt":1,"pid":4711,"start":123456,"code":42,…}
+    0bd1f0a2 {"op":"ack","id":"3f…","attempt":1}
+
+The file is allocated ahead (NUL bytes follow the last line), so that a full disk does not stop exits from being
+recorded. Acknowledged entries are dropped when the file is rewritten; the last few stay as tombstones, so that a late
+`start` for a run that is over does not begin it anew. After a failed write or sync nothing is appended to the same file
+any more: the next attempt writes a new one.
+"""
+
+import binascii
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from domain.failpoints import failpoint
+
+Key = tuple[str, int]
+Exit = dict[str, Any]
+
+_AHEAD = 1 << 16
+_REWRITE_ABOVE = 1 << 16
+_TOMBSTONES = 512
+
+
+class Journal:
+    """The open journal; one process writes it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._pending: dict[Key, Exit] = {}
+        self._over: dict[Key, Exit] = {}
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._sound = True
+        self._end = self._allocated = 0
+        self._replay()
+        self._reserve()
+
+    def pending(self) -> list[Exit]:
+        """Exits nobody has acknowledged, oldest first."""
+        return list(self._pending.values())
+
+    def find(self, key: Key) -> Exit | None:
+        """How the run ended, if it did and is not long forgotten."""
+        return self._pending.get(key) or self._over.get(key)
+
+    def append(self, exits: Iterable[Exit]) -> None:
+        """Store exits; on stable storage when it returns. Raises OSError: nothing is promised, try again later."""
+        exits = list(exits)
+        failpoint("warden.before-journal")
+        if self._sound:
+            self._write("".join(_line({"op": "exit", **exit}) for exit in exits), sync=True)
+        else:
+            self._rewrite(exits)
+        self._pending.update((_key(exit), exit) for exit in exits)
+        failpoint("warden.after-journal")
+
+    def acknowledge(self, keys: Iterable[Key]) -> None:
+        """Forget exits that are in the log; if that is lost they are told again, so no sync."""
+        known = [key for key in keys if key in self._pending]
+        for key in known:
+            self._over[key] = self._pending.pop(key)
+        while len(self._over) > _TOMBSTONES:
+            del self._over[next(iter(self._over))]
+        try:
+            if self._end > _REWRITE_ABOVE and self._end > 3 * self._live_size() or not self._sound:
+                self._rewrite([])
+            elif known:
+                self._write("".join(_line({"op": "ack", "id": id, "attempt": attempt}) for id, attempt in known), sync=False)
+        except OSError:
+            self._sound = False  # an acknowledgement that is lost is repeated; the next append starts a new file
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self._fd)
+
+    def _replay(self) -> None:
+        data = _read(self._fd)
+        self._allocated = len(data)
+        for entry, self._end in _entries(data):
+            key = _key(entry)
+            if entry.pop("op") == "ack":
+                if key in self._pending:
+                    self._over[key] = self._pending.pop(key)
+            elif entry.pop("over", False):
+                self._over[key] = entry
+            else:
+                self._pending[key] = entry
+
+    def _write(self, text: str, *, sync: bool) -> None:
+        data = text.encode()
+        self._sound = False
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._fd, data[written:], self._end + written)
+        if sync:
+            os.fdatasync(self._fd)
+        self._sound = True
+        self._end += len(data)
+        self._reserve()
+
+    def _reserve(self) -> None:
+        if self._allocated - self._end < _AHEAD // 4:
+            try:
+                os.posix_fallocate(self._fd, self._end, _AHEAD)
+            except OSError:
+                return  # a full disk, or a file system that cannot: what is allocated already has room for more than a hundred entries
+            self._allocated = self._end + _AHEAD
+
+    def _rewrite(self, more: list[Exit]) -> None:
+        text = "".join(_line({"op": "exit", **exit, "over": True}) for exit in self._over.values())
+        text += "".join(_line({"op": "exit", **exit}) for exit in (*self._pending.values(), *more))
+        fresh = f"{self._path}.new"
+        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        old, self._fd = self._fd, fd
+        os.close(old)
+        self._end = self._allocated = 0
+        self._sound = False
+        self._reserve()
+        self._write(text, sync=False)
+        self._sound = False
+        os.fsync(fd)
+        os.rename(fresh, self._path)
+        _sync_directory(os.path.dirname(self._path))
+        self._sound = True
+
+    def _live_size(self) -> int:
+        return 300 * (len(self._pending) + len(self._over))
+
+
+def _key(entry: Exit) -> Key:
+    return str(entry["id"]), int(entry["attempt"])
+
+
+def _line(entry: Exit) -> str:
+    text = json.dumps(entry, separators=(",", ":"))
+    return f"{binascii.crc32(text.encode()):08x} {text}\n"
+
+
+def _entries(data: bytes) -> Iterator[tuple[Exit, int]]:
+    """Each entry with the offset behind it, up to the first line that is not whole."""
+    start = 0
+    while (stop := data.find(b"\n", start)) >= 0:
+        checksum, _, text = data[start:stop].partition(b" ")
+        if checksum != b"%08x" % binascii.crc32(text):
+            return
+        start = stop + 1
+        yield json.loads(text), start
+
+
+def _read(fd: int) -> bytes:
+    chunks = []
+    offset = 0
+    while chunk := os.pread(fd, 1 << 20, offset):
+        chunks.append(chunk)
+        offset += len(chunk)
+    return b"".join(chunks)
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

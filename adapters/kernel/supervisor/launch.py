@@ -1,0 +1,88 @@
+"""First stage of the tree: prepare everything that needs a path, start the keeper, and end.
+
+Run by the daemon as `main.py launch data=… run=… failpoints=…` with nothing on its standard streams but the daemon's
+pipe on 2. Exit status 0: a keeper runs, or already ran. What is wrong stands on standard error.
+"""
+
+import errno
+import fcntl
+import os
+import resource
+import sys
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
+
+from adapters.kernel.supervisor import interpreter
+
+LOCK_NAME, SOCKET_NAME, ERROR_LOG = "keeper.lock", "warden.sock", "supervisor.log"
+_BACKLOG = 64
+_LOG_LIMIT = 1 << 20
+_OOM_SCORE = "-999"
+
+
+def main(arguments: list[str]) -> None:
+    """Become the parent of nobody: the keeper lives on without us."""
+    options = dict(argument.split("=", 1) for argument in arguments)
+    state = os.path.join(options["data"], "state")
+    os.makedirs(state, 0o700, exist_ok=True)
+    os.makedirs(options["run"], 0o711, exist_ok=True)
+    lock = _lock(os.path.join(state, LOCK_NAME))
+    if lock is None:
+        return
+    listener = _listen(os.path.join(options["run"], SOCKET_NAME))
+    python = _interpreter()
+    _protect()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    log = _open_log(os.path.join(state, ERROR_LOG))
+    for stream, fd in ((0, null), (1, null), (2, log)):
+        os.dup2(fd, stream)
+    argv = interpreter.command("keeper", *arguments, f"files={resource.getrlimit(resource.RLIMIT_NOFILE)[0]}")
+    interpreter.spawn(python, argv, [python, lock, listener.fileno(), null], session=True)
+
+
+def _lock(path: str) -> int | None:
+    """The lock that keeper and warden hold for as long as one of them lives; None if somebody has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    return fd
+
+
+def _listen(path: str) -> socket:
+    """A listening socket at `path`; whoever had it before is dead, for we have the lock."""
+    if os.path.lexists(path):
+        os.unlink(path)
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+    listener.bind(path)  # born 0600: the umask is 077
+    os.chmod(path, 0o600)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _interpreter() -> int:
+    """A sealed copy; where the interpreter cannot run from one, the file itself (dumpable 0 still guards it)."""
+    path = interpreter.executable()
+    copy = interpreter.seal(path)
+    if interpreter.runs(copy):
+        return copy
+    print(f"{path} does not run from a sealed copy: started from the file", file=sys.stderr)  # noqa: T201 - goes to the daemon
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _protect() -> None:
+    """Let the kernel kill others first when memory runs out; needs CAP_SYS_RESOURCE, so a wish only."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(_OOM_SCORE)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM):
+            raise
+
+
+def _open_log(path: str) -> int:
+    """Where tracebacks of the small processes go; begins anew when it has grown."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if os.fstat(fd).st_size > _LOG_LIMIT:
+        os.ftruncate(fd, 0)
+    return fd

@@ -1,0 +1,161 @@
+"""The zygote: forks first processes for the warden, with the warden as their parent, and nothing else.
+
+Descriptors at birth: 2 error log, 3 the warden. A request is one message on a SOCK_SEQPACKET socket:
+
+    {"key": "3f….1", "flags": 2080505856, "group": true}    status, plan, stdout, stderr, [v2 group], tasks of v1 groups …
+    {"key": "3f….1", "pid": 4711}                            pidfd, mnt, ipc, net, … (the answer)
+    {"key": "3f….1", "stage": "clone3", "errno": 12, "text": "…", "exit_code": 125}
+
+The child speaks on its status socket: `X` when it is about to execute, JSON like the last line when it has failed; the
+socket closes with the exec. It executes only after it was told `G`; if the warden (and the keeper, which has the other
+end too) is gone before that, it ends.
+"""
+
+import array
+import errno
+import fcntl
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
+
+from adapters.kernel import apply, syscalls
+from adapters.kernel.supervisor import faults, handover
+from domain.errors import KernelError
+from domain.failpoints import failpoint
+
+WARDEN = 3
+GO, EXECUTING = b"G", b"X"
+NAMESPACES = ("mnt", "ipc", "net")
+"""Namespaces whose descriptors are kept: a dying first process is then waited for in 0.5 ms instead of 7."""
+
+_FLAGS = syscalls.CLONE_PARENT | syscalls.CLONE_CLEAR_SIGHAND
+_MS_SLAVE = 0x80000
+_STATUS, _FIRST_TASKS = 3, 4
+_SET_UP_FAILED = 125
+
+
+def main(arguments: list[str]) -> None:
+    """Serve the warden until it is gone."""
+    options = dict(argument.split("=", 1) for argument in arguments)
+    faults.arm(options.get("failpoints", ""), respawned=options.get("generation", "0") != "0")
+    os.set_inheritable(WARDEN, False)
+    _restore_files_limit(int(options["files"]))
+    _private_mounts()
+    warden = socket(AF_UNIX, SOCK_SEQPACKET, fileno=WARDEN)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # no collection in a child: it would copy pages that are shared with us
+    while True:
+        parcel = handover.receive(warden)
+        if parcel is None:
+            sys.exit(0)
+        _serve(warden, parcel)
+
+
+def _serve(warden: socket, parcel: handover.Parcel) -> None:
+    request = json.loads(parcel.letter + b"\0".join(parcel.fields))
+    status, plan, stdout, stderr, *rest = parcel.fds
+    group = rest.pop(0) if request["group"] else -1
+    answer: dict[str, object] = {"key": request["key"]}
+    fds: list[int] = []
+    failpoint("zygote.before-clone")
+    try:
+        pid, pidfd = syscalls.clone3(request["flags"] | _FLAGS, exit_signal=0, cgroup=group, pidfd=True)
+    except KernelError as error:
+        answer |= {"stage": error.stage, "errno": error.errno, "text": error.message, "exit_code": _SET_UP_FAILED}
+    else:
+        if pid == 0:
+            _child(plan, (status, stdout, stderr), rest)
+        answer["pid"] = pid
+        fds = [pidfd, *_namespaces(pid)]
+    handover.close(parcel.fds)
+    failpoint("zygote.after-clone")
+    warden.sendmsg([json.dumps(answer).encode()], [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else [])
+    handover.close(fds)
+
+
+def _namespaces(pid: int) -> list[int]:
+    """Descriptors that keep the child's namespaces; fewer if it is gone already."""
+    fds: list[int] = []
+    try:
+        fds.extend(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in NAMESPACES)
+    except FileNotFoundError:
+        handover.close(fds)
+        return []
+    return fds
+
+
+def _child(plan: int, streams: tuple[int, int, int], tasks: list[int]) -> None:
+    """In the new process: never returns."""
+    try:
+        _arrange(plan, streams, tasks)
+    except BaseException as error:
+        _report({"stage": "set-up", "errno": getattr(error, "errno", 0) or 0, "text": str(error), "exit_code": _SET_UP_FAILED})
+    os._exit(_SET_UP_FAILED)
+
+
+def _arrange(plan: int, streams: tuple[int, int, int], tasks: list[int]) -> None:
+    status, stdout, stderr = streams
+    steps = json.loads(_contents(plan))
+    fds = [0, *(_clear(fd) for fd in (stdout, stderr, status, *tasks))]
+    for number, fd in enumerate(fds):
+        os.dup2(fd, number)
+    os.set_inheritable(_STATUS, False)
+    syscalls.close_range(len(fds))
+    for number in range(1, signal.NSIG):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            _default(number)
+    failpoint("zygote.child")
+    last = _FIRST_TASKS + len(tasks)
+    try:
+        apply.run_child(steps, apply.Context(tasks=list(range(_FIRST_TASKS, last)), status=_STATUS, ready=_wait_for_go))
+    except apply.Failure as failure:
+        _report({"stage": failure.stage, "errno": failure.errno, "text": failure.text, "exit_code": failure.exit_code})
+        os._exit(failure.exit_code)
+
+
+def _contents(fd: int) -> bytes:
+    return os.pread(fd, os.fstat(fd).st_size, 0)
+
+
+def _clear(fd: int) -> int:
+    """A copy above every number that is about to be given away."""
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
+
+
+def _default(number: int) -> None:
+    """Ignored signals (Python ignores SIGPIPE and SIGXFSZ) would outlive the exec."""
+    try:
+        signal.signal(number, signal.SIG_DFL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # 32 and 33 belong to the C library
+            raise
+
+
+def _wait_for_go() -> None:
+    """Called right before the exec: only reads and writes are certain to be allowed by now."""
+    if os.read(_STATUS, 1) != GO:
+        os._exit(_SET_UP_FAILED)
+    os.write(_STATUS, EXECUTING)
+
+
+def _report(error: dict[str, object]) -> None:
+    try:
+        os.write(_STATUS, json.dumps(error).encode())
+    except OSError:
+        os._exit(_SET_UP_FAILED)  # nobody is there to be told
+
+
+def _restore_files_limit(soft: int) -> None:
+    """Containers inherit the daemon's limit, not the one the warden has raised for itself."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def _private_mounts() -> None:
+    """An own mount namespace: what is mounted on the host arrives here, nothing goes back."""
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("", "/", "", syscalls.MS_REC | _MS_SLAVE)
