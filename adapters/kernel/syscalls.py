@@ -1,0 +1,342 @@
+"""Bare system calls through ctypes: one function per call, nothing is decided here.
+
+Names and argument order are the kernel's. A failure raises `KernelError` with the call, the path, the errno, and a hint
+where errno misleads. The calls keep the interpreter lock: they are short, and the processes that use them have one
+thread. Needs Linux 5.15 on x86-64 or aarch64; what is newer says so.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable
+from errno import EACCES, EBUSY, EINVAL, ELOOP, ENOMEM, ENOSPC, EPERM
+
+from domain.errors import KernelError
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_INT, _TEXT, _DATA = ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p
+
+# name → (x86-64, aarch64); both tables share one sequence from 424 on (arch/x86/entry/syscalls, uapi/asm-generic/unistd.h)
+_NUMBERS = {
+    "clone3": (435, 435), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
+    "pivot_root": (155, 41), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
+    "fsconfig": (431, 431), "fsmount": (432, 432), "mount_setattr": (442, 442), "openat2": (437, 437),
+    "close_range": (436, 436), "capget": (125, 90), "capset": (126, 91), "prctl": (157, 167), "seccomp": (317, 277),
+    "keyctl": (250, 219), "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424), "execveat": (322, 281),
+    "memfd_create": (319, 279), "bpf": (321, 280), "sethostname": (170, 161), "fstatfs": (138, 44), "ioctl": (16, 29),
+    "rt_sigprocmask": (14, 135), "fcntl": (72, 25), "getcwd": (79, 17),
+}
+_MACHINES = ("x86_64", "aarch64")
+MACHINE = os.uname().machine
+
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+CLONE_PIDFD, CLONE_PARENT, CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP = 0x1000, 0x8000, 0x100000000, 0x200000000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
+MS_REC, MS_PRIVATE, MS_STRICTATIME = 0x4000, 0x40000, 0x1000000
+MNT_DETACH = 2
+
+OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, AT_RECURSIVE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 1, 0o2000000, 0x8000, 0x1000, 0x100
+MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
+FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC = 1, 1
+FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
+
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
+
+PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC = 0x9FA0, 0x62656572, 0x27E0EB, 0x63677270
+TMPFS_MAGIC = 0x01021994
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 15, 24, 38
+PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 47, 4
+KEYCTL_JOIN_SESSION_KEYRING = 1
+SECCOMP_SET_MODE_FILTER = 1
+
+MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_EXEC = 1, 2, 0x10
+F_ADD_SEALS, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE = 1033, 1, 2, 4, 8
+
+PIDFD_INFO_PID, PIDFD_INFO_CREDS, PIDFD_INFO_CGROUPID, PIDFD_INFO_EXIT = 1, 2, 4, 8
+_PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info of its first 64 bytes)
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+
+BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_QUERY = 5, 8, 16
+BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE = 15, 6
+
+_HINTS = {
+    ("unshare", EPERM): "the engine lacks CAP_SYS_ADMIN or a seccomp filter forbids new namespaces",
+    ("clone3", EPERM): "the engine lacks CAP_SYS_ADMIN or a seccomp filter forbids new namespaces",
+    ("clone3", ENOSPC): "the limit of namespaces is reached: see /proc/sys/user/max_*_namespaces",
+    ("clone3", EBUSY): "the control group has children with controllers enabled",
+    ("clone3", ENOMEM): "the pid namespace is dead or memory is short",
+    ("mount", ELOOP): "one layer of the overlay lies inside another",
+    ("mount", EINVAL): "the kernel does not take these mount options; `dmesg` has the reason",
+    ("pivot_root", EINVAL): "the old root is no mount point (an initramfs), or its propagation is shared",
+    ("move_mount", EINVAL): "a file cannot be mounted on a directory, nor a directory on a file",
+    ("seccomp", EACCES): "a filter needs CAP_SYS_ADMIN or no_new_privs",
+    ("seccomp", EINVAL): "the filter is not valid, or the kernel has no CONFIG_SECCOMP_FILTER",
+    ("bpf", EPERM): "the kernel refuses bpf(2): lockdown, or the engine lacks CAP_SYS_ADMIN",
+}
+
+
+def failed(call: str, path: str, number: int) -> KernelError:
+    """The error of `call` on `path`, ready to be raised."""
+    what = f"{call} {path}" if path else call
+    return KernelError(f"{what}: {os.strerror(number)}", errno=number, stage=call, path=path,
+                       hint=_HINTS.get((call, number), ""))
+
+
+def _declare(call: str, *types: type) -> Callable[..., int]:
+    function = _libc["syscall"]  # a new object for each call, so that each has its own prototype
+    function.restype, function.argtypes = _INT, (_INT, *types)
+    number = _NUMBERS[call][_MACHINES.index(MACHINE) if MACHINE in _MACHINES else 0]
+    get_errno = ctypes.get_errno
+
+    def invoke(*arguments: object, path: str = "") -> int:
+        result: int = function(number, *arguments)
+        if result < 0:
+            raise failed(call, path, get_errno())
+        return result
+
+    return invoke
+
+
+_clone3 = _declare("clone3", _DATA, _INT)
+_unshare = _declare("unshare", _INT)
+_setns = _declare("setns", _INT, _INT)
+_mount = _declare("mount", _TEXT, _TEXT, _TEXT, _INT, _TEXT)
+_umount2 = _declare("umount2", _TEXT, _INT)
+_pivot_root = _declare("pivot_root", _TEXT, _TEXT)
+_open_tree = _declare("open_tree", _INT, _TEXT, _INT)
+_move_mount = _declare("move_mount", _INT, _TEXT, _INT, _TEXT, _INT)
+_fsopen = _declare("fsopen", _TEXT, _INT)
+_fsconfig = _declare("fsconfig", _INT, _INT, _TEXT, _TEXT, _INT)
+_fsmount = _declare("fsmount", _INT, _INT, _INT)
+_mount_setattr = _declare("mount_setattr", _INT, _TEXT, _INT, _DATA, _INT)
+_openat2 = _declare("openat2", _INT, _TEXT, _DATA, _INT)
+_close_range = _declare("close_range", _INT, _INT, _INT)
+_capget = _declare("capget", _DATA, _DATA)
+_capset = _declare("capset", _DATA, _DATA)
+_prctl = _declare("prctl", _INT, _INT, _INT, _INT, _INT)
+_seccomp = _declare("seccomp", _INT, _INT, _DATA)
+_keyctl = _declare("keyctl", _INT, _INT, _INT, _INT, _INT)
+_pidfd_open = _declare("pidfd_open", _INT, _INT)
+_pidfd_send_signal = _declare("pidfd_send_signal", _INT, _INT, _DATA, _INT)
+_execveat = _declare("execveat", _INT, _TEXT, _DATA, _DATA, _INT)
+_memfd_create = _declare("memfd_create", _TEXT, _INT)
+_bpf = _declare("bpf", _INT, _DATA, _INT)
+_sethostname = _declare("sethostname", _TEXT, _INT)
+_fstatfs = _declare("fstatfs", _INT, _DATA)
+_ioctl = _declare("ioctl", _INT, _INT, _DATA)
+_rt_sigprocmask = _declare("rt_sigprocmask", _INT, _DATA, _DATA, _INT)
+_fcntl = _declare("fcntl", _INT, _INT, _INT)
+_getcwd = _declare("getcwd", _DATA, _INT)
+
+
+def encode(text: str) -> bytes:
+    """Text of a request as the bytes it came from (what was not UTF-8 travels as lone surrogates)."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+class _CloneArgs(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in (  # noqa: RUF012 - ctypes wants this very attribute
+        "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls", "set_tid",
+        "set_tid_size", "cgroup")]
+
+
+def clone3(flags: int, *, exit_signal: int = 17, cgroup: int = -1, pidfd: bool = False) -> tuple[int, int]:
+    """A fork with flags: (0, -1) in the child, (pid, pidfd or -1) in the caller. See clone(2).
+
+    Only for processes with one thread. The child goes on in this very interpreter; with CLONE_PARENT the exit signal
+    must be 0 (the kernel takes the caller's own). `cgroup` is a descriptor of a version 2 group to be born in.
+    """
+    number = ctypes.c_int(-1)
+    arguments = _CloneArgs(flags=flags, exit_signal=exit_signal)
+    if pidfd:
+        arguments.flags |= CLONE_PIDFD
+        arguments.pidfd = ctypes.addressof(number)
+    if cgroup >= 0:
+        arguments.flags |= CLONE_INTO_CGROUP
+        arguments.cgroup = cgroup
+    pid = _clone3(ctypes.byref(arguments), ctypes.sizeof(arguments))
+    return (pid, number.value) if pid else (0, -1)
+
+
+def unshare(flags: int) -> None:
+    """See unshare(2)."""
+    _unshare(flags)
+
+
+def setns(fd: int, nstype: int) -> None:
+    """See setns(2); `fd` may be a pidfd (5.8)."""
+    _setns(fd, nstype)
+
+
+def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:
+    """See mount(2); empty strings become NULL."""
+    _mount(encode(source) or None, encode(target), encode(fstype) or None, flags, encode(data) or None,
+           path=f"{fstype or source} on {target}")
+
+
+def umount2(target: str, flags: int) -> None:
+    """See umount(2)."""
+    _umount2(encode(target), flags, path=target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """See pivot_root(2)."""
+    _pivot_root(encode(new_root), encode(put_old), path=new_root)
+
+
+def open_tree(dirfd: int, path: str, flags: int) -> int:
+    """See open_tree(2): a descriptor, always close-on-exec; with OPEN_TREE_CLONE of a detached copy of the mount."""
+    return _open_tree(dirfd, encode(path), flags | OPEN_TREE_CLOEXEC, path=path)
+
+
+def move_mount(from_fd: int, to_fd: int, *, path: str = "") -> None:
+    """Attach the detached tree `from_fd` on what `to_fd` refers to, and nothing else. See move_mount(2)."""
+    _move_mount(from_fd, b"", to_fd, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH, path=path)
+
+
+def fsopen(fstype: str) -> int:
+    """See fsopen(2)."""
+    return _fsopen(encode(fstype), FSOPEN_CLOEXEC, path=fstype)
+
+
+def fsconfig(fd: int, command: int, key: str = "", value: str = "", aux: int = 0) -> None:
+    """See fsconfig(2); values of at most 255 bytes."""
+    _fsconfig(fd, command, encode(key) or None, encode(value) or None, aux, path=key)
+
+
+def fsmount(fd: int, attributes: int) -> int:
+    """See fsmount(2): the detached mount."""
+    return _fsmount(fd, FSMOUNT_CLOEXEC, attributes)
+
+
+def mount_setattr(dirfd: int, path: str, flags: int, attr_set: int, attr_clr: int = 0) -> None:
+    """See mount_setattr(2)."""
+    attributes = (ctypes.c_uint64 * 4)(attr_set, attr_clr, 0, 0)
+    _mount_setattr(dirfd, encode(path), flags, attributes, ctypes.sizeof(attributes), path=path)
+
+
+def openat2(dirfd: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
+    """See openat2(2); always close-on-exec."""
+    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, resolve)
+    return _openat2(dirfd, encode(path), how, ctypes.sizeof(how), path=path)
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Really close descriptors, no matter who opened them. See close_range(2)."""
+    _close_range(first, last, 0)
+
+
+def capget() -> tuple[int, int, int]:
+    """(effective, permitted, inheritable) of the caller. See capget(2)."""
+    header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    _capget(header, data)
+    return data[0] | data[3] << 32, data[1] | data[4] << 32, data[2] | data[5] << 32
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """See capset(2)."""
+    sets = (effective, permitted, inheritable)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    _capset(header, (ctypes.c_uint32 * 6)(*(s & 0xFFFFFFFF for s in sets), *(s >> 32 for s in sets)))
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
+    """See prctl(2)."""
+    return _prctl(option, arg2, arg3, arg4, arg5)
+
+
+def seccomp_set_mode_filter(program: bytes, flags: int = 0) -> None:
+    """Load a classic BPF program of 8-byte instructions. See seccomp(2)."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+    fprog = (ctypes.c_uint64 * 2)(len(program) // 8, ctypes.addressof(instructions))
+    _seccomp(SECCOMP_SET_MODE_FILTER, flags, fprog)
+
+
+def keyctl_join_session_keyring() -> None:
+    """A new, empty, anonymous session keyring. See keyctl(2)."""
+    _keyctl(KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+
+
+def pidfd_open(pid: int) -> int:
+    """See pidfd_open(2)."""
+    return _pidfd_open(pid, 0)
+
+
+def pidfd_send_signal(pidfd: int, signal: int) -> None:
+    """See pidfd_send_signal(2)."""
+    _pidfd_send_signal(pidfd, signal, None, 0)
+
+
+def pidfd_exit_status(pidfd: int) -> int | None:
+    """The wait status of an ended and reaped process, None while there is none (6.15; older kernels: KernelError)."""
+    info = (ctypes.c_uint32 * 16)()
+    info[0] = PIDFD_INFO_EXIT
+    _ioctl(pidfd, _PIDFD_GET_INFO, info)
+    return ctypes.c_int32(info[15]).value if info[0] & PIDFD_INFO_EXIT else None
+
+
+def execveat(dirfd: int, path: str, argv: list[str], env: list[str], flags: int) -> None:
+    """See execveat(2); returns only by raising."""
+    vectors = [(_TEXT * (len(items) + 1))(*map(encode, items), None) for items in (argv, env)]
+    _execveat(dirfd, encode(path), vectors[0], vectors[1], flags, path=path)
+
+
+def memfd_create(name: str, flags: int) -> int:
+    """See memfd_create(2)."""
+    return _memfd_create(encode(name), flags, path=name)
+
+
+def add_seals(fd: int, seals: int) -> None:
+    """See fcntl(2), F_ADD_SEALS."""
+    _fcntl(fd, F_ADD_SEALS, seals)
+
+
+def sethostname(name: str) -> None:
+    """See sethostname(2)."""
+    raw = encode(name)
+    _sethostname(raw, len(raw), path=name)
+
+
+def fstatfs_type(fd: int) -> int:
+    """The magic number of the file system that `fd` lies on. See statfs(2)."""
+    buffer = (ctypes.c_long * 16)()
+    _fstatfs(fd, buffer)
+    return buffer[0]
+
+
+def interface_up(socket_fd: int, name: str) -> None:
+    """Set IFF_UP on a network interface. See netdevice(7)."""
+    request = ctypes.create_string_buffer(encode(name)[:15].ljust(16, b"\0") + _IFF_UP.to_bytes(2, "little"), 40)
+    _ioctl(socket_fd, _SIOCSIFFLAGS, request, path=name)
+
+
+def unblock_all_signals() -> None:
+    """An empty signal mask, also for the numbers that the C library hides. See sigprocmask(2)."""
+    _rt_sigprocmask(2, (ctypes.c_uint64 * 1)(0), None, 8)
+
+
+def getcwd() -> bytes:
+    """The raw answer, which begins with `(unreachable)` outside of the root; the C library hides that."""
+    buffer = ctypes.create_string_buffer(4096)
+    _getcwd(buffer, 4096)
+    return buffer.value
+
+
+def bpf_prog_load(kind: int, program: bytes) -> int:
+    """Load an eBPF program (8-byte instructions, licence-free) and return its descriptor. See bpf(2)."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+    licence = ctypes.create_string_buffer(b"Apache-2.0")
+    attributes = ctypes.create_string_buffer(128)
+    attributes[0:24] = b"".join((kind.to_bytes(4, "little"), (len(program) // 8).to_bytes(4, "little"),
+                                 ctypes.addressof(instructions).to_bytes(8, "little"),
+                                 ctypes.addressof(licence).to_bytes(8, "little")))
+    return _bpf(BPF_PROG_LOAD, attributes, 128, path="BPF_PROG_LOAD")
+
+
+def bpf_prog_attach(cgroup: int, program: int, kind: int) -> None:
+    """Attach to a version 2 group as the only program of its kind: it replaces an earlier one. See bpf(2)."""
+    attributes = (ctypes.c_uint32 * 32)(cgroup, program, kind, 0)
+    _bpf(BPF_PROG_ATTACH, attributes, 128, path="BPF_PROG_ATTACH")

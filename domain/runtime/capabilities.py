@@ -1,0 +1,38 @@
+"""Capabilities by name, number and set; a set is an int with bit n for capability n (capabilities(7))."""
+
+from collections.abc import Iterable
+
+from domain.errors import InvalidValue
+
+_NAMES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE",
+    "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME",
+    "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
+    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+)
+NUMBERS = {name: number for number, name in enumerate(_NAMES)}
+"""Name without CAP_ → number."""
+
+
+def number(text: str) -> int:
+    """The number of `NET_RAW`, `cap_net_raw` or `CAP_NET_RAW`. Raises InvalidValue."""
+    found = NUMBERS.get(text.upper().removeprefix("CAP_"))
+    if found is None:
+        raise InvalidValue(f'invalid capability: "{text}"', hint="give a name of capabilities(7), with or without CAP_")
+    return found
+
+
+def mask(names: Iterable[str]) -> int:
+    """The set that holds exactly `names`."""
+    result = 0
+    for name in names:
+        result |= 1 << number(name)
+    return result
+
+
+DEFAULT = mask((
+    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP",
+    "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+))
+"""What a container gets when nobody asks for anything: 0xa80425fb."""

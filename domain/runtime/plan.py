@@ -1,0 +1,197 @@
+"""From a request to the ordered steps that start a container. Pure: nothing is looked up, nothing is done.
+
+    plan(request).wire() == {"flags": 1811939328, "host": [["MakeGroup", …], …], "child": [["Opaque"], …, ["Execute", …]]}
+
+`flags` are the namespaces that the child is born into, `host` is carried out by the supervisor before that, `child` by
+the child itself. The order is the point: groups, then the cgroup namespace rooted in them; host files are taken while
+host paths mean something; then pivot, and from there on the image is all there is; kernel file systems and their masks;
+descriptors closed before any path of the image is used; the filter while it may still be loaded; ids and capabilities;
+the working directory as the user; and nothing of the image runs before the word to go.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from domain.errors import InvalidValue
+from domain.runtime import seccomp, tmpfs
+from domain.runtime.request import DEFAULT_PATH, INIT_TARGET, RunRequest
+from domain.runtime.steps import (
+    AttachBind, BecomeUser, ChangeDirectory, CloseDescriptors, Execute, HostStep, JoinGroups, Link, LoadSeccomp,
+    LoopbackUp, MakeDirectory, MakeGroup, MakeReadOnly, MakeWorkdir, Mask, MountAt, MountTmpfs, NewKeyring, NewSession,
+    Node, Opaque, OverlayRoot, PivotRoot, PrepareBind, PrivateMounts, ReadOnlyMount, ResetProcess,
+    ResolveUser, SetHostname, Step, Sysctl, Unshare, WaitForGo, WriteFile, from_wire, to_wire,
+)
+
+__all__ = ["Plan", "environment", "from_wire", "plan", "to_wire"]
+
+NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _STRICTATIME = 1, 2, 4, 8, 1 << 24
+_QUIET = _NOSUID | _NODEV | _NOEXEC
+_LONGEST_HOSTNAME = 64
+
+_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+_LINKS = (("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
+          ("/proc/self/fd/2", "stderr"), ("/proc/kcore", "core"), ("pts/ptmx", "ptmx"))
+_NETWORK_SYSCTLS = (("net/ipv4/ping_group_range", "0 2147483647"), ("net/ipv4/ip_unprivileged_port_start", "0"))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All kernel work of one start."""
+
+    flags: int
+    host: tuple[HostStep, ...]
+    child: tuple[Step, ...]
+
+    def wire(self) -> dict[str, object]:
+        """The plan as a JSON document."""
+        return {"flags": self.flags, "host": to_wire(self.host), "child": to_wire(self.child)}
+
+
+def plan(request: RunRequest) -> Plan:
+    """Compile the steps. Raises: InvalidValue for what no container can be started with."""
+    _check(request)
+    network = NEWNET if request.network == "none" else 0
+    return Plan(NEWNS | NEWUTS | NEWIPC | NEWPID | network, tuple(_host(request)), tuple(_child(request)))
+
+
+def environment(env: tuple[str, ...], hostname: str) -> tuple[str, ...]:
+    """PATH and HOSTNAME first, then the others in order; the last of several with one name wins, at the first's place.
+
+    HOME is not here: it comes from the container's passwd, in the child.
+    """
+    values = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    values.update(entry.partition("=")[::2] for entry in env)
+    return tuple(f"{name}={value}" for name, value in values.items())
+
+
+def _check(request: RunRequest) -> None:
+    if not request.argv or not request.argv[0]:
+        raise InvalidValue("no command specified")
+    if not request.layers:
+        raise InvalidValue("the image has no layers")
+    texts = (*request.argv, *request.env, request.workdir, request.user, request.hostname, *request.layers)
+    if any("\0" in text for text in texts):
+        raise InvalidValue("a value holds a NUL byte")
+    if any(entry.startswith("=") or "=" not in entry for entry in request.env):
+        raise InvalidValue("an environment variable has no name or no value")
+    if len(request.hostname.encode("utf-8", "surrogateescape")) > _LONGEST_HOSTNAME or any(
+            character < "!" or character == "\x7f" for character in request.hostname):
+        raise InvalidValue(f"invalid hostname {request.hostname!r}", hint=f"at most {_LONGEST_HOSTNAME} bytes, no blanks")
+    if not request.workdir.startswith("/"):
+        raise InvalidValue(f"the working directory {request.workdir!r} is invalid, it needs to be an absolute path")
+    if any(":" in layer or "\\" in layer or "," in layer or layer.startswith("/") for layer in request.layers):
+        raise InvalidValue("a layer has a name that an overlay cannot spell")
+
+
+def _host(request: RunRequest) -> Iterator[HostStep]:
+    """The fence comes first: whoever finds it there must touch nothing else."""
+    yield MakeGroup(request.id, request.attempt, {"pids": request.pids_limit} if request.pids_limit else {})
+    yield MakeDirectory(request.directory, 0o700)
+    yield MakeDirectory(f"{request.directory}/upper", 0o755)  # becomes the container's `/`
+    yield MakeDirectory(f"{request.directory}/work", 0o700)
+    yield MakeDirectory(f"{request.directory}/files", 0o700)
+    for path, content in request.files.items():
+        yield WriteFile(_host_file(request, path), content, 0o644)
+
+
+def _host_file(request: RunRequest, path: str) -> str:
+    return f"{request.directory}/files/{path.strip('/').replace('/', '_')}"
+
+
+def _child(request: RunRequest) -> Iterator[Step]:
+    yield from _enter(request)
+    yield from _root(request)
+    yield from _kernel_views(request)
+    yield from _devices()
+    yield from _user_mounts(request)
+    yield Mask(request.masked)
+    yield MakeReadOnly(request.read_only_paths)
+    if request.read_only:
+        yield ReadOnlyMount("/")
+    yield from _identity(request)
+    yield from _launch(request)
+
+
+def _enter(request: RunRequest) -> Iterator[Step]:
+    yield Opaque()
+    yield ResetProcess(request.umask, 0)  # before the groups: a cpu group refuses real-time tasks
+    if request.cgroup_v1:
+        yield JoinGroups()
+    yield Unshare(NEWCGROUP)  # now: its root is where its maker sits
+    if request.network == "none":
+        yield LoopbackUp()
+
+
+def _root(request: RunRequest) -> Iterator[Step]:
+    yield PrivateMounts()  # before the copies: they inherit it
+    for path in request.files:
+        yield PrepareBind(path, _host_file(request, path), read_only=False)
+    if request.init:
+        yield PrepareBind(INIT_TARGET, request.init_program, read_only=True)
+    yield OverlayRoot(request.layer_root, request.layers, f"{request.directory}/upper", f"{request.directory}/work",
+                      request.directory)
+    yield PivotRoot(request.directory)
+
+
+def _kernel_views(request: RunRequest) -> Iterator[Step]:
+    yield MountAt("/proc", "proc", "proc", _QUIET, "")
+    if request.network == "none":
+        yield from (Sysctl(name, value) for name, value in _NETWORK_SYSCTLS)
+    yield MountAt("/sys", "sysfs", "sysfs", _QUIET | _RDONLY, "")
+    yield from _cgroup_views(request)
+
+
+def _cgroup_views(request: RunRequest) -> Iterator[Step]:
+    """Version 2 is one mount; version 1 a tmpfs with a mount for each hierarchy, as language runtimes expect."""
+    root, flags = "/sys/fs/cgroup", _QUIET | _RDONLY
+    if request.cgroup_v2 and not request.cgroup_v1:
+        yield MountAt(root, "cgroup2", "cgroup", flags, "")
+    if not request.cgroup_v1:
+        return
+    yield MountAt(root, "tmpfs", "tmpfs", _QUIET, "mode=755,size=64k")
+    for controllers in request.cgroup_v1:
+        yield MountAt(f"{root}/{controllers}", "cgroup", "cgroup", flags, controllers)
+        if "," in controllers:
+            yield from (Link(controllers, f"{root}/{name}") for name in controllers.split(","))
+    if request.cgroup_v2:
+        yield MountAt(f"{root}/unified", "cgroup2", "cgroup", flags, "")
+    yield ReadOnlyMount(root)
+
+
+def _devices() -> Iterator[Step]:
+    yield MountAt("/dev", "tmpfs", "tmpfs", _NOSUID | _STRICTATIME, "mode=755,size=65536k")
+    yield from (Node(f"/dev/{name}", 0o666, major, minor) for name, major, minor in _DEVICES)
+    yield from (Link(target, f"/dev/{name}") for target, name in _LINKS)
+    yield MountAt("/dev/pts", "devpts", "devpts", _NOSUID | _NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+
+
+def _user_mounts(request: RunRequest) -> Iterator[Step]:
+    wanted = sorted((tmpfs.target(path), text) for path, text in request.tmpfs.items())
+    yield MountAt("/dev/mqueue", "mqueue", "mqueue", _QUIET, "")
+    yield MountAt("/dev/shm", "tmpfs", "shm", _QUIET, f"mode=1777,size={request.shm_size}")
+    for path, text in wanted:  # sorted: parents first
+        flags, data, mode_given = tmpfs.options(text)
+        yield MountTmpfs(path, flags, data, keep_mode=not mode_given)
+    yield from (AttachBind(path, path) for path in request.files)
+    if request.init:
+        yield AttachBind(INIT_TARGET, INIT_TARGET)
+
+
+def _identity(request: RunRequest) -> Iterator[Step]:
+    if request.hostname:
+        yield SetHostname(request.hostname)
+    yield NewSession()
+    yield CloseDescriptors()
+    yield NewKeyring()
+    yield ResolveUser(request.user)
+    yield MakeWorkdir(request.workdir)
+
+
+def _launch(request: RunRequest) -> Iterator[Step]:
+    if request.seccomp:  # loading it needs CAP_SYS_ADMIN: without no_new_privs that is now or never
+        yield LoadSeccomp(seccomp.default_program(request.machine, request.capabilities).hex())
+    yield BecomeUser(request.capabilities)
+    yield ChangeDirectory(request.workdir)
+    yield WaitForGo()
+    yield Execute(request.argv, environment(request.env, request.hostname), INIT_TARGET if request.init else "")

@@ -1,0 +1,62 @@
+"""What a start needs to know, gathered by the daemon: plain values only, so that a plan can be made anywhere.
+
+`argv`, `env` and paths are text in which bytes that are not UTF-8 travel as lone surrogates (`surrogateescape`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from domain.runtime import capabilities
+
+MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)
+"""Files and directories of the kernel that tell about the host: hidden behind nothing."""
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+"""What would change the host when written."""
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INIT_TARGET = "/sbin/lading-init"
+"""Where a container sees the little first process of `--init`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """One run of one container.
+
+    `layers` are directory names relative to `layer_root`, lowest first; at least one. `directory` is the container's
+    own one on the host: the plan makes `upper`, `work` and `files/` in it, and the root file system is assembled on it
+    in the child's view. `files` maps paths such as /etc/hosts to their content: they are bound into the container.
+    `tmpfs` maps absolute paths to mount options. `init_program` is the host's file for `init`.
+    `cgroup_v2` and `cgroup_v1` (`("cpu", "memory", "cpu,cpuacct")`: the names of the hierarchies that hold the
+    container) come from `adapters.kernel.cgroups.Tree`. `pids_limit` 0 is no limit. `machine` as uname(1) says it.
+    """
+
+    id: str
+    attempt: int
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    directory: str
+    layer_root: str
+    layers: tuple[str, ...]
+    workdir: str = "/"
+    user: str = ""
+    hostname: str = ""
+    network: Literal["none", "host"] = "none"
+    read_only: bool = False
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    init: bool = False
+    init_program: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    cgroup_v2: bool = True
+    cgroup_v1: tuple[str, ...] = ()
+    capabilities: int = capabilities.DEFAULT
+    seccomp: bool = True
+    machine: str = "x86_64"
+    masked: tuple[str, ...] = MASKED
+    read_only_paths: tuple[str, ...] = READ_ONLY
+    umask: int = 0o022
+    pids_limit: int = 4096
+    shm_size: int = 64 << 20

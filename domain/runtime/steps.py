@@ -1,0 +1,296 @@
+"""The steps of a plan, as data: what the supervisor does on the host, and what the child does to itself.
+
+On the wire a step is a JSON list: the class's name, then the fields in order.
+
+    ["Node", "/dev/null", 438, 1, 3]
+
+`adapters.kernel.apply` carries steps out and knows the same names; it reads the lists as they are, because the small
+processes do not import this module. Paths of child steps after `PivotRoot` are the container's own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar, TypeAlias
+
+Wire: TypeAlias = list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One piece of kernel work."""
+
+    side: ClassVar[str] = "child"
+
+
+@dataclass(frozen=True, slots=True)
+class HostStep(Step):
+    """Work of the supervisor, before the child exists."""
+
+    side: ClassVar[str] = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeGroup(HostStep):
+    """Make the control groups `id.attempt`. They are the fence: if they exist, this attempt was already acted on."""
+
+    id: str
+    attempt: int
+    limits: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory(HostStep):
+    """Make one directory with exactly this mode; an existing one is left as it is."""
+
+    path: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile(HostStep):
+    """Write a small file in place: an existing one keeps its inode, a link is refused."""
+
+    path: str
+    content: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque(Step):
+    """Not dumpable: nobody in the namespaces to come may look into this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetProcess(Step):
+    """The umask, default signal dispositions, ordinary scheduling, nice 0 and `oom_score_adj`: nothing of the engine's."""
+
+    umask: int
+    oom_score_adj: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinGroups(Step):
+    """Enter the version 1 groups by their open `tasks` files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unshare(Step):
+    """New namespaces that must be made after the clone."""
+
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackUp(Step):
+    """Bring up `lo`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareBind(Step):
+    """Take a detached copy of a host file, under `name`, while host paths still mean something."""
+
+    name: str
+    path: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateMounts(Step):
+    """No mount event passes between this namespace and the host, in either direction."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayRoot(Step):
+    """Mount the root file system on `target`: `layers` are relative to `layer_root`, lowest first."""
+
+    layer_root: str
+    layers: Sequence[str]
+    upper: str
+    work: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class PivotRoot(Step):
+    """Make `target` the root and detach everything of the host: from here on no host path can be named."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class MountAt(Step):
+    """Mount a kernel file system on a directory that is made when missing and must not be reached through a link."""
+
+    target: str
+    fstype: str
+    source: str
+    flags: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node(Step):
+    """A character device in our own /dev."""
+
+    path: str
+    mode: int
+    major: int
+    minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link(Step):
+    """A symbolic link `path` in a file system of our own that leads to `target`."""
+
+    target: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl(Step):
+    """Set a kernel parameter of the new namespaces, where this kernel has it: `net/ipv4/…`."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class MountTmpfs(Step):
+    """A tmpfs where the user wants one; links of the image are followed inside the root only.
+
+    `keep_mode`: a directory that was there gives the tmpfs its mode.
+    """
+
+    target: str
+    flags: int
+    data: str
+    keep_mode: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttachBind(Step):
+    """Put the prepared file `name` on `target`; if that is a link, on the link itself."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mask(Step):
+    """Hide kernel files behind our /dev/null and kernel directories behind one empty tmpfs; missing ones are skipped."""
+
+    paths: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class MakeReadOnly(Step):
+    """Make kernel paths read-only; missing ones are skipped."""
+
+    paths: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnlyMount(Step):
+    """Make the mount at `path` (not those below it) read-only."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetHostname(Step):
+    """Name the new uts namespace."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession(Step):
+    """A session of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseDescriptors(Step):
+    """Standard input from our own /dev/null; close everything above the status descriptor, for real."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKeyring(Step):
+    """A session keyring of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveUser(Step):
+    """Read the container's passwd and group, find `user`, and give it the output pipes."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeWorkdir(Step):
+    """Make the working directory (root's, 0755) if it is missing, and enter it as root."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSeccomp(Step):
+    """Load the filter: hexadecimal classic BPF."""
+
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeUser(Step):
+    """Groups, ids and capabilities: `capabilities` for root, none but the bounding set for anybody else."""
+
+    capabilities: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDirectory(Step):
+    """Enter the working directory again as the user, who may lack the right to; make sure that it lies inside."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForGo(Step):
+    """Nothing of the image runs before the supervisor says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execute(Step):
+    """Become the program: `argv[0]` is looked up in the PATH of `env`; with `init`, that program runs it as its child."""
+
+    argv: Sequence[str]
+    env: Sequence[str]
+    init: str
+
+
+STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
+    MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, LoopbackUp, PrepareBind,
+    PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, MountTmpfs, AttachBind, Mask, MakeReadOnly,
+    ReadOnlyMount, SetHostname, NewSession, CloseDescriptors, NewKeyring, ResolveUser, MakeWorkdir,
+    LoadSeccomp, BecomeUser, ChangeDirectory, WaitForGo, Execute,
+)}
+"""Every step by its name on the wire."""
+
+
+def to_wire(steps: Iterable[Step]) -> list[Wire]:
+    """The steps as JSON lists."""
+    return [[type(step).__name__, *(_plain(getattr(step, field.name)) for field in fields(step))] for step in steps]
+
+
+def from_wire(wire: Iterable[Wire]) -> tuple[Step, ...]:
+    """The inverse of `to_wire`. Raises: KeyError, TypeError for what is no step."""
+    return tuple(STEPS[str(name)](*(_frozen(value) for value in values)) for name, *values in wire)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
