@@ -18,9 +18,9 @@ def root() -> str:
     return here if installed else os.path.dirname(os.path.dirname(here))
 
 
-def daemon_command() -> tuple[str, ...]:
+def daemon_command() -> list[str]:
     """The complete command line that starts the daemon with this interpreter and its site-packages."""
-    return sys.executable, "-I", "-m", "lading_engine", "daemon"
+    return [sys.executable, "-I", "-m", "lading_engine", "daemon"]
 
 
 def cli() -> int:
