@@ -1,0 +1,144 @@
+"""Folding projections anew from the whole log: into shadow tables, which then take the place of the old ones.
+
+Rows are derived, so they are never migrated: whenever the code or the columns behind them have changed (the fingerprint
+says so), they are folded again.
+"""
+
+import inspect
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple
+from hashlib import sha256
+from pathlib import Path
+
+from adapters.sqlite.reading import Reader
+from adapters.sqlite.tables import CURSORS, PROJECTIONS, index_ddl, insert_sql, projection_table, table_ddl, upsert_sql
+from domain.messages import Recorded
+from domain.projections.fold import Projection
+from domain.projections.replay import Values, replay, table_columns
+
+SLICE = 2000
+"""How many events are read at once."""
+
+SET_FINGERPRINT = upsert_sql(PROJECTIONS)
+SET_CURSOR = upsert_sql(CURSORS)
+
+
+def fingerprint(projection: Projection) -> str:
+    """What the rows of a projection depend on: the source of its module, its columns, its revision."""
+    columns = [astuple(column) for column in table_columns(projection)]
+    shape = json.dumps([projection.name, projection.revision, projection.inline, columns])
+    return sha256(shape.encode() + _source(type(projection))).hexdigest()
+
+
+def _source(kind: type) -> bytes:
+    """The text of the module; where only compiled code is installed, that."""
+    module = sys.modules[kind.__module__]
+    for name in (inspect.getsourcefile(module), getattr(module, "__cached__", None), getattr(module, "__file__", None)):
+        if name and Path(name).is_file():
+            return Path(name).read_bytes()
+    return kind.__qualname__.encode()
+
+
+@contextmanager
+def unflushed(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction without a flush: what it writes can be folded again, so a power cut may take it away."""
+    connection.execute("PRAGMA synchronous=NORMAL")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute("PRAGMA synchronous=FULL")
+
+
+class Rebuild:
+    """One rebuild of some projections, slice by slice, on the writer's connection."""
+
+    def __init__(self, connection: sqlite3.Connection, reader: Reader, projections: Sequence[Projection]) -> None:
+        self.projections = tuple(projections)
+        self._connection, self._reader = connection, reader
+        self._position = 0
+        self._folds = []
+        self._ended: list[tuple[str, list[Values]]] = []
+        for projection in projections:
+            ended: list[Values] = []
+            self._ended.append((insert_sql(projection_table(projection, _shadow(projection))), ended))
+            self._folds.append(replay(projection, ended.append))
+
+    def begin(self) -> None:
+        """Make empty shadow tables."""
+        with unflushed(self._connection):
+            for projection in self.projections:
+                self._connection.execute(f"DROP TABLE IF EXISTS {_shadow(projection)}")
+                self._connection.execute(table_ddl(projection, _shadow(projection)))
+
+    def step(self) -> bool:
+        """Fold one slice; whether there are more."""
+        records, reached = self._reader.slice(self._position, SLICE)
+        self._feed(records)
+        if any(ended for _, ended in self._ended):
+            with unflushed(self._connection):
+                self._write_ended()
+        more = reached > self._position
+        self._position = reached
+        return more
+
+    def finish(self) -> int:
+        """Fold what came in the meantime and put the shadows in place, all in one transaction; the position reached."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            while (found := self._reader.slice(self._position, SLICE))[1] > self._position:
+                records, self._position = found
+                self._feed(records)
+            self._write_ended()
+            for projection, fold, (insert, _) in zip(self.projections, self._folds, self._ended, strict=True):
+                self._connection.executemany(insert, fold.table())
+                self._swap(projection)
+            self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        return self._position
+
+    def run(self) -> None:
+        """All of it at once."""
+        self.begin()
+        while self.step():
+            pass
+        self.finish()
+
+    def _feed(self, records: Sequence[Recorded]) -> None:
+        for fold in self._folds:
+            feed = fold.feed
+            for record in records:
+                feed(record)
+
+    def _write_ended(self) -> None:
+        for insert, ended in self._ended:
+            self._connection.executemany(insert, ended)
+            ended.clear()
+
+    def _swap(self, projection: Projection) -> None:
+        self._connection.execute(f"DROP TABLE IF EXISTS {projection.name}")
+        self._connection.execute(f"ALTER TABLE {_shadow(projection)} RENAME TO {projection.name}")
+        for statement in index_ddl(projection):
+            self._connection.execute(statement)
+        self._connection.execute(SET_FINGERPRINT, (projection.name, fingerprint(projection)))
+        if not projection.inline:
+            self._connection.execute(SET_CURSOR, (projection.name, self._position))
+
+
+def stale(connection: sqlite3.Connection, projections: Sequence[Projection]) -> list[Projection]:
+    """Those whose rows are not the work of today's code."""
+    known = dict(connection.execute("SELECT name, fingerprint FROM projections").fetchall())
+    return [projection for projection in projections if known.get(projection.name) != fingerprint(projection)]
+
+
+def _shadow(projection: Projection) -> str:
+    return f"{projection.name}_shadow"

@@ -1,0 +1,188 @@
+"""The tables of the log, and how the tables of projections follow from their columns; and statements as text.
+
+The hot statements are built with Core, compiled once, and given to the driver's connection as text: SQLAlchemy's
+execution would cost as much again as the statement itself.
+"""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    select,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.elements import ClauseElement
+
+from domain.projections.fold import Column as FoldColumn
+from domain.projections.fold import Projection
+from domain.projections.replay import is_temporal, table_columns
+
+METADATA = MetaData()
+
+STREAMS = Table(
+    "streams",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    UniqueConstraint("kind", "key"),
+)
+TYPES = Table(
+    "types",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+ORIGINS = Table(  # who and what version: a JSON array that many events share
+    "origins",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("pos", Integer, primary_key=True),
+    Column("stream", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("type", Integer, nullable=False),
+    Column("ts", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("data_hash", LargeBinary, nullable=False),
+    Column("origin", Integer, nullable=False),
+    Column("cause", Integer, nullable=False),
+    Column("correlation", Integer, nullable=False),
+    Column("command", LargeBinary),
+    Column("hash", LargeBinary, nullable=False),
+    UniqueConstraint("stream", "version"),
+)
+COMMANDS = Table(
+    "commands",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("first", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
+    Column("reply", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+OPEN_INTENTS = Table(
+    "open_intents",
+    METADATA,
+    Column("pos", Integer, primary_key=True),
+    Column("stream", Integer, nullable=False, index=True),
+    Column("type", Integer, nullable=False),
+)
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("stream", Integer, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+)
+CURSORS = Table(  # how far the asynchronous projections have read
+    "cursors",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("pos", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+PROJECTIONS = Table(  # of which code the rows of each projection are the result
+    "projections",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+ALEMBIC_VERSION = Table(  # as alembic itself would make it
+    "alembic_version",
+    METADATA,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+RESERVED = frozenset(METADATA.tables)
+"""Names that no projection may have."""
+
+_DIALECT = sqlite.dialect(paramstyle="qmark")
+_TYPES = {"integer": Integer, "text": Text, "json": Text}
+
+
+def sql(statement: Executable | ClauseElement) -> str:
+    """The text of a statement; its parameters are question marks in the order in which they appear."""
+    return str(statement.compile(dialect=_DIALECT))  # type: ignore[union-attr]
+
+
+def insert_sql(table: Table) -> str:
+    """Insert one row, every column in order."""
+    return sql(insert(table))
+
+
+def select_sql(table: Table, *by: str, columns: tuple[str, ...] = ()) -> str:
+    """Select the rows whose columns `by` equal the parameters."""
+    chosen = [table.c[name] for name in columns] if columns else list(table.columns)
+    return sql(select(*chosen).where(*(table.c[name] == bindparam(f"by_{name}") for name in by)))
+
+
+def update_sql(table: Table, changed: tuple[str, ...], *by: str) -> str:
+    """Update the columns `changed` of the rows whose columns `by` equal the last parameters."""
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in changed}
+    return sql(update(table).values(values).where(*(table.c[name] == bindparam(f"by_{name}") for name in by)))
+
+
+def delete_sql(table: Table, *by: str) -> str:
+    """Delete the rows whose columns `by` equal the parameters."""
+    return sql(delete(table).where(*(table.c[name] == bindparam(f"by_{name}") for name in by)))
+
+
+def upsert_sql(table: Table) -> str:
+    """Insert one row or overwrite the one with the same primary key."""
+    statement = insert(table)
+    key = list(table.primary_key.columns)
+    values: dict[str, Any] = {c.name: statement.excluded[c.name] for c in table.columns if c not in key}
+    return sql(statement.on_conflict_do_update(index_elements=key, set_=values))
+
+
+def projection_table(projection: Projection, name: str = "") -> Table:
+    """The table of a projection, or its shadow under another name; without indexes, which `index_ddl` adds."""
+    return _table(name or projection.name, table_columns(projection), is_temporal(projection))
+
+
+def table_ddl(projection: Projection, name: str = "") -> str:
+    """CREATE TABLE for a projection."""
+    return sql(CreateTable(projection_table(projection, name)))
+
+
+def index_ddl(projection: Projection) -> tuple[str, ...]:
+    """CREATE INDEX for every column that asks for it; unique ones hold the set rules."""
+    table = projection_table(projection)
+    wanted = [c for c in table_columns(projection)[1:] if c.unique or c.indexed]
+    return tuple(
+        sql(CreateIndex(Index(f"{table.name}_{c.name}", table.c[c.name], unique=c.unique, _table=table)))
+        for c in wanted
+    )
+
+
+@cache
+def _table(name: str, columns: tuple[FoldColumn, ...], temporal: bool) -> Table:
+    """Short keys and small rows: without rowid a lookup walks one tree instead of two."""
+    keys = {column.name for column in columns[: 2 if temporal else 1]}
+    found: list[Column[Any]] = []
+    for c in columns:
+        is_key = c.name in keys
+        found.append(Column(c.name, _TYPES[c.type](), primary_key=is_key, nullable=not is_key, autoincrement=False))
+    return Table(name, MetaData(), *found, sqlite_with_rowid=False)

@@ -1,0 +1,199 @@
+"""`verify`: recompute what the store claims, from the stored bytes alone, and name the first thing that is wrong.
+
+Runs on a reading connection of its own while events are appended: short transactions over the log, which only grows,
+and one that compares the rows of the projections with the fold at the same position.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from adapters.sqlite.head import HeadFile
+from adapters.sqlite.reading import Reader
+from adapters.sqlite.tables import projection_table, sql
+from domain.chain import ChainCheck, Fault, Head, cut
+from domain.errors import LadingError, StorageError
+from domain.machine import settled_by
+from domain.messages import Recorded, event_type
+from domain.projections.fold import Projection
+from domain.projections.replay import Digest, Replay, TemporalReplay, replay, stored
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was checked and what is wrong.
+
+    `events` and `hash` name the last event that is in order, `fault` the first that is not; `damage` is what the
+    database finds wrong with its own file, `differences` one line for each table that disagrees with the log, `unknown`
+    the stored names of a newer version.
+    """
+
+    events: int
+    hash: str
+    fault: Fault | None = None
+    damage: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.fault is None and not self.damage and not self.differences
+
+
+def verify(reader: Reader, kept: HeadFile, projections: Sequence[Projection], failures: Mapping[str, str]) -> Report:
+    """Check the chain, the head, the file and every derived table; `failures` are projections known to have failed."""
+    damage: list[str] = []
+    try:
+        outside = kept.read()
+    except StorageError as error:
+        damage.append(error.message)
+        outside = Head()
+    head, fault = _check_chain(reader, outside)
+    damage += _check_file(reader.connection)
+    differences: list[str] = []
+    if fault is None and not damage:
+        differences = [f"projection {name} has stopped: {why}" for name, why in failures.items()]
+        differences += _compare(reader, [p for p in projections if p.name not in failures])
+    return Report(head.position, head.hash.hex(), fault, tuple(damage), tuple(differences), _unknown(reader, fault))
+
+
+def digest(connection: sqlite3.Connection, projection: Projection) -> str:
+    """The digest of the rows as they are."""
+    table = projection_table(projection)
+    return str(Digest(connection.execute(sql(table.select()))))
+
+
+def _check_chain(reader: Reader, kept: Head) -> tuple[Head, Fault | None]:
+    check = ChainCheck()
+    try:
+        fault = check.first_fault(reader.stored())
+        if fault is None:
+            fault = cut(check.head, kept, reader.hash_at(kept.position))
+    except (sqlite3.Error, LadingError) as error:
+        fault = Fault(check.head.position + 1, "", "unreadable", str(error))
+    return check.head, fault
+
+
+def _check_file(connection: sqlite3.Connection) -> list[str]:
+    try:
+        lines = [str(line) for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall()]
+    except sqlite3.Error as error:
+        return [str(error)]
+    return [] if lines == ["ok"] else lines
+
+
+def _unknown(reader: Reader, fault: Fault | None) -> tuple[str, ...]:
+    if fault is not None:
+        return ()
+    names = reader.connection.execute("SELECT name FROM types ORDER BY name").fetchall()
+    return tuple(name for (name,) in names if event_type(name) is None)
+
+
+class _Intents:
+    """The open intents as the log says."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, dict[int, str]] = {}
+
+    def feed(self, record: Recorded) -> None:
+        event, stream = record.event, str(record.stream)
+        if event.settles or event.settles_all:
+            mine = self.open.get(stream, {})
+            for position in settled_by(mine, event, record.meta.cause):
+                del mine[position]
+            if not mine:
+                self.open.pop(stream, None)
+        if event.intent:
+            self.open.setdefault(stream, {})[record.position] = event.stored_as
+
+    def difference(self, reader: Reader) -> str:
+        expected = {p: (stream, kind) for stream, mine in self.open.items() for p, kind in mine.items()}
+        found = {i.position: (str(i.stream), i.kind) for i in reader.open_intents()}
+        wrong = sorted(p for p in expected.keys() | found.keys() if expected.get(p) != found.get(p))
+        return f"open_intents differs from the log at event {wrong[0]}" if wrong else ""
+
+
+class _Comparison:
+    """One projection: its fold, how far it has come, and what is wrong with it."""
+
+    def __init__(self, projection: Projection) -> None:
+        self.projection = projection
+        self.trouble = ""
+        self._position = 0
+        self._ended = Digest()
+        self._fold: Replay = replay(projection, self._ended.add)
+
+    def feed(self, records: Sequence[Recorded], until: int) -> None:
+        """Fold events, but none behind the position that the table has reached."""
+        if self.trouble:
+            return
+        for record in records:
+            if self._position < record.position <= until:
+                try:
+                    self._fold.feed(record)
+                except (LadingError, LookupError, TypeError, ValueError) as error:
+                    self.trouble = f"projection {self.projection.name} cannot fold event {record.position}: {error}"
+                    return
+                self._position = record.position
+
+    def difference(self, connection: sqlite3.Connection) -> str:
+        """Compare with the table."""
+        if self.trouble:
+            return self.trouble
+        if isinstance(self._fold, TemporalReplay):
+            for values in self._fold.table():
+                self._ended.add(values)
+            same = str(self._ended) == digest(connection, self.projection)
+            return "" if same else f"projection {self.projection.name} differs from the log"
+        return self._rows_differ(connection)
+
+    def _rows_differ(self, connection: sqlite3.Connection) -> str:
+        rows = dict(self._fold.rows)
+        for values in connection.execute(sql(projection_table(self.projection).select())):
+            row = rows.pop(values[0], None)
+            if row is None or stored(self.projection.columns, row) != values:
+                return f"projection {self.projection.name} differs from the log in row {values[0]}"
+        if rows:
+            return f"projection {self.projection.name} has lost row {min(rows)}"
+        return ""
+
+
+def _compare(reader: Reader, projections: Sequence[Projection]) -> list[str]:
+    intents = _Intents()
+    folds = [_Comparison(projection) for projection in projections]
+    reached = 0
+    until = _reached(reader, projections)
+    for records in reader.log(until=reader.head().position):
+        _feed(folds, intents, records, until)
+        reached = records[-1].position if records else reached
+    reader.connection.execute("BEGIN")  # from here on rows and log stand still for us
+    try:
+        until = _reached(reader, projections)
+        for records in reader.log(after=min((*until.values(), reached))):
+            _feed(folds, intents, records, until, after=reached)
+        found = [intents.difference(reader), *(fold.difference(reader.connection) for fold in folds)]
+    finally:
+        reader.connection.execute("ROLLBACK")
+    return [line for line in found if line]
+
+
+def _feed(
+    folds: Sequence[_Comparison],
+    intents: _Intents,
+    records: Sequence[Recorded],
+    until: Mapping[str, int],
+    after: int = 0,
+) -> None:
+    for fold in folds:
+        fold.feed(records, until[fold.projection.name])
+    for record in records:
+        if record.position > after:
+            intents.feed(record)
+
+
+def _reached(reader: Reader, projections: Sequence[Projection]) -> dict[str, int]:
+    """Up to which event each table was written."""
+    cursors = dict(reader.connection.execute("SELECT name, pos FROM cursors").fetchall())
+    head = reader.head().position
+    return {p.name: head if p.inline else cursors.get(p.name, 0) for p in projections}

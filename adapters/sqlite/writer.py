@@ -1,0 +1,253 @@
+"""The writer: one thread, one connection; group commit for the callers, jobs and chores in between.
+
+Callers put orders into a queue and await a future. The thread takes what has gathered, up to a bound, commits it at
+once and answers all of them with one wake-up of their loop. What a commit could not make durable is never tried again:
+after a failed write or flush the store only reads. A full disk is another matter: nothing was written, and the next
+order is tried as usual.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Final, TypeVar
+
+from adapters.sqlite import sealing
+from adapters.sqlite.engine import is_fatal, is_full, lay_out_wal, storage_error
+from adapters.sqlite.head import HeadFile
+from adapters.sqlite.ledger import Ledger, Order, Outcome
+from adapters.sqlite.projector import Projector
+from adapters.sqlite.reading import Reader
+from adapters.sqlite.rebuild import Rebuild
+from domain.errors import LadingError, StorageError
+from domain.messages import Recorded
+from domain.projections.fold import Projection
+
+T = TypeVar("T")
+
+_ORDERS = 256
+"""How many callers share one commit at most."""
+
+_FRAMES = 1000
+"""After how many pages the WAL is written back: half of what it is laid out for."""
+
+_LAZY = 0.05
+"""Seconds without an order after which chores are done."""
+
+_CHORES_EVERY = 0.2
+"""Seconds after which a slice of chores is done although orders keep coming."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """An order with the one who waits for it."""
+
+    order: Order
+    future: asyncio.Future[Sequence[Recorded]]
+    loop: asyncio.AbstractEventLoop
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Work on the writer's connection between two commits; it runs its own transactions."""
+
+    work: Callable[[], object]
+    future: ThreadFuture[object]
+
+
+class _Stop:
+    """The last item of the queue."""
+
+
+_Item = _Call | _Job | _Stop
+
+
+class Writer:
+    """Owns the thread; nothing else may use the connection while it runs."""
+
+    def __init__(self, connection: sqlite3.Connection, ledger: Ledger, projector: Projector, head: HeadFile) -> None:
+        self.failure: StorageError | None = None
+        self._connection: Final = connection
+        self._ledger, self._projector, self._head = ledger, projector, head
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
+        self._thread = Thread(target=self._run, name="event-store", daemon=True)
+        self._commits = 0
+        self._due = 32
+        self._chores_at = 0.0
+        self._warm = False
+
+    def start(self) -> None:
+        """Begin to take orders."""
+        self._thread.start()
+
+    async def submit(self, order: Order) -> Sequence[Recorded]:
+        """Returns when the order is durable. Raises what `EventStore.append` raises."""
+        loop = asyncio.get_running_loop()
+        call = _Call(order, loop.create_future(), loop)
+        self._queue.put(call)
+        return await call.future
+
+    def call(self, work: Callable[[], T]) -> "ThreadFuture[T]":
+        """Run `work` in the writer's thread, between commits."""
+        future: ThreadFuture[T] = ThreadFuture()
+        self._queue.put(_Job(work, future))  # type: ignore[arg-type]
+        return future
+
+    def rebuild(self, projections: Sequence[Projection]) -> Rebuild:
+        """A rebuild on the writer's connection; its steps are jobs for `call`."""
+        return Rebuild(self._connection, Reader(self._connection), projections)
+
+    def stop(self) -> None:
+        """Finish what was ordered, write everything back; returns when the thread has ended."""
+        self._queue.put(_Stop())
+        self._thread.join()
+
+    def _run(self) -> None:
+        wait: float | None = _LAZY
+        item: _Item | None = None
+        while not isinstance(item, _Stop):
+            item = self._next(wait)
+            calls: list[_Call] = []
+            while isinstance(item, _Call):
+                calls.append(item)
+                item = self._next(0) if len(calls) < _ORDERS else None
+            if calls:
+                self._commit(calls)
+            if isinstance(item, _Job):
+                self._do(item)
+            wait = self._between(busy=bool(calls) or item is not None)
+        self._finish()
+
+    def _next(self, wait: float | None) -> _Item | None:
+        try:
+            return self._queue.get(timeout=wait) if wait != 0 else self._queue.get_nowait()
+        except Empty:
+            return None
+
+    def _commit(self, calls: Sequence[_Call]) -> None:
+        orders = [call.order for call in calls]
+        try:
+            outcomes = self._attempt(orders)
+            self._commits += 1
+        except sqlite3.Error as error:
+            outcomes = [self._failed(error) for _ in calls]
+        except Exception as error:  # what a failpoint raises: nothing else gets here
+            outcomes = [error for _ in calls]
+        _answer(calls, outcomes)
+
+    def _attempt(self, orders: Sequence[Order]) -> Sequence[Outcome]:
+        if self.failure is not None:
+            raise_again(self.failure)
+        try:
+            return self._ledger.store(orders)
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+        self._write_back("PASSIVE")  # room in the WAL is room for this order
+        return self._ledger.store(orders)
+
+    def _failed(self, error: sqlite3.Error) -> StorageError:
+        """Translate, and close the store for appends if what was written is in doubt."""
+        refusal = storage_error(error)
+        if is_fatal(error):
+            self.failure = StorageError(
+                f"no event is accepted any more: {refusal.message}",
+                hint="containers keep running; mend the disk and restart the daemon",
+            )
+        return refusal
+
+    def _do(self, job: _Job) -> None:
+        try:
+            result = job.work()
+        except sqlite3.Error as error:
+            job.future.set_exception(self._failed(error))
+        except Exception as error:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(result)
+
+    def _between(self, *, busy: bool) -> float | None:
+        """Do what is due between two commits; how long to wait for the next order (None: for ever)."""
+        try:
+            if self._commits >= self._due:
+                self._write_back("PASSIVE")
+            now = time.monotonic()
+            if busy and now - self._chores_at < _CHORES_EVERY:
+                return _LAZY
+            self._chores_at = now
+            return self._chores(busy=busy)
+        except sqlite3.Error as error:
+            self._failed(error)
+            return None
+
+    def _chores(self, *, busy: bool) -> float | None:
+        if self.failure is not None:
+            return None
+        self._head.write(self._ledger.tip)
+        if self._projector.step():
+            return 0
+        if busy:
+            return _LAZY
+        if self._ledger.keys_dropped:
+            self._forget()
+        if not self._warm:
+            self._warm = True
+            sealing.warm_up()
+        return None
+
+    def _write_back(self, mode: str) -> None:
+        """Checkpoint; a full disk is no error, the WAL just stays. Learns how many commits fill the WAL."""
+        try:
+            _, frames, _ = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+            frames = 0
+        if frames > 0:
+            self._due = max(16, min(4096, self._commits * _FRAMES // frames))
+        self._commits = 0
+
+    def _forget(self) -> None:
+        """Remove dropped keys from the WAL as well, which holds the pages as they were."""
+        self._write_back("TRUNCATE")
+        lay_out_wal(self._connection)
+        self._ledger.keys_dropped = False
+
+    def _finish(self) -> None:
+        try:
+            self._head.write(self._ledger.tip)
+            if self.failure is None:
+                self._write_back("TRUNCATE")
+        except sqlite3.Error as error:
+            self._failed(error)
+
+
+def raise_again(failure: LadingError) -> None:
+    """Raise a stored error for one more caller, with a traceback of its own."""
+    raise type(failure)(failure.message, hint=failure.hint)
+
+
+def _answer(calls: Sequence[_Call], outcomes: Sequence[Outcome]) -> None:
+    """Wake every loop once, however many of its callers are answered."""
+    answers: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Sequence[Recorded]], Outcome]]] = {}
+    for call, outcome in zip(calls, outcomes, strict=True):
+        answers.setdefault(call.loop, []).append((call.future, outcome))
+    for loop, some in answers.items():
+        try:
+            loop.call_soon_threadsafe(_deliver, some)
+        except RuntimeError:  # the loop was closed; nobody waits any more
+            pass
+
+
+def _deliver(answers: Sequence[tuple[asyncio.Future[Sequence[Recorded]], Outcome]]) -> None:
+    for future, outcome in answers:
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
