@@ -1,0 +1,144 @@
+"""The composition root: settings → adapters → workers. The only place that names concrete classes."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.control.console import Console
+from adapters.control.listener import ControlSocket
+from adapters.files.logs import LogFiles
+from adapters.images.store import FileImageStore
+from adapters.kernel.runtime import KernelRuntime
+from adapters.nats.access import ExternalServer
+from adapters.nats.bus import NatsBus
+from adapters.nats.server import EmbeddedServer
+from adapters.sqlite.event_store import SqliteEventStore
+from adapters.system import facts
+from adapters.system.clock import SystemClock
+from domain import subjects
+from domain.catalogue import projections
+from domain.errors import Unavailable
+from domain.messages import Actor
+from domain.redact import redacted
+from workers.calls import Calls
+from workers.commands import Programs
+from workers.core import Core, Outside, announced
+from workers.engine import Engine, Parts
+from workers.images import Images
+from workers.info import Info
+from workers.mover import Origin
+from workers.relay import Relay
+from workers.settings import Settings
+from workers.streams import Streams
+from workers.version import VERSION
+
+STATE, LOGS, STORE, CONTAINERS, TEMPORARY = "state", "logs", "store", "containers", "tmp"
+"""Folders of the data root; `lading.db` lies beside them."""
+
+
+@dataclass(slots=True)
+class Plant:
+    """What lives outside the core and has to be opened and closed, in this order."""
+
+    store: SqliteEventStore
+    server: EmbeddedServer | ExternalServer
+    bus: NatsBus
+    runtime: KernelRuntime
+    control: ControlSocket
+
+
+@dataclass(slots=True)
+class Whole:
+    """Everything a daemon consists of."""
+
+    plant: Plant
+    core: Core
+    engine: Engine
+    programs: Programs
+    console: Console
+    info: Info
+    relay: Relay
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders; nobody else may enter them. The run directory is passed through on the way to the socket."""
+    for path, mode in (
+        (settings.data_root, 0o710),
+        *((settings.data_root / name, 0o700) for name in (STATE, LOGS, STORE, CONTAINERS, TEMPORARY)),
+        (settings.run_dir, 0o711),
+    ):
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        path.chmod(mode)
+
+
+def open_plant(settings: Settings) -> Plant:
+    """The adapters, still closed."""
+    root, run = settings.data_root, settings.run_dir
+    server = _server(settings)
+    return Plant(
+        store=SqliteEventStore(root, projections()),
+        server=server,
+        bus=NatsBus(server.locate),
+        runtime=KernelRuntime(root, run, failpoints=settings.failpoints),
+        control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
+    )
+
+
+def _server(settings: Settings) -> EmbeddedServer | ExternalServer:
+    if settings.nats_url:
+        credentials = Path(settings.nats_credentials) if settings.nats_credentials else None
+        return ExternalServer(settings.nats_url, credentials)
+    return EmbeddedServer(settings.run_dir / "nats", settings.host)
+
+
+def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
+    """Connect what is open; `head` is the position of the log's last event."""
+    origin = Origin(boot=facts.boot_id(), version=VERSION)
+    relay = Relay(plant.bus, settings.host, head)
+    store, clock = announced(plant.store, relay), SystemClock()
+    contents = FileImageStore(settings.data_root)
+    images = Images(store, plant.store.views, contents, clock)
+    core = Core(
+        Outside(settings.host, origin, store, plant.store.views, plant.bus, plant.runtime, images, clock, relay)
+    )
+    logs = LogFiles(settings.data_root / LOGS)
+    info = Info(settings, plant.store.views)
+    engine = Engine(
+        Parts(
+            host=settings.host,
+            version=VERSION,
+            mover=core.mover,
+            store=store,
+            views=plant.store.views,
+            images=images,
+            clock=clock,
+            runtime=plant.runtime,
+            relay=relay,
+            logs=logs,
+            streams=Streams(core.mover, plant.runtime, logs),
+            facts=info.facts,
+            check=plant.store.verify,
+        )
+    )
+    identify = _identify(settings, plant.control)
+    calls = Calls(engine, identify)
+    console = Console(settings.host, calls.answer, plant.control.connected)
+    plant.control.on_gone(console.client_gone)
+    return Whole(plant, core, engine, Programs(plant.bus, settings.host, engine, identify), console, info, relay)
+
+
+def _identify(settings: Settings, control: ControlSocket) -> Callable[[str], Actor]:
+    def identify(who: str) -> Actor:
+        if subjects.is_local(who):
+            return control.identity(who)
+        if not who:
+            raise Unavailable("nobody asks")
+        return Actor(via="nats", user=who, host=settings.host)
+
+    return identify
+
+
+def versions() -> Mapping[str, str]:
+    """Of everything whose version changes what may be relied on."""
+    return {"engine": VERSION, "kernel": facts.kernel(), "sqlite": sqlite3.sqlite_version}

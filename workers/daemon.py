@@ -1,0 +1,134 @@
+"""ladingd: what it starts and stops, in which order.
+
+    lock → folders → log (migrated, checked) ─┬→ bus → supervisor → compare log and kernel → programs → socket
+                                              └ a log that cannot be written to: answers questions, takes no wishes
+
+The socket comes last: who can connect is answered. TERM and INT end the daemon in good order; containers go on, and so
+do they when it is killed.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from domain.errors import LadingError
+from workers.composition import STATE, Whole, assemble, open_plant, prepare, versions
+from workers.faults import arm_faults
+from workers.lock import RootLock
+from workers.retention import Retention
+from workers.settings import Settings, read_settings
+
+log = logging.getLogger(__name__)
+LOG_LIMIT = 8 << 20
+"""Bytes of the daemon's own log after which it begins anew; one older file is kept."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run until told to end; the exit status."""
+    try:
+        settings = read_settings()
+        if os.geteuid() != 0:
+            raise LadingError("the daemon must run as root", hint="use sudo, or a service manager")
+        os.umask(0o077)
+        prepare(settings)
+        lock = RootLock(settings.data_root / STATE)
+        lock.acquire()
+        _log_to(settings)
+        arm_faults(_own(settings.failpoints))
+        asyncio.run(_run(settings))
+        lock.release()
+    except LadingError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        sys.stderr.write(f"ladingd: {error.message}{hint}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        sys.stderr.write(f"ladingd: {error}\n")
+        return 1
+    return 0
+
+
+def _own(failpoints: str) -> str:
+    """Those of the small processes begin with `warden.`, `keeper.` or `zygote.` and are armed there."""
+    small = ("warden.", "keeper.", "zygote.")
+    return ";".join(part for part in failpoints.split(";") if part.strip() and not part.strip().startswith(small))
+
+
+def _log_to(settings: Settings) -> None:
+    path = settings.data_root / STATE / "daemon.log"
+    if path.exists() and path.stat().st_size > LOG_LIMIT:
+        path.replace(path.with_suffix(".log.1"))
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+
+
+async def _run(settings: Settings) -> None:
+    async with AsyncExitStack() as stack:
+        ended = _signals()
+        whole = await _open(settings, stack)
+        log.info("ready on %s", settings.socket)
+        reason = await ended
+        log.info("ending: %s", reason)
+        await whole.core.end(reason)
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
+    plant = open_plant(settings)
+    opening = (_opened(stack, plant.store), _started(stack, plant.server))
+    await _together(*opening)
+    await plant.bus.connect()
+    stack.push_async_callback(plant.bus.close)
+    await _started(stack, plant.runtime)
+    whole = assemble(settings, plant, await plant.store.head())
+    if plant.store.failure is not None:
+        log.critical("the log takes no events: %s", plant.store.failure)
+        whole.info.health["Warning"] = str(plant.store.failure)
+    else:
+        plant.bus.on_reconnect(whole.relay.tell_again)
+        plant.runtime.on_lost(whole.core.compare_again)
+        found = await whole.core.begin(dict(versions()))
+        log.info("log and kernel agree: %s", found)
+        retention = asyncio.create_task(Retention(settings, plant.store.views).run())
+        stack.callback(retention.cancel)
+    await whole.programs.begin()
+    await whole.console.serve(plant.bus)
+    stack.push_async_callback(whole.console.close)
+    await plant.control.start()
+    stack.push_async_callback(plant.control.close)
+    return whole
+
+
+async def _together(*works: Any) -> None:
+    """Wait for all, then raise the first error: nothing is left half started behind our back."""
+    for result in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _opened(stack: AsyncExitStack, store: Any) -> None:
+    await store.open()
+    stack.push_async_callback(store.close)
+
+
+async def _started(stack: AsyncExitStack, part: Any) -> None:
+    await part.start()
+    stack.push_async_callback(part.stop)
+
+
+def _signals() -> "asyncio.Future[str]":
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[str] = loop.create_future()
+
+    def end(name: str) -> Callable[[], None]:
+        return lambda: None if ended.done() else ended.set_result(name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end(number.name))
+    return ended

@@ -1,0 +1,55 @@
+"""What `info` says about the engine and its host."""
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from adapters.system import facts
+from domain.ports import Views
+from workers.settings import Settings
+from workers.version import VERSION
+
+
+class Info:
+    """Counts from the projections, facts from the machine."""
+
+    def __init__(self, settings: Settings, views: Views) -> None:
+        self._settings, self._views = settings, views
+        self.health: dict[str, str] = {}
+
+    async def facts(self) -> Mapping[str, object]:
+        """Keys as scripts know them."""
+        states = [str(row["state"]) for row in await self._views.select("containers")]
+        paused = states.count("paused")
+        running = sum(state in {"running", "pausing", "unpausing", "stopping"} for state in states)
+        return {
+            "ID": facts.boot_id(),
+            "Name": self._settings.host,
+            "ServerVersion": VERSION,
+            "Containers": len(states),
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": len(states) - running - paused,
+            "Images": len(await self._views.select("images")),
+            "Driver": "overlay",
+            "LoggingDriver": "local",
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": cgroup_version(),
+            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+            "KernelVersion": facts.kernel(),
+            "OperatingSystem": facts.operating_system(),
+            "OSType": "linux",
+            "Architecture": os.uname().machine,
+            "NCPU": facts.cpus(),
+            "MemTotal": facts.memory_total(),
+            "DataRoot": str(self._settings.data_root),
+            "RunDir": str(self._settings.run_dir),
+            "SQLiteVersion": sqlite3.sqlite_version,
+            **self.health,
+        }
+
+
+def cgroup_version() -> str:
+    """`2` where nothing but the unified hierarchy is mounted. See cgroups(7)."""
+    return "2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1"
