@@ -1,0 +1,103 @@
+"""Classic BPF for seccomp: instructions, and a compiler from decisions by system call number to a search tree.
+
+An instruction is 8 bytes: code, jump if true, jump if false, value (`struct sock_filter`). The data a filter looks at is
+`struct seccomp_data`: number at 0, architecture at 4, then the arguments as 64-bit words from 16 on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from struct import pack
+from typing import NamedTuple, TypeAlias
+
+LOAD, JUMP, JUMP_EQUAL, JUMP_AT_LEAST, JUMP_ANY_BIT, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
+ALLOW, ERRNO = 0x7FFF0000, 0x00050000
+_FARTHEST = 255
+
+
+class Instruction(NamedTuple):
+    """One line of a filter; jumps count the instructions to leave out."""
+
+    code: int
+    if_true: int
+    if_false: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """The same answer whatever the arguments are."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Look at the low 32 bits of the first argument: `then` if it is one of `values`, or has a bit of `bits`; else `otherwise`.
+
+    The calls that are checked take an int there, so the kernel, too, does not see the other half.
+    """
+
+    then: int
+    otherwise: int
+    values: tuple[int, ...] = ()
+    bits: int = 0
+
+
+Decision: TypeAlias = Return | Check
+Code: TypeAlias = list[Instruction]
+
+
+def assemble(code: Sequence[Instruction]) -> bytes:
+    """The bytes that seccomp(2) takes on a little-endian machine."""
+    return b"".join(pack("<HBBI", *instruction) for instruction in code)
+
+
+def answer(value: int) -> Instruction:
+    """End with `value`."""
+    return Instruction(RETURN, 0, 0, value)
+
+
+def filter_for(architectures: Sequence[tuple[int, Code]], otherwise: int) -> Code:
+    """Dispatch on the architecture (AUDIT_ARCH_*): its own code for each, `otherwise` for all others."""
+    code = [answer(otherwise)]
+    for number, body in reversed(architectures):
+        code = [*_branch(JUMP_EQUAL, number, body, code)]
+    return [Instruction(LOAD, 0, 0, ARCHITECTURE), *code]
+
+
+def search(decisions: Mapping[int, Decision], unknown: Decision) -> Code:
+    """Load the number and find its decision in a balanced tree; gaps and what lies above the highest are `unknown`."""
+    return [Instruction(LOAD, 0, 0, NUMBER), *_tree(_intervals(decisions, unknown))]
+
+
+def _intervals(decisions: Mapping[int, Decision], unknown: Decision) -> list[tuple[int, Decision]]:
+    """(first number, decision) of the longest runs with one decision."""
+    runs: list[tuple[int, Decision]] = []
+    for number in range(max(decisions, default=-1) + 2):
+        decision = decisions.get(number, unknown)
+        if not runs or runs[-1][1] != decision:
+            runs.append((number, decision))
+    return runs
+
+
+def _tree(runs: Sequence[tuple[int, Decision]]) -> Code:
+    if len(runs) == 1:
+        return _decide(runs[0][1])
+    middle = len(runs) // 2
+    return _branch(JUMP_AT_LEAST, runs[middle][0], _tree(runs[middle:]), _tree(runs[:middle]))
+
+
+def _branch(test: int, value: int, if_true: Code, if_false: Code) -> Code:
+    """The false side follows; where the true side is out of reach of 8 bits, over a long jump."""
+    if len(if_false) <= _FARTHEST:
+        return [Instruction(test, len(if_false), 0, value), *if_false, *if_true]
+    return [Instruction(test, 0, 1, value), Instruction(JUMP, 0, 0, len(if_false)), *if_false, *if_true]
+
+
+def _decide(decision: Decision) -> Code:
+    if isinstance(decision, Return):
+        return [answer(decision.value)]
+    tests = [(JUMP_EQUAL, value) for value in decision.values] + ([(JUMP_ANY_BIT, decision.bits)] if decision.bits else [])
+    jumps = [Instruction(test, len(tests) - index, 0, value) for index, (test, value) in enumerate(tests)]
+    return [Instruction(LOAD, 0, 0, FIRST_ARGUMENT), *jumps, answer(decision.otherwise), answer(decision.then)]
