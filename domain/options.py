@@ -25,6 +25,10 @@ class OptionError(InvalidValue):
     """The command line cannot be read: unknown option, missing or impossible value."""
 
 
+class UnsupportedError(OptionError):
+    """The option is known and has no effect in this version."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option. `same_as` makes it another spelling; `hidden` keeps it out of help; `refused` is a known name
@@ -158,7 +162,7 @@ class _Reader:
                 self.arguments.append(word)
                 if not self.interspersed:
                     break
-        self.arguments.extend(self.argv[self.at:])
+        self.arguments.extend(self.argv[self.at :])
 
     def _long(self, body: str) -> None:
         name, equals, value = body.partition("=")
@@ -200,7 +204,7 @@ class _Reader:
 
     def _keep(self, option: Option, value: str) -> None:
         if option.refused:
-            raise OptionError(f"--{option.name} is not supported by this version of lading")
+            raise UnsupportedError(f"--{option.name} is not supported by this version of lading")
         self.spelled.add(option.name)
         self.given.setdefault(option.same_as or option.name, []).append(_checked(option, value))
 

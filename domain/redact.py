@@ -14,10 +14,24 @@ _PAIRS = frozenset({"env", "build-arg"})
 _WHOLE = frozenset({"password"})
 _STARTERS = frozenset({"run", "create", "exec"})
 # The flags of run, create and exec that take no value; every other option of theirs does.
-_BARE = frozenset({
-    "detach", "help", "init", "interactive", "no-healthcheck", "oom-kill-disable", "privileged", "publish-all", "quiet",
-    "read-only", "rm", "sig-proxy", "tty", "use-api-socket",
-})
+_BARE = frozenset(
+    {
+        "detach",
+        "help",
+        "init",
+        "interactive",
+        "no-healthcheck",
+        "oom-kill-disable",
+        "privileged",
+        "publish-all",
+        "quiet",
+        "read-only",
+        "rm",
+        "sig-proxy",
+        "tty",
+        "use-api-socket",
+    }
+)
 _BARE_SHORT = frozenset("diPqt")
 
 
@@ -64,10 +78,10 @@ def _short(word: str, rest: list[str]) -> list[str]:
     for place, letter in enumerate(word[1:], 1):
         if letter in _BARE_SHORT:
             continue
-        name, attached = ("env" if letter == "e" else letter), word[place + 1:]
+        name, attached = ("env" if letter == "e" else letter), word[place + 1 :]
         if attached:
             equals = "=" if attached.startswith("=") else ""
-            return [word[:place + 1] + equals + _masked(name, attached.removeprefix("="))]
+            return [word[: place + 1] + equals + _masked(name, attached.removeprefix("="))]
         return [word, _masked(name, rest.pop(0))] if rest else [word]
     return [word]
 

@@ -1,7 +1,7 @@
 """Tables as the industry's CLI prints them: no tabs, no lines, the last column unpadded.
 
-    CONTAINER ID   NAMES
-    0123456789ab   web
+CONTAINER ID   NAMES
+0123456789ab   web
 """
 
 import unicodedata

@@ -104,8 +104,8 @@ def _written(text: str, zone: tzinfo | None) -> int | None:
 def _split_fraction(text: str) -> tuple[str, str, str]:
     # datetime keeps microseconds only: the fraction is read apart.
     head, point, rest = text.partition(".")
-    digits = rest[:len(rest) - len(rest.lstrip("0123456789"))]
-    return (head, digits or "0", rest[len(digits):]) if point and digits else (text, "0", "")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    return (head, digits or "0", rest[len(digits) :]) if point and digits else (text, "0", "")
 
 
 def _day_word(text: str, now: int, zone: tzinfo | None) -> int | None:

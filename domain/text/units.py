@@ -93,7 +93,7 @@ def parse_size(text: str) -> int:
     """`64m`, `1.5g`, `100`, `2KiB` in bytes, 1024-based. Raises InvalidValue."""
     body = text.strip().lower()
     digits = body.rstrip("bikmgtp").rstrip()
-    suffix = body[len(digits):].lstrip()
+    suffix = body[len(digits) :].lstrip()
     number = _decimal(digits)
     if number is None or suffix not in _POWERS:
         raise InvalidValue(f"invalid size: '{text}'", hint="a size is a number with b, k, m, g or t: 64m, 1.5g")
@@ -124,7 +124,7 @@ def parse_duration(text: str) -> int:
 
 def _duration_part(rest: str, text: str) -> tuple[int, str]:
     number = _leading(rest, "0123456789.")
-    unit = _leading(rest[len(number):], "nuµμmsh")
+    unit = _leading(rest[len(number) :], "nuµμmsh")
     while unit not in _GO_UNITS and len(unit) > 1:
         unit = unit[:-1]
     whole, _, fraction = number.partition(".")
@@ -132,11 +132,11 @@ def _duration_part(rest: str, text: str) -> tuple[int, str]:
         raise _bad_duration(text)
     scale = _GO_UNITS[unit]
     exact = int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
-    return exact, rest[len(number) + len(unit):]
+    return exact, rest[len(number) + len(unit) :]
 
 
 def _leading(text: str, alphabet: str) -> str:
-    return text[:len(text) - len(text.lstrip(alphabet))]
+    return text[: len(text) - len(text.lstrip(alphabet))]
 
 
 def _bad_duration(text: str) -> InvalidValue:

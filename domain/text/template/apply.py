@@ -182,8 +182,9 @@ class _Run:
         except TypeError:
             raise _failed(name.at, name.name, f"wrong number or type of args for {name.name}") from None
 
-    def _shortcut(self, conjunction: bool, operands: tuple[Operand, ...], dot: object,
-                  extra: tuple[object, ...]) -> object:
+    def _shortcut(
+        self, conjunction: bool, operands: tuple[Operand, ...], dot: object, extra: tuple[object, ...]
+    ) -> object:
         value: object = None
         for operand in (*operands, *(Literal(value) for value in extra)):
             value = self._operand(operand, dot)

@@ -62,7 +62,7 @@ def _pad(_: _Escape, text: object, before: object, after: object) -> str:
 
 def _truncate(_: _Escape, text: object, length: object) -> str:
     body = _text(text)
-    return _like(body, body[:max(_whole(length), 0)])
+    return _like(body, body[: max(_whole(length), 0)])
 
 
 def _index(_: _Escape, value: object, *keys: object) -> object:
@@ -85,7 +85,7 @@ def _slice(_: _Escape, value: object, *places: object) -> object:
     if len(places) > 2:
         raise TemplateError("too many slice indexes")
     bounds = [_whole(place) for place in places]
-    start, end = (bounds + [0, len(value)][len(bounds):])[:2]
+    start, end = (bounds + [0, len(value)][len(bounds) :])[:2]
     if not 0 <= start <= end <= len(value):
         raise TemplateError(f"index out of range: {end}")
     return _like(value, value[start:end]) if isinstance(value, str) else value[start:end]
@@ -120,12 +120,12 @@ def _print(escape: _Escape, *values: object) -> str:
 def _printf(escape: _Escape, pattern: object, *values: object) -> str:
     text, rest, out = _text(pattern), list(values), list[str]()
     while text:
-        plain, percent, text = text.partition("%")
-        out.append(plain(_like(_text(pattern), plain), escape))
+        before, percent, text = text.partition("%")
+        out.append(plain(_like(_text(pattern), before), escape))
         if not percent:
             break
-        flags = text[:len(text) - len(text.lstrip("-+# 0123456789."))]
-        verb, text = text[len(flags):len(flags) + 1], text[len(flags) + 1:]
+        flags = text[: len(text) - len(text.lstrip("-+# 0123456789."))]
+        verb, text = text[len(flags) : len(flags) + 1], text[len(flags) + 1 :]
         out.append("%" if verb == "%" else _verb(flags, verb, rest, escape))
     if rest:
         out.append("%!(EXTRA " + ", ".join(f"{type_name(value)}={plain(value, escape)}" for value in rest) + ")")
@@ -158,6 +158,7 @@ def _verb(flags: str, verb: str, rest: list[object], escape: _Escape) -> str:
 def _compare(order: Callable[[int], bool]) -> Callable[..., bool]:
     def compare(_: _Escape, left: object, right: object) -> bool:
         return order(_ordered(left, right))
+
     return compare
 
 
@@ -192,11 +193,28 @@ def _never(*_: object) -> object:
 
 
 FUNCTIONS: dict[str, Callable[..., object]] = {
-    "and": _never, "or": _never, "not": _not, "len": _len, "index": _index, "slice": _slice, "print": _print,
-    "printf": _printf, "println": _println, "eq": _eq, "ne": _ne, "lt": _compare(lambda sign: sign < 0),
-    "le": _compare(lambda sign: sign <= 0), "gt": _compare(lambda sign: sign > 0),
+    "and": _never,
+    "or": _never,
+    "not": _not,
+    "len": _len,
+    "index": _index,
+    "slice": _slice,
+    "print": _print,
+    "printf": _printf,
+    "println": _println,
+    "eq": _eq,
+    "ne": _ne,
+    "lt": _compare(lambda sign: sign < 0),
+    "le": _compare(lambda sign: sign <= 0),
+    "gt": _compare(lambda sign: sign > 0),
     "ge": _compare(lambda sign: sign >= 0),
-    "json": _json, "join": _join, "split": _split, "upper": _upper, "lower": _lower, "title": _title, "pad": _pad,
+    "json": _json,
+    "join": _join,
+    "split": _split,
+    "upper": _upper,
+    "lower": _lower,
+    "title": _title,
+    "pad": _pad,
     "truncate": _truncate,
 }
 """All functions of the engine's templates; `and` and `or` stop early, so their arguments are not read beforehand."""

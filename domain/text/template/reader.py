@@ -56,7 +56,7 @@ def _pieces(text: str) -> Iterator[str | _Action]:
             yield plain
             return
         body = start + 2
-        if text.startswith("-", body) and text[body + 1:body + 2] in tuple(_SPACE):
+        if text.startswith("-", body) and text[body + 1 : body + 2] in tuple(_SPACE):
             plain, body = plain.rstrip(_SPACE), body + 2
         yield plain
         if text[body:].lstrip(_SPACE).startswith("/*"):
@@ -70,7 +70,7 @@ def _comment(text: str, at: int) -> tuple[int, bool]:
     end = text.find("*/", at)
     if end < 0:
         raise _bad(at, "unclosed comment")
-    rest = text[end + 2:]
+    rest = text[end + 2 :]
     inner = rest.lstrip(_SPACE)
     if rest.startswith("}}"):
         return end + 4, False
@@ -106,11 +106,11 @@ def _token(text: str, at: int, *, glued: bool) -> tuple[_Token, int]:
         end = text.find("`", at + 1)
         if end < 0:
             raise _bad(at, "unterminated raw quoted string")
-        return _Token("string", text[at:end + 1], Trusted(text[at + 1:end]), at, False), end + 1
+        return _Token("string", text[at : end + 1], Trusted(text[at + 1 : end]), at, False), end + 1
     for sign in _PUNCTUATION:
         if text.startswith(sign, at):
             return _Token(sign, sign, None, at, glued), at + len(sign)
-    if char.isdigit() or (char in "+-" and text[at + 1:at + 2].isdigit()):
+    if char.isdigit() or (char in "+-" and text[at + 1 : at + 2].isdigit()):
         return _number(text, at)
     return _word(text, at, glued=glued)
 
@@ -151,23 +151,23 @@ def _quoted(text: str, at: int) -> tuple[_Token, int]:
         else:
             parts.append(text[place])
             place += 1
-    if text[place:place + 1] != '"':
+    if text[place : place + 1] != '"':
         raise _bad(at, "unterminated quoted string")
-    return _Token("string", text[at:place + 1], Trusted("".join(parts)), at, False), place + 1
+    return _Token("string", text[at : place + 1], Trusted("".join(parts)), at, False), place + 1
 
 
 def _rune(text: str, at: int) -> tuple[_Token, int]:
-    char, place = _escape(text, at + 1) if text[at + 1:at + 2] == "\\" else (text[at + 1:at + 2], at + 2)
-    if text[place:place + 1] != "'" or not char:
+    char, place = _escape(text, at + 1) if text[at + 1 : at + 2] == "\\" else (text[at + 1 : at + 2], at + 2)
+    if text[place : place + 1] != "'" or not char:
         raise _bad(at, "malformed character constant")
-    return _Token("number", text[at:place + 1], ord(char), at, False), place + 1
+    return _Token("number", text[at : place + 1], ord(char), at, False), place + 1
 
 
 def _escape(text: str, at: int) -> tuple[str, int]:
-    letter = text[at + 1:at + 2]
+    letter = text[at + 1 : at + 2]
     if letter in _ESCAPES:
         return _ESCAPES[letter], at + 2
-    digits = text[at + 2:at + 2 + _HEX.get(letter, 0)]
+    digits = text[at + 2 : at + 2 + _HEX.get(letter, 0)]
     if letter in _HEX and len(digits) == _HEX[letter]:
         try:
             return chr(int(digits, 16)), at + 2 + len(digits)

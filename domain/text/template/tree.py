@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+
 @dataclass(frozen=True, slots=True)
 class Literal:
     """A string, number, truth value or nil."""

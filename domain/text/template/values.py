@@ -29,7 +29,12 @@ class Fields(Protocol):
 
 
 _TYPES = {
-    bool: "bool", int: "int", float: "float64", str: "string", Trusted: "string", list: "[]interface {}",
+    bool: "bool",
+    int: "int",
+    float: "float64",
+    str: "string",
+    Trusted: "string",
+    list: "[]interface {}",
     tuple: "[]interface {}",
 }
 

@@ -1,0 +1,102 @@
+"""The history of one container, step by step: what happened, who asked, what caused it, how long it took. Pure.
+
+Sealed values (the environment) are in no step: of a variable only its name is told.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from domain.container import Container
+from domain.lifecycle import MACHINE
+from domain.lifecycle.exit import Exited
+from domain.machine import settled_by
+from domain.messages import Event, Recorded
+from domain.redact import SECRET, redacted
+from domain.signals import name as signal_name
+from domain.spec import ContainerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event: `state` after it, `took` in ns (None where nothing was waited for), `detail` the rest in words."""
+
+    record: Recorded
+    event: str
+    state: str
+    took: int | None
+    detail: str
+
+    @property
+    def by(self) -> str:
+        """Who asked; the engine itself for what follows by rule."""
+        actor = self.record.meta.actor
+        return actor.user or (str(actor.uid) if actor.uid >= 0 else actor.via)
+
+
+def steps(records: Sequence[Recorded]) -> Iterator[Step]:
+    """Every event of one stream, oldest first."""
+    times = {record.position: record.time for record in records}
+    container = Container(id=records[0].stream.key) if records else Container(id="")
+    for record in records:
+        before = container
+        state = ""
+        if record.stream.kind == "container":
+            container = MACHINE.evolve(before, record)
+            state = container.state.value
+        yield Step(record, title(record.event), state, _took(before, record, times), detail(record.event))
+
+
+def title(event: Event) -> str:
+    """`stop-requested` for what is stored as `stop-requested.v1`."""
+    return event.stored_as.rpartition(".v")[0] or type(event).__name__
+
+
+def _took(before: Container, record: Recorded, times: Mapping[int, int]) -> int | None:
+    if isinstance(record.event, Exited):
+        return max((record.event.ended or record.time) - before.started_at, 0) if before.started_at else None
+    ended = settled_by(before.open, record.event, record.meta.cause)
+    begun = [times[position] for position in ended if position in times]
+    return record.time - max(begun) if begun else None
+
+
+def facts(event: Event) -> dict[str, Any]:
+    """The event's own data, with sealed values masked."""
+    data = event.model_dump(mode="json")
+    for name in event.sealed:
+        values = data.get(name)
+        if isinstance(values, list):
+            data[name] = [f"{str(value).partition('=')[0]}={SECRET}" for value in values]
+        elif name in data:
+            data[name] = SECRET
+    return data
+
+
+def detail(event: Event) -> str:
+    """The facts in a few words: `status 137 by SIGKILL`, `image=alpine command='sleep 9'`."""
+    return " ".join(word for name, value in facts(event).items() for word in _words(name, value))
+
+
+def _words(name: str, value: object) -> Iterator[str]:
+    if name == "spec" and isinstance(value, Mapping):
+        spec = ContainerSpec.model_validate(value)
+        yield f"image={spec.image} command={redacted(spec.argv)!r}"
+    elif name == "signal" and isinstance(value, int) and value:
+        yield f"signal={signal_name(value)}"
+    elif name == "env" and isinstance(value, list):
+        if value:
+            yield f"env={','.join(str(item).partition('=')[0] for item in value)}"
+    elif name in ("ended", "requested", "boot", "start_time", "cgroup", "image") or value in (
+        "",
+        None,
+        0,
+        False,
+        [],
+        {},
+    ):
+        if name == "code":
+            yield "code=0"
+    elif isinstance(value, list | tuple | dict):
+        yield f"{name}={value!r}"
+    else:
+        yield f"{name}={value}"

@@ -1,0 +1,202 @@
+"""Inspect documents with the industry's keys: what `inspect` prints and the Docker Engine API answers.
+
+Pure: built from a fold and from what the engine knows besides. Keys of things that this version does not have carry the
+value that clients read as "none" (empty text, 0, null), so that templates written for the standard CLI work.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from domain.container import LIVE, Container, State
+from domain.images.model import Image
+from domain.spec import ContainerSpec
+from domain.text.times import ZERO, parse_rfc3339, rfc3339
+
+Document = dict[str, Any]
+
+_STATUS = {
+    State.CREATED: "created",
+    State.STARTING: "created",
+    State.RUNNING: "running",
+    State.PAUSING: "running",
+    State.PAUSED: "paused",
+    State.UNPAUSING: "paused",
+    State.STOPPING: "running",
+    State.EXITED: "exited",
+    State.RESTARTING: "restarting",
+    State.REMOVING: "removing",
+    State.DEAD: "dead",
+    State.REMOVED: "removed",
+}
+
+
+def status_name(container: Container) -> str:
+    """One of the seven names that clients know."""
+    if container.state is State.STARTING and container.rest is not State.CREATED:
+        return "restarting" if container.restarts else "exited"
+    return _STATUS.get(container.state, container.state.value)
+
+
+def container_document(
+    container: Container, *, log_path: str = "", driver: str = "overlay2", size: tuple[int, int] | None = None
+) -> Document:
+    """A container; `size` are the bytes written and those of the whole root file system, where they were asked for."""
+    spec = container.settled
+    argv = spec.argv
+    document: Document = {
+        "Id": container.id,
+        "Created": rfc3339(container.created_at),
+        "Path": argv[0] if argv else "",
+        "Args": list(argv[1:]),
+        "State": _state(container),
+        "Image": spec.image_id,
+        "ResolvConfPath": "",
+        "HostnamePath": "",
+        "HostsPath": "",
+        "LogPath": log_path,
+        "Name": f"/{container.name}",
+        "RestartCount": container.restarts,
+        "Driver": driver,
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": _host_config(spec),
+        "GraphDriver": {"Data": None, "Name": driver},
+        "Mounts": [],
+        "Config": _config(container, spec),
+        "NetworkSettings": _network_settings(spec),
+    }
+    if size is not None:
+        document |= {"SizeRw": size[0], "SizeRootFs": size[1]}
+    return document
+
+
+def _state(container: Container) -> Document:
+    status = status_name(container)
+    alive = container.state in LIVE
+    return {
+        "Status": status,
+        "Running": alive or status == "restarting",
+        "Paused": status == "paused",
+        "Restarting": status == "restarting",
+        "OOMKilled": container.oom,
+        "Dead": status == "dead",
+        "Pid": container.pid if alive else 0,
+        "ExitCode": container.exit_code,
+        "Error": container.error,
+        "StartedAt": rfc3339(container.started_at),
+        "FinishedAt": rfc3339(container.finished_at),
+    }
+
+
+def _config(container: Container, spec: ContainerSpec) -> Document:
+    return {
+        "Hostname": spec.hostname,
+        "Domainname": "",
+        "User": spec.user,
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "Tty": False,
+        "OpenStdin": False,
+        "StdinOnce": False,
+        "Env": list(container.env),
+        "Cmd": list(spec.command) or None,
+        "Image": spec.image,
+        "Volumes": None,
+        "WorkingDir": spec.workdir,
+        "Entrypoint": list(spec.entrypoint) or None,
+        "OnBuild": None,
+        "Labels": dict(sorted(spec.labels.items())),
+        "StopSignal": spec.stop_signal,
+        "StopTimeout": spec.stop_timeout,
+    }
+
+
+def _host_config(spec: ContainerSpec) -> Document:
+    return {
+        "Binds": None,
+        "LogConfig": {"Type": "lading", "Config": {}},
+        "NetworkMode": spec.network,
+        "PortBindings": {},
+        "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.retries},
+        "AutoRemove": spec.auto_remove,
+        "VolumesFrom": None,
+        "CapAdd": None,
+        "CapDrop": None,
+        "CgroupnsMode": "private",
+        "Dns": [],
+        "DnsOptions": [],
+        "DnsSearch": [],
+        "ExtraHosts": None,
+        "GroupAdd": None,
+        "IpcMode": "private",
+        "Links": None,
+        "OomScoreAdj": 0,
+        "PidMode": "",
+        "Privileged": False,
+        "PublishAllPorts": False,
+        "ReadonlyRootfs": spec.read_only,
+        "SecurityOpt": None,
+        "Tmpfs": dict(sorted(spec.tmpfs.items())) or None,
+        "UTSMode": "",
+        "UsernsMode": "",
+        "ShmSize": 64 * 1024 * 1024,
+        "Init": spec.init,
+        "Memory": 0,
+        "NanoCpus": 0,
+        "PidsLimit": None,
+    }
+
+
+def _network_settings(spec: ContainerSpec) -> Document:
+    endpoint = {
+        "Aliases": None,
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "Links": None,
+        "MacAddress": "",
+        "NetworkID": "",
+    }
+    return {
+        "Ports": {},
+        "IPAddress": "",
+        "Gateway": "",
+        "MacAddress": "",
+        "SandboxKey": "",
+        "Networks": {spec.network: endpoint},
+    }
+
+
+def image_document(image: Image, references: Sequence[str]) -> Document:
+    """An image; of its references those with a tag are `RepoTags`, those with a digest `RepoDigests`."""
+    config = image.config
+    inner = config.get("config")
+    created = config.get("created")
+    return {
+        "Id": image.id,
+        "RepoTags": [name for name in references if "@" not in name],
+        "RepoDigests": [name for name in references if "@" in name],
+        "Parent": str(config.get("parent") or ""),
+        "Comment": _comment(config),
+        "Created": rfc3339(parse_rfc3339(str(created))) if created else rfc3339(image.created) or ZERO,
+        "DockerVersion": str(config.get("docker_version") or ""),
+        "Author": str(config.get("author") or ""),
+        "Config": inner if isinstance(inner, Mapping) else {},
+        "Architecture": str(config.get("architecture") or ""),
+        "Variant": str(config.get("variant") or ""),
+        "Os": str(config.get("os") or "linux"),
+        "Size": image.size,
+        "GraphDriver": {"Data": None, "Name": "overlay2"},
+        "RootFS": {"Type": "layers", "Layers": [layer.diff_id for layer in image.layers]},
+    }
+
+
+def _comment(config: Mapping[str, object]) -> str:
+    history = config.get("history")
+    last = history[-1] if isinstance(history, list) and history else None
+    return str(last.get("comment") or "") if isinstance(last, Mapping) else ""

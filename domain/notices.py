@@ -1,0 +1,128 @@
+"""Events as the industry's clients know them: `container die … (exitCode=0, image=alpine, name=web)`.
+
+One stored event gives none, one or several notices; `Narrator` keeps the folds it needs for their attributes. Values of
+environment variables are in none of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from domain.container import LIVE, Container, State
+from domain.images.events import ImageRegistered, ImageRemoved, Tagged, Untagged
+from domain.lifecycle import MACHINE
+from domain.lifecycle.commit import Committed
+from domain.lifecycle.create import Created
+from domain.lifecycle.exit import Exited
+from domain.lifecycle.kill import SignalSent
+from domain.lifecycle.pause import Paused
+from domain.lifecycle.remove import Removed, RemoveRequested
+from domain.lifecycle.rename import Renamed
+from domain.lifecycle.start import Started, StartRequested
+from domain.lifecycle.stop import StopRequested
+from domain.lifecycle.unpause import Unpaused
+from domain.messages import Recorded
+
+_KILL = "9"
+_IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "pulled": "pull", "built": "build"}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line of `events`; `position` is that of the stored event it comes from."""
+
+    kind: str
+    action: str
+    id: str
+    attributes: Mapping[str, str]
+    time: int
+    position: int
+
+
+@dataclass
+class Narrator:
+    """Tells records one after the other; records of a container must be complete from its creation on."""
+
+    folds: dict[str, Container] = field(default_factory=dict)
+    starts: dict[str, str] = field(default_factory=dict)
+
+    def knows(self, id: str) -> bool:
+        """Whether the beginning of the container's story was told."""
+        return id in self.folds
+
+    def tell(self, record: Recorded) -> tuple[Notice, ...]:
+        """What the record is to clients."""
+        if record.stream.kind == "container":
+            return tuple(self._container(record))
+        if record.stream.kind in ("image", "ref"):
+            return tuple(_image(record))
+        return ()
+
+    def _container(self, record: Recorded) -> Iterator[Notice]:
+        id, event = record.stream.key, record.event
+        before = self.folds.get(id, Container(id=id))
+        after = MACHINE.evolve(before, record)
+        self.folds[id] = after
+        for action, more in self._actions(before, record):
+            labels = after.spec.labels if after.spec else {}
+            image = after.spec.image if after.spec else ""
+            attributes = {**labels, "image": image, "name": after.name, **more}
+            yield Notice("container", action, id, attributes, record.time, record.position)
+        if isinstance(event, StartRequested):
+            self.starts[id] = event.by
+        if isinstance(event, Removed):
+            self.folds.pop(id)
+            self.starts.pop(id, None)
+
+    def _actions(self, before: Container, record: Recorded) -> Iterator[tuple[str, Mapping[str, str]]]:
+        match record.event:
+            case Created():
+                yield "create", {}
+            case Started():
+                yield "start", {}
+                if self.starts.get(before.id) == "restart":
+                    yield "restart", {}
+            case StopRequested(signal=signal):
+                yield "kill", {"signal": str(signal)}
+            case SignalSent(signal=signal):
+                yield "kill", {"signal": str(signal)}
+            case RemoveRequested(force=True) if before.state in LIVE:
+                yield "kill", {"signal": _KILL}
+            case Exited():
+                yield from _exit(before, record.event)
+            case Paused():
+                yield "pause", {}
+            case Unpaused():
+                yield "unpause", {}
+            case Renamed(old=old):
+                yield "rename", {"oldName": f"/{old}"}
+            case Committed(image_id=image, reference=reference):
+                yield "commit", {"comment": "", "imageID": image, "imageRef": reference}
+            case Removed():
+                yield "destroy", {}
+
+
+def _exit(before: Container, event: Exited) -> Iterator[tuple[str, Mapping[str, str]]]:
+    if event.oom:
+        yield "oom", {}
+    stopping = before.state is State.STOPPING
+    if stopping and event.signal == 9 and not event.oom:
+        yield "kill", {"signal": _KILL}
+    seconds = max(event.ended - before.started_at, 0) // 1_000_000_000 if event.ended and before.started_at else 0
+    yield "die", {"execDuration": str(seconds), "exitCode": str(event.code)}
+    if stopping:
+        yield "stop", {}
+
+
+def _image(record: Recorded) -> Iterator[Notice]:
+    match record.event:
+        case ImageRegistered(how=how):
+            action, id, name = _IMAGE_ACTIONS.get(how, how), record.stream.key, record.event.source
+        case ImageRemoved():
+            action, id, name = "delete", record.stream.key, record.stream.key
+        case Tagged(image_id=image):
+            action, id, name = "tag", image, record.stream.key
+        case Untagged(image_id=image):
+            action, id, name = "untag", image, record.stream.key
+        case _:
+            return
+    yield Notice("image", action, id, {"name": name}, record.time, record.position)

@@ -1,0 +1,262 @@
+"""Why a container ended, or is as it is: one sentence, who asked, and how sure we are. Pure; it reads one stream.
+
+Three grades that are never mixed: `known` (recorded as a fact), `likely` (follows from what was recorded), `unknown`
+(then `looked_at` says what was looked at).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from domain.container import Container, State
+from domain.lifecycle import MACHINE
+from domain.lifecycle.create import Created
+from domain.lifecycle.exit import Exited, RestartScheduled
+from domain.lifecycle.kill import KillRequested
+from domain.lifecycle.pause import PauseRequested
+from domain.lifecycle.remove import RemoveRequested
+from domain.lifecycle.start import StartFailed, StartRequested
+from domain.lifecycle.stop import StopRequested
+from domain.messages import Actor, Recorded
+from domain.signals import name as signal_name
+
+Grade = Literal["known", "likely", "unknown"]
+_KILL = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asked for the end, when, with which words; `signal` is what was asked for."""
+
+    actor: Actor
+    verb: str
+    time: int
+    position: int
+    signal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event of the chain that led here, and the time (ns) since the one before."""
+
+    record: Recorded
+    took: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """The answer of `why`. `asker` None: nobody asked."""
+
+    grade: Grade
+    sentence: str
+    asker: Asker | None = None
+    signal: str = ""
+    looked_at: str = ""
+    suggestion: str = ""
+    chain: tuple[Step, ...] = ()
+
+
+def reason(records: Sequence[Recorded]) -> Reason:
+    """The reason for the state after `records`, all events of one container."""
+    container = MACHINE.fold(records[0].stream.key, records)
+    chain = _chain(records)
+    exited = _last(records, Exited)
+    if container.state in _RESTING and exited is not None and not _start_failed_later(records, exited):
+        return _of_exit(records, container, exited, chain)
+    return _of_state(records, container, chain)
+
+
+_RESTING = frozenset({State.EXITED, State.RESTARTING, State.REMOVING, State.REMOVED, State.DEAD})
+
+
+def _last(records: Sequence[Recorded], *kinds: type) -> Recorded | None:
+    return next((record for record in reversed(records) if isinstance(record.event, kinds)), None)
+
+
+def _start_failed_later(records: Sequence[Recorded], exited: Recorded) -> bool:
+    failed = _last(records, StartFailed)
+    return failed is not None and failed.position > exited.position
+
+
+def _chain(records: Sequence[Recorded]) -> tuple[Step, ...]:
+    """The events of the last run, from the wish to start it on."""
+    begin = max((place for place, record in enumerate(records) if isinstance(record.event, StartRequested)), default=0)
+    part = records[begin:]
+    return tuple(Step(record, record.time - part[place - 1].time if place else 0) for place, record in enumerate(part))
+
+
+def _asker(records: Sequence[Recorded], position: int) -> Asker | None:
+    found = next((record for record in records if record.position == position), None)
+    if found is None:
+        return None
+    match found.event:
+        case StopRequested(signal=signal, then_start=then_start):
+            verb = "restart" if then_start else "stop"
+        case KillRequested(signal=signal):
+            verb = "kill"
+        case RemoveRequested(force=True):
+            verb, signal = "rm -f", _KILL
+        case _:
+            return None
+    return Asker(found.meta.actor, verb, found.time, found.position, signal)
+
+
+def _of_exit(records: Sequence[Recorded], container: Container, record: Recorded, chain: tuple[Step, ...]) -> Reason:
+    event = record.event
+    assert isinstance(event, Exited)
+    asker = _asker(records, event.requested)
+    sent = signal_name(event.signal) if event.signal else ""
+    name = container.name
+    if event.how == "reboot":
+        return Reason(
+            "known",
+            f"{name} ended because the host was rebooted",
+            chain=chain,
+            suggestion=f"lading start {name}, or create it with --restart unless-stopped",
+        )
+    if event.how == "unknown" or event.code < 0:
+        return Reason(
+            "unknown",
+            f"{name} ended, and its exit status is not known",
+            chain=chain,
+            looked_at="the exit journal of the supervisor and the kernel's process table",
+            suggestion=f"read its last words: lading logs --tail 50 {name}",
+        )
+    if event.oom:
+        return Reason(
+            "known",
+            f"{name} was killed by the kernel: it ran out of memory",
+            None,
+            sent or "SIGKILL",
+            chain=chain,
+            suggestion="give the host more memory, or make the program use less",
+        )
+    if asker is not None:
+        return _asked(container, event, asker, chain)
+    if event.signal:
+        return _foreign_signal(container, event, sent, chain)
+    return _by_itself(container, event, chain)
+
+
+def _asked(container: Container, event: Exited, asker: Asker, chain: tuple[Step, ...]) -> Reason:
+    name, who = container.name, asker.actor.user or asker.actor.via
+    wished = signal_name(asker.signal)
+    if event.signal == asker.signal:
+        sentence = f"{name} ended by {wished}, which {who} sent with {asker.verb}"
+        return Reason("known", sentence, asker, wished, chain=chain)
+    if event.signal == _KILL:
+        late = f"{name} did not end within its time after {wished}, so it was killed; {who} asked with {asker.verb}"
+        return Reason(
+            "known",
+            late,
+            asker,
+            "SIGKILL",
+            chain=chain,
+            suggestion=f"its program ignores {wished}: run it with --init, or set --stop-signal",
+        )
+    sentence = f"{name} ended with status {event.code} after {who} asked with {asker.verb} ({wished})"
+    return Reason("likely", sentence, asker, wished, chain=chain)
+
+
+def _foreign_signal(container: Container, event: Exited, sent: str, chain: tuple[Step, ...]) -> Reason:
+    sentence = f"{container.name} was ended by {sent}; nobody asked the engine for it"
+    looked = "the wishes to the engine and the memory counter of the container: neither sent it"
+    if event.signal == _KILL:
+        return Reason(
+            "likely",
+            sentence + ", so another process of the host sent it",
+            None,
+            sent,
+            looked,
+            chain=chain,
+            suggestion="look for kill -9 in the host's own logs (audit, out-of-memory messages of the kernel)",
+        )
+    return Reason(
+        "likely",
+        sentence + ": its own process crashed, or another one of the host sent it",
+        None,
+        sent,
+        looked,
+        chain=chain,
+        suggestion=f"read its last words: lading logs --tail 50 {container.name}",
+    )
+
+
+def _by_itself(container: Container, event: Exited, chain: tuple[Step, ...]) -> Reason:
+    name = container.name
+    if event.code == 0:
+        return Reason("known", f"{name} ended by itself: its command was done (status 0)", chain=chain)
+    if event.code > 128 and event.code - 128 <= 64:
+        inner = signal_name(event.code - 128)
+        return Reason(
+            "likely",
+            f"{name} ended by itself with status {event.code}, which shells give when a command of theirs "
+            f"was ended by {inner}",
+            None,
+            chain=chain,
+            suggestion=f"lading logs --tail 50 {name}",
+        )
+    return Reason(
+        "known",
+        f"{name} ended by itself with status {event.code}: its own command decided so",
+        chain=chain,
+        suggestion=f"lading logs --tail 50 {name}",
+    )
+
+
+def _of_state(records: Sequence[Recorded], container: Container, chain: tuple[Step, ...]) -> Reason:
+    name = container.name
+    failed = _last(records, StartFailed)
+    if container.error and failed is not None and container.state not in _ALIVE:
+        event = failed.event
+        assert isinstance(event, StartFailed)
+        gone = " and was removed" if container.state is State.REMOVED else ""
+        return Reason(
+            "known", f"{name} could not be started{gone}: {event.reason}", chain=chain, suggestion=_mend(event)
+        )
+    if container.state is State.REMOVED:
+        asked = _last(records, RemoveRequested)
+        return Reason("known", f"{name} was removed before it ever ran", _remover(asked), chain=chain)
+    if container.state is State.PAUSED:
+        paused = _last(records, PauseRequested)
+        asker = None if paused is None else Asker(paused.meta.actor, "pause", paused.time, paused.position)
+        return Reason("known", f"{name} is paused", asker, chain=chain, suggestion=f"lading unpause {name}")
+    if container.state is State.CREATED:
+        return Reason(
+            "known",
+            f"{name} was created and never started",
+            _starter(records),
+            chain=chain,
+            suggestion=f"lading start {name}",
+        )
+    return Reason("known", _alive(container, records), _starter(records), chain=chain)
+
+
+_ALIVE = frozenset({State.RUNNING, State.PAUSED, State.PAUSING, State.UNPAUSING, State.STOPPING, State.STARTING})
+
+
+def _alive(container: Container, records: Sequence[Recorded]) -> str:
+    again = _last(records, RestartScheduled)
+    if container.restarts and again is not None:
+        return f"{container.name} is {container.state}: its restart policy has started it {container.restarts} times"
+    return f"{container.name} is {container.state}"
+
+
+def _starter(records: Sequence[Recorded]) -> Asker | None:
+    found = _last(records, StartRequested) or _last(records, Created)
+    if found is None:
+        return None
+    verb = getattr(found.event, "by", "create")
+    return Asker(found.meta.actor, {"user": "start"}.get(verb, verb), found.time, found.position)
+
+
+def _remover(asked: Recorded | None) -> Asker | None:
+    return None if asked is None else Asker(asked.meta.actor, "rm", asked.time, asked.position)
+
+
+def _mend(event: StartFailed) -> str:
+    if event.exit_code == 127:
+        return "check the spelling of the command, and that the image has it"
+    if event.exit_code == 126:
+        return "the command is there and not executable: check its mode, or that it is not a directory"
+    return "read the reason above; lading start tries again"

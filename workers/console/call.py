@@ -1,0 +1,67 @@
+"""What one call of the thin client offers to the verb that answers it; the control socket implements it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
+
+from workers.mover import Caller
+
+
+class Terminal(Protocol):
+    """The client's terminal: size, and which of its standard streams are one."""
+
+    @property
+    def cols(self) -> int:
+        """Columns; 0 when nobody knows."""
+
+    @property
+    def stdin_tty(self) -> bool:
+        """Whether a person can type."""
+
+    @property
+    def stdout_tty(self) -> bool:
+        """Whether a person reads the output."""
+
+
+class Call(Protocol):
+    """One command line and the client that typed it. Nothing raises because the client is gone: see `closed`."""
+
+    @property
+    def argv(self) -> Sequence[str]:
+        """What follows `lading`; bytes that are not UTF-8 are surrogates."""
+
+    @property
+    def terminal(self) -> Terminal:
+        """Where the output goes."""
+
+    @property
+    def who(self) -> Caller:
+        """Who asks, as the system proved it, and the identity of the request."""
+
+    @property
+    def closed(self) -> asyncio.Event:
+        """Set when the client is gone."""
+
+    async def out(self, data: bytes) -> None:
+        """Write to the client's stdout; waits while the client is slow."""
+
+    async def err(self, data: bytes) -> None:
+        """Write to the client's stderr."""
+
+    async def getenv(self, names: Sequence[str]) -> dict[str, str]:
+        """The client's values of these variables; unset ones are absent."""
+
+    def open_file(self, path: str) -> AsyncIterator[bytes]:
+        """The content of a file of the client. Raises Refused when it cannot be read."""
+
+    def stdin(self) -> AsyncIterator[bytes]:
+        """The client's standard input until its end."""
+
+    async def create_file(self, path: str, mode: int, content: bytes) -> None:
+        """Make a file that must not exist. Raises Refused."""
+
+    async def unlink(self, path: str) -> None:
+        """Delete a file of the client, if it is there."""
+
+    async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
+        """From now on signals do not end the client: `callback` gets their numbers."""

@@ -1,0 +1,135 @@
+"""The table of subcommands: one file each. A verb is listed once and found under all its spellings."""
+
+from workers.console.commands import (
+    audit,
+    commit,
+    create,
+    events,
+    images,
+    import_,
+    info,
+    inspect,
+    kill,
+    load,
+    logs,
+    pause,
+    ps,
+    rename,
+    restart,
+    rm,
+    rmi,
+    run,
+    start,
+    stop,
+    tag,
+    top,
+    unpause,
+    version,
+    wait,
+    why,
+)
+from workers.console.verb import Verb
+
+_ALL = (
+    run.VERB,
+    ps.VERB,
+    logs.VERB,
+    images.VERB,
+    rm.VERB,
+    audit.VERB,
+    commit.VERB,
+    create.VERB,
+    events.VERB,
+    import_.VERB,
+    info.VERB,
+    inspect.VERB,
+    kill.VERB,
+    load.VERB,
+    pause.VERB,
+    rename.VERB,
+    restart.VERB,
+    rmi.VERB,
+    start.VERB,
+    stop.VERB,
+    tag.VERB,
+    top.VERB,
+    unpause.VERB,
+    version.VERB,
+    wait.VERB,
+    why.VERB,
+)
+
+VERBS: dict[str, Verb] = {verb.name: verb for verb in _ALL}
+"""Verbs by their short name, in the order of the help."""
+
+
+def _below(noun: str) -> dict[str, Verb]:
+    return {name.removeprefix(f"{noun} "): verb for verb in _ALL for name in verb.also if name.startswith(f"{noun} ")}
+
+
+NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
+    "container": (
+        "Manage containers",
+        {**_below("container"), "inspect": inspect.below("container")},
+        {"type": "container"},
+    ),
+    "image": ("Manage images", {**_below("image"), "inspect": inspect.below("image")}, {"type": "image"}),
+    "system": ("Manage the engine", _below("system"), {}),
+}
+"""Nouns: what they are about, their verbs, and what these verbs are told besides."""
+
+LATER = frozenset(
+    {
+        "attach",
+        "build",
+        "builder",
+        "buildx",
+        "checkpoint",
+        "compose",
+        "config",
+        "context",
+        "cp",
+        "diff",
+        "exec",
+        "export",
+        "history",
+        "login",
+        "logout",
+        "manifest",
+        "network",
+        "node",
+        "plugin",
+        "port",
+        "pull",
+        "push",
+        "save",
+        "search",
+        "secret",
+        "service",
+        "stack",
+        "stats",
+        "swarm",
+        "trust",
+        "update",
+        "volume",
+        "container attach",
+        "container cp",
+        "container diff",
+        "container exec",
+        "container export",
+        "container port",
+        "container prune",
+        "container stats",
+        "container update",
+        "image build",
+        "image history",
+        "image prune",
+        "image pull",
+        "image push",
+        "image save",
+        "system df",
+        "system prune",
+        "system dial-stdio",
+    }
+)
+"""Commands of the industry's CLI that have no effect in this version: refused by name, never mistaken for a typo."""

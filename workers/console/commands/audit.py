@@ -1,0 +1,153 @@
+"""audit: the whole history of one container or one name of an image, and the check of the log itself."""
+
+from collections.abc import Sequence
+
+from domain.audit import Step, facts, steps
+from domain.errors import InvalidValue, NotFound
+from domain.images import reference
+from domain.messages import Recorded, StreamId
+from domain.options import flag, one
+from domain.text.safe import safe, safe_json
+from domain.text.times import local, rfc3339_fixed
+from domain.text.units import exact_duration
+from workers.console.engine import Engine
+from workers.console.listing import Field, Shape
+from workers.console.moments import moment, time_of
+from workers.console.verb import Example, Invocation, Verb
+
+_WIDEST = 48
+
+
+def _shape(*, full: bool) -> Shape[Step]:
+    def cut(text: str) -> str:
+        return text if full or len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+    fields = {
+        "Position": Field[Step]("EVENT", lambda s: str(s.record.position)),
+        "Time": Field[Step]("TIME", lambda s: local(s.record.time)),
+        "Timestamp": Field[Step]("TIMESTAMP", lambda s: rfc3339_fixed(s.record.time)),
+        "Event": Field[Step]("WHAT", lambda s: s.event),
+        "State": Field[Step]("STATE", lambda s: s.state),
+        "Took": Field[Step]("TOOK", lambda s: "" if s.took is None else exact_duration(s.took)),
+        "By": Field[Step]("BY", lambda s: s.by),
+        "Cause": Field[Step]("CAUSE", lambda s: f"#{s.record.meta.cause}" if s.record.meta.cause else ""),
+        "Command": Field[Step]("COMMAND", lambda s: s.record.meta.actor.command),
+        "Detail": Field[Step]("DETAIL", lambda s: s.detail),
+        "Uid": Field[Step]("UID", lambda s: str(s.record.meta.actor.uid)),
+        "Pid": Field[Step]("PID", lambda s: str(s.record.meta.actor.pid)),
+        "Via": Field[Step]("VIA", lambda s: s.record.meta.actor.via),
+        "Host": Field[Step]("HOST", lambda s: s.record.meta.actor.host),
+        "Version": Field[Step]("VERSION", lambda s: s.record.meta.version),
+    }
+    table = (
+        *(fields[name] for name in ("Position", "Time", "Event", "State", "Took", "By", "Cause")),
+        Field[Step]("COMMAND", lambda s: cut(s.record.meta.actor.command)),
+        Field[Step]("DETAIL", lambda s: cut(s.detail)),
+    )
+    return Shape(fields, table)
+
+
+async def _audit(invocation: Invocation) -> int:
+    options = invocation.options
+    if invocation.arguments[0] == "verify":
+        return await _verify(invocation)
+    records = await _records(invocation.engine, invocation.arguments[0])
+    since, until = await _bound(invocation, "since"), await _bound(invocation, "until")
+    told = [
+        step
+        for step in steps(records)
+        if (since is None or step.record.time >= since) and (until is None or step.record.time <= until)
+    ]
+    if options.flag("json"):
+        await invocation.out("".join(safe_json(_document(step)) + "\n" for step in told))
+    else:
+        await invocation.out(_shape(full=options.flag("no-trunc")).render(told, options.text("format")))
+    if not told:
+        await invocation.warn(
+            f"none of its {len(records)} events lies in this window: the first is of "
+            f"{local(records[0].time)}, the last of {local(records[-1].time)}"
+        )
+    return 0
+
+
+async def _records(engine: Engine, name: str) -> Sequence[Recorded]:
+    try:
+        return await engine.history(await engine.resolve_past(name))
+    except NotFound as error:
+        records = await _of_image(engine, name) if type(error) is NotFound else ()
+        if not records:
+            raise
+        return records
+
+
+async def _of_image(engine: Engine, name: str) -> Sequence[Recorded]:
+    try:
+        key = reference.parse(name).key
+    except InvalidValue:
+        return await engine.store.load(StreamId("image", name))
+    return await engine.store.load(StreamId("ref", key))
+
+
+async def _bound(invocation: Invocation, name: str) -> int | None:
+    text = invocation.options.one(name)
+    return None if text is None else await time_of(invocation.engine, moment(name, text, invocation.now()))
+
+
+def _document(step: Step) -> dict[str, object]:
+    record, actor = step.record, step.record.meta.actor
+    return {
+        "position": record.position,
+        "stream": str(record.stream),
+        "version": record.version,
+        "time": rfc3339_fixed(record.time),
+        "time_ns": record.time,
+        "event": step.event,
+        "state": step.state,
+        "took_ns": step.took,
+        "cause": record.meta.cause,
+        "actor": {
+            "user": actor.user,
+            "uid": actor.uid,
+            "gid": actor.gid,
+            "pid": actor.pid,
+            "via": actor.via,
+            "host": actor.host,
+            "command": actor.command,
+        },
+        "command_id": record.meta.command_id,
+        "engine": record.meta.version,
+        "data": facts(record.event),
+    }
+
+
+async def _verify(invocation: Invocation) -> int:
+    report = await invocation.engine.verify()
+    for finding in report.findings:
+        await invocation.say(safe(str(finding)))
+    if report.findings:
+        await invocation.warn(f"{report.checked} events were checked: the log was changed or damaged, see above")
+        return 1
+    await invocation.say(f"{report.checked} events were checked: the chain is whole")
+    return 0
+
+
+VERB = Verb(
+    name="audit",
+    usage="[OPTIONS] NAME|verify",
+    summary="Show the whole history of a container, also of a removed one",
+    run=_audit,
+    least=1,
+    most=1,
+    options=(
+        one("format", "", "table, json, or a template like '{{.Time}} {{.Event}} {{.By}}'"),
+        flag("json", "", "One JSON object for each event, with all its data"),
+        flag("no-trunc", "", "Do not shorten commands and details"),
+        one("since", "", "Only from a moment on: 10m, a time, or the number of an event", value="moment"),
+        one("until", "", "Only up to a moment", value="moment"),
+    ),
+    notes="`lading audit verify` reads the whole log again and names the first event that was changed, if any.",
+    examples=(
+        Example("lading audit web", "who did what to web, when, and how long it took"),
+        Example("lading audit verify", "prove that nobody has changed the log"),
+    ),
+)

@@ -1,0 +1,43 @@
+"""import: make an image of one layer from a tar of a root file system."""
+
+from domain.options import many, one, refused
+from workers.console.errors import Plain
+from workers.console.verb import Example, Invocation, Verb
+
+
+async def _import(invocation: Invocation) -> int:
+    options, call = invocation.options, invocation.call
+    path, reference = (*invocation.arguments, "")[:2]
+    if path.startswith(("http://", "https://")):
+        raise Plain(
+            "import from an address is not supported by this version of lading", hint=f"fetch it first: curl -O {path}"
+        )
+    if path == "-" and call.terminal.stdin_tty:
+        raise Plain("requested import from stdin, but stdin is a terminal")
+    content = call.stdin() if path == "-" else call.open_file(path)
+    message = options.text("message") or f"Imported from {path}"
+    id = await invocation.engine.images.import_stream(
+        content, reference, invocation.who, message=message, changes=options.many("change")
+    )
+    await invocation.say(id)
+    return 0
+
+
+VERB = Verb(
+    name="import",
+    usage="[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
+    summary="Make an image from a tar of a root file system",
+    run=_import,
+    least=1,
+    most=2,
+    also=("image import",),
+    options=(
+        many("change", "c", "Change its configuration: CMD, ENTRYPOINT, ENV, LABEL …", value="instruction"),
+        one("message", "m", "A note for its history", value="text"),
+        *refused("--platform="),
+    ),
+    examples=(
+        Example("lading import rootfs.tar.gz base:1", "from a file, packed or not"),
+        Example("tar -C tree -c . | lading import - base:1", "from a pipe"),
+    ),
+)

@@ -1,0 +1,129 @@
+"""inspect: everything that is known about containers and images, as the industry's JSON documents."""
+
+from collections.abc import Awaitable, Callable
+
+from domain.documents import Document, container_document, image_document
+from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
+from domain.options import Option, flag, one
+from domain.text.safe import safe, safe_json
+from domain.text.template.apply import Template, parse
+from workers.console.engine import Engine
+from workers.console.errors import Plain, lines
+from workers.console.verb import Example, Invocation, Verb
+
+_KINDS = ("container", "image")
+
+
+async def _inspect(invocation: Invocation) -> int:
+    options = invocation.options
+    form = options.text("format")
+    template = parse(form) if form not in ("", "json") else None
+    kind = invocation.preset.get("type") or options.text("type")
+    if kind not in ("", *_KINDS):
+        raise Plain(f'"{safe(kind)}" is not a valid value for --type', hint="known: container, image")
+    found, failed = await _collect(invocation, kind)
+    await _print(invocation, found, template, compact=form == "json")
+    for line in failed:
+        await invocation.warn(line)
+    return 1 if failed else 0
+
+
+async def _collect(invocation: Invocation, kind: str) -> tuple[list[Document], list[str]]:
+    found: list[Document] = []
+    failed: list[str] = []
+    for name in invocation.arguments:
+        try:
+            found.append(await _document(invocation.engine, kind, name, size=invocation.options.flag("size")))
+        except Ambiguous as error:
+            failed.append(lines(error))
+        except NotFound:
+            failed.append(f"Error: No such {kind or 'object'}: {safe(name)}")
+        except LadingError as error:
+            failed.append(lines(error))
+    return found, failed
+
+
+async def _print(invocation: Invocation, found: list[Document], template: Template | None, *, compact: bool) -> None:
+    if template is None:
+        text = safe_json(found) if compact else safe_json(found, indent=4)
+        return await invocation.say(text)
+    for document in found:
+        await invocation.say(template.render(document, lines=True))
+
+
+async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> Document:
+    readers: dict[str, Callable[[], Awaitable[Document]]] = {
+        "container": lambda: _container(engine, name, size=size),
+        "image": lambda: _image(engine, name),
+    }
+    if kind:
+        return await readers[kind]()
+    try:
+        return await readers["container"]()
+    except Ambiguous:
+        raise
+    except NotFound:
+        try:
+            return await readers["image"]()
+        except InvalidValue as error:
+            raise NotFound(error.message) from error
+
+
+async def _container(engine: Engine, name: str, *, size: bool) -> Document:
+    container = await engine.container(await engine.resolve(name))
+    sizes = None
+    if size:
+        written = await engine.writable_size(container.id)
+        sizes = (written, written + await _image_size(engine, container.settled.image_id))
+    return container_document(container, size=sizes)
+
+
+async def _image_size(engine: Engine, id: str) -> int:
+    try:
+        return (await engine.images.find(id)).image.size
+    except LadingError:
+        return 0
+
+
+async def _image(engine: Engine, name: str) -> Document:
+    entry = await engine.images.find(name)
+    return image_document(entry.image, entry.references)
+
+
+OPTIONS: tuple[Option, ...] = (
+    one("format", "f", "json, or a template like '{{.State.Status}}'"),
+    flag("size", "s", "Show how much a container has written"),
+    one("type", "", "Look only for this kind: container or image", value="kind"),
+)
+VERB = Verb(
+    name="inspect",
+    usage="[OPTIONS] NAME|ID [NAME|ID...]",
+    summary="Show everything about containers and images",
+    run=_inspect,
+    least=1,
+    options=OPTIONS,
+    examples=(
+        Example("lading inspect -f '{{.State.ExitCode}}' web", "one value"),
+        Example("lading inspect -f '{{json .Config.Labels}}' web", "a part, as JSON"),
+    ),
+)
+
+
+def below(noun: str) -> Verb:
+    """`container inspect`, `image inspect`: only that kind."""
+    kind = noun.upper()
+    options = tuple(
+        option for option in OPTIONS if option.name == "format" or (noun == "container" and option.name == "size")
+    )
+    return Verb(
+        name="inspect",
+        usage=f"[OPTIONS] {kind} [{kind}...]",
+        summary=f"Show everything about one or more {noun}s",
+        run=_inspect,
+        least=1,
+        options=options,
+        examples=(
+            Example(f"lading {noun} inspect web", "the whole document"),
+            Example(f"lading {noun} inspect -f '{{{{.Id}}}}' web", "only its id"),
+        ),
+    )

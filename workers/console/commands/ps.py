@@ -1,0 +1,219 @@
+"""ps: the containers of this host, now or at a moment of the past.
+
+The default table's STATUS carries the reason of an exit after the text that scripts match
+(`Exited (137) 2 minutes ago: out of memory`). `.Status` in `--format` is that text alone, `.Reason` the reason alone.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from domain.errors import LadingError
+from domain.messages import Recorded
+from domain.options import Parsed, flag, many, number, one
+from domain.projections.containers import Containers
+from domain.projections.fold import Row
+from domain.text.safe import safe_json
+from domain.text.times import created_at, local
+from domain.text.units import ago, human_size
+from workers.console import containers as words
+from workers.console.containers import LIVELY, Listed, listed
+from workers.console.engine import Engine
+from workers.console.listing import Field, Shape
+from workers.console.moments import moment, position_of, time_of
+from workers.console.references import Pointers, pointers
+from workers.console.verb import Example, Invocation, Verb
+
+_PAGE = 1000
+
+
+def _shape(now: int, *, full: bool, sizes: bool) -> Shape[Listed]:
+    def command(c: Listed) -> str:
+        text = " ".join(c.command)
+        return safe_json(text if full or len(text) <= 20 else text[:19] + "…")
+
+    fields = {
+        "ID": Field[Listed]("CONTAINER ID", lambda c: c.id if full else c.id[:12]),
+        "Image": Field[Listed]("IMAGE", lambda c: c.shown_image),
+        "Command": Field[Listed]("COMMAND", command),
+        "CreatedAt": Field[Listed]("CREATED AT", lambda c: created_at(c.created_at)),
+        "RunningFor": Field[Listed]("CREATED", lambda c: ago(c.created_at, now)),
+        "Ports": Field[Listed]("PORTS", lambda c: ""),
+        "State": Field[Listed]("STATE", lambda c: c.status_name),
+        "Status": Field[Listed]("STATUS", lambda c: words.status(c, now)),
+        "Reason": Field[Listed]("REASON", words.reason),
+        "Size": Field[Listed]("SIZE", _size),
+        "Names": Field[Listed]("NAMES", lambda c: c.name),
+        "Labels": Field[Listed]("LABELS", _labels),
+        "Mounts": Field[Listed]("MOUNTS", lambda c: ""),
+        "Networks": Field[Listed]("NETWORKS", lambda c: c.network),
+        "LocalVolumes": Field[Listed]("LOCAL VOLUMES", lambda c: "0"),
+    }
+    raw: tuple[tuple[str, str], ...] = (
+        ("container_id", "ID"),
+        ("image", "Image"),
+        ("command", "Command"),
+        ("created_at", "CreatedAt"),
+        ("state", "State"),
+        ("status", "Status"),
+        ("names", "Names"),
+        ("labels", "Labels"),
+        ("ports", "Ports"),
+    )
+    told = Field[Listed]("STATUS", lambda c: words.status_with_reason(c, now))
+    table = [
+        fields["ID"],
+        fields["Image"],
+        fields["Command"],
+        fields["RunningFor"],
+        told,
+        fields["Ports"],
+        fields["Names"],
+    ]
+    if sizes:
+        table.append(fields["Size"])
+        raw = (*raw, ("size", "Size"))
+    return Shape(fields, tuple(table), raw, lambda c, key: c.labels.get(key, ""))
+
+
+def _labels(container: Listed) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(container.labels.items()))
+
+
+def _size(container: Listed) -> str:
+    if container.size < 0:
+        return "0B"
+    virtual = f" (virtual {human_size(container.virtual)})" if container.virtual > 0 else ""
+    return human_size(container.size) + virtual
+
+
+async def _ps(invocation: Invocation) -> int:
+    options, engine = invocation.options, invocation.engine
+    at = options.one("at")
+    now = invocation.now()
+    if at is None:
+        rows = await _present(engine, options)
+    else:
+        when = moment("at", at, now)
+        position = await position_of(engine, when)
+        now = await time_of(engine, when)
+        rows = [listed(row) for row in await _past(engine, position)]
+        await _as_of(invocation, position, now)
+    rows = await _chosen(engine, options, rows)
+    if options.flag("quiet"):
+        ids = (c.id if options.flag("no-trunc") else c.id[:12] for c in rows)
+        await invocation.out("".join(f"{id}\n" for id in ids))
+        return 0
+    shape = _shape(now, full=options.flag("no-trunc"), sizes=options.flag("size"))
+    form = options.text("format")
+    names = Pointers(None) if at else await pointers(engine)
+    rows = [replace(c, shown_image=names.shown(c.image, c.image_id)) for c in rows]
+    if options.flag("size") or "Size" in form:
+        rows = list(await asyncio.gather(*(_sized(engine, c) for c in rows)))
+    await invocation.out(shape.render(rows, form))
+    return 0
+
+
+async def _as_of(invocation: Invocation, position: int, time: int) -> None:
+    if not invocation.options.flag("quiet"):
+        await invocation.warn(f"As of event {position}, {local(time)}")
+
+
+async def _present(engine: Engine, options: Parsed) -> list[Listed]:
+    count = 1 if options.flag("latest") else options.number("last")
+    filtered = options.has("filter")
+    everything = options.flag("all") or count is not None or filtered
+    where: dict[str, object] | None = None if everything else {"state": sorted(state.value for state in LIVELY)}
+    limit = count if count is not None and count > 0 and not filtered else None
+    rows = await engine.views.select("containers", where=where, order="created_at", descending=True, limit=limit)
+    return [listed(row) for row in rows]
+
+
+async def _past(engine: Engine, position: int) -> Sequence[Row]:
+    """The rows as they were after the event at `position`, newest first."""
+    projection, rows, seen = Containers(), dict[str, Row](), 0
+    while seen < position:
+        records = await engine.store.read(seen, min(_PAGE, position - seen))
+        if not records:
+            break
+        for record in records:
+            _fold(projection, rows, record)
+        seen = records[-1].position
+    return sorted(rows.values(), key=lambda row: int(str(row["created_at"])), reverse=True)
+
+
+def _fold(projection: Containers, rows: dict[str, Row], record: Recorded) -> None:
+    for key in projection.keys(record):
+        after = projection.fold(rows.get(key), record, key)
+        if after is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = after
+
+
+async def _chosen(engine: Engine, options: Parsed, rows: list[Listed]) -> list[Listed]:
+    values = options.many("filter")
+    test = words.filters(values, await _edges(engine, words.named_in_filters(values)))
+    count = 1 if options.flag("latest") else options.number("last")
+    states = any(value.partition("=")[0].strip().lower() in ("status", "exited") for value in values)
+    if not (options.flag("all") or states or count is not None):
+        rows = [c for c in rows if c.state in LIVELY]
+    rows = [c for c in rows if test(c)]
+    return rows[:count] if count is not None and count > 0 else rows
+
+
+async def _edges(engine: Engine, names: Sequence[str]) -> Mapping[str, Listed]:
+    edges: dict[str, Listed] = {}
+    for name in names:
+        row = await engine.views.get("containers", await engine.resolve(name))
+        if row is not None:
+            edges[name] = listed(row)
+    return edges
+
+
+async def _sized(engine: Engine, container: Listed) -> Listed:
+    try:
+        size = await engine.writable_size(container.id)
+    except LadingError:  # removed meanwhile: a list does not fail for that
+        size = 0
+    try:
+        image = (await engine.images.find(container.image_id)).image.size
+    except LadingError:
+        image = 0
+    return replace(container, size=size, virtual=size + image)
+
+
+VERB = Verb(
+    name="ps",
+    usage="[OPTIONS]",
+    summary="List containers",
+    run=_ps,
+    most=0,
+    group="Common Commands",
+    also=("container ls", "container list", "container ps"),
+    options=(
+        flag("all", "a", "Show all containers, not only those that run"),
+        one(
+            "at",
+            "",
+            "Show what the list was at a moment: a time, a duration ago, or the number of an event",
+            value="moment",
+        ),
+        many(
+            "filter",
+            "f",
+            "Show only what fits: name=, id=, status=, label=, exited=, ancestor=, before=, since=, network=",
+            value="filter",
+        ),
+        one("format", "", "table, json, raw, or a template like '{{.Names}}: {{.Status}}'"),
+        number("last", "n", "Show the n newest containers in any state"),
+        flag("latest", "l", "Show the newest container in any state"),
+        flag("no-trunc", "", "Do not shorten ids and commands"),
+        flag("quiet", "q", "Print ids only"),
+        flag("size", "s", "Show how much each container has written"),
+    ),
+    examples=(
+        Example("lading ps -a --filter status=exited", "everything that has ended, with the reason"),
+        Example("lading ps --at 'yesterday 14:00'", "what ran at that time"),
+    ),
+)

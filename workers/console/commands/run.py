@@ -1,0 +1,111 @@
+"""run: create a container from an image, start it, and (without -d) stay until it ends."""
+
+from domain.errors import CommandFailed, LadingError, NotFound
+from domain.options import OptionError, flag, many
+from domain.text.safe import safe
+from workers.console.creation import OPTIONS, request
+from workers.console.errors import UNREADABLE, Plain
+from workers.console.streams import STDERR, STDOUT, attached, forwarder
+from workers.console.verb import Example, Invocation, Verb
+from workers.requests import CreateRequest
+
+_STREAMS = {"stdout": STDOUT, "stderr": STDERR}
+
+
+async def _run(invocation: Invocation) -> int:
+    options, engine, call = invocation.options, invocation.engine, invocation.call
+    streams = _attach(invocation)
+    wanted = await request(invocation)
+    id = await begin(invocation, wanted, start=True)
+    if options.flag("detach"):
+        await engine.started(id)
+        await invocation.say(id)
+        return 0
+    await call.forward_signals(forwarder(engine, id, invocation.who, proxy=options.flag("sig-proxy")))
+    try:
+        await engine.started(id)
+    except LadingError:
+        if wanted.auto_remove:
+            await engine.wait_removed(id)
+        raise
+    if not await attached(call, engine, id, streams, from_start=True):
+        return 0
+    status = await engine.wait_exit(id, 1)
+    if wanted.auto_remove:
+        await engine.wait_removed(id)
+    return status
+
+
+def _attach(invocation: Invocation) -> frozenset[int]:
+    given = invocation.options.many("attach")
+    if given and invocation.options.flag("detach"):
+        raise Plain("conflicting options: cannot specify both --attach and --detach")
+    for name in given:
+        if name.lower() == "stdin":
+            raise OptionError("--attach stdin is not supported by this version of lading")
+        if name.lower() not in _STREAMS:
+            raise OptionError(f'invalid argument "{name}" for "-a, --attach" flag: valid streams are STDOUT and STDERR')
+    return frozenset(_STREAMS[name.lower()] for name in given) or frozenset(_STREAMS.values())
+
+
+async def begin(invocation: Invocation, wanted: CreateRequest, *, start: bool) -> str:
+    """Create (and start) the container, with its cidfile; returns its id."""
+    path = invocation.options.one("cidfile")
+    if path is not None:
+        await _reserve(invocation, path)
+    try:
+        make = invocation.engine.begin if start else invocation.engine.create
+        id = await make(wanted, invocation.who)
+    except LadingError as error:
+        if path is not None:
+            await invocation.call.unlink(path)
+        raise await _unknown_image(invocation, wanted, error) from error
+    if path is not None:
+        # The content can only be given when the file is made: see Call.create_file.
+        await invocation.call.unlink(path)
+        await invocation.call.create_file(path, 0o644, id.encode())
+    return id
+
+
+async def _reserve(invocation: Invocation, path: str) -> None:
+    try:
+        await invocation.call.create_file(path, 0o644, b"")
+    except LadingError as error:
+        raise Plain(
+            f"cannot make the container ID file {path}: {error.message}",
+            status=UNREADABLE,
+            hint="if it exists already, make sure that the other container is not running, and delete it",
+        ) from error
+
+
+async def _unknown_image(invocation: Invocation, wanted: CreateRequest, error: LadingError) -> LadingError:
+    if not isinstance(error, NotFound) or isinstance(error, CommandFailed):
+        return error
+    if wanted.pull == "missing" and not invocation.options.flag("quiet"):
+        await invocation.warn(f"Unable to find image '{safe(wanted.image)}' locally")
+    return NotFound(
+        error.message, hint="this version does not pull: get it with lading load -i FILE or lading import FILE NAME"
+    )
+
+
+VERB = Verb(
+    name="run",
+    usage="[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    summary="Create and start a container from an image",
+    run=_run,
+    least=1,
+    interspersed=False,
+    refusal=UNREADABLE,
+    group="Common Commands",
+    also=("container run",),
+    options=(
+        *OPTIONS,
+        many("attach", "a", "Show only this stream: stdout or stderr", value="stream"),
+        flag("detach", "d", "Let it run in the background and print its id"),
+        flag("sig-proxy", "", "Pass signals on to the container", default=True),
+    ),
+    examples=(
+        Example("lading run --rm alpine echo hello", "run one command and leave nothing behind"),
+        Example("lading run -d --name web --restart on-failure:3 site httpd -f", "run in the background"),
+    ),
+)

@@ -1,0 +1,210 @@
+"""The options of `run` and `create`, and how they become a request.
+
+Files and variables are those of the client: the call is asked for them, nothing is looked up on the daemon's side.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from domain.errors import InvalidValue, LadingError
+from domain.options import Option, OptionError, UnsupportedError, alias, flag, many, number, one, refused
+from domain.signals import number as signal_number
+from domain.spec import NetworkMode, RestartName, RestartPolicy
+from workers.console.call import Call
+from workers.console.errors import UNREADABLE, Plain
+from workers.console.verb import Invocation
+from workers.requests import CreateRequest
+
+Pull = Literal["missing", "never", "always"]
+_NETWORK = one("network", "", "Network of the container: none or host", value="network", default="none")
+_LATER = (
+    "--add-host= --annotation= --blkio-weight= --blkio-weight-device= --cap-add= --cap-drop= --cgroup-parent= "
+    "--cgroupns= --cpu-period= --cpu-quota= --cpu-rt-period= --cpu-rt-runtime= -c/--cpu-shares= --cpus= "
+    "--cpuset-cpus= --cpuset-mems= --detach-keys= --device= --device-cgroup-rule= --device-read-bps= "
+    "--device-read-iops= --device-write-bps= --device-write-iops= --dns= --dns-opt= --dns-option= --dns-search= "
+    "--domainname= --expose= --gpus= --group-add= --health-cmd= --health-interval= --health-retries= "
+    "--health-start-interval= --health-start-period= --health-timeout= -i/--interactive --ip= --ip6= --ipc= "
+    "--isolation= --kernel-memory= --link= --link-local-ip= --log-driver= --log-opt= --mac-address= -m/--memory= "
+    "--memory-reservation= --memory-swap= --memory-swappiness= --mount= --net-alias= --network-alias= "
+    "--no-healthcheck --oom-kill-disable --oom-score-adj= --pid= --pids-limit= --platform= --privileged "
+    "-p/--publish= -P/--publish-all --runtime= --security-opt= --shm-size= --storage-opt= --sysctl= -t/--tty "
+    "--ulimit= --use-api-socket --userns= --uts= -v/--volume= --volume-driver= --volumes-from="
+)
+
+OPTIONS: tuple[Option, ...] = (
+    one("cidfile", "", "Write the container's id to a new file", value="file"),
+    one("entrypoint", "", "Run this instead of the image's entrypoint", value="command"),
+    many("env", "e", "Set an environment variable; NAME alone takes your own value", value="NAME[=VALUE]"),
+    many("env-file", "", "Read environment variables from a file", value="file"),
+    one("hostname", "h", "Host name inside the container", value="name"),
+    flag("init", "", "Put a tiny init in front that forwards signals and reaps processes"),
+    many("label", "l", "Attach a label", value="KEY[=VALUE]"),
+    many("label-file", "", "Read labels from a file", value="file"),
+    one("name", "", "Name of the container; made up if none is given", value="name"),
+    _NETWORK,
+    alias("net", _NETWORK),
+    one("pull", "", "Get the image before: missing, never or always", value="when", default="missing"),
+    flag("quiet", "q", "No progress, no notes"),
+    flag("read-only", "", "Make the root file system read-only"),
+    one(
+        "restart",
+        "",
+        "What to do when it ends: no, on-failure[:n], always, unless-stopped",
+        value="policy",
+        default="no",
+    ),
+    flag("rm", "", "Remove the container when it ends; its history stays"),
+    one("stop-signal", "", "Signal that stops the container", value="signal"),
+    number("stop-timeout", "", "Seconds between that signal and KILL (-1: wait for ever)"),
+    many("tmpfs", "", "Mount a file system in memory", value="path[:options]"),
+    one("user", "u", "User and group: name, uid, name:group or uid:gid", value="user"),
+    one("workdir", "w", "Working directory inside the container", value="directory"),
+    *refused(_LATER),
+)
+
+
+async def request(invocation: Invocation) -> CreateRequest:
+    """What was asked for. Raises OptionError, Plain."""
+    options, (image, *command) = invocation.options, invocation.arguments
+    if not image:
+        raise Plain('invalid reference format: ""', hint="name an image", status=UNREADABLE)
+    return CreateRequest(
+        image=image,
+        name=options.text("name"),
+        command=tuple(command),
+        entrypoint=_entrypoint(options.one("entrypoint")),
+        env=await _environment(invocation),
+        workdir=_workdir(options.text("workdir")),
+        user=options.text("user"),
+        hostname=options.text("hostname"),
+        labels=await _labels(invocation),
+        init=options.flag("init"),
+        read_only=options.flag("read-only"),
+        tmpfs=_tmpfs(options.many("tmpfs")),
+        stop_signal=_stop_signal(options.one("stop-signal")),
+        stop_timeout=_stop_timeout(options.number("stop-timeout")),
+        restart=_restart(options.text("restart"), auto_remove=options.flag("rm")),
+        network=_network(options.text("network")),
+        auto_remove=options.flag("rm"),
+        pull=_pull(options.text("pull")),
+    )
+
+
+def _entrypoint(given: str | None) -> tuple[str, ...] | None:
+    return None if given is None else (given,)
+
+
+def _workdir(path: str) -> str:
+    if path and not path.startswith("/"):
+        raise _bad(f"the working directory '{path}' is invalid, it needs to be an absolute path")
+    return path
+
+
+def _stop_signal(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        signal_number(text)
+    except InvalidValue as error:
+        raise _bad(error.message, error.hint) from error
+    return text
+
+
+def _stop_timeout(seconds: int | None) -> int | None:
+    if seconds is not None and seconds < -1:
+        raise _bad(f"invalid stop timeout: {seconds}", "give seconds, or -1 to wait for ever")
+    return seconds
+
+
+def _restart(text: str, *, auto_remove: bool) -> RestartPolicy:
+    name, colon, count = text.partition(":")
+    if name not in ("no", "on-failure", "always", "unless-stopped"):
+        raise _bad(
+            f"invalid restart policy: unknown policy '{text}'", "use no, on-failure[:n], always or unless-stopped"
+        )
+    if colon and name != "on-failure":
+        raise _bad(f"invalid restart policy: maximum retry count cannot be used with restart policy '{name}'")
+    if colon and not (count.isascii() and count.isdigit() and len(count) < 10):
+        raise _bad(f"invalid restart policy: '{count}' is not a number of retries")
+    if auto_remove and name != "no":
+        raise _bad("conflicting options: cannot specify both --restart and --rm")
+    return RestartPolicy(name=cast(RestartName, name), retries=int(count or "0"))
+
+
+def _network(text: str) -> NetworkMode:
+    if text not in ("none", "host"):
+        raise UnsupportedError(f"--network {text} is not supported by this version of lading: use none or host")
+    return cast(NetworkMode, text)
+
+
+def _pull(text: str) -> Pull:
+    if text not in ("missing", "never", "always"):
+        raise _bad(f'invalid pull option: "{text}": must be one of "always", "missing" or "never"')
+    if text == "always":
+        raise UnsupportedError("--pull always is not supported by this version of lading")
+    return cast(Pull, text)
+
+
+def _tmpfs(values: Sequence[str]) -> dict[str, str]:
+    mounts: dict[str, str] = {}
+    for value in values:
+        path, _, options = value.partition(":")
+        if not path.startswith("/") or path.rstrip("/") == "":
+            raise _bad(f"invalid tmpfs '{value}': the path must be absolute and not '/'")
+        mounts[path] = options
+    return mounts
+
+
+async def _environment(invocation: Invocation) -> tuple[str, ...]:
+    items: list[str] = []
+    for path in invocation.options.many("env-file"):
+        items += _file_items(path, await _lines(invocation.call, path), "variable")
+    for item in invocation.options.many("env"):
+        if item.startswith("=") or not item:
+            raise OptionError(f'invalid argument "{item}" for "-e, --env" flag: invalid environment variable: {item}')
+        items.append(item)
+    wanted = [item for item in items if "=" not in item]
+    own = await invocation.call.getenv(tuple(dict.fromkeys(wanted))) if wanted else {}
+    return tuple(item if "=" in item else f"{item}={own[item]}" for item in items if "=" in item or item in own)
+
+
+async def _labels(invocation: Invocation) -> dict[str, str]:
+    items: list[str] = []
+    for path in invocation.options.many("label-file"):
+        items += _file_items(path, await _lines(invocation.call, path), "label")
+    items += invocation.options.many("label")
+    labels: dict[str, str] = {}
+    for item in items:
+        key, _, value = item.partition("=")
+        if not key:
+            raise OptionError(f'invalid argument "{item}" for "-l, --label" flag: the key is empty')
+        labels[key] = value
+    return labels
+
+
+def _file_items(path: str, lines: Sequence[str], what: str) -> list[str]:
+    """Items of a file: no quoting, no trimming behind `=`; `#` begins a comment line."""
+    items: list[str] = []
+    for line in lines:
+        item = line.lstrip(" \t")
+        key, equals, _ = item.partition("=")
+        if not item or item.startswith("#"):
+            continue
+        if not key or any(char.isspace() for char in key):
+            why = f"{what} '{key}' contains whitespaces" if key else f"no {what} name on line '{item}'"
+            raise Plain(f"invalid file {path}: {why}", status=UNREADABLE)
+        items.append(item if equals or what == "variable" else f"{item}=")
+    return items
+
+
+async def _lines(call: Call, path: str) -> list[str]:
+    try:
+        content = b"".join([chunk async for chunk in call.open_file(path)])
+    except LadingError as error:
+        raise Plain(error.message, hint=error.hint, status=UNREADABLE) from error
+    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def _bad(message: str, hint: str = "") -> Plain:
+    return Plain(message, hint=hint, status=UNREADABLE)

@@ -1,0 +1,135 @@
+"""What the verbs need of the engine, as Protocols; `workers.engine` and `workers.images` implement them."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from domain.container import Container
+from domain.images.model import Registered
+from domain.lifecycle.commit import Commit
+from domain.messages import Command, Recorded
+from domain.ports import EventStore, LogFrame, LogReader, Views
+from workers.mover import Caller
+from workers.requests import CreateRequest
+
+
+class Images(Protocol):
+    """Images by name."""
+
+    async def find(self, name: str) -> Registered:
+        """By reference, id or prefix of an id. Raises NotFound."""
+
+    async def all(self) -> Sequence[Registered]:
+        """Every image with its references."""
+
+    async def tag(self, source: str, target: str, who: Caller) -> None:
+        """Give an image another name. Raises Refused, NotFound."""
+
+    async def remove(self, name: str, who: Caller, *, force: bool, prune: bool) -> Sequence[str]:
+        """What was done, as lines. Raises Refused, NotFound."""
+
+    async def import_stream(
+        self, content: AsyncIterator[bytes], reference: str, who: Caller, *, message: str, changes: Sequence[str]
+    ) -> str:
+        """An image of one layer; its id. Raises Refused."""
+
+    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[Registered]:
+        """All images of an archive. Raises Refused."""
+
+
+class Report(Protocol):
+    """The result of a check of the log."""
+
+    @property
+    def checked(self) -> int:
+        """Events that were read."""
+
+    @property
+    def findings(self) -> Sequence[object]:
+        """What is wrong, each with a text; empty when all is well."""
+
+
+class Engine(Protocol):
+    """The facade over everything that the daemon can do."""
+
+    @property
+    def views(self) -> Views:
+        """Rows of the projections."""
+
+    @property
+    def store(self) -> EventStore:
+        """The log; the console only reads it."""
+
+    @property
+    def images(self) -> Images:
+        """Images by name."""
+
+    @property
+    def logs(self) -> LogReader:
+        """What containers have written."""
+
+    @property
+    def host(self) -> str:
+        """The name of this host."""
+
+    @property
+    def version(self) -> str:
+        """The version of the engine."""
+
+    async def create(self, request: CreateRequest, who: Caller) -> str:
+        """A new container; its id. Raises Refused, NotFound."""
+
+    async def begin(self, request: CreateRequest, who: Caller) -> str:
+        """A new container whose start is in the log; its id. Raises Refused, NotFound."""
+
+    async def started(self, id: str, attempt: int = 1) -> None:
+        """Wait for the outcome of a start. Raises CommandFailed, KernelError."""
+
+    async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
+        """Carry out a wish; with `wait`, return when its outcome is known. Raises what the domain says."""
+
+    async def commit(self, id: str, command: Commit, who: Caller) -> str:
+        """Make an image of the container; its id. Raises Refused."""
+
+    async def resolve(self, name: str) -> str:
+        """The id behind an id, name or prefix of an id. Raises NotFound, Ambiguous."""
+
+    async def resolve_past(self, name: str) -> str:
+        """The same, also for what is removed or had that name once. Raises NotFound, Ambiguous."""
+
+    async def wait(self, id: str) -> int:
+        """The exit status once the container does not run any more."""
+
+    async def wait_exit(self, id: str, attempt: int) -> int:
+        """The exit status of one run."""
+
+    async def wait_removed(self, id: str) -> None:
+        """Returns when nothing is left of it."""
+
+    def output(self, id: str, *, from_start: bool) -> AsyncIterator[LogFrame]:
+        """What the container writes until this run of it ends."""
+
+    async def processes(self, id: str) -> Sequence[int]:
+        """Host pids of the container's processes."""
+
+    def follow(
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None
+    ) -> AsyncIterator[LogFrame]:
+        """Frames of the log, then what comes, until the container does not run any more."""
+
+    async def writable_size(self, id: str) -> int:
+        """Bytes that the container has written over its image."""
+
+    async def container(self, id: str) -> Container:
+        """The fold of its stream."""
+
+    async def history(self, id: str) -> Sequence[Recorded]:
+        """All events of one container, oldest first."""
+
+    async def grown(self, beyond: int) -> int:
+        """The position of the last event, once it is above `beyond`."""
+
+    async def info(self) -> Mapping[str, object]:
+        """Facts about the engine and its host."""
+
+    async def verify(self) -> Report:
+        """Read the whole log again and check its chain."""

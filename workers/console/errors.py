@@ -1,0 +1,65 @@
+"""How a refusal reads and what exit status it gives. The only place that knows the numbers.
+
+125 for a command line that cannot be read, and for everything that `run` could not do; 126 and 127 for a command that
+could not be executed; 1 for every other refusal.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from domain.errors import CommandFailed, InUse, LadingError, NameTaken
+from domain.options import OptionError
+from domain.text.safe import safe
+from workers.console.verb import Invocation, Verb
+
+UNREADABLE = 125
+
+
+class ArgumentCount(LadingError):
+    """Too few or too many arguments."""
+
+
+class Plain(LadingError):
+    """A refusal by the console itself, before the engine was asked; `status` is the exit status."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+def status_of(error: LadingError, verb: Verb) -> int:
+    """The exit status of the whole command."""
+    if isinstance(error, OptionError):
+        return UNREADABLE
+    if isinstance(error, Plain):
+        return error.status
+    if isinstance(error, CommandFailed) and verb.refusal == UNREADABLE:
+        return error.exit_code
+    return 1 if isinstance(error, ArgumentCount) else verb.refusal
+
+
+def sentence(error: LadingError) -> str:
+    """The refusal as its first line, without the hint."""
+    from_console = isinstance(error, OptionError | ArgumentCount | Plain)
+    return safe(error.message) if from_console else f"Error response from daemon: {safe(error.message)}"
+
+
+def lines(error: LadingError) -> str:
+    """The refusal, and below it what to do."""
+    hint = safe(error.hint)
+    if hint and isinstance(error, NameTaken | InUse):
+        hint = f"try: {hint}"
+    return sentence(error) + (f"\n{hint}" if hint else "")
+
+
+async def each(
+    invocation: Invocation, act: Callable[[str], Awaitable[None]], arguments: tuple[str, ...] | None = None
+) -> int:
+    """Do `act` for every argument; the failures are told and do not stop the others. The exit status."""
+    status = 0
+    for argument in invocation.arguments if arguments is None else arguments:
+        try:
+            await act(argument)
+        except LadingError as error:
+            await invocation.warn(lines(error))
+            status = 1
+    return status

@@ -1,0 +1,110 @@
+"""Lists of objects in every form of `--format`: table, `table …`, raw, json, and a template per object.
+
+A list is described by its fields: name, header and how the value comes from one object. Values are exact; they become
+safe for a terminal when they are printed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from domain.text.safe import safe, safe_json
+from domain.text.table import render
+from domain.text.template.apply import parse
+from domain.text.template.values import Trusted
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Field(Generic[T]):
+    """One field: `header` in tables, `value` for one object."""
+
+    header: str
+    value: Callable[[T], str]
+
+
+@dataclass(frozen=True)
+class Shape(Generic[T]):
+    """How a list looks. `table` is the default table, `raw` the keys and fields of the raw form; `label` answers
+    `.Label "key"`."""
+
+    fields: Mapping[str, Field[T]]
+    table: tuple[Field[T], ...]
+    raw: tuple[tuple[str, str], ...] = ()
+    label: Callable[[T, str], str] | None = None
+
+    def wants(self, form: str, *names: str) -> bool:
+        """Whether a template mentions one of the fields, so that what is costly is only asked for when it is shown."""
+        return any(name in form for name in names) or form.strip() == "json" or "json ." in form
+
+    def render(self, rows: Sequence[T], form: str) -> str:
+        """The whole list; `form` is the value of `--format` (empty: the table). Raises TemplateError."""
+        form = form.strip(" ")
+        if form in ("", "table"):
+            return self._table(rows)
+        if form == "json":
+            return "".join(safe_json(_Row(self, row).data()) + "\n" for row in rows)
+        if form == "raw" and self.raw:
+            return "".join(self._raw(row) for row in rows)
+        return self._template(rows, form)
+
+    def _table(self, rows: Sequence[T]) -> str:
+        header = [field.header for field in self.table]
+        return render([header, *([safe(field.value(row)) for field in self.table] for row in rows)])
+
+    def _raw(self, row: T) -> str:
+        return "".join(f"{key}: {safe(self.fields[name].value(row))}".rstrip() + "\n" for key, name in self.raw) + "\n"
+
+    def _template(self, rows: Sequence[T], form: str) -> str:
+        as_table = form.startswith("table ")
+        text = form.removeprefix("table ").strip(" ") if as_table else form
+        template = parse(text.replace("\\t", "\t").replace("\\n", "\n"))
+        lines = [template.render(_Row(self, row)) for row in rows]
+        if not as_table:
+            return "".join(line + "\n" for line in lines)
+        header = template.render(_Header(self))
+        return render([line.split("\t") for line in (header, *lines)])
+
+
+class _Row(Generic[T]):
+    """One object as a template sees it."""
+
+    def __init__(self, shape: Shape[T], row: T) -> None:
+        self._shape, self._row = shape, row
+
+    def field(self, name: str) -> object:
+        """A value, or the method `Label`."""
+        if name == "Label" and self._shape.label is not None:
+            return self._label
+        return self._shape.fields[name].value(self._row)
+
+    def data(self) -> object:
+        """All fields, sorted by name."""
+        return {name: self._shape.fields[name].value(self._row) for name in sorted(self._shape.fields)}
+
+    def _label(self, key: str) -> str:
+        assert self._shape.label is not None
+        return self._shape.label(self._row, key)
+
+
+class _Header(Generic[T]):
+    """The header's row: the same template, applied to the fields' titles."""
+
+    def __init__(self, shape: Shape[T]) -> None:
+        self._shape = shape
+
+    def field(self, name: str) -> object:
+        """The title of a field."""
+        if name == "Label" and self._shape.label is not None:
+            return _label_title
+        return Trusted(self._shape.fields[name].header)
+
+    def data(self) -> object:
+        """All titles."""
+        return {name: self._shape.fields[name].header for name in sorted(self._shape.fields)}
+
+
+def _label_title(key: str) -> str:
+    """`com.example.some-key` is titled `some key`, as the industry's CLI does it."""
+    return key.rpartition(".")[2].replace("-", " ").replace("_", " ")

@@ -1,0 +1,35 @@
+"""Names of images as lists show them: which image a name points to now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from domain.errors import InvalidValue
+from domain.images import reference
+from workers.console.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Pointers:
+    """Kept names (`busybox:latest`) → the id of the image; None when nobody knows."""
+
+    ids: Mapping[str, str] | None
+
+    def shown(self, name: str, id: str) -> str:
+        """The name that was used, or 12 digits of the id once the name is gone or points elsewhere."""
+        if self.ids is None or self.ids.get(_key(name)) == id:
+            return name
+        digits = id.removeprefix("sha256:")
+        return name if digits.startswith(name.removeprefix("sha256:")) else digits[:12]
+
+
+def _key(name: str) -> str:
+    try:
+        return reference.parse(name).key
+    except InvalidValue:
+        return name
+
+
+async def pointers(engine: Engine) -> Pointers:
+    """All names of this host."""
+    found = await engine.images.all()
+    return Pointers({name: entry.image.id for entry in found for name in entry.references})

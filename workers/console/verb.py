@@ -1,0 +1,81 @@
+"""What a subcommand is: a row of data (usage, options, examples) and one coroutine."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from domain.options import Option, Parsed
+from domain.text.safe import safe
+from workers.console.call import Call
+from workers.console.engine import Engine
+from workers.mover import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A command line worth copying, and what it does."""
+
+    command: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One subcommand. `usage` follows its name; arguments are between `least` and `most` (None: any number).
+
+    With `interspersed` false the first argument ends the options. `also` are full spellings under nouns and aliases.
+    `refusal` is the exit status when the engine refuses.
+    """
+
+    name: str
+    usage: str
+    summary: str
+    run: "Callable[[Invocation], Awaitable[int]]"
+    examples: tuple[Example, Example]
+    options: tuple[Option, ...] = ()
+    also: tuple[str, ...] = ()
+    least: int = 0
+    most: int | None = None
+    interspersed: bool = True
+    refusal: int = 1
+    notes: str = ""
+    group: str = "Commands"
+
+
+@dataclass
+class Invocation:
+    """One use of a verb: its options, and where its words go."""
+
+    verb: Verb
+    spelling: str
+    call: Call
+    engine: Engine
+    options: Parsed
+    now: Callable[[], int]
+    preset: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What is not an option."""
+        return self.options.arguments
+
+    @property
+    def who(self) -> Caller:
+        """Who asks."""
+        return self.call.who
+
+    async def say(self, text: str) -> None:
+        """A line of text on stdout; it must be safe already."""
+        await self.out(text + "\n")
+
+    async def out(self, text: str) -> None:
+        """Text on stdout; it must be safe already."""
+        if text:
+            await self.call.out(text.encode("utf-8", "backslashreplace"))
+
+    async def echo(self, argument: str) -> None:
+        """An argument on stdout, exactly as it was typed."""
+        await self.say(safe(argument))
+
+    async def warn(self, text: str) -> None:
+        """A line of text on stderr; it must be safe already."""
+        await self.call.err((text + "\n").encode("utf-8", "backslashreplace"))
