@@ -1,6 +1,6 @@
 """Failpoints of the small processes: which are armed, and what an armed one does.
 
-    warden.before-go=kill,warden.journal=delay:0.2@3,zygote.clone=error
+    warden.before-go=kill;warden.before-journal=delay:0.2@3;zygote.before-clone=error
 
 `@N` arms only the N-th passing in the process. Faults whose point is named `….recover-…` are for a respawned process,
 the others for the first one: so that a killed process does not die at the same place for ever.
@@ -33,7 +33,7 @@ def arm(text: str, *, respawned: bool) -> None:
 
 
 def _parse(text: str) -> Iterator[tuple[str, Callable[[], None]]]:
-    for item in filter(None, text.split(",")):
+    for item in filter(None, text.split(";")):
         name, _, wish = item.partition("=")
         effect, _, passing = wish.partition("@")
         yield name.strip(), _counted(_effect(effect.strip(), name.strip()), int(passing) if passing else 0)

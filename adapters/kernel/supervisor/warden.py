@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from adapters.kernel import apply, cgroups, syscalls
@@ -79,8 +80,8 @@ class Warden:
         """Until told to leave."""
         while True:
             self._loop.turn()
-            self._record_exits()
             self._ring_bells()
+            self._record_exits()
             if self._leaving and not self._runs:
                 self._leave()
 
@@ -494,6 +495,9 @@ class Warden:
         """Zygote, keeper, and then we."""
         self._nursery.close()
         self._tell_keeper(handover.QUIT, b"")
+        for root in self._tree.roots():
+            with suppress(OSError):  # something of an earlier time is still in there
+                os.rmdir(root)
         os.unlink(self._listener.getsockname())
         self._journal.close()
         sys.exit(0)

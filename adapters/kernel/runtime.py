@@ -1,0 +1,311 @@
+"""The Runtime of this host: plans from `domain.runtime`, carried out by the warden; groups and files by ourselves.
+
+The warden owns processes and their output; what only needs a control group or a directory is done here, in a thread.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+
+from adapters.kernel import apply, cgroups, erase
+from adapters.kernel.supervisor import tree
+from adapters.kernel.supervisor.link import Link
+from adapters.kernel.supervisor.wire import Message
+from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Unavailable
+from domain.ports import ExitReport, StartedProcess
+from domain.runtime.plan import plan
+from domain.runtime.request import RunRequest
+from domain.spec import ContainerSpec
+
+log = logging.getLogger(__name__)
+
+_HEXADECIMAL = frozenset("0123456789abcdef")
+_ALIVE = ("started", "ended")
+_REMOVE_PATIENCE = 10.0
+_FREEZE_PATIENCE = 10.0
+_RETRY_PAUSES = (0.1, 0.5, 2.0, 5.0)
+_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+class KernelRuntime:
+    """See `domain.ports.Runtime`. Used as an async context manager; the warden outlives it."""
+
+    def __init__(self, run_dir: Path, data_root: Path, layer_root: Path, *, init_program: str = "", failpoints: str = "") -> None:
+        self._data_root = data_root.resolve()
+        self._layer_root = layer_root
+        self._run_dir = run_dir
+        self._init_program = init_program
+        self._link = Link(run_dir, self._data_root, failpoints=failpoints, event=self._event, connected=self._connected)
+        self._groups = cgroups.detect(tree.group_root(self._data_root))
+        self._listener: Callable[[ExitReport], Awaitable[None]] | None = None
+        self._lost: Callable[[], Awaitable[None]] | None = None
+        self._deliveries: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._bells: dict[str, set[asyncio.Event]] = {}
+        self._errands: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "KernelRuntime":
+        (self._data_root / "containers").mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._link.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for task in list(self._deliveries.values()):
+            task.cancel()
+        await self._link.stop()
+
+    # Runs ------------------------------------------------------------------------------------------------------------
+
+    async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> StartedProcess:
+        """See the port."""
+        document = plan(self._request(id, attempt, spec, env, layers)).wire()
+        reply = await self._ask({
+            "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
+            "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),
+            "watch": id in self._bells})
+        return StartedProcess(reply["pid"], reply["start"], reply["cgroup"])
+
+    async def signal(self, id: str, signal: int) -> None:
+        """See the port; after a crash of the warden a signal may arrive twice."""
+        await self._ask({"op": "signal", "id": _checked(id), "signal": signal})
+
+    async def running(self) -> dict[str, tuple[int, StartedProcess]]:
+        """See the port; a process that has died stays in this answer until its exit is in `exits`."""
+        reply = await self._ask({"op": "list"})
+        return {run["id"]: (run["attempt"], StartedProcess(run["pid"], run["start"], run["cgroup"]))
+                for run in reply["runs"] if run["phase"] in _ALIVE}
+
+    async def exits(self) -> Sequence[ExitReport]:
+        """See the port."""
+        reply = await self._ask({"op": "exits"})
+        return [_report(exit) for exit in reply["exits"]]
+
+    def on_exit(self, listener: Callable[[ExitReport], Awaitable[None]]) -> None:
+        """See the port. A listener that raises is called again."""
+        self._listener = listener
+        self._later(self._tell_pending())
+
+    def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call `callback` whenever keeper and warden were both gone and a new tree was built: runs were lost."""
+        self._lost = callback
+
+    async def acknowledge(self, report: ExitReport) -> None:
+        """See the port."""
+        await self._ask({"op": "ack", "keys": [[report.id, report.attempt]]})
+
+    @asynccontextmanager
+    async def watch(self, id: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever the container may have written something; the watcher clears it."""
+        bell = asyncio.Event()
+        watchers = self._bells.setdefault(_checked(id), set())
+        watchers.add(bell)
+        try:
+            if len(watchers) == 1:
+                await self._ask({"op": "watch", "id": id})
+            yield bell
+        finally:
+            watchers.discard(bell)
+            if not watchers and self._bells.get(id) is watchers:
+                del self._bells[id]
+                self._later(self._ask({"op": "unwatch", "id": id}))
+
+    async def shut_down(self, *, kill: bool = False) -> None:
+        """End the tree. Raises: InUse while containers run, unless `kill` ends them."""
+        await self._link.stop()
+        await asyncio.to_thread(tree.stop_warden, self._run_dir, kill=kill)
+
+    # Control groups --------------------------------------------------------------------------------------------------
+
+    async def kill_all(self, id: str) -> None:
+        """See the port."""
+        await asyncio.to_thread(self._kill_groups, _checked(id))
+
+    async def freeze(self, id: str) -> None:
+        """See the port."""
+        await asyncio.to_thread(self._freezer, _checked(id), lambda group: group.freeze(_FREEZE_PATIENCE))
+
+    async def thaw(self, id: str) -> None:
+        """See the port."""
+        await asyncio.to_thread(self._freezer, _checked(id), lambda group: group.thaw())
+
+    async def processes(self, id: str) -> Sequence[int]:
+        """See the port."""
+        return await asyncio.to_thread(lambda: [pid for group in self._groups_of(_checked(id)) for pid in group.pids()])
+
+    # Files -----------------------------------------------------------------------------------------------------------
+
+    async def remove(self, id: str) -> None:
+        """See the port; output is kept."""
+        await asyncio.to_thread(self._remove, _checked(id))
+
+    async def strays(self, known: set[str]) -> Sequence[str]:
+        """See the port."""
+        found = await asyncio.to_thread(self._strays, known)
+        for id in found:
+            await self.remove(id)
+        return found
+
+    async def writable_size(self, id: str) -> int:
+        """Bytes that the container has written over its image."""
+        return await asyncio.to_thread(erase.size, str(self._directory(_checked(id)) / "upper"))
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _request(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> RunRequest:
+        if spec.init and not self._init_program:
+            raise InvalidValue("this installation has no program for --init")
+        return RunRequest(
+            id=_checked(id), attempt=attempt, argv=spec.argv, env=tuple(env), directory=str(self._directory(id)),
+            layer_root=str(self._layer_root), layers=tuple(layers), workdir=spec.workdir, user=spec.user,
+            hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=spec.tmpfs, init=spec.init,
+            init_program=self._init_program, files=_files(spec), cgroup_v2=self._groups.v2, cgroup_v1=self._groups.v1,
+            machine=os.uname().machine)
+
+    async def _ask(self, message: Message) -> Message:
+        reply = await self._link.ask(message)
+        if "error" in reply:
+            raise _error(reply["error"])
+        return reply
+
+    async def _connected(self, rebuilt: bool) -> None:
+        """On a new connection: exits, bells, and what a lost tree means."""
+        reply = await self._ask({"op": "exits", "subscribe": True})
+        for id, watchers in list(self._bells.items()):
+            await self._ask({"op": "watch", "id": id})
+            for bell in watchers:
+                bell.set()
+        for exit in reply["exits"]:
+            self._deliver(_report(exit))
+        if rebuilt and self._lost is not None:
+            await self._lost()
+
+    def _event(self, message: Message) -> None:
+        if message.get("ev") == "log":
+            for bell in self._bells.get(message["id"], ()):
+                bell.set()
+        elif message.get("ev") == "exited":
+            self._deliver(_report(message["exit"]))
+
+    async def _tell_pending(self) -> None:
+        for report in await self.exits():
+            self._deliver(report)
+
+    def _deliver(self, report: ExitReport) -> None:
+        """Unless that is being done already."""
+        key = report.id, report.attempt
+        if self._listener is not None and key not in self._deliveries:
+            task = asyncio.get_running_loop().create_task(self._until_heard(report, self._listener))
+            self._deliveries[key] = task
+            task.add_done_callback(lambda _: self._deliveries.pop(key, None))
+
+    async def _until_heard(self, report: ExitReport, listener: Callable[[ExitReport], Awaitable[None]]) -> None:
+        for number in range(1 << 30):
+            try:
+                return await listener(report)
+            except Exception:  # the outermost loop of this task: whatever is wrong with the listener, the exit stays true
+                log.exception("the exit of %s was not taken", report.id[:12])
+                await asyncio.sleep(_RETRY_PAUSES[min(number, len(_RETRY_PAUSES) - 1)])
+
+    def _later(self, work: "Awaitable[object]") -> None:
+        async def quietly() -> None:
+            try:
+                await work
+            except LadingError as error:
+                log.debug("the supervisor was not told: %s", error)
+
+        task = asyncio.get_running_loop().create_task(quietly())
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    def _directory(self, id: str) -> Path:
+        return self._data_root / "containers" / id
+
+    def _groups_of(self, id: str) -> list[cgroups.Group]:
+        groups = []
+        for found, attempt in self._groups.groups():
+            if found == id:
+                try:
+                    group = self._groups.open(id, attempt)
+                except FileNotFoundError:
+                    continue
+                group.close_fds()
+                groups.append(group)
+        return groups
+
+    def _kill_groups(self, id: str) -> None:
+        for group in self._groups_of(id):
+            group.kill()
+
+    def _freezer(self, id: str, act: Callable[[cgroups.Group], None]) -> None:
+        groups = self._groups_of(id)
+        if not groups:
+            raise NotFound(f"container {id[:12]} has no processes")
+        for group in groups:
+            try:
+                act(group)
+            except FileNotFoundError as error:
+                raise NotFound(f"container {id[:12]} has no processes") from error
+            except OSError as error:
+                raise KernelError(f"freezer of {id[:12]}: {error}", errno=error.errno or 0, stage="freeze") from error
+
+    def _remove(self, id: str) -> None:
+        for group in self._groups_of(id):
+            try:
+                group.kill()
+                group.remove(timeout=_REMOVE_PATIENCE)
+            except OSError as error:
+                raise KernelError(f"control group {group.name} stays: {error.strerror}", errno=error.errno or 0, stage="rmdir",
+                                  path=group.name) from error
+        directory = self._directory(id)
+        try:
+            erase.erase(str(directory.parent), directory.name)
+        except FileNotFoundError:
+            return  # nothing was ever started
+        except OSError as error:
+            raise KernelError(f"{directory} stays: {error}", errno=error.errno or 0, stage="remove", path=str(directory)) from error
+
+    def _strays(self, known: set[str]) -> list[str]:
+        containers = self._data_root / "containers"
+        names = {name for name in (os.listdir(containers) if containers.is_dir() else ()) if _is_id(name)}
+        return sorted((names | {id for id, _ in self._groups.groups() if _is_id(id)}) - known)
+
+
+def _is_id(name: str) -> bool:
+    return bool(name) and _HEXADECIMAL.issuperset(name)
+
+
+def _checked(id: str) -> str:
+    """Ids become parts of paths."""
+    if not _is_id(id):
+        raise InvalidValue("a container id is hexadecimal")
+    return id
+
+
+def _report(exit: Message) -> ExitReport:
+    return ExitReport(id=exit["id"], attempt=exit["attempt"], pid=exit["pid"], start_time=exit["start"], code=exit["code"],
+                      signal=exit["signal"], oom=exit["oom"], how=exit["how"], time=exit["time"])
+
+
+def _error(error: Message) -> LadingError:
+    if error["stage"] == "signal":
+        return NotFound("the container is not running")
+    if error["stage"] == "shutdown":
+        return Unavailable(error["text"])
+    return apply.as_error(error["stage"], error["errno"], error["text"], error["exit_code"])
+
+
+def _files(spec: ContainerSpec) -> dict[str, str]:
+    """What a container finds in /etc about names: its own on no network, the host's on the host's."""
+    hosts = _host_file("/etc/hosts") if spec.network == "host" else ""
+    return {"/etc/hostname": f"{spec.hostname}\n", "/etc/hosts": hosts or _HOSTS, "/etc/resolv.conf": _host_file("/etc/resolv.conf")}
+
+
+def _host_file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
