@@ -28,7 +28,7 @@ lint: ## ruff, mypy, import rules
 	@.ci/prepare dev
 	@.venv/bin/ruff check --quiet . && echo "ruff: clean"
 	@.venv/bin/mypy
-	@.venv/bin/lint-imports --no-cache --no-timings 2>&1 | tail -n +10
+	@.venv/bin/lint-imports --no-cache --no-logo
 
 fix: ## let ruff repair what it can
 	@.ci/prepare dev

@@ -30,7 +30,7 @@ def _imported(code: str, *arguments: str, run: Path) -> set[str]:
 def test_a_hot_verb_stays_within_its_import_budget(arguments: list[str], tmp_path: Path) -> None:
     """Every module here is paid for by every command a person types."""
     code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-            "from adapters.cli.main import main\nmain(sys.argv[1:], ['/nonexistent'])")
+            "from adapters.cli.main import main\nmain(sys.argv[1:], ('/nonexistent',))")
     extra = _imported(code, *arguments, run=tmp_path) - _imported("pass", run=tmp_path)
     assert {name for name in extra if name not in ALLOWED and not name.startswith(OURS)} == set()
 

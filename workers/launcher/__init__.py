@@ -8,8 +8,6 @@ Importing this package does nothing; it must stay cheap, because the console scr
 import os
 import sys
 
-from .version import VERSION as VERSION
-
 
 def root() -> str:
     """The folder that holds domain, adapters, workers and migrations."""
@@ -18,9 +16,9 @@ def root() -> str:
     return here if installed else os.path.dirname(os.path.dirname(here))
 
 
-def daemon_command() -> list[str]:
+def daemon_command() -> tuple[str, ...]:
     """The complete command line that starts the daemon with this interpreter and its site-packages."""
-    return [sys.executable, "-I", "-m", "lading_engine", "daemon"]
+    return sys.executable, "-I", "-m", "lading_engine", "daemon"
 
 
 def cli() -> int:

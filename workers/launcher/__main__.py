@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from . import cli, daemon
 from .scripts import launchers
+from .shutdown import shutdown
 
-PROGRAMS: dict[str, Callable[[], int]] = {"cli": cli, "daemon": daemon, "launchers": launchers}
+PROGRAMS: dict[str, Callable[[], int]] = {"cli": cli, "daemon": daemon, "launchers": launchers, "shutdown": shutdown}
 
 
 def main() -> int:
