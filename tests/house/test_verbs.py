@@ -14,15 +14,28 @@ from workers.console.verb import Verb
 
 EVERY = tuple(dict.fromkeys(VERBS.values()))
 DOCUMENTS = [path for path in files() if path.suffix == ".md"]
+_INNER = re.compile(r"\$\(([^)]*)\)")
 _BLOCK = re.compile(r"^```(?:console|sh)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def read(line: str) -> None:
-    """Read a command line as the console does, without carrying it out. Raises what the console would tell."""
-    words = shlex.split(line, comments=True)[1:]
-    end = next((at for at, word in enumerate(words) if word in ("|", ">", ">>", "<", "&&", "||", ";")), len(words))
-    words = words[:end]
-    if not words or words[0] in ("help", "--version", "-v", "--help"):
+    """Read every call of lading in a line of shell as the console does. Raises what the console would tell."""
+    for inner in _INNER.findall(line):
+        read(inner)
+    words = [""]
+    lexer = shlex.shlex(_INNER.sub("X", line), posix=True, punctuation_chars="|&;<>")
+    lexer.whitespace_split = True
+    for word in (*lexer, ";"):
+        if set(word) <= set("|&;<>"):
+            if words[0] == "lading":
+                _read(words[1:])
+            words = [""] if set(word) & set("|&;") else ["", ""]
+        else:
+            words = [word] if words == [""] else [*words, word]
+
+
+def _read(words: list[str]) -> None:
+    if not words or words[0] in ("help", "--version", "-v", "--help") or words[0] == "daemon":
         return
     verb = NOUNS[words[0]][1][words[1]] if words[0] in NOUNS else VERBS[words[0]]
     rest = words[2:] if words[0] in NOUNS else words[1:]
@@ -62,7 +75,7 @@ def test_every_command_line_in_a_document_can_be_read(document: Path) -> None:
     for block in _BLOCK.findall(document.read_text(encoding="utf-8")):
         for line in block.splitlines():
             command = re.sub(r"^(\$ |# )?(sudo )?", "", line.strip())
-            if command.startswith("lading "):
+            if re.search(r"(^|[|(] *)lading ", command):
                 read(command)
 
 
