@@ -1,0 +1,18 @@
+"""What is measured, in the order of the report: one file per question, each with `measure(bench) -> rows`."""
+
+from collections.abc import Callable
+
+from bench.cases import append, crash, lifecycle, listing, memory, parallel, rebuild, run
+from bench.report import Row
+from bench.setting import Setting
+
+CASES: dict[str, Callable[[Setting], list[Row]]] = {
+    "run": run.measure,
+    "parallel": parallel.measure,
+    "lifecycle": lifecycle.measure,
+    "listing": listing.measure,
+    "append": append.measure,
+    "rebuild": rebuild.measure,
+    "memory": memory.measure,
+    "crash": crash.measure,
+}

@@ -1,0 +1,100 @@
+"""The event store by itself: one durable append against the disk's own speed, and many callers at once."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from adapters.sqlite.event_store import SqliteEventStore
+from bench.recorded import META, lived, open_store
+from bench.report import Row, Target, bound, compare
+from bench.samples import summary
+from bench.setting import Setting
+from domain.messages import Append
+
+BLOCK = 4096
+LAID_OUT = 256  # blocks of the file that the disk's own speed is measured with
+CALLERS = 64
+
+
+def measure(setting: Setting) -> list[Row]:
+    """Appends of the lives of containers, with hashes, sealed environment and inline projections."""
+    folder = Path(tempfile.mkdtemp(dir=setting.folder))
+    single, floor = asyncio.run(_single(folder / "single", folder / "floor", setting.times(1000, least=100)))
+    rates = [asyncio.run(_many(folder / f"many-{turn}", setting.times(40, least=4))) for turn in range(3)]
+    return [
+        *compare(
+            "one durable append", "ms", {"lading": single, "4 KiB + fdatasync": floor}, Target("4 KiB + fdatasync", 2)
+        ),
+        bound(f"{CALLERS} callers at once", "events/s", summary(rates), 10_000, at_most=False),
+    ]
+
+
+async def _single(root: Path, file: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """One append after the other, each followed by one overwrite of the disk."""
+    store = open_store(root)
+    await store.open()
+    steps = _steps("single")
+    disk = Disk(file)
+    appended, written = [], []
+    try:
+        for turn in range(rounds + 20):
+            begin = time.perf_counter()
+            await store.append((next(steps),), META)
+            middle = time.perf_counter()
+            disk.overwrite()
+            end = time.perf_counter()
+            if turn >= 20:
+                appended.append((middle - begin) * 1000)
+                written.append((end - middle) * 1000)
+    finally:
+        disk.close()
+        await store.close()
+    return appended, written
+
+
+async def _many(root: Path, lives: int) -> float:
+    """Events a second, all callers together; each waits for its append before it makes the next."""
+    store = open_store(root)
+    await store.open()
+    try:
+        begin = time.perf_counter()
+        await asyncio.gather(*(_caller(store, f"c{number}-", lives) for number in range(CALLERS)))
+        return await store.head() / (time.perf_counter() - begin)
+    finally:
+        await store.close()
+
+
+async def _caller(store: SqliteEventStore, mark: str, lives: int) -> None:
+    for number in range(lives):
+        for step in lived(number, mark, removed=True):
+            await store.append((step,), META)
+
+
+def _steps(mark: str) -> Iterator[Append]:
+    for number in count():
+        yield from lived(number, mark, removed=True)
+
+
+class Disk:
+    """A file that is laid out already, so that an overwrite changes no metadata: the least that durable can cost."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._at = 0
+        for block in range(LAID_OUT):
+            os.pwrite(self._descriptor, b"\1" * BLOCK, block * BLOCK)
+        os.fsync(self._descriptor)
+
+    def overwrite(self) -> None:
+        """Write one block in place and wait until the disk has it."""
+        os.pwrite(self._descriptor, os.urandom(BLOCK), self._at * BLOCK)
+        os.fdatasync(self._descriptor)
+        self._at = (self._at + 1) % LAID_OUT
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)

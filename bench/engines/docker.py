@@ -1,0 +1,116 @@
+"""Docker, started by hand: own data root, no bridge, no packet filter, its fixed directories covered."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from bench.engines.lading import PATH
+from bench.image import REFERENCE
+from bench.process import Command, Failed, Nursery, alive, executable, until
+
+COVERED = ("/etc/docker", "/opt/containerd", "/run/containerd", "/run/docker")
+PROGRAMS = ("dockerd", "containerd", "containerd-shim", "containerd-shim-runc-v2", "docker-proxy", "docker-init")
+
+
+class Docker:
+    """A dockerd of its own; what it leaves at fixed places vanishes with it."""
+
+    name = "docker"
+
+    def __init__(self, folder: Path, client: str, daemon: str) -> None:
+        self._folder, self._client, self._daemon = folder, client, daemon
+        folder.mkdir()
+        (folder / "client").mkdir()
+        (folder / "daemon.json").write_text("{}", encoding="ascii")
+        self._env = {
+            "PATH": PATH,
+            "HOME": str(folder / "client"),
+            "DOCKER_CONFIG": str(folder / "client"),
+            "DOCKER_HOST": f"unix://{folder}/docker.sock",
+        }
+        self._made = make_missing(COVERED)
+        self._nursery = Nursery(folder, COVERED)
+        self._pid = 0
+
+    def start(self) -> None:
+        """Start dockerd, which starts its containerd; returns when it answers."""
+        here = self._folder
+        arguments = {
+            "config-file": here / "daemon.json", "data-root": here / "data", "exec-root": here / "exec",
+            "pidfile": here / "docker.pid", "host": self._env["DOCKER_HOST"], "bridge": "none", "iptables": "false",
+            "ip6tables": "false", "ip-forward": "false", "userland-proxy": "false", "storage-driver": "overlay2",
+            "exec-opt": "native.cgroupdriver=cgroupfs", "cgroup-parent": f"/{self.cgroup()}",
+        }
+        argv = [self._daemon, *(f"--{name}={value}" for name, value in arguments.items())]
+        self._pid = self._nursery.start(argv, self._env, "dockerd.log")
+        until(self._answers, "dockerd to answer", patience=60)
+
+    def _answers(self) -> bool:
+        if not alive(self._pid):
+            log = (self._folder / "dockerd.log").read_text(encoding="utf-8", errors="replace")
+            raise Failed(f"dockerd has ended:\n{log[-1000:]}")
+        try:
+            self.command("ps", "-q")()
+        except Failed:
+            return False
+        return True
+
+    def command(self, *arguments: str) -> Command:
+        """A command line of the client."""
+        return Command([self._client, *arguments], self._env)
+
+    def import_image(self, archive: Path) -> None:
+        """Make the image of the bench."""
+        self.command("import", str(archive), REFERENCE).output()
+
+    def version(self) -> str:
+        """Client and daemon."""
+        text = self.command("version", "--format", "{{.Client.Version}} / {{.Server.Version}}").output()
+        return text.replace("\n", " ")
+
+    def engine_processes(self) -> list[int]:
+        """Daemons and shims."""
+        return [pid for pid in self._nursery.processes() if executable(pid) in PROGRAMS]
+
+    def container_processes(self) -> list[int]:
+        """What runs in containers."""
+        return [pid for pid in self._nursery.processes() if executable(pid) == "busybox"]
+
+    def remove_all(self) -> None:
+        """Every container, running or not."""
+        ids = self.command("ps", "-aq").output().split()
+        if ids:
+            self.command("rm", "-f", *ids).output()
+
+    def close(self) -> None:
+        """Leave no process and no directory."""
+        try:
+            if self._pid and alive(self._pid):
+                os.kill(self._pid, signal.SIGTERM)
+                until(lambda: not alive(self._pid), "dockerd to end")
+        finally:
+            self._nursery.close()
+            for made in reversed(self._made):
+                made.rmdir()
+
+    def cgroup(self) -> str:
+        """The name of its control groups."""
+        return self._folder.parent.name
+
+
+def find() -> tuple[str, str] | None:
+    """Paths of client and daemon, if both are installed."""
+    client, daemon = shutil.which("docker"), shutil.which("dockerd")
+    return (client, daemon) if client and daemon else None
+
+
+def make_missing(directories: tuple[str, ...]) -> list[Path]:
+    """Make those that are not there; returns what was made, parents first."""
+    made = []
+    for directory in map(Path, directories):
+        missing = [path for path in (directory, *directory.parents) if not path.exists()]
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+    return made
