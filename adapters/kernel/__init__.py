@@ -1,1 +1,1 @@
-"""Processes of containers against the bare kernel: system calls, plans carried out, control groups, and who supervises."""
+"""Containers against the bare kernel: system calls, plans carried out, control groups, supervision."""

@@ -15,7 +15,7 @@ from domain.errors import KernelError
 _libc = ctypes.PyDLL(None, use_errno=True)
 _INT, _TEXT, _DATA = ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p
 
-# name → (x86-64, aarch64); both tables share one sequence from 424 on (arch/x86/entry/syscalls, uapi/asm-generic/unistd.h)
+# name → (x86-64, aarch64); see arch/x86/entry/syscalls and include/uapi/asm-generic/unistd.h
 _NUMBERS = {
     "clone3": (435, 435), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
     "pivot_root": (155, 41), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
@@ -36,7 +36,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32,
 MS_REC, MS_PRIVATE, MS_STRICTATIME = 0x4000, 0x40000, 0x1000000
 MNT_DETACH = 2
 
-OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, AT_RECURSIVE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 1, 0o2000000, 0x8000, 0x1000, 0x100
+OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, 0o2000000
+AT_RECURSIVE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x8000, 0x1000, 0x100
 MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
 FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC = 1, 1
@@ -138,7 +139,7 @@ def encode(text: str) -> bytes:
 
 
 class _CloneArgs(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in (  # noqa: RUF012 - ctypes wants this very attribute
+    _fields_ = [(name, ctypes.c_uint64) for name in (
         "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls", "set_tid",
         "set_tid_size", "cgroup")]
 
@@ -329,10 +330,8 @@ def bpf_prog_load(kind: int, program: bytes) -> int:
     """Load an eBPF program (8-byte instructions, licence-free) and return its descriptor. See bpf(2)."""
     instructions = ctypes.create_string_buffer(program, len(program))
     licence = ctypes.create_string_buffer(b"Apache-2.0")
-    attributes = ctypes.create_string_buffer(128)
-    attributes[0:24] = b"".join((kind.to_bytes(4, "little"), (len(program) // 8).to_bytes(4, "little"),
-                                 ctypes.addressof(instructions).to_bytes(8, "little"),
-                                 ctypes.addressof(licence).to_bytes(8, "little")))
+    kind_and_count = kind | len(program) // 8 << 32
+    attributes = (ctypes.c_uint64 * 16)(kind_and_count, ctypes.addressof(instructions), ctypes.addressof(licence))
     return _bpf(BPF_PROG_LOAD, attributes, 128, path="BPF_PROG_LOAD")
 
 

@@ -1,1 +1,1 @@
-"""How a container is started: the request, the plan of kernel steps made from it, and the tables behind it. Stdlib only."""
+"""How a container is started: the request, the plan of kernel steps, the tables behind it. Standard library only."""

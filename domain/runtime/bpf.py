@@ -1,7 +1,7 @@
 """Classic BPF for seccomp: instructions, and a compiler from decisions by system call number to a search tree.
 
-An instruction is 8 bytes: code, jump if true, jump if false, value (`struct sock_filter`). The data a filter looks at is
-`struct seccomp_data`: number at 0, architecture at 4, then the arguments as 64-bit words from 16 on.
+An instruction is 8 bytes: code, jump if true, jump if false, value (`struct sock_filter`). The data a filter looks
+at is `struct seccomp_data`: number at 0, architecture at 4, then the arguments as 64-bit words from 16 on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,9 +33,9 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Look at the low 32 bits of the first argument: `then` if it is one of `values`, or has a bit of `bits`; else `otherwise`.
+    """Look at the first argument: `then` if it is one of `values`, or has a bit of `bits`; else `otherwise`.
 
-    The calls that are checked take an int there, so the kernel, too, does not see the other half.
+    Only its low 32 bits: the calls that are checked take an int there, so the kernel does not see the rest either.
     """
 
     then: int
@@ -67,8 +67,14 @@ def filter_for(architectures: Sequence[tuple[int, Code]], otherwise: int) -> Cod
 
 
 def search(decisions: Mapping[int, Decision], unknown: Decision) -> Code:
-    """Load the number and find its decision in a balanced tree; gaps and what lies above the highest are `unknown`."""
-    return [Instruction(LOAD, 0, 0, NUMBER), *_tree(_intervals(decisions, unknown))]
+    """Load the number and find its decision in a balanced tree; gaps and what lies above the highest are `unknown`.
+
+    Plain answers stand once at the end, and the tree jumps right there where 8 bits reach: a short filter loads faster.
+    """
+    runs = _intervals(decisions, unknown)
+    values = sorted({decision.value for _, decision in runs if isinstance(decision, Return)})
+    answers = {value: position for position, value in enumerate(values)}
+    return [Instruction(LOAD, 0, 0, NUMBER), *_tree(runs, answers, 0), *map(answer, values)]
 
 
 def _intervals(decisions: Mapping[int, Decision], unknown: Decision) -> list[tuple[int, Decision]]:
@@ -81,11 +87,30 @@ def _intervals(decisions: Mapping[int, Decision], unknown: Decision) -> list[tup
     return runs
 
 
-def _tree(runs: Sequence[tuple[int, Decision]]) -> Code:
+def _tree(runs: Sequence[tuple[int, Decision]], answers: Mapping[int, int], distance: int) -> Code:
+    """The code for `runs`, which stands `distance` instructions before the block of `answers`."""
     if len(runs) == 1:
         return _decide(runs[0][1])
     middle = len(runs) // 2
-    return _branch(JUMP_AT_LEAST, runs[middle][0], _tree(runs[middle:]), _tree(runs[:middle]))
+    low, high = runs[:middle], runs[middle:]
+    far = _shared(high, answers, distance)
+    high_code = [] if far is not None else _tree(high, answers, distance)
+    near = _shared(low, answers, distance + len(high_code))
+    low_code = [] if near is not None else _tree(low, answers, distance + len(high_code))
+    if far is not None and len(low_code) + far > _FARTHEST:
+        return _branch(JUMP_AT_LEAST, high[0][0], _decide(high[0][1]), _tree(low, answers, distance + 1))
+    if far is None and near is None:
+        return _branch(JUMP_AT_LEAST, high[0][0], high_code, low_code)
+    if_true = len(low_code) + (far or 0)
+    return [Instruction(JUMP_AT_LEAST, if_true, near or 0, high[0][0]), *low_code, *high_code]
+
+
+def _shared(runs: Sequence[tuple[int, Decision]], answers: Mapping[int, int], distance: int) -> int | None:
+    """How far the shared answer of a single run is from the end of its code; None when none is in reach."""
+    if len(runs) > 1 or not isinstance(runs[0][1], Return):
+        return None
+    offset = distance + answers[runs[0][1].value]
+    return offset if offset <= _FARTHEST else None
 
 
 def _branch(test: int, value: int, if_true: Code, if_false: Code) -> Code:
@@ -98,6 +123,7 @@ def _branch(test: int, value: int, if_true: Code, if_false: Code) -> Code:
 def _decide(decision: Decision) -> Code:
     if isinstance(decision, Return):
         return [answer(decision.value)]
-    tests = [(JUMP_EQUAL, value) for value in decision.values] + ([(JUMP_ANY_BIT, decision.bits)] if decision.bits else [])
+    tests = [(JUMP_EQUAL, value) for value in decision.values]
+    tests += [(JUMP_ANY_BIT, decision.bits)] if decision.bits else []
     jumps = [Instruction(test, len(tests) - index, 0, value) for index, (test, value) in enumerate(tests)]
     return [Instruction(LOAD, 0, 0, FIRST_ARGUMENT), *jumps, answer(decision.otherwise), answer(decision.then)]

@@ -1,6 +1,6 @@
 """From a request to the ordered steps that start a container. Pure: nothing is looked up, nothing is done.
 
-    plan(request).wire() == {"flags": 1811939328, "host": [["MakeGroup", …], …], "child": [["Opaque"], …, ["Execute", …]]}
+    plan(request).wire() == {"flags": 1811939328, "host": [["MakeGroup", …], …], "child": [["Opaque"], …]}
 
 `flags` are the namespaces that the child is born into, `host` is carried out by the supervisor before that, `child` by
 the child itself. The order is the point: groups, then the cgroup namespace rooted in them; host files are taken while
@@ -16,10 +16,42 @@ from domain.errors import InvalidValue
 from domain.runtime import seccomp, tmpfs
 from domain.runtime.request import DEFAULT_PATH, INIT_TARGET, RunRequest
 from domain.runtime.steps import (
-    AttachBind, BecomeUser, ChangeDirectory, CloseDescriptors, Execute, HostStep, JoinGroups, Link, LoadSeccomp,
-    LoopbackUp, MakeDirectory, MakeGroup, MakeReadOnly, MakeWorkdir, Mask, MountAt, MountTmpfs, NewKeyring, NewSession,
-    Node, Opaque, OverlayRoot, PivotRoot, PrepareBind, PrivateMounts, ReadOnlyMount, ResetProcess,
-    ResolveUser, SetHostname, Step, Sysctl, Unshare, WaitForGo, WriteFile, from_wire, to_wire,
+    AttachBind,
+    BecomeUser,
+    ChangeDirectory,
+    CloseDescriptors,
+    Execute,
+    HostStep,
+    JoinGroups,
+    Link,
+    LoadSeccomp,
+    LoopbackUp,
+    MakeDirectory,
+    MakeGroup,
+    MakeReadOnly,
+    MakeWorkdir,
+    Mask,
+    MountAt,
+    MountTmpfs,
+    NewKeyring,
+    NewSession,
+    Node,
+    Opaque,
+    OverlayRoot,
+    PivotRoot,
+    PrepareBind,
+    PrivateMounts,
+    ReadOnlyMount,
+    ResetProcess,
+    ResolveUser,
+    SetHostname,
+    Step,
+    Sysctl,
+    Unshare,
+    WaitForGo,
+    WriteFile,
+    from_wire,
+    to_wire,
 )
 
 __all__ = ["Plan", "environment", "from_wire", "plan", "to_wire"]
@@ -77,7 +109,7 @@ def _check(request: RunRequest) -> None:
         raise InvalidValue("an environment variable has no name or no value")
     if len(request.hostname.encode("utf-8", "surrogateescape")) > _LONGEST_HOSTNAME or any(
             character < "!" or character == "\x7f" for character in request.hostname):
-        raise InvalidValue(f"invalid hostname {request.hostname!r}", hint=f"at most {_LONGEST_HOSTNAME} bytes, no blanks")
+        raise InvalidValue(f"invalid hostname {request.hostname!r}", hint="at most 64 bytes, no blanks")
     if not request.workdir.startswith("/"):
         raise InvalidValue(f"the working directory {request.workdir!r} is invalid, it needs to be an absolute path")
     if any(":" in layer or "\\" in layer or "," in layer or layer.startswith("/") for layer in request.layers):

@@ -11,13 +11,30 @@ from functools import lru_cache
 
 from domain.errors import InvalidValue
 from domain.runtime.bpf import (
-    ALLOW, ERRNO, JUMP_AT_LEAST, LOAD, NUMBER, Check, Code, Decision, Instruction, Return, answer, assemble, filter_for,
+    ALLOW,
+    ERRNO,
+    JUMP_AT_LEAST,
+    LOAD,
+    NUMBER,
+    Check,
+    Code,
+    Decision,
+    Instruction,
+    Return,
+    answer,
+    assemble,
+    filter_for,
     search,
 )
 from domain.runtime.capabilities import NUMBERS as CAPABILITIES
 from domain.runtime.syscall_numbers import AARCH64, I386, X86_64
 
-ALLOWED = frozenset("""
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ALLOWED = _words("""
     open openat openat2 creat close close_range read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2
     lseek _llseek dup dup2 dup3 fcntl fcntl64 flock ioctl sendfile sendfile64 splice tee vmsplice copy_file_range
     readahead fadvise64 fadvise64_64 fallocate ftruncate ftruncate64 truncate truncate64 fsync fdatasync sync syncfs
@@ -64,15 +81,16 @@ ALLOWED = frozenset("""
 
     socketpair bind listen accept accept4 connect shutdown getsockname getpeername getsockopt setsockopt
     sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg recvmmsg_time64
-""".split())
+""")
 """Harmless to the host, whatever the arguments."""
 
-BY_CAPABILITY: Mapping[str, frozenset[str]] = {name: frozenset(calls.split()) for name, calls in {
+BY_CAPABILITY: Mapping[str, frozenset[str]] = {name: _words(calls) for name, calls in {
     "SYS_ADMIN": "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie lsm_get_self_attr "
                  "lsm_list_modules lsm_set_self_attr mount mount_setattr move_mount open_tree open_tree_attr "
-                 "perf_event_open pivot_root quotactl quotactl_fd setdomainname sethostname setns syslog umount umount2 "
-                 "unshare",
-    "SYS_CHROOT": "chroot", "SYS_BOOT": "reboot", "SYS_PACCT": "acct", "SYS_MODULE": "init_module finit_module delete_module",
+                 "perf_event_open pivot_root quotactl quotactl_fd setdomainname sethostname setns syslog umount "
+                 "umount2 unshare",
+    "SYS_CHROOT": "chroot", "SYS_BOOT": "reboot", "SYS_PACCT": "acct",
+    "SYS_MODULE": "init_module finit_module delete_module",
     "SYS_PTRACE": "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev", "SYS_RAWIO": "iopl ioperm",
     "SYS_TIME": "settimeofday stime clock_settime clock_settime64", "SYS_TTY_CONFIG": "vhangup", "SYSLOG": "syslog",
     "SYS_NICE": "get_mempolicy mbind set_mempolicy set_mempolicy_home_node", "DAC_READ_SEARCH": "open_by_handle_at",
@@ -89,11 +107,11 @@ _X32_BIT = 0x40000000
 CHECKED: Mapping[str, Decision] = {
     "clone": Check(ERRNO | EPERM, ALLOW, bits=_NEW_NAMESPACES),
     "clone3": _NO_SUCH_CALL,  # its flags lie in memory, out of a filter's sight; libraries fall back to clone
-    "socket": Check(ERRNO | EPERM, ALLOW, values=(_AF_ALG, _AF_VSOCK)),  # the kernel's crypto (CVE-2026-31431), the host
+    "socket": Check(ERRNO | EPERM, ALLOW, values=(_AF_ALG, _AF_VSOCK)),  # kernel crypto (CVE-2026-31431), host
     # The family of a socket made this way lies in memory. i386 has had socket(2) since 4.3, and libraries try it first.
     "socketcall": Check(ERRNO | ENOSYS, ALLOW, values=(_SYS_SOCKET,)),
     "personality": Check(ALLOW, ERRNO | EPERM, values=_PERSONALITIES),
-    "open_tree_attr": _NO_SUCH_CALL, "file_getattr": _NO_SUCH_CALL, "file_setattr": _NO_SUCH_CALL,  # nobody needs them yet
+    "open_tree_attr": _NO_SUCH_CALL, "file_getattr": _NO_SUCH_CALL, "file_setattr": _NO_SUCH_CALL,  # not judged yet
 }
 """Decisions that are not plainly yes or no; a capability that grants the name overrides them."""
 
@@ -102,7 +120,8 @@ AUDIT_ARCH_X86_64, AUDIT_ARCH_I386, AUDIT_ARCH_AARCH64 = 0xC000003E, 0x40000003,
 
 def decisions(capabilities: int, numbers: Mapping[str, int]) -> dict[int, Decision]:
     """What is answered for each number of one table, for a container with these capabilities."""
-    granted = {call for name, calls in BY_CAPABILITY.items() if capabilities >> CAPABILITIES[name] & 1 for call in calls}
+    held = [calls for name, calls in BY_CAPABILITY.items() if capabilities >> CAPABILITIES[name] & 1]
+    granted = frozenset().union(*held)
     return {number: _decision(name, name in granted) for name, number in numbers.items()}
 
 

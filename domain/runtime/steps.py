@@ -62,7 +62,7 @@ class Opaque(Step):
 
 @dataclass(frozen=True, slots=True)
 class ResetProcess(Step):
-    """The umask, default signal dispositions, ordinary scheduling, nice 0 and `oom_score_adj`: nothing of the engine's."""
+    """The umask, default signal dispositions, ordinary scheduling, nice 0, `oom_score_adj`: nothing of the engine's."""
 
     umask: int
     oom_score_adj: int
@@ -177,7 +177,7 @@ class AttachBind(Step):
 
 @dataclass(frozen=True, slots=True)
 class Mask(Step):
-    """Hide kernel files behind our /dev/null and kernel directories behind one empty tmpfs; missing ones are skipped."""
+    """Hide kernel files behind our /dev/null and directories behind one empty tmpfs; missing ones are skipped."""
 
     paths: Sequence[str]
 
@@ -260,7 +260,7 @@ class WaitForGo(Step):
 
 @dataclass(frozen=True, slots=True)
 class Execute(Step):
-    """Become the program: `argv[0]` is looked up in the PATH of `env`; with `init`, that program runs it as its child."""
+    """Become the program: `argv[0]` is looked up in the PATH of `env`; with `init`, that runs it as its child."""
 
     argv: Sequence[str]
     env: Sequence[str]

@@ -1,8 +1,9 @@
-"""Options of `--tmpfs path:options`: mount flags and the data string for the kernel, from a short list of known words."""
+"""Options of `--tmpfs path:options`: mount flags and the data string for the kernel, from a list of known words."""
 
 from domain.errors import InvalidValue
 
-_RDONLY, _NOSUID, _NODEV, _NOEXEC, _NOATIME, _NODIRATIME, _RELATIME, _STRICTATIME = 1, 2, 4, 8, 1024, 2048, 1 << 21, 1 << 24
+_RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8
+_NOATIME, _NODIRATIME, _RELATIME, _STRICTATIME = 1024, 2048, 1 << 21, 1 << 24
 _SET = {"ro": _RDONLY, "nosuid": _NOSUID, "nodev": _NODEV, "noexec": _NOEXEC, "noatime": _NOATIME,
         "nodiratime": _NODIRATIME, "relatime": _RELATIME, "strictatime": _STRICTATIME}
 _CLEAR = {"rw": _RDONLY, "suid": _NOSUID, "dev": _NODEV, "exec": _NOEXEC, "atime": _NOATIME, "diratime": _NODIRATIME}

@@ -1,4 +1,4 @@
-"""The device rules of all our containers, set once on their common parent: children inherit them and cannot exceed them."""
+"""The device rules of all our containers, set once on their common parent: children cannot exceed them."""
 
 import os
 from errno import ENOENT

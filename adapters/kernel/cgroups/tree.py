@@ -16,11 +16,12 @@ from adapters.kernel.syscalls import failed
 _LIMITING = frozenset({"cpu", "cpuacct", "memory", "pids", "blkio"})
 _WITHOUT_V2 = frozenset({"devices", "freezer"})
 _WANTED_V2 = ("cpu", "memory", "pids", "io")
+_NO_CONTROLLERS = frozenset({"rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode"})  # mount options
 _GONE = (ENOENT, ENODEV)  # the directory, or an open file of a removed group
 
 
 def detect(parent: str, mountinfo: str = "/proc/self/mountinfo") -> "Tree":
-    """What this host offers; `parent` names our own directory in each hierarchy. Changes nothing. Raises KernelError."""
+    """What this host offers; `parent` names our directory in each hierarchy. Changes nothing. Raises KernelError."""
     with open(mountinfo, encoding="utf-8", errors="surrogateescape") as file:
         mounts = [_mount(line) for line in file]
     unified = next((point for kind, point, _ in mounts if kind == "cgroup2"), "")
@@ -38,13 +39,13 @@ def _mount(line: str) -> tuple[str, str, str]:
     """(type, mount point, controllers) of a mountinfo line; see proc_pid_mountinfo(5)."""
     before, _, after = line.rstrip("\n").partition(" - ")
     kind, _, options = after.split(" ", 2)
-    names = [word for word in options.split(",") if word not in ("rw", "ro") and "=" not in word] if kind == "cgroup" else []
-    known = [name for name in names if name not in ("xattr", "noprefix", "clone_children", "cpuset_v2_mode")]
-    return kind, before.split(" ")[4], ",".join(known)
+    words = options.split(",") if kind == "cgroup" else []
+    controllers = [word for word in words if word not in _NO_CONTROLLERS and "=" not in word]
+    return kind, before.split(" ")[4], ",".join(controllers)
 
 
 class Tree:
-    """Our directory in each hierarchy. `legacy` holds (mount point, controllers) pairs, `unified` a mount point or ""."""
+    """Our directory in each hierarchy: `unified` is a mount point or "", `legacy` (mount point, controllers) pairs."""
 
     __slots__ = ("_v2_controllers", "legacy", "parent", "unified")
 
@@ -68,7 +69,7 @@ class Tree:
         return [f"{point}/{self.parent}" for point in points]
 
     def prepare(self) -> None:
-        """Make the parents, enable controllers, deny devices by default. May run any number of times. Raises KernelError."""
+        """Make the parents, enable controllers, deny devices by default; twice is fine. Raises KernelError."""
         for root in self.roots():
             try:
                 os.mkdir(root, 0o755)
@@ -95,7 +96,8 @@ class Tree:
     def v2_controllers(self) -> frozenset[str]:
         """What version 2 controls on this host."""
         if self._v2_controllers is None:
-            self._v2_controllers = frozenset(_read(f"{self.unified}/cgroup.controllers").split() if self.unified else ())
+            names = _read(f"{self.unified}/cgroup.controllers").split() if self.unified else []
+            self._v2_controllers = frozenset(names)
         return self._v2_controllers
 
     def directory(self, controller: str, group: str) -> str:
@@ -158,7 +160,7 @@ class Group:
         return [f"{root}/{self.name}" for root in self.tree.roots()]
 
     def open_fds(self) -> None:
-        """Open the version 2 directory and the version 1 `tasks` files; a group that is half gone opens what is left."""
+        """Open the version 2 directory and the version 1 `tasks` files, or what is left of them."""
         legacy = self.directories()
         if self.tree.v2:
             self.v2_fd = _open_if_there(legacy.pop(0), os.O_RDONLY | os.O_DIRECTORY)
