@@ -105,16 +105,19 @@ def sync_directory(path: Path) -> None:
 
 def lay_out_wal(connection: sqlite3.Connection) -> None:
     """Let the WAL file grow to its usual size; a disk without room for it is no error."""
+    (usual,) = connection.execute("PRAGMA cache_size").fetchone()
+    connection.execute("PRAGMA cache_size=-1000")  # what does not fit into the cache goes to the WAL before the end
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("CREATE TABLE room (bytes BLOB)")
-        connection.execute("INSERT INTO room VALUES (zeroblob(?))", (WAL_BYTES,))  # spills: larger than the cache
+        connection.execute("INSERT INTO room VALUES (zeroblob(?))", (WAL_BYTES,))
     except sqlite3.OperationalError as error:
         if not is_full(error):
             raise
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        connection.execute(f"PRAGMA cache_size={usual}")
 
 
 def is_full(error: sqlite3.Error) -> bool:

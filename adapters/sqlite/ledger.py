@@ -1,14 +1,15 @@
 """The append transaction: positions, chain, intents, replies and inline projections for a group of callers at once.
 
-One caller's refusal leaves the others alone: its part is undone by a savepoint, its numbers were only pencilled in.
-Everything in memory here (the tip of the chain, ids and versions of streams) is a copy of what was committed.
+Everything is worked out in memory first, caller by caller, each on a sheet of its own: a refused caller's sheet is
+thrown away and the others never notice. Only then the rows are written, all together. What stays in memory between
+transactions (the tip of the chain, ids, versions of streams, open intents) is a copy of what was committed.
 """
 
 import json
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from adapters.sqlite import sealing
@@ -16,6 +17,7 @@ from adapters.sqlite.rows import Rows
 from adapters.sqlite.tables import (
     COMMANDS,
     EVENTS,
+    KEYS,
     OPEN_INTENTS,
     ORIGINS,
     STREAMS,
@@ -25,7 +27,7 @@ from adapters.sqlite.tables import (
     select_sql,
 )
 from domain.chain import Head, data_hash, link, meta_hash
-from domain.errors import Conflict, StorageError
+from domain.errors import Conflict
 from domain.failpoints import failpoint
 from domain.machine import settled_by
 from domain.messages import Append, Event, Meta, Recorded, StreamId
@@ -36,10 +38,11 @@ _INSERT_STREAM = insert_sql(STREAMS)
 _INSERT_TYPE = insert_sql(TYPES)
 _INSERT_ORIGIN = insert_sql(ORIGINS)
 _INSERT_INTENT = insert_sql(OPEN_INTENTS)
-_INSERT_COMMAND = insert_sql(COMMANDS)
 _DELETE_INTENT = delete_sql(OPEN_INTENTS, "pos")
-_SELECT_INTENTS = select_sql(OPEN_INTENTS, "stream", columns=("pos", "type"))
+_INSERT_COMMAND = insert_sql(COMMANDS)
 _SELECT_COMMAND = select_sql(COMMANDS, "id", columns=("first",))
+_INSERT_KEY = insert_sql(KEYS)
+_DELETE_KEY = delete_sql(KEYS, "stream")
 _SELECT_STREAM = (
     "SELECT id, (SELECT max(version) FROM events WHERE events.stream = streams.id) FROM streams"
     " WHERE kind = ? AND key = ?"
@@ -52,11 +55,12 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 Outcome = tuple[Recorded, ...] | Exception
+Intents = Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """An event, encoded before it comes to the writer."""
+    """An event, encoded before it comes to the writer; `secret` are its sealed fields."""
 
     event: Event
     data: bytes
@@ -85,19 +89,16 @@ class Order:
 
 def order(batch: Sequence[Append], meta: Meta, reply: str | None) -> Order:
     """Encode an append; runs with the caller, while the writer waits for the disk."""
-    parts = tuple(
-        Part(append.stream, append.expected, tuple(_payload(event) for event in append.events)) for append in batch
-    )
-    if reply is not None and not meta.command_id:
-        reply = None
-    return Order(parts, meta, origin_bytes(meta), meta.command_id.encode() or None, reply)
+    parts = tuple(Part(each.stream, each.expected, tuple(map(_payload, each.events))) for each in batch)
+    command = meta.command_id.encode() or None
+    return Order(parts, meta, origin_bytes(meta), command, reply if command else None)
 
 
 def origin_bytes(meta: Meta) -> bytes:
     """Actor, boot and version as one JSON array: `[via,user,uid,gid,pid,command,host,boot,version]`."""
     a = meta.actor
-    values = [a.via, a.user, a.uid, a.gid, a.pid, a.command, a.host, meta.boot, meta.version]
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogateescape")
+    values = (a.via, a.user, a.uid, a.gid, a.pid, a.command, a.host, meta.boot, meta.version)
+    return json.dumps(values, separators=(",", ":")).encode()
 
 
 def _payload(event: Event) -> Payload:
@@ -106,72 +107,74 @@ def _payload(event: Event) -> Payload:
     return Payload(event, to_bytes(event), sealed_bytes(event))
 
 
-class _Kept(OrderedDict[K, V]):
-    """The most recently written entries."""
+@dataclass(slots=True)
+class _Writes:
+    """Rows to be written, table by table."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit = limit
+    streams: list[tuple[int, str, str]] = field(default_factory=list)
+    types: list[tuple[int, str]] = field(default_factory=list)
+    origins: list[tuple[int, bytes]] = field(default_factory=list)
+    events: list[tuple[object, ...]] = field(default_factory=list)
+    keys: dict[int, bytes | None] = field(default_factory=dict)
+    commands: list[tuple[str, int, int, str]] = field(default_factory=list)
 
-    def take_in(self, entries: dict[K, V]) -> None:
-        for key, value in entries.items():
-            self[key] = value
-            self.move_to_end(key)
-        while len(self) > self._limit:
-            self.popitem(last=False)
+    def add(self, more: "_Writes") -> None:
+        """Write these as well."""
+        self.streams += more.streams
+        self.types += more.types
+        self.origins += more.origins
+        self.events += more.events
+        self.keys.update(more.keys)
+        self.commands += more.commands
 
 
 @dataclass(slots=True)
-class _Pencil:
-    """The tip and the ids as they will be if this part of the transaction is kept."""
+class _Sheet:
+    """What the log looks like after some events that are not written yet; `below` is what it looked like before."""
 
     tip: Head
     time: int
-    below: "_Pencil | None" = None
+    ids: tuple[int, int, int]
+    below: "_Sheet | None" = None
     streams: dict[StreamId, tuple[int, int]] = field(default_factory=dict)
     types: dict[str, int] = field(default_factory=dict)
     origins: dict[bytes, int] = field(default_factory=dict)
+    intents: dict[int, Intents] = field(default_factory=dict)
+    commands: set[str] = field(default_factory=set)
+    writes: _Writes = field(default_factory=_Writes)
 
-    def sheet(self) -> "_Pencil":
-        """A sheet on top, to be inked in or thrown away."""
-        return _Pencil(self.tip, self.time, self)
+    def on_top(self) -> "_Sheet":
+        """An empty sheet on top of this one."""
+        return _Sheet(self.tip, self.time, self.ids, self)
 
-    def ink(self, sheet: "_Pencil") -> None:
-        """Keep what is on the sheet."""
-        self.tip, self.time = sheet.tip, sheet.time
-        self.streams.update(sheet.streams)
-        self.types.update(sheet.types)
-        self.origins.update(sheet.origins)
-
-    def stream(self, stream: StreamId) -> tuple[int, int] | None:
-        """Id and version, if written above."""
-        return self.streams.get(stream) or (self.below.stream(stream) if self.below else None)
-
-    def type(self, name: str) -> int | None:
-        """Id, if written above."""
-        return self.types.get(name) or (self.below.type(name) if self.below else None)
-
-    def origin(self, body: bytes) -> int | None:
-        """Id, if written above."""
-        return self.origins.get(body) or (self.below.origin(body) if self.below else None)
+    def take_in(self, top: "_Sheet") -> None:
+        """Keep what is on the sheet on top."""
+        self.tip, self.time, self.ids = top.tip, top.time, top.ids
+        self.streams.update(top.streams)
+        self.types.update(top.types)
+        self.origins.update(top.origins)
+        self.intents.update(top.intents)
+        self.commands |= top.commands
+        self.writes.add(top.writes)
 
 
 class Ledger:
     """Owns the tip of the log; used by the writer's thread alone."""
 
     def __init__(self, connection: sqlite3.Connection, inline: Sequence[Rows], now: Callable[[], int]) -> None:
+        self.keys_dropped = False
         self._connection = connection
         self._inline = tuple(inline)
         self._now = now
-        self._streams: _Kept[StreamId, tuple[int, int]] = _Kept(_STREAMS_KEPT)
-        self._origins: _Kept[bytes, int] = _Kept(_ORIGINS_KEPT)
+        self._disowned = False
+        self._streams: OrderedDict[StreamId, tuple[int, int]] = OrderedDict()
+        self._origins: OrderedDict[bytes, int] = OrderedDict()
         self._types: dict[str, int] = {name: id for id, name in connection.execute("SELECT id, name FROM types")}
-        self._names = {id: name for name, id in self._types.items()}
+        self._intents = _open_intents(connection)
         last = connection.execute("SELECT pos, hash, ts FROM events ORDER BY pos DESC LIMIT 1").fetchone()
         self.tip = Head() if last is None else Head(last[0], last[1])
         self._time: int = 0 if last is None else last[2]
-        self.keys_dropped = False
-        self._disowned = False
+        self._ids = _last_ids(connection)
 
     def store(self, orders: Sequence[Order]) -> Sequence[Outcome]:
         """Append for all callers in one transaction; each gets its records, or its own refusal.
@@ -179,49 +182,58 @@ class Ledger:
         Raises: sqlite3.Error, or what a failpoint raises; then nothing is stored for anybody.
         """
         failpoint("store.before-begin")
-        pencil = _Pencil(self.tip, self._time)
+        sheet = _Sheet(self.tip, self._time, self._ids)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._disown()
-            outcomes = self._alone(pencil, orders[0]) if len(orders) == 1 else self._together(pencil, orders)
+            outcomes = [self._work_out(sheet, each) for each in orders]
+            if sheet.writes.events or sheet.writes.commands:
+                self._write(sheet)
             failpoint("store.before-commit")
-            if self._connection.in_transaction:
-                self._connection.execute("COMMIT")
+            self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
-        self._disowned = True
-        self._adopt(pencil)
+        self._adopt(sheet)
         failpoint("store.after-commit")
         return outcomes
 
-    def _alone(self, pencil: _Pencil, order: Order) -> list[Outcome]:
-        sheet = pencil.sheet()
+    def _work_out(self, below: _Sheet, order: Order) -> Outcome:
+        sheet = below.on_top()
         try:
             records = self._append(sheet, order)
-        except sqlite3.Error:
-            raise
         except Exception as refusal:
-            self._roll_back()
-            return [refusal]
-        pencil.ink(sheet)
-        return [records]
-
-    def _together(self, pencil: _Pencil, orders: Sequence[Order]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for each in orders:
-            sheet = pencil.sheet()
-            self._connection.execute("SAVEPOINT caller")
-            try:
-                outcomes.append(self._append(sheet, each))
-                pencil.ink(sheet)
-            except sqlite3.Error:
+            for rows in self._inline:
+                rows.drop()
+            if isinstance(refusal, sqlite3.Error):
                 raise
-            except Exception as refusal:
-                self._connection.execute("ROLLBACK TO caller")
-                outcomes.append(refusal)
-            self._connection.execute("RELEASE caller")
-        return outcomes
+            return refusal
+        for rows in self._inline:
+            rows.keep()
+        below.take_in(sheet)
+        return records
+
+    def _write(self, sheet: _Sheet) -> None:
+        writes, run = sheet.writes, self._connection.executemany
+        self._disown()
+        run(_INSERT_TYPE, writes.types)
+        run(_INSERT_STREAM, writes.streams)
+        run(_INSERT_ORIGIN, writes.origins)
+        run(_INSERT_EVENT, writes.events)
+        failpoint("store.after-insert")
+        run(_INSERT_COMMAND, writes.commands)
+        run(_DELETE_KEY, [(stream,) for stream in writes.keys])
+        run(_INSERT_KEY, [(stream, key) for stream, key in writes.keys.items() if key is not None])
+        self._write_intents(sheet)
+        for rows in self._inline:
+            rows.flush()
+
+    def _write_intents(self, sheet: _Sheet) -> None:
+        for stream, after in sheet.intents.items():
+            before = self._intents.get(stream, {})
+            self._connection.executemany(_DELETE_INTENT, [(p,) for p in before.keys() - after.keys()])
+            self._connection.executemany(
+                _INSERT_INTENT, [(p, stream, self._type(sheet, kind)) for p, kind in after.items() if p not in before]
+            )
 
     def _disown(self) -> None:
         """Inline projections that are not written from here on must be folded anew by whoever knows them again."""
@@ -234,128 +246,161 @@ class Ledger:
         )
 
     def _roll_back(self) -> None:
+        for rows in self._inline:
+            rows.forget()
         if self._connection.in_transaction:  # some errors make SQLite roll back by itself
             self._connection.execute("ROLLBACK")
 
-    def _adopt(self, pencil: _Pencil) -> None:
-        self.tip, self._time = pencil.tip, pencil.time
-        self._streams.take_in(pencil.streams)
-        self._origins.take_in(pencil.origins)
-        self._types.update(pencil.types)
-        self._names.update({id: name for name, id in pencil.types.items()})
+    def _adopt(self, sheet: _Sheet) -> None:
+        self._disowned = self._disowned or bool(sheet.writes.events)
+        self.tip, self._time, self._ids = sheet.tip, sheet.time, sheet.ids
+        self.keys_dropped = self.keys_dropped or None in sheet.writes.keys.values()
+        self._types.update(sheet.types)
+        _keep_latest(self._streams, sheet.streams, _STREAMS_KEPT)
+        _keep_latest(self._origins, sheet.origins, _ORIGINS_KEPT)
+        for stream, intents in sheet.intents.items():
+            if intents:
+                self._intents[stream] = intents
+            else:
+                self._intents.pop(stream, None)
+        for rows in self._inline:
+            rows.settle()
 
-    def _append(self, pencil: _Pencil, order: Order) -> tuple[Recorded, ...]:
-        self._once(order)
+    def _append(self, sheet: _Sheet, order: Order) -> tuple[Recorded, ...]:
+        if order.reply is not None:
+            self._refuse_twice(sheet, order.meta.command_id)
         records: list[Recorded] = []
         for part in order.parts:
-            records += self._append_part(pencil, order, part)
-        failpoint("store.after-insert")
+            records += self._append_part(sheet, order, part)
         if order.reply is not None:
-            span = (records[0].position, records[-1].position) if records else (0, 0)
-            self._connection.execute(_INSERT_COMMAND, (order.meta.command_id, *span, order.reply))
+            first, last = (records[0].position, records[-1].position) if records else (0, 0)
+            sheet.commands.add(order.meta.command_id)
+            sheet.writes.commands.append((order.meta.command_id, first, last, order.reply))
         return tuple(records)
 
-    def _once(self, order: Order) -> None:
-        if order.reply is None:
-            return
-        if self._connection.execute(_SELECT_COMMAND, (order.meta.command_id,)).fetchone() is not None:
-            raise Conflict(f"the command {order.meta.command_id} was carried out before")
+    def _refuse_twice(self, sheet: _Sheet, command: str) -> None:
+        known = sheet.below is not None and command in sheet.below.commands
+        if known or self._connection.execute(_SELECT_COMMAND, (command,)).fetchone() is not None:
+            raise Conflict(f"the command {command} was carried out before")
 
-    def _append_part(self, pencil: _Pencil, order: Order, part: Part) -> list[Recorded]:
-        id, version = self._stream(pencil, part.stream)
+    def _append_part(self, sheet: _Sheet, order: Order, part: Part) -> list[Recorded]:
+        id, version = self._stream(sheet, part.stream)
         if version != part.expected:
             raise Conflict(f"{part.stream} is at version {version}, not at {part.expected}")
-        if not part.payloads:
-            return []
-        if not version:
-            id = self._insert(_INSERT_STREAM, (None, part.stream.kind, part.stream.key))
+        if not id and part.payloads:
+            id = self._next_id(sheet, 0)
+            sheet.writes.streams.append((id, part.stream.kind, part.stream.key))
         records = []
         for payload in part.payloads:
             version += 1
-            record = self._append_event(pencil, order, part.stream, id, version, payload)
-            self._follow(record, id, self._type(pencil, payload.event.stored_as))
+            sheet.streams[part.stream] = (id, version)
+            record = self._append_event(sheet, order, part.stream, payload)
+            self._follow(sheet, record, id)
             records.append(record)
-        pencil.streams[part.stream] = (id, version)
         return records
 
-    def _append_event(
-        self, pencil: _Pencil, order: Order, stream: StreamId, id: int, version: int, payload: Payload
-    ) -> Recorded:
+    def _append_event(self, sheet: _Sheet, order: Order, stream: StreamId, payload: Payload) -> Recorded:
+        id, version = sheet.streams[stream]
         name, meta, data = payload.event.stored_as, order.meta, payload.data
         if payload.secret:
-            data = with_sealed(data, sealing.seal(self._connection, id, stream, version, payload.secret))
-        position, time = pencil.tip.position + 1, max(self._now(), pencil.time + 1)
+            data = with_sealed(data, sealing.seal(self._key(sheet, id), stream, version, payload.secret))
+        position, time = sheet.tip.position + 1, max(self._now(), sheet.time + 1)
         hashed = data_hash(data)
         about = meta_hash(order.origin, meta.cause, meta.correlation, order.command or b"")
-        hash = link(pencil.tip.hash, position, str(stream).encode(), version, name.encode(), time, hashed, about)
-        self._connection.execute(
-            _INSERT_EVENT,
-            (
-                position,
-                id,
-                version,
-                self._type(pencil, name),
-                time,
-                data,
-                hashed,
-                self._origin(pencil, order.origin),
-                meta.cause,
-                meta.correlation,
-                order.command,
-                hash,
-            ),
-        )
-        pencil.tip, pencil.time = Head(position, hash), time
+        hash = link(sheet.tip.hash, position, str(stream).encode(), version, name.encode(), time, hashed, about)
+        sheet.writes.events.append((
+            position, id, version, self._type(sheet, name), time, data, hashed, self._origin(sheet, order.origin),
+            meta.cause, meta.correlation, order.command, hash,
+        ))  # fmt: skip
+        sheet.tip, sheet.time = Head(position, hash), time
         return Recorded(position, stream, version, time, payload.event, meta)
 
-    def _follow(self, record: Recorded, stream: int, type: int) -> None:
+    def _follow(self, sheet: _Sheet, record: Recorded, stream: int) -> None:
         """What an event brings with it: intents, keys, and the rows of the inline projections."""
         event = record.event
-        if event.settles or event.settles_all:
-            found = self._connection.execute(_SELECT_INTENTS, (stream,)).fetchall()
-            if found:
-                kinds = {position: self._name(kind) for position, kind in found}
-                for position in sorted(settled_by(kinds, event, record.meta.cause)):
-                    self._connection.execute(_DELETE_INTENT, (position,))
-        if event.intent:
-            self._connection.execute(_INSERT_INTENT, (record.position, stream, type))
+        if event.intent or event.settles or event.settles_all:
+            self._settle(sheet, record, stream)
         if event.drops_key:
-            self.keys_dropped |= self._connection.execute(sealing.DROP_KEY, (stream,)).rowcount > 0
-        visible = (
-            record
-            if not event.sealed
-            else Recorded(record.position, record.stream, record.version, record.time, closed(event), record.meta)
-        )
+            sheet.writes.keys[stream] = None
+        visible = replace(record, event=closed(event)) if event.sealed else record
         for rows in self._inline:
             rows.fold(visible)
 
-    def _stream(self, pencil: _Pencil, stream: StreamId) -> tuple[int, int]:
-        known = pencil.stream(stream) or self._streams.get(stream)
-        if known is not None:
-            return known
-        found = self._connection.execute(_SELECT_STREAM, (stream.kind, stream.key)).fetchone()
-        if found is None:
-            return 0, 0
-        return found[0], found[1] or 0
+    def _settle(self, sheet: _Sheet, record: Recorded, stream: int) -> None:
+        event, before = record.event, self._open(sheet, stream)
+        ended = settled_by(before, event, record.meta.cause)
+        after = {position: kind for position, kind in before.items() if position not in ended}
+        if event.intent:
+            after[record.position] = event.stored_as
+        sheet.intents[stream] = after
 
-    def _type(self, pencil: _Pencil, name: str) -> int:
-        known = self._types.get(name) or pencil.type(name)
+    def _open(self, sheet: _Sheet, stream: int) -> Intents:
+        for each in (sheet, sheet.below):
+            if each is not None and stream in each.intents:
+                return each.intents[stream]
+        return self._intents.get(stream, {})
+
+    def _key(self, sheet: _Sheet, stream: int) -> bytes:
+        """The key of a stream, made now if there is none."""
+        for each in (sheet, sheet.below):
+            if each is not None and (pencilled := each.writes.keys.get(stream)) is not None:
+                return pencilled
+        found = self._connection.execute(sealing.KEY_OF, (stream,)).fetchone()
+        key: bytes = sealing.new_key() if found is None else found[0]
+        sheet.writes.keys[stream] = key
+        return key
+
+    def _stream(self, sheet: _Sheet, stream: StreamId) -> tuple[int, int]:
+        """Id and version; zeros for a stream that does not exist."""
+        for each in (sheet, sheet.below):
+            if each is not None and stream in each.streams:
+                return each.streams[stream]
+        if stream in self._streams:
+            return self._streams[stream]
+        id, version = self._connection.execute(_SELECT_STREAM, (stream.kind, stream.key)).fetchone() or (0, 0)
+        return id, version or 0
+
+    def _type(self, sheet: _Sheet, name: str) -> int:
+        known = self._types.get(name) or sheet.types.get(name) or (sheet.below.types.get(name) if sheet.below else None)
         if known is None:
-            known = pencil.types[name] = self._insert(_INSERT_TYPE, (None, name))
-            self._names[known] = name
+            known = sheet.types[name] = self._next_id(sheet, 1)
+            sheet.writes.types.append((known, name))
         return known
 
-    def _name(self, type: int) -> str:
-        return self._names[type]
-
-    def _origin(self, pencil: _Pencil, body: bytes) -> int:
-        known = pencil.origin(body) or self._origins.get(body)
+    def _origin(self, sheet: _Sheet, body: bytes) -> int:
+        known = sheet.origins.get(body) or (sheet.below.origins.get(body) if sheet.below else None)
+        known = known or self._origins.get(body)
         if known is None:
-            known = pencil.origins[body] = self._insert(_INSERT_ORIGIN, (None, body))
+            known = sheet.origins[body] = self._next_id(sheet, 2)
+            sheet.writes.origins.append((known, body))
         return known
 
-    def _insert(self, statement: str, values: tuple[object, ...]) -> int:
-        id = self._connection.execute(statement, values).lastrowid
-        if id is None:
-            raise StorageError("the database gave no row id")
-        return id
+    def _next_id(self, sheet: _Sheet, table: int) -> int:
+        """The next id of streams (0), types (1) or origins (2)."""
+        ids = list(sheet.ids)
+        ids[table] += 1
+        sheet.ids = (ids[0], ids[1], ids[2])
+        return ids[table]
+
+
+def _keep_latest(kept: "OrderedDict[K, V]", entries: Mapping[K, V], limit: int) -> None:
+    for key, value in entries.items():
+        kept[key] = value
+        kept.move_to_end(key)
+    while len(kept) > limit:
+        kept.popitem(last=False)
+
+
+def _open_intents(connection: sqlite3.Connection) -> dict[int, Intents]:
+    found: dict[int, dict[int, str]] = {}
+    rows = connection.execute("SELECT i.stream, i.pos, t.name FROM open_intents i JOIN types t ON t.id = i.type")
+    for stream, position, kind in rows:
+        found.setdefault(stream, {})[position] = kind
+    return dict(found)
+
+
+def _last_ids(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """The highest ids of streams, types and origins."""
+    statement = "SELECT (SELECT max(id) FROM streams), (SELECT max(id) FROM types), (SELECT max(id) FROM origins)"
+    streams, types, origins = connection.execute(statement).fetchone()
+    return streams or 0, types or 0, origins or 0

@@ -76,8 +76,12 @@ class Projector:
                     for record in records:
                         if record.position > self._cursors[name]:
                             rows.fold(record)
+                    rows.keep()
+                    rows.flush()
                     self._connection.execute(SET_CURSOR, (name, reached))
             except (LadingError, LookupError, TypeError, ValueError) as error:
+                rows.forget()
                 self.failures[name] = f"{type(error).__name__}: {error}"
             else:
+                rows.settle()
                 self._cursors[name] = reached

@@ -1,112 +1,276 @@
-"""Rows of one projection, folded event by event on the writer's connection, inside the transaction of the caller."""
+"""Rows of one projection on the writer's connection, folded in memory and written once per transaction.
+
+The events of one caller are folded onto a sheet: `keep` takes it into the transaction, `drop` throws it away when the
+caller is refused. `flush` writes what has changed; `settle` and `forget` say how the transaction ended. Rows that were
+used lately stay in memory, for nobody else writes them.
+"""
 
 import sqlite3
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Protocol
 
 from adapters.sqlite.tables import delete_sql, insert_sql, projection_table, select_sql, update_sql
 from domain.errors import NameTaken
 from domain.messages import Recorded
 from domain.projections.fold import Projection, Row
-from domain.projections.replay import STILL, Values, is_temporal, restored, stored
+from domain.projections.replay import STILL, Shape, Value, Values, is_temporal, span
+
+_KEPT = 4096
 
 
 class Rows(Protocol):
-    """What a projection's table does with an event."""
+    """What a projection's table does with events."""
 
     projection: Projection
 
     def fold(self, record: Recorded) -> None:
-        """Bring the rows up to date. Raises: NameTaken when a set rule says no."""
+        """Fold an event onto the sheet. Raises: NameTaken when a set rule says no."""
+
+    def keep(self) -> None:
+        """The sheet belongs to the transaction."""
+
+    def drop(self) -> None:
+        """The sheet is void."""
+
+    def flush(self) -> None:
+        """Write the rows; inside the transaction."""
+
+    def settle(self) -> None:
+        """The transaction was committed."""
+
+    def forget(self) -> None:
+        """The transaction was rolled back."""
 
 
-def rows_of(connection: sqlite3.Connection, projection: Projection, table: str = "") -> Rows:
-    """The rows of a projection in its own table, or in another one of the same shape."""
-    kind = TemporalRows if is_temporal(projection) else PlainRows
-    return kind(connection, projection, table)
+def rows_of(connection: sqlite3.Connection, projection: Projection) -> Rows:
+    """The rows of a projection in its table."""
+    return (TemporalRows if is_temporal(projection) else PlainRows)(connection, projection)
 
 
 class PlainRows:
-    """One row per key."""
+    """One row per key; None stands for no row."""
 
-    def __init__(self, connection: sqlite3.Connection, projection: Projection, table: str = "") -> None:
+    def __init__(self, connection: sqlite3.Connection, projection: Projection) -> None:
         self.projection = projection
         self._connection = connection
-        self._table = projection_table(projection, table)
-        self._names = tuple(column.name for column in projection.columns)
-        self._unique = tuple(column.name for column in projection.columns[1:] if column.unique)
-        self._select = select_sql(self._table, self._names[0])
+        self._shape = Shape(projection.columns)
+        self._table = projection_table(projection)
+        key = self._shape.names[0]
+        self._select = select_sql(self._table, key)
         self._insert = insert_sql(self._table)
-        self._delete = delete_sql(self._table, self._names[0])
+        self._delete = delete_sql(self._table, key)
         self._updates: dict[tuple[str, ...], str] = {}
+        self._unique = tuple(_Unique(self, column.name) for column in projection.columns[1:] if column.unique)
+        self._stored: OrderedDict[str, Row | None] = OrderedDict()
+        self._pencil: dict[str, Row | None] = {}
+        self._sheet: dict[str, Row | None] = {}
 
     def fold(self, record: Recorded) -> None:
-        """Bring the rows up to date."""
+        """Fold an event onto the sheet."""
         for key in self.projection.keys(record):
-            before: Values | None = self._connection.execute(self._select, (key,)).fetchone()
-            row = None if before is None else restored(self.projection.columns, before)
-            after = self.projection.fold(row, record, key)
-            if after is not row:
-                self._write(key, before, after)
+            before = self.row(key)
+            after = self.projection.fold(before, record, key)
+            if after is not before:
+                for rule in self._unique:
+                    rule.check(key, before, after)
+                self._sheet[key] = after
 
-    def _write(self, key: str, before: Values | None, row: Row | None) -> None:
+    def keep(self) -> None:
+        """The sheet belongs to the transaction."""
+        for rule in self._unique:
+            rule.keep(self._sheet)
+        self._pencil.update(self._sheet)
+        self._sheet = {}
+
+    def drop(self) -> None:
+        """The sheet is void."""
+        self._sheet = {}
+
+    def flush(self) -> None:
+        """Write the rows; first the values are set free that move from one row to another."""
+        for rule in self._unique:
+            rule.set_free(self._pencil, self._stored)
+        for key, row in self._pencil.items():
+            self._write(key, self._stored[key], row)
+
+    def settle(self) -> None:
+        """The transaction was committed."""
+        for key, row in self._pencil.items():
+            self._stored[key] = row
+            self._stored.move_to_end(key)
+        while len(self._stored) > _KEPT:
+            self._stored.popitem(last=False)
+        self.forget()
+
+    def forget(self) -> None:
+        """The transaction was rolled back."""
+        self._pencil, self._sheet = {}, {}
+        for rule in self._unique:
+            rule.holders.clear()
+
+    def row(self, key: str) -> Row | None:
+        """The row as it stands on the sheet, in the transaction, or in the table."""
+        for rows in (self._sheet, self._pencil, self._stored):
+            if key in rows:
+                return rows[key]
+        values = self._connection.execute(self._select, (key,)).fetchone()
+        found = self._stored[key] = None if values is None else self._shape.restore(values)
+        return found
+
+    def pencilled(self) -> Iterable[tuple[str, Row | None]]:
+        """Keys and rows of this sheet."""
+        return self._sheet.items()
+
+    def execute(self, statement: str, values: tuple[object, ...]) -> sqlite3.Cursor:
+        """Run a statement in the transaction."""
+        return self._connection.execute(statement, values)
+
+    def _write(self, key: str, before: Row | None, row: Row | None) -> None:
         if row is None:
-            self._connection.execute(self._delete, (key,))
-            return
-        after = stored(self.projection.columns, row)
-        try:
-            if before is None:
-                self._connection.execute(self._insert, after)
-            elif before != after:
-                self._update(key, before, after)
-        except sqlite3.IntegrityError as error:
-            raise self._taken(key, after) from error
+            if before is not None:
+                self.execute(self._delete, (key,))
+        elif before is None:
+            self.execute(self._insert, self._shape.store(row))
+        else:
+            self._update(key, self._shape.store(before), self._shape.store(row))
 
     def _update(self, key: str, before: Values, after: Values) -> None:
         """Only what has changed: SQLite rewrites the index of every column it is told to set."""
-        changed = tuple(name for name, old, new in zip(self._names, before, after, strict=True) if old != new)
+        changes = [(name, new) for name, old, new in zip(self._shape.names, before, after, strict=True) if old != new]
+        if not changes:
+            return
+        changed = tuple(name for name, _ in changes)
         statement = self._updates.get(changed)
         if statement is None:
-            statement = self._updates[changed] = update_sql(self._table, changed, self._names[0])
-        values = [new for old, new in zip(before, after, strict=True) if old != new]
-        self._connection.execute(statement, (*values, key))
+            statement = self._updates[changed] = update_sql(self._table, changed, self._shape.names[0])
+        self.execute(statement, (*(new for _, new in changes), key))
 
-    def _taken(self, key: str, values: Values) -> NameTaken:
-        """Which set rule said no, and who holds the value; the failed statement has undone only itself."""
-        for name in self._unique:
-            value = values[self._names.index(name)]
-            statement = select_sql(self._table, name, columns=(self._names[0],))
-            for (holder,) in self._connection.execute(statement, (value,)):
-                if holder != key:
-                    return NameTaken(f"{name} {value!r} is taken by {holder}", holder=holder)
-        return NameTaken(f"{self._table.name} {key!r} breaks a rule")
+
+class _Unique:
+    """The set rule of one column: each value belongs to one row. `holders` are those of this transaction."""
+
+    def __init__(self, rows: PlainRows, column: str) -> None:
+        self.holders: dict[Value, str] = {}
+        self._rows, self._column = rows, column
+        table = projection_table(rows.projection)
+        key = rows.projection.columns[0].name
+        self._holder = select_sql(table, column, columns=(key,))
+        self._free = update_sql(table, (column,), key)
+
+    def check(self, key: str, before: Row | None, after: Row | None) -> None:
+        """Raises: NameTaken when the row's new value belongs to another row."""
+        value = self._value(after)
+        if value is None or value == self._value(before):
+            return
+        found = self._rows.execute(self._holder, (value,)).fetchone()
+        candidates = [held for held, row in self._rows.pencilled() if self._value(row) == value]
+        candidates += [self.holders[value]] if value in self.holders else []
+        candidates += [found[0]] if found is not None else []
+        for holder in candidates:
+            if holder != key and self._value(self._rows.row(holder)) == value:
+                raise NameTaken(f"{self._column} {value!r} is taken by {holder}", holder=holder)
+
+    def keep(self, sheet: dict[str, Row | None]) -> None:
+        """Remember who holds which value after a caller's events."""
+        for key, row in sheet.items():
+            if (value := self._value(row)) is not None:
+                self.holders[value] = key
+
+    def set_free(self, pencil: dict[str, Row | None], stored: OrderedDict[str, Row | None]) -> None:
+        """NULL the value in rows that give it to another row of the same transaction."""
+        for key, row in pencil.items():
+            before = self._value(stored[key])
+            if before is not None and self._value(row) != before and self.holders.get(before, key) != key:
+                self._rows.execute(self._free, (None, key))
+
+    def _value(self, row: Row | None) -> Value:
+        value = None if row is None else row.get(self._column)
+        return value if isinstance(value, int | str) else None
 
 
 class TemporalRows:
     """One row per key and change; see `domain.projections.replay`."""
 
-    def __init__(self, connection: sqlite3.Connection, projection: Projection, table: str = "") -> None:
+    def __init__(self, connection: sqlite3.Connection, projection: Projection) -> None:
         self.projection = projection
         self._connection = connection
-        found = projection_table(projection, table)
-        names = tuple(column.name for column in projection.columns)
-        key = names[0]
-        self._select = select_sql(found, key, "to_pos", columns=("from_pos", *names))
-        self._insert = insert_sql(found)
-        self._end = update_sql(found, ("to_pos",), key, "from_pos")
+        self._shape = Shape(projection.columns)
+        table = projection_table(projection)
+        key = self._shape.names[0]
+        self._select = select_sql(table, key, "to_pos", columns=("from_pos", *self._shape.names))
+        self._insert = insert_sql(table)
+        self._end = update_sql(table, ("to_pos",), key, "from_pos")
+        self._stored: OrderedDict[str, _Held | None] = OrderedDict()
+        self._pencil: dict[str, _Held | None] = {}
+        self._sheet: dict[str, _Held | None] = {}
+        self._ended: list[Values] = []
+        self._ending: list[Values] = []
 
     def fold(self, record: Recorded) -> None:
         """End the row that held and begin the next one, if anything has changed."""
         for key in self.projection.keys(record):
-            found = self._connection.execute(self._select, (key, STILL)).fetchone()
-            before = None if found is None else restored(self.projection.columns, found[1:])
+            held = self._held(key)
+            before = None if held is None else held.row
             after = self.projection.fold(before, record, key)
-            if after != before:
-                self._change(key, found, after, record.position)
+            if after == before:
+                continue
+            if held is not None:
+                self._ending.append(span(self._shape.store(held.row), held.since, record.position))
+            self._sheet[key] = None if after is None else _Held(record.position, after)
 
-    def _change(self, key: str, found: Sequence[int] | None, row: Row | None, position: int) -> None:
-        if found is not None:
-            self._connection.execute(self._end, (position, key, found[0]))
-        if row is not None:
-            first, *others = stored(self.projection.columns, row)
-            self._connection.execute(self._insert, (first, position, STILL, *others))
+    def keep(self) -> None:
+        """The sheet belongs to the transaction."""
+        self._pencil.update(self._sheet)
+        self._ended += self._ending
+        self.drop()
+
+    def drop(self) -> None:
+        """The sheet is void."""
+        self._sheet, self._ending = {}, []
+
+    def flush(self) -> None:
+        """Write the rows: ended ones that the table knows are updated, all others are new."""
+        known = {(key, held.since) for key in self._pencil if (held := self._stored[key]) is not None}
+        ends = [(values[2], values[0], values[1]) for values in self._ended if values[:2] in known]
+        self._connection.executemany(self._end, ends)
+        self._connection.executemany(self._insert, [values for values in self._ended if values[:2] not in known])
+        self._connection.executemany(
+            self._insert,
+            [
+                span(self._shape.store(held.row), held.since, STILL)
+                for held in self._pencil.values()
+                if held is not None
+            ],
+        )
+
+    def settle(self) -> None:
+        """The transaction was committed."""
+        for key, held in self._pencil.items():
+            self._stored[key] = held
+            self._stored.move_to_end(key)
+        while len(self._stored) > _KEPT:
+            self._stored.popitem(last=False)
+        self.forget()
+
+    def forget(self) -> None:
+        """The transaction was rolled back."""
+        self._pencil, self._ended = {}, []
+        self.drop()
+
+    def _held(self, key: str) -> "_Held | None":
+        for rows in (self._sheet, self._pencil, self._stored):
+            if key in rows:
+                return rows[key]
+        found = self._connection.execute(self._select, (key, STILL)).fetchone()
+        held = self._stored[key] = None if found is None else _Held(found[0], self._shape.restore(found[1:]))
+        return held
+
+
+class _Held:
+    """A row that holds, and since which position."""
+
+    __slots__ = ("row", "since")
+
+    def __init__(self, since: int, row: Row) -> None:
+        self.since, self.row = since, row

@@ -5,29 +5,27 @@ the payload, so the chain covers it; dropping the key makes it unreadable and ch
 """
 
 import os
-import sqlite3
 from functools import cache
 from typing import TYPE_CHECKING
 
-from adapters.sqlite.tables import KEYS, delete_sql, insert_sql, select_sql
+from adapters.sqlite.tables import KEYS, select_sql
 from domain.messages import StreamId
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_OF = select_sql(KEYS, "stream", columns=("key",))
-ADD_KEY = insert_sql(KEYS)
-DROP_KEY = delete_sql(KEYS, "stream")
 
 _NONCE = 12
 
 
-def seal(connection: sqlite3.Connection, stream_id: int, stream: StreamId, version: int, plain: bytes) -> bytes:
-    """Encrypt under the stream's key, which is made now if there is none."""
-    found = connection.execute(KEY_OF, (stream_id,)).fetchone()
-    key = os.urandom(32) if found is None else found[0]
-    if found is None:
-        connection.execute(ADD_KEY, (stream_id, key))
+def new_key() -> bytes:
+    """A key for one stream."""
+    return os.urandom(32)
+
+
+def seal(key: bytes, stream: StreamId, version: int, plain: bytes) -> bytes:
+    """Encrypt the sealed fields of the event at `version`."""
     nonce = os.urandom(_NONCE)
     return nonce + _cipher(key).encrypt(nonce, plain, _bound_to(stream, version))
 

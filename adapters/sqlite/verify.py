@@ -16,7 +16,7 @@ from domain.errors import LadingError, StorageError
 from domain.machine import settled_by
 from domain.messages import Recorded, event_type
 from domain.projections.fold import Projection
-from domain.projections.replay import Digest, Replay, TemporalReplay, replay, stored
+from domain.projections.replay import Digest, Replay, TemporalReplay, replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class _Comparison:
         rows = dict(self._fold.rows)
         for values in connection.execute(sql(projection_table(self.projection).select())):
             row = rows.pop(values[0], None)
-            if row is None or stored(self.projection.columns, row) != values:
+            if row is None or self._fold.shape.store(row) != values:
                 return f"projection {self.projection.name} differs from the log in row {values[0]}"
         if rows:
             return f"projection {self.projection.name} has lost row {min(rows)}"

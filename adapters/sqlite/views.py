@@ -13,7 +13,7 @@ from adapters.sqlite.engine import storage_error
 from adapters.sqlite.tables import projection_table, sql
 from domain.errors import Unavailable
 from domain.projections.fold import Column, Projection, Row
-from domain.projections.replay import STILL, is_temporal, restored, table_columns
+from domain.projections.replay import STILL, Shape, is_temporal, table_columns
 
 _FEW = 1000
 """Rows up to which a query is answered on the loop itself."""
@@ -21,7 +21,7 @@ _FEW = 1000
 _LAST = chr(0x10FFFF)
 _STATEMENTS = 512
 
-Shape = tuple[object, ...]
+Kind = tuple[object, ...]
 Found = Sequence[Sequence[object]]
 
 
@@ -43,10 +43,11 @@ class View:
         self.temporal = is_temporal(projection)
         self.table: Table = projection_table(projection)
         self.columns: tuple[Column, ...] = table_columns(projection)
+        self.shape = Shape(self.columns)
         self.key = self.columns[0].name
         self.quick = {self.key} | {column.name for column in self.columns if column.unique or column.indexed}
         self.count = f"SELECT count(*) FROM (SELECT 1 FROM {self.name} LIMIT {_FEW + 1})"
-        self._statements: dict[Shape, str] = {}
+        self._statements: dict[Kind, str] = {}
 
     def select(self, where: dict[str, object], prefix: str, order: str, descending: bool, limited: bool) -> str:
         """The statement for a query of this shape."""
@@ -156,7 +157,7 @@ class SqliteViews:
             found = query(self._connections.held())
         else:
             found = await self._connections.heavy(query)
-        return [restored(view.columns, values) for values in found]
+        return [view.shape.restore(values) for values in found]
 
     def _view(self, name: str) -> View:
         if name in self._rebuilding():

@@ -20,6 +20,7 @@ STILL = 2**63 - 1
 """`to_pos` of a row that still holds."""
 
 _SPAN = (Column("from_pos", "integer"), Column("to_pos", "integer"))
+_AS_THEY_ARE = frozenset({int, str, type(None)})
 
 
 def is_temporal(projection: Projection) -> bool:
@@ -33,36 +34,46 @@ def table_columns(projection: Projection) -> tuple[Column, ...]:
     return (key, *_SPAN, *others) if is_temporal(projection) else projection.columns
 
 
-def stored_value(column: Column, value: object) -> Value:
-    """A value as the table holds it."""
-    if value is None:
-        return None
-    if column.type == "json":
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    if column.type == "integer" and isinstance(value, int):
-        return int(value)
-    if column.type == "text" and isinstance(value, str):
-        return str(value)
-    raise TypeError(f"column {column.name} is {column.type}, and {value!r} is not")
+class Shape:
+    """Turns rows into what the table holds and back: JSON columns are text, a column without value is NULL."""
 
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.names = tuple(column.name for column in columns)
+        self._columns = tuple(columns)
+        self._json = tuple(i for i, column in enumerate(columns) if column.type == "json")
 
-def stored(columns: Sequence[Column], row: Row) -> Values:
-    """A row as the table holds it; a column without value is NULL."""
-    return tuple(stored_value(column, row.get(column.name)) for column in columns)
+    def store(self, row: Row) -> Values:
+        """A row as the table holds it. Raises: TypeError for a value that its column cannot hold."""
+        values = list(map(row.get, self.names))
+        for i in self._json:
+            if values[i] is not None:
+                values[i] = json.dumps(values[i], ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        if not _AS_THEY_ARE.issuperset(map(type, values)):
+            values = [self._plain(column, value) for column, value in zip(self._columns, values, strict=True)]
+        return tuple(values)  # type: ignore[arg-type]
 
+    def restore(self, values: Sequence[object]) -> dict[str, object]:
+        """A stored row as projections and readers see it."""
+        row = dict(zip(self.names, values, strict=True))
+        for i in self._json:
+            text = values[i]
+            if isinstance(text, str):
+                row[self.names[i]] = json.loads(text)
+        return row
 
-def restored(columns: Sequence[Column], values: Sequence[object]) -> dict[str, object]:
-    """A stored row as projections and readers see it."""
-    return {
-        column.name: json.loads(value) if column.type == "json" and isinstance(value, str) else value
-        for column, value in zip(columns, values, strict=True)
-    }
+    def _plain(self, column: Column, value: object) -> Value:
+        """Booleans and enumerations as the plain values they stand for."""
+        if value is None or isinstance(value, str):
+            return value if value is None else str.__str__(value)
+        if isinstance(value, int):
+            return int(value)
+        raise TypeError(f"column {column.name} is {column.type}, and {value!r} is not")
 
 
 class Digest:
     """The digest of a set of rows, whatever their order: the sum of their hashes, modulo 2**256."""
 
-    def __init__(self, rows: Iterable[Values] = ()) -> None:
+    def __init__(self, rows: Iterable[Sequence[Value]] = ()) -> None:
         self._sum = 0
         for values in rows:
             self.add(values)
@@ -82,6 +93,7 @@ class Replay:
     def __init__(self, projection: Projection) -> None:
         self.projection = projection
         self.rows: dict[str, Row] = {}
+        self.shape = Shape(projection.columns)
 
     def feed(self, record: Recorded) -> None:
         """Fold the next event."""
@@ -94,7 +106,7 @@ class Replay:
     def table(self) -> Iterator[Values]:
         """The rows of the table, by key; in the end of a temporal one only those that still hold."""
         for key in sorted(self.rows):
-            yield stored(self.projection.columns, self.rows[key])
+            yield self.shape.store(self.rows[key])
 
     def _change(self, key: str, before: Row | None, after: Row | None, position: int) -> None:
         if after is not None:
@@ -114,21 +126,21 @@ class TemporalReplay(Replay):
     def table(self) -> Iterator[Values]:
         """The rows that still hold."""
         for key in sorted(self.rows):
-            yield self._span(key, self.rows[key], STILL)
+            yield span(self.shape.store(self.rows[key]), self._since[key], STILL)
 
     def _change(self, key: str, before: Row | None, after: Row | None, position: int) -> None:
         if before == after:
             return
         if before is not None:
-            self._ended(self._span(key, before, position))
-            del self._since[key]
+            self._ended(span(self.shape.store(before), self._since.pop(key), position))
         super()._change(key, before, after, position)
         if after is not None:
             self._since[key] = position
 
-    def _span(self, key: str, row: Row, until: int) -> Values:
-        first, *others = stored(self.projection.columns, row)
-        return (first, self._since[key], until, *others)
+
+def span(values: Values, since: int, until: int) -> Values:
+    """A row of a temporal table."""
+    return (values[0], since, until, *values[1:])
 
 
 def replay(projection: Projection, ended: Callable[[Values], None]) -> Replay:
