@@ -7,11 +7,10 @@ The protocol is drawn in `adapters.control.console`; here is how it looks on the
     CONNECT {"verbose":false,…}\r\nSUB _INBOX.@.1 1\r\nPUB lading.@.call.@ _INBOX.@.1 SIZE\r\n1\0cols=80\0…\0\0ps\0\r\n
 """
 
+import _signal  # type: ignore[import-not-found]  # the module `signal` without its enums, which cost 2 ms
+import _socket
 import posix
 import sys
-
-import _signal
-import _socket
 
 RUN_DIRECTORY = "/run/lading"
 WINDOW = 1024 * 1024
@@ -96,14 +95,9 @@ class Line:
             self.send(b"w%d" % self._written)
 
 
-def run(argv: list[str], daemon: list[str]) -> None:
-    """The whole life of the command; does not return. `daemon` is what starts the daemon in the background. Nothing is
-    buffered and nothing has to be taken down, so the interpreter is left without its farewell."""
-    posix._exit(main(argv, daemon))
-
-
-def main(argv: list[str], daemon: list[str]) -> int:
-    """The exit status of the command."""
+def main(argv: list[str], daemon: tuple[str, ...]) -> int:
+    """The exit status of the command; `daemon` is what starts the daemon. Nothing is buffered and nothing has to be
+    taken down afterwards, so the caller may leave the interpreter without its farewell (`posix._exit`)."""
     if _signal.getsignal(_SIGINT) is _signal.default_int_handler:
         _signal.signal(_SIGINT, _signal.SIG_DFL)
     try:
@@ -177,7 +171,7 @@ def unreachable(path: str, error: OSError, status: int) -> Failed:
     return Failed(f"Cannot connect to the lading daemon at unix://{path}: {error.strerror or error}", status)
 
 
-def _reach(path: str, verb: list[str], daemon: list[str]) -> _socket.socket:
+def _reach(path: str, verb: list[str], daemon: tuple[str, ...]) -> _socket.socket:
     """A connection, to a daemon that is started if there is none. Raises Failed."""
     try:
         return connect(path)

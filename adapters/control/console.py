@@ -27,14 +27,16 @@ question at a time.
 """
 
 import asyncio
-import contextlib
 import logging
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from domain import subjects
 from domain.errors import InvalidValue, LadingError, Refused, Unavailable
+from domain.messages import Actor
 from domain.ports import Bus, Message
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,6 @@ WINDOW = 1024 * 1024
 _CHUNK = 128 * 1024
 _ACKNOWLEDGE = 256 * 1024
 _INTERRUPTED = 130
-_REFUSED = {"run": 125, "exec": 125}
 
 
 class Gone(Unavailable):
@@ -53,26 +54,28 @@ class Gone(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What the client's terminal can do; `columns` and `rows` are 0 when standard output is not one."""
+    """What the client's terminal can do; `cols` and `rows` are 0 when standard output is not one."""
 
-    columns: int = 0
+    cols: int = 0
     rows: int = 0
-    stdin: bool = False
-    stdout: bool = False
-    stderr: bool = False
+    stdin_tty: bool = False
+    stdout_tty: bool = False
+    stderr_tty: bool = False
     color: bool = False
 
 
 class Call:
     """One command line that is being answered.
 
-    Texts are UTF-8 with surrogate escapes, as in `os.fsdecode`, so bytes survive. When the client goes away, `gone` is
-    set, everything below raises Gone, and the handler's task is cancelled; the first ^C cancels it too, but there the
-    client still listens: `interrupted` tells the cases apart.
+    Texts are UTF-8 with surrogate escapes, as in `os.fsdecode`, so bytes survive. When the client goes away, `closed`
+    is set, what is said to it from then on is dropped, what is asked of it raises Gone, and the handler's task is
+    cancelled; the first ^C cancels it too, but there the client still listens: `interrupted` tells the cases apart.
+    `call_id` is new for each call.
     """
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, actor: Actor) -> None:
         self._message = message
+        self.actor, self.call_id = actor, secrets.token_hex(16)
         head, self.argv = _parse(message.data)
         self.actor_id = subjects.who(message.subject)
         self.session = head.get("session", "1")
@@ -81,7 +84,7 @@ class Call:
         self.terminal = Terminal(
             _number(head.get("cols", "")), _number(head.get("rows", "")),
             *(head.get(name) == "1" for name in ("stdin", "stdout", "stderr", "color")))
-        self.gone = asyncio.Event()
+        self.closed = asyncio.Event()
         self.interrupted = False
         self.exit_status: int | None = None
         self._sent = self._written = 0
@@ -94,18 +97,18 @@ class Call:
         self._streaming = asyncio.Lock()
 
     async def out(self, data: bytes) -> None:
-        """To standard output; returns when it is on its way, which may mean waiting for a slow reader. Raises Gone."""
+        """To standard output; returns when it is on its way, which may mean waiting for a slow reader."""
         await self._put(b"O", data)
 
     async def err(self, data: bytes) -> None:
-        """To standard error. Raises Gone."""
+        """To standard error."""
         await self._put(b"E", data)
 
     async def exit(self, status: int) -> None:
         """End the call with this exit status. Only the first one counts."""
         if self.exit_status is None:
             self.exit_status = status & 0xFF
-            if not self.gone.is_set():
+            if not self.closed.is_set():
                 await self._message.respond(b"X%d" % self.exit_status)
 
     async def getenv(self, names: Sequence[str]) -> dict[str, str]:
@@ -124,13 +127,13 @@ class Call:
         """The client's standard input, in pieces, until its end. Raises Gone."""
         return self._pieces(b"I")
 
-    async def create_file(self, path: str, content: bytes, mode: int = 0o666) -> None:
+    async def create_file(self, path: str, mode: int, content: bytes) -> None:
         """Make a new file on the client's side. Raises Refused (it exists, or cannot be made), Gone."""
         named = path.encode("utf-8", "surrogateescape")
         await self._ask(b"N" + named + b"\0%o\0" % mode + content, b"k")
 
     async def unlink(self, path: str) -> None:
-        """Delete a file that this call made; no answer, and no error when it cannot be done. Raises Gone."""
+        """Delete a file that this call made; no answer, and no error when it cannot be done."""
         await self._tell(b"U" + path.encode("utf-8", "surrogateescape"))
 
     async def ask(self, text: str) -> str:
@@ -138,7 +141,7 @@ class Call:
         return _text(await self._ask(b"?" + text.encode("utf-8", "surrogateescape"), b"a"))
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]] | None) -> None:
-        """From now on await `callback` with the number of each signal the client gets; None: no more. Raises Gone."""
+        """From now on await `callback` with the number of each signal the client gets; None: no more."""
         self._on_signal = callback
         await self._tell(b"S1" if callback is not None else b"S0")
 
@@ -162,7 +165,7 @@ class Call:
 
     def lose(self) -> None:
         """The client has gone: wake up everything that waits for it."""
-        self.gone.set()
+        self.closed.set()
         self._room.set()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(Gone("the client went away"))
@@ -174,21 +177,25 @@ class Call:
     async def _put(self, kind: bytes, data: bytes) -> None:
         for at in range(0, len(data), _CHUNK):
             piece = data[at:at + _CHUNK]
-            while self._sent - self._written + len(piece) > WINDOW and not self.gone.is_set():
+            while self._sent - self._written + len(piece) > WINDOW and not self.closed.is_set():
                 self._room.clear()
                 await self._room.wait()
             self._sent += len(piece)
             await self._tell(kind + piece)
 
     async def _tell(self, data: bytes) -> None:
-        if self.gone.is_set():
+        if not self.closed.is_set():
+            await self._message.respond(data)
+
+    def _require_client(self) -> None:
+        if self.closed.is_set():
             raise Gone("the client went away")
-        await self._message.respond(data)
 
     async def _ask(self, question: bytes, wanted: bytes) -> bytes:
         async with self._asking:
             self._answer = asyncio.get_running_loop().create_future()
             try:
+                self._require_client()
                 await self._tell(question)
                 kind, answer = await self._answer
             finally:
@@ -203,6 +210,7 @@ class Call:
             stream = self._stream = _Stream()
             taken = reported = 0
             try:
+                self._require_client()
                 await self._tell(request)
                 while (piece := await stream.next()) is not None:
                     yield piece
@@ -273,15 +281,29 @@ class _Stream:
 Handler = Callable[[Call], Awaitable[None]]
 
 
+class Clients(Protocol):
+    """Who the local clients are and whether they are still there: the control socket, seen from here."""
+
+    def identity(self, number: str) -> Actor:
+        """Who `c<number>` is. Raises NotFound."""
+
+    def connected(self, number: str) -> bool:
+        """Whether the client is still there."""
+
+    def on_gone(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the number of each client that hung up."""
+
+
 class Console:
     """All calls that are being answered."""
 
-    def __init__(self, host: str, handler: Handler, connected: Callable[[str], bool]) -> None:
-        self._host, self._handler, self._connected = host, handler, connected
+    def __init__(self, host: str, handler: Handler, clients: Clients) -> None:
+        self._host, self._handler, self._clients = host, handler, clients
         self._calls: dict[tuple[str, str], tuple[Call, asyncio.Task[None]]] = {}
 
     async def serve(self, bus: Bus) -> None:
         """Answer from now on."""
+        self._clients.on_gone(self._client_gone)
         await bus.serve(subjects.area(self._host, "io"), self._take)
         await bus.serve(subjects.area(self._host, "call"), self._answer)
 
@@ -290,7 +312,7 @@ class Console:
         """How many calls there are at the moment."""
         return len(self._calls)
 
-    def client_gone(self, who: str) -> None:
+    def _client_gone(self, who: str) -> None:
         """A local client hung up: its calls end."""
         for (asker, _), (call, task) in list(self._calls.items()):
             if asker == who:
@@ -315,27 +337,31 @@ class Console:
                 task.cancel()
 
     async def _answer(self, message: Message) -> None:
+        who = subjects.who(message.subject)
+        if subjects.is_local(who) and not self._clients.connected(who):
+            return
         try:
-            call = Call(message)
+            call = Call(message, self._actor(who))
         except ValueError as error:
             await message.respond(b"Elading: %s\n" % str(error).encode())
             await message.respond(b"X125")
             return
-        key = (call.actor_id, call.session)
+        key = (who, call.session)
         if key in self._calls:
             log.warning("%s began a second call in session %s", *key)
-            return
-        if subjects.is_local(call.actor_id) and not self._connected(call.actor_id):
             return
         task = asyncio.get_running_loop().create_task(self._run(call))
         self._calls[key] = (call, task)
         task.add_done_callback(lambda _: self._calls.pop(key, None))
 
+    def _actor(self, who: str) -> Actor:
+        return self._clients.identity(who) if subjects.is_local(who) else Actor("nats", who, host=self._host)
+
     async def _run(self, call: Call) -> None:
         try:
             await self._handler(call)
         except asyncio.CancelledError:
-            if call.interrupted and not call.gone.is_set():
+            if call.interrupted and not call.closed.is_set():
                 await call.exit(_INTERRUPTED)
             raise
         except Gone:
@@ -352,16 +378,14 @@ class Console:
         else:
             log.exception("the call of %s failed", call.actor_id)
             text = "the engine failed on this command; its log says why"
-        with contextlib.suppress(Gone):
-            await call.err(f"lading: {text}\n".encode("utf-8", "replace"))
-        await call.exit(_REFUSED.get(call.argv[0] if call.argv else "", 1))
+        await call.err(f"lading: {text}\n".encode("utf-8", "replace"))
+        await call.exit(125 if call.argv[:1] == ["run"] else 1)
 
 
-async def serve_calls(bus: Bus, host: str, handler: Handler,
-                      connected: Callable[[str], bool] = lambda _: True) -> Console:
-    """Answer every call of the host's console with `handler`; `connected` says whether a local client is still there.
-    The control socket's `on_gone` belongs on the result's `client_gone`."""
-    console = Console(host, handler, connected)
+async def serve_calls(bus: Bus, host: str, handler: Handler, clients: Clients) -> Console:
+    """Answer every call of the host's console with `handler`, until the result is closed; `clients` is the control
+    socket. A handler that returns without `exit` ends its call with status 0."""
+    console = Console(host, handler, clients)
     await console.serve(bus)
     return console
 
@@ -374,7 +398,8 @@ def _parse(payload: bytes) -> tuple[dict[str, str], list[str]]:
     if items[0] != VERSION.encode() or b"" not in items:
         raise ValueError("this client speaks another protocol than the engine")
     end = items.index(b"")
-    head = dict(_text(item).partition("=")[::2] for item in items[1:end])
+    pairs = (_text(item).partition("=") for item in items[1:end])
+    head = {key: value for key, _, value in pairs}
     return head, [_text(item) for item in items[end + 1:]]
 
 
@@ -384,5 +409,5 @@ def _text(data: bytes) -> str:
 
 def _number(text: str, base: int = 10) -> int:
     """0 for what is no number: the head of a call is a claim, nothing depends on it."""
-    return int(text, base) if text.isascii() and text.isdigit() and len(text) <= 18 and (base == 10 or
-                                                                                       not set(text) & set("89")) else 0
+    digits = "0123456789"[:base]
+    return int(text, base) if 0 < len(text) <= 18 and not set(text) - set(digits) else 0

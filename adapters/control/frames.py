@@ -38,7 +38,7 @@ class Frames:
             b"PING": lambda _: b"PING\r\n", b"PONG": lambda _: b"PONG\r\n"}
 
     def feed(self, data: bytes) -> bytes:
-        """What the server gets to see of `data`. Raises Violation; then nothing more of this client may be passed on."""
+        """What the server gets to see of `data`. Raises Violation; then nothing more of it may be passed on."""
         out: list[bytes] = []
         view, at = memoryview(data), 0
         while at < len(data):

@@ -48,6 +48,16 @@ def command_of(pid: int) -> list[str]:
     return [word.decode("utf-8", "surrogateescape") for word in words.rstrip(b"\0").split(b"\0")] if words else []
 
 
+def spoken(argv: Sequence[str]) -> list[str]:
+    """What was typed: `python -IS /usr/bin/lading run …` is the program `lading`, whose interpreter interests nobody
+    (and whose verb must stand where the masking of secrets looks for it)."""
+    words = list(argv)
+    if words and words[0].rpartition("/")[2].startswith("python"):
+        script = next((at for at, word in enumerate(words[1:], 1) if word[:1] != "-"), 0)
+        words = words[script:]
+    return [words[0].rpartition("/")[2], *words[1:]] if words else []
+
+
 class Names:
     """User names, asked for once: the name service may be a network away, so it is never asked from the event loop."""
 
@@ -88,7 +98,7 @@ class Peers:
         """Give a number to a new client."""
         self._last += 1
         number = f"c{self._last}"
-        command = self._mask(command_of(who.pid))
+        command = self._mask(spoken(command_of(who.pid)))
         self._actors[number] = Actor("socket", user, who.uid, who.gid, who.pid, command, self._host)
         self._here.add(number)
         return number

@@ -23,17 +23,17 @@ class Endpoint(Protocol):
     """Where the bus is and how the proxy logs in; `server_name` is what the server must call itself, if not empty."""
 
     @property
-    def host(self) -> str: ...  # noqa: D102
+    def host(self) -> str: ...
     @property
-    def port(self) -> int: ...  # noqa: D102
+    def port(self) -> int: ...
     @property
-    def user(self) -> str: ...  # noqa: D102
+    def user(self) -> str: ...
     @property
-    def password(self) -> str: ...  # noqa: D102
+    def password(self) -> str: ...
     @property
-    def tls(self) -> bool: ...  # noqa: D102
+    def tls(self) -> bool: ...
     @property
-    def server_name(self) -> str: ...  # noqa: D102
+    def server_name(self) -> str: ...
 
 
 Locate = Callable[[str], Awaitable[Endpoint]]
@@ -168,7 +168,7 @@ class Upstream(asyncio.Protocol):
 
     def _logged_in(self, line: bytes) -> None:
         if not line.startswith(b"PONG"):
-            raise ConnectionError(f"the bus refused the proxy: {ascii(line)}")
+            raise ConnectionError(f"the bus refused the proxy: {line!a}")
         if not self.ready.done():
             self.ready.set_result(None)
 

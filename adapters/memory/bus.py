@@ -57,10 +57,12 @@ class MemoryBus:
         """Fire and forget. Raises InvalidValue."""
         self._send(subject, payload, "", headers)
 
-    async def request(self, subject: str, payload: bytes, timeout: float, headers: dict[str, str] | None = None) -> bytes:
+    async def request(self, subject: str, payload: bytes, timeout: float,
+                      headers: dict[str, str] | None = None) -> bytes:
         """The first answer. Raises Unavailable, InvalidValue."""
         reply = f"{self._inbox}.{next(self._numbers)}"
-        future = self._answers[reply] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._answers[reply] = future
         try:
             if not self._send(subject, payload, reply, headers):
                 raise Unavailable(f"nobody answers on {subject}")

@@ -36,7 +36,7 @@ class Access:
 
 
 class ExternalServer:
-    """A nats-server that somebody else runs: nothing to start, nothing to stop, the same `locate` as the embedded one."""
+    """A nats-server that somebody else runs: nothing to start or stop, the same `locate` as the embedded one."""
 
     def __init__(self, url: str, credentials: Path | None = None) -> None:
         self._host, self._port, self._tls = _address(url)

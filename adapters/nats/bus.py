@@ -133,11 +133,13 @@ class NatsBus:
         except Unavailable:
             log.debug("nobody heard %s: the bus is away", subject)
 
-    async def request(self, subject: str, payload: bytes, timeout: float, headers: dict[str, str] | None = None) -> bytes:
+    async def request(self, subject: str, payload: bytes, timeout: float,
+                      headers: dict[str, str] | None = None) -> bytes:
         """The first answer. Raises Unavailable (nobody serves that, nobody answered in `timeout` seconds, or the
         connection broke meanwhile), InvalidValue."""
         token = str(next(self._numbers))
-        future = self._answers[token] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._answers[token] = future
         try:
             async with asyncio.timeout(timeout):
                 await self._connected.wait()

@@ -4,7 +4,7 @@ Four roles belong to the engine; an operator may add users, each of which speaks
 
     daemon    everything
     proxy     asks for local clients, whose number the control socket puts in; hears their inboxes and the events
-    worker    hears work and answers it
+    worker    hears work, answers it and tells outcomes (`done`)
     reader    asks questions (`q`) and hears events
 
 A user may publish `cmd` and `call` only if the operator trusts it like root: that is what these subjects amount to.
@@ -38,7 +38,7 @@ def permissions(user: str, host: str, role: str) -> dict[str, dict[str, list[str
         return {"publish": {"allow": list(asks.values())},
                 "subscribe": {"allow": [f"{subjects.inbox('c0').rpartition('.')[0]}.>", *events]}}
     if role == "worker":
-        return {"publish": {"allow": [f"{subjects.inbox('daemon')}.>"]},
+        return {"publish": {"allow": [subjects.area(host, "done"), f"{subjects.inbox('daemon')}.>"]},
                 "subscribe": {"allow": [subjects.area(host, "work"), *own]}}
     areas = ("call", "cmd", "q", "io") if role == "operator" else ("q",)
     return {"publish": {"allow": [subject for area in areas for subject in _of(user, host, area)]},

@@ -236,8 +236,8 @@ class _Process:
         """Without environment, in a session of its own (the daemon's terminal must not interrupt it), output to a
         file. posix_spawn does not copy the daemon, and Python's descriptors are closed on exec."""
         quiet = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
-        told = [(os.POSIX_SPAWN_OPEN, descriptor, str(output), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-                for descriptor in (1, 2)]
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        told = [(os.POSIX_SPAWN_OPEN, descriptor, str(output), flags, 0o600) for descriptor in (1, 2)]
         pid = os.posix_spawn(argv[0], argv, {}, file_actions=[quiet, *told], setsid=True,
                              setsigdef=[signal.SIGPIPE, signal.SIGXFSZ], setsigmask=[])
         return cls(pid, os.pidfd_open(pid))
@@ -317,7 +317,7 @@ async def _until_readable(descriptor: int, seconds: float = 5.0) -> None:
 
 
 def _start_time(pid: int) -> str:
-    """Field 22 of /proc/PID/stat, clock ticks since boot (proc_pid_stat(5)); the second may hold spaces and brackets."""
+    """Field 22 of /proc/PID/stat, clock ticks since boot; field 2 may hold spaces and brackets (proc_pid_stat(5))."""
     return (_read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split() + [""] * 20)[19]
 
 

@@ -1,4 +1,4 @@
-"""The line from nats-py to the server: it waits while the server is down, and shows credentials only to the right one."""
+"""The line from nats-py to the server: waits while the server is down, shows the password only to the right one."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ class Line(TcpTransport):
     """
 
     def __init__(self, locate: Locate, role: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # nats-py annotates in part
         self._locate, self._role = locate, role
         self._access = Access("", 0)
         self._greeted = False
@@ -44,7 +44,7 @@ class Line(TcpTransport):
 
     async def readline(self) -> bytes:
         """A line; the first one is the server's greeting, and the last chance to hang up. Raises ConnectionError."""
-        line: bytes = await super().readline()
+        line: bytes = await super().readline()  # type: ignore[no-untyped-call]
         if not self._greeted:
             check_greeting(line, self._access)
             self._greeted = True
