@@ -24,7 +24,7 @@ from adapters.sqlite.projector import Projector
 from adapters.sqlite.reading import Reader
 from adapters.sqlite.rebuild import Rebuild, stale
 from adapters.sqlite.rows import rows_of
-from adapters.sqlite.schema import prepare
+from adapters.sqlite.schema import SCHEMA, prepare
 from adapters.sqlite.tables import RESERVED
 from adapters.sqlite.verify import Report, digest, verify
 from adapters.sqlite.views import SqliteViews
@@ -142,6 +142,10 @@ class SqliteEventStore:
         """Recompute the chain, the head and all projections from the stored bytes."""
         failures = dict(self._projector.failures) if self._projector else {}
         return await self._heavy(lambda reader: verify(reader, self._head, self.projections, failures))
+
+    def versions(self) -> dict[str, str]:
+        """What `info` shows: some rules of the store depend on the version of SQLite."""
+        return {"SQLite": sqlite3.sqlite_version, "Schema": SCHEMA}
 
     def held(self) -> sqlite3.Connection:
         """The connection of the loop's thread."""

@@ -116,6 +116,7 @@ class _Writes:
     origins: list[tuple[int, bytes]] = field(default_factory=list)
     events: list[tuple[object, ...]] = field(default_factory=list)
     keys: dict[int, bytes | None] = field(default_factory=dict)
+    drops: bool = False
     commands: list[tuple[str, int, int, str]] = field(default_factory=list)
 
     def add(self, more: "_Writes") -> None:
@@ -125,6 +126,7 @@ class _Writes:
         self.origins += more.origins
         self.events += more.events
         self.keys.update(more.keys)
+        self.drops = self.drops or more.drops
         self.commands += more.commands
 
 
@@ -254,7 +256,7 @@ class Ledger:
     def _adopt(self, sheet: _Sheet) -> None:
         self._disowned = self._disowned or bool(sheet.writes.events)
         self.tip, self._time, self._ids = sheet.tip, sheet.time, sheet.ids
-        self.keys_dropped = self.keys_dropped or None in sheet.writes.keys.values()
+        self.keys_dropped = self.keys_dropped or sheet.writes.drops
         self._types.update(sheet.types)
         _keep_latest(self._streams, sheet.streams, _STREAMS_KEPT)
         _keep_latest(self._origins, sheet.origins, _ORIGINS_KEPT)
@@ -322,6 +324,7 @@ class Ledger:
             self._settle(sheet, record, stream)
         if event.drops_key:
             sheet.writes.keys[stream] = None
+            sheet.writes.drops = True
         visible = replace(record, event=closed(event)) if event.sealed else record
         for rows in self._inline:
             rows.fold(visible)
@@ -343,11 +346,14 @@ class Ledger:
     def _key(self, sheet: _Sheet, stream: int) -> bytes:
         """The key of a stream, made now if there is none."""
         for each in (sheet, sheet.below):
-            if each is not None and (pencilled := each.writes.keys.get(stream)) is not None:
-                return pencilled
-        found = self._connection.execute(sealing.KEY_OF, (stream,)).fetchone()
-        key: bytes = sealing.new_key() if found is None else found[0]
-        sheet.writes.keys[stream] = key
+            if each is not None and stream in each.writes.keys:
+                key = each.writes.keys[stream]
+                break
+        else:
+            found = self._connection.execute(sealing.KEY_OF, (stream,)).fetchone()
+            key = None if found is None else found[0]
+        if key is None:
+            key = sheet.writes.keys[stream] = sealing.new_key()
         return key
 
     def _stream(self, sheet: _Sheet, stream: StreamId) -> tuple[int, int]:

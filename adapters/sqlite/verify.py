@@ -36,9 +36,19 @@ class Report:
     unknown: tuple[str, ...] = ()
 
     @property
+    def checked(self) -> int:
+        """How many events are in order."""
+        return self.events
+
+    @property
+    def findings(self) -> Sequence[object]:
+        """Everything that is wrong; each prints as one line."""
+        return (*([] if self.fault is None else [self.fault]), *self.damage, *self.differences)
+
+    @property
     def sound(self) -> bool:
         """Whether nothing is wrong."""
-        return self.fault is None and not self.damage and not self.differences
+        return not self.findings
 
 
 def verify(reader: Reader, kept: HeadFile, projections: Sequence[Projection], failures: Mapping[str, str]) -> Report:

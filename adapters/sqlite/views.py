@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Table, bindparam, false, select
 
 from adapters.sqlite.engine import storage_error
 from adapters.sqlite.tables import projection_table, sql
@@ -187,5 +187,7 @@ def _matches(column: Any, name: str, value: object) -> Any:
     if value is None:
         return column.is_(None)
     if isinstance(value, list | tuple):
+        if not value:
+            return false()
         return column.in_([bindparam(f"{name}_{i}") for i in range(len(value))])
     return column == bindparam(f"is_{name}")

@@ -121,21 +121,21 @@ class TemporalReplay(Replay):
     def __init__(self, projection: Projection, ended: Callable[[Values], None]) -> None:
         super().__init__(projection)
         self._ended = ended
-        self._since: dict[str, int] = {}
+        self.since: dict[str, int] = {}
 
     def table(self) -> Iterator[Values]:
         """The rows that still hold."""
         for key in sorted(self.rows):
-            yield span(self.shape.store(self.rows[key]), self._since[key], STILL)
+            yield span(self.shape.store(self.rows[key]), self.since[key], STILL)
 
     def _change(self, key: str, before: Row | None, after: Row | None, position: int) -> None:
         if before == after:
             return
         if before is not None:
-            self._ended(span(self.shape.store(before), self._since.pop(key), position))
+            self._ended(span(self.shape.store(before), self.since.pop(key), position))
         super()._change(key, before, after, position)
         if after is not None:
-            self._since[key] = position
+            self.since[key] = position
 
 
 def span(values: Values, since: int, until: int) -> Values:
