@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Layer(BaseModel):
-    """One layer: `chain_id` names the extracted directory, `diff_id` the uncompressed tar, `size` apparent file bytes."""
+    """One layer: `chain_id` names the extracted directory, `diff_id` the uncompressed tar; `size` is apparent bytes."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -14,7 +14,7 @@ class Layer(BaseModel):
 
 
 class Image(BaseModel):
-    """`id` is `sha256:` and the digest of the config's exact bytes; `config` is the parsed OCI/Docker config document."""
+    """`id` is the digest of the config's exact bytes (`sha256:…`); `config` is its parsed document."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

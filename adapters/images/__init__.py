@@ -1,0 +1,1 @@
+"""Contents of images: blobs and extracted layers on disk, archives in, layers out. Knows no events."""

@@ -1,0 +1,179 @@
+"""Where the store keeps things, and how they get there so that a crash at any moment leaves nothing half done.
+
+    store/
+      blobs/sha256/<hex>   configs, and layers as gzip or as they were received; never rewritten
+      ingest/              downloads that can be resumed
+      layers/<chain>/fs    one extracted layer, ready as a lower directory of overlayfs
+      layers/<chain>/layer.json   {"diff_id": …, "size": …, "blob": {"digest": …, "size": …, "compression": "gzip"}}
+      stubs/<chain>/fs     mount points that the image with this uppermost layer lacks
+      l/<short>            link to ../layers/<chain>/fs: short names for the old mount call
+      tmp/                 everything is built here
+
+The order is always: build in tmp, sync, rename, sync the parent; then the caller records what there is. So whatever is
+here and not recorded is a left-over, and what is recorded is here.
+"""
+
+import ctypes
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from adapters.images import trees
+from domain.errors import StorageError
+from domain.failpoints import failpoint
+from domain.images.layer import digest_of, hex_of
+
+SHORTEST_LINK = 6
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syncfs.argtypes = [ctypes.c_int]
+
+
+class Blob(BaseModel):
+    """A stored layer tar: `compression` is what `adapters.images.compression` found or made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: str
+    size: int
+    compression: str
+
+
+class LayerRecord(BaseModel):
+    """What is known about an extracted layer: `size` counts apparent file bytes, `tar_size` the uncompressed tar."""
+
+    model_config = ConfigDict(frozen=True)
+
+    diff_id: str
+    size: int
+    tar_size: int
+    entries: int
+    blob: Blob
+
+
+class Content:
+    """The directories of one store; made when missing, with rights for root alone."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.blobs, self.layers, self.links = root / "blobs" / "sha256", root / "layers", root / "l"
+        self.stubs, self.tmp, self.ingest = root / "stubs", root / "tmp", root / "ingest"
+        self._active: set[Path] = set()
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (self.blobs, self.layers, self.links, self.stubs, self.tmp, self.ingest):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def blob(self, digest: str) -> Path:
+        """Where the blob is, or would be."""
+        return self.blobs / hex_of(digest)
+
+    def layer(self, chain: str) -> Path:
+        """Where the layer is, or would be; its files are in `fs`."""
+        return self.layers / hex_of(chain)
+
+    def record(self, chain: str) -> LayerRecord | None:
+        """What is known about an extracted layer; None when it is not here."""
+        try:
+            return LayerRecord.model_validate_json((self.layer(chain) / "layer.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise StorageError(f"the record of layer {chain} is damaged") from error
+
+    def put_blob(self, data: bytes) -> str:
+        """Store the bytes and give back their digest."""
+        digest = digest_of(data)
+        if not self.blob(digest).exists():
+            with self.workspace() as work:
+                (work / "blob").write_bytes(data)
+                sync_file(work / "blob")
+                (work / "blob").rename(self.blob(digest))
+            sync_directory(self.blobs)
+        return digest
+
+    def adopt_stubs(self, work: Path, name: str, build: Callable[[Path], bool]) -> None:
+        """Have the mount points of a stack built in `work`, a directory in tmp; nothing missing leaves it empty."""
+        (work / "fs").mkdir(mode=0o755)
+        if not build(work / "fs"):
+            (work / "fs").rmdir()
+        sync_tree(work)
+        work.rename(self.stubs / name)
+        sync_directory(self.stubs)
+
+    def adopt_layer(self, work: Path, chain: str, record: LayerRecord) -> None:
+        """Make `work`, a directory in tmp that holds `fs` and `blob`, the layer of that chain id and its blob."""
+        (work / "layer.json").write_text(record.model_dump_json(), encoding="ascii")
+        sync_tree(work)
+        failpoint("images.synced")
+        (work / "blob").rename(self.blob(record.blob.digest))
+        sync_directory(self.blobs)
+        failpoint("images.blob-kept")
+        work.rename(self.layer(chain))
+        sync_directory(self.layers)
+        failpoint("images.layer-kept")
+
+    def link(self, target: str, wanted: str) -> str:
+        """The short name of `target` (relative to l/) below l/: as many digits of `wanted` as make it unique."""
+        for length in range(SHORTEST_LINK, len(wanted) + 1):
+            name = wanted[:length]
+            try:
+                os.symlink(target, self.links / name)
+                return name
+            except FileExistsError:
+                if os.readlink(self.links / name) == target:
+                    return name
+        raise StorageError(f"no short name is left for {target}")
+
+    def kinds(self) -> dict[str, Path]:
+        """What a sweep judges, name by name."""
+        return {"layers": self.layers, "stubs": self.stubs, "blobs": self.blobs}
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A fresh directory in tmp; what is left in it at the end is deleted."""
+        path = self.tmp / secrets.token_hex(8)
+        self._active.add(path)
+        try:
+            path.mkdir(mode=0o700)
+            yield path
+        finally:
+            trees.delete_path(str(path))
+            self._active.discard(path)
+
+    def idle(self) -> list[Path]:
+        """What lies in tmp and belongs to no workspace in use."""
+        return [path for path in sorted(self.tmp.iterdir()) if path not in self._active]
+
+    def free(self) -> int:
+        """Bytes that the disk still takes."""
+        disk = os.statvfs(self.root)
+        return disk.f_bavail * disk.f_frsize
+
+
+def sync_file(path: Path) -> None:
+    """See fsync(2)."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in the directory durable."""
+    sync_file(path)
+
+
+def sync_tree(path: Path) -> None:
+    """See syncfs(2): one call for thousands of files. Unlike fsync it reports errors only since kernel 5.8."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(fd) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(path))
+    finally:
+        os.close(fd)

@@ -1,0 +1,64 @@
+"""Starts the small processes of this room, which read or write one layer with their root changed to its directory.
+
+They are started afresh (`python -I -S`), never forked from the daemon; their modules use the standard library only.
+"""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from domain.errors import Refused, StorageError
+from domain.text.safe import safe
+
+_ROOT = str(Path(__file__).parents[2])
+_BOOT = ("import sys; sys.path.insert(0, sys.argv[1]); from adapters.images.{0} import main; "
+         "sys.exit(main(sys.argv[2:]))")
+PIPE_SIZE = 1 << 20
+
+
+@contextmanager
+def running(program: str, arguments: list[str], *, stdin: int = subprocess.DEVNULL,
+            stdout: int = subprocess.PIPE) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run `program` (a module of this package); at the end it is reaped, and killed when the caller failed."""
+    argv = [sys.executable, "-I", "-S", "-c", _BOOT.format(program), _ROOT, *arguments]
+    process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env={}, cwd="/")
+    try:
+        with process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
+    finally:
+        process.wait()
+
+
+def widen(fd: int) -> None:
+    """Give a pipe room for a whole piece; the default of 64 KiB makes both sides wait for each other."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    except OSError:
+        pass  # the user's limit of pipe pages is reached: slower, not wrong
+
+
+def answer(process: "subprocess.Popen[bytes]", what: str, *, errors: bool = False) -> list[bytes]:
+    """Wait for the program; the fields of a good answer, which is on standard output or (`errors`) on standard error.
+
+    Raises: Refused (the archive is to blame), StorageError (the disk is).
+    """
+    outputs = process.communicate()
+    kind, *fields = outputs[errors].split(b"\0")
+    if process.returncode == 0 and kind == b"ok":
+        return fields
+    if process.returncode == 0 and kind == b"unusable" and len(fields) == 2:
+        reason, name = (safe(os.fsdecode(field)) for field in fields)
+        problem = f'has an unusable entry "{name[:300]}"' if name else "is damaged"
+        raise Refused(f"{what} {problem}: {reason}")
+    if process.returncode == 0 and kind == b"failed" and fields:
+        raise StorageError(f"{what} cannot be stored: {safe(os.fsdecode(fields[0]))}")
+    raise StorageError(f"{what} cannot be stored: its process ended with status {process.returncode}",
+                       hint=safe(os.fsdecode(outputs[1]))[-300:])

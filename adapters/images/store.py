@@ -1,0 +1,309 @@
+"""The image store on disk, behind the port `domain.ports.ImageStore`: it keeps contents, knows no names and no events.
+
+Blocking work is done in threads of its own. What an operation uses is leased until it has ended, and what it gave back
+until `release`: a sweep keeps leased things whatever the log says, because the log may just not say it yet. Leases live
+in memory: after a crash nothing runs, and everything that the log does not know is a left-over.
+"""
+
+import asyncio
+import os
+import platform as machine
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from adapters.images import stubs
+from adapters.images.archive import Archive, LayerSource, SavedImage, file_pieces, images_of, open_plain
+from adapters.images.content import Content, LayerRecord
+from adapters.images.differ import difference
+from adapters.images.leases import Lease, Leases
+from adapters.images.sweep import sweep, top_of
+from adapters.images.unpack import Expected, Limits, Place, unpack
+from adapters.images.verify import verify
+from domain.errors import Refused, StorageError
+from domain.images.authoring import Step, committed, imported
+from domain.images.changes import apply_changes
+from domain.images.config import Settings, parse_config
+from domain.images.layer import chain_id, digest_of, hex_of
+from domain.images.manifest import MOST_LAYERS, Platform
+from domain.images.model import Image, Layer, Registered
+from domain.text.safe import safe
+
+_T = TypeVar("_T")
+_THREADS = 4
+_ARCHITECTURES = {"x86_64": ("amd64", ""), "aarch64": ("arm64", "v8"), "armv7l": ("arm", "v7"), "i686": ("386", ""),
+                  "riscv64": ("riscv64", ""), "ppc64le": ("ppc64le", ""), "s390x": ("s390x", "")}
+
+
+class LocalImageStore:
+    """Contents below one directory, which belongs to this object alone."""
+
+    def __init__(self, root: Path, *, now: Callable[[], int] = time.time_ns, limits: Limits | None = None,
+                 newest: int | None = None) -> None:
+        """`now` gives ns since the epoch; `newest` (seconds, as SOURCE_DATE_EPOCH) caps times in committed layers."""
+        self._content = Content(root)
+        self._now, self._limits, self._newest = now, limits or Limits(), newest
+        self._leases = Leases()
+        self._making: dict[str, threading.Lock] = {}
+        self._making_lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_THREADS, "images")
+
+    def close(self) -> None:
+        """Wait for running operations; the object is of no use afterwards."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def import_tar(self, archive: Path, *, message: str = "", changes: Sequence[str] = ()) -> Image:
+        """One layer from a tar of a root file system, of any compression. Raises: Refused, StorageError."""
+        apply_changes(Settings(), changes)  # a wrong one is refused before anything is unpacked
+        return (await self._given(lambda stop: (self._import(archive, message, changes, stop),)))[0]
+
+    async def load(self, archive: Path) -> Sequence[Registered]:
+        """Every image of a docker-archive or OCI archive with its references. Raises: Refused, StorageError."""
+        references: list[tuple[str, ...]] = []
+        images = await self._given(lambda stop: self._load(archive, references, stop))
+        return tuple(map(_registered, images, references))
+
+    async def commit(self, upper: Path, parent: Image, image_config: dict[str, object], *, author: str = "",
+                     message: str = "", created_by: str = "", paused: bool = True) -> Image:
+        """A new image: the parent's layers and one from the overlay upper directory.
+
+        A file that shrinks while it is read is filled up with zeros; if the container was said to be `paused`, that
+        cannot be, and the commit is refused. Raises: Refused, StorageError.
+        """
+        step = Step(author, message, created_by)
+        return (await self._given(
+            lambda stop: (self._commit(upper, parent, image_config, step, paused, stop),)))[0]
+
+    def release(self, image_id: str) -> None:
+        """The image that an operation gave back is in the log, or never will be: once for each time it was given."""
+        self._leases.release(image_id)
+
+    def layer_root(self) -> Path:
+        """The directory the short names are relative to."""
+        return self._content.links
+
+    def layer_paths(self, image: Image) -> Sequence[str]:
+        """Short names of the layers below `layer_root()`, lowest first; the last one may hold mount points only.
+
+        Raises: StorageError when a layer is missing.
+        """
+        names = [self._link(layer) for layer in image.layers]
+        with _as_storage_error():
+            top = self._stubs(image) if len(names) < MOST_LAYERS else ""
+        return (*names, top) if top else tuple(names)
+
+    async def sweep(self, images: Sequence[Image]) -> int:
+        """Delete everything that none of `images` nor a running operation needs; returns the bytes freed."""
+        return await self._in_thread(lambda: sweep(self._content, self._leases, images))
+
+    async def verify(self, image: Image) -> None:
+        """Raises: StorageError when a layer, its blob or the config of the image is missing or damaged."""
+        await self._in_thread(lambda: verify(self._content, image))
+
+    # Operations, in a thread
+
+    def _import(self, archive: Path, message: str, changes: Sequence[str], stop: threading.Event) -> Image:
+        with self._lease() as lease:
+            fd = os.open(archive, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                _regular(fd, archive)
+                pieces = _until(stop, file_pieces(fd))
+                diff_id, record = self._new_layer(pieces, (), Expected("the archive"), lease)
+            finally:
+                os.close(fd)
+            config = imported(changes, diff_id, self._now(), message, _platform())
+            return self._image(config, (_layer("", diff_id, record),), lease)
+
+    def _load(self, path: Path, references: list[tuple[str, ...]], stop: threading.Event) -> tuple[Image, ...]:
+        images: list[Image] = []
+        with self._content.workspace() as work:
+            budget = min(self._limits.bytes, self._content.free() - self._limits.reserve)
+            fd = open_plain(path, work / "archive.tar", budget)
+            try:
+                archive = Archive(fd)
+                for saved in images_of(archive, _platform()):
+                    images.append(self._load_one(archive, saved, stop))
+                    references.append(saved.references)
+            except BaseException:
+                for image in images:
+                    self.release(image.id)
+                raise
+            finally:
+                os.close(fd)
+        return tuple(images)
+
+    def _load_one(self, archive: Archive, saved: SavedImage, stop: threading.Event) -> Image:
+        with self._lease() as lease:
+            layers: list[Layer] = []
+            for number, (diff_id, source) in enumerate(zip(saved.parsed.diff_ids, saved.layers, strict=True), 1):
+                below = tuple(layer.chain_id for layer in layers)
+                expected = Expected(f"layer {number} of {saved.name}", diff_id, source.digest, source.size)
+                record = self._known_layer(archive, source, below, expected, lease, stop)
+                layers.append(_layer(below[-1] if below else "", diff_id, record))
+            return self._image(saved.config, tuple(layers), lease)
+
+    def _known_layer(self, archive: Archive, source: LayerSource, below: tuple[str, ...], expected: Expected,
+                     lease: Lease, stop: threading.Event) -> LayerRecord:
+        """The layer whose diff id is known beforehand: unpacked only if it is not here yet."""
+        chain = chain_id(below[-1] if below else "", expected.diff_id)
+        lease.add(f"layers/{hex_of(chain)}")
+        with self._only_maker(chain):
+            record = self._content.record(chain)
+            if record is not None:
+                lease.add(f"blobs/{hex_of(record.blob.digest)}")
+                return record
+            with self._content.workspace() as work:
+                place = Place(_made(work / "layer"), self._content.layers, below)
+                record = unpack(_until(stop, archive.pieces(source.name)), place, expected, self._limits)
+                lease.add(f"blobs/{hex_of(record.blob.digest)}")
+                self._content.adopt_layer(place.work, chain, record)
+                return record
+
+    def _new_layer(self, pieces: Iterable[bytes], below: tuple[str, ...], expected: Expected, lease: Lease,
+                   check: Callable[[], None] = lambda: None) -> tuple[str, LayerRecord]:
+        """A layer whose diff id nobody knows yet; `check` has the last word before it is kept."""
+        with self._content.workspace() as work:
+            place = Place(_made(work / "layer"), self._content.layers, below)
+            record = unpack(pieces, place, expected, self._limits)
+            check()
+            chain = chain_id(below[-1] if below else "", record.diff_id)
+            lease.add(f"layers/{hex_of(chain)}", f"blobs/{hex_of(record.blob.digest)}")
+            with self._only_maker(chain):
+                kept = self._content.record(chain)
+                if kept is None:
+                    self._content.adopt_layer(place.work, chain, record)
+                return record.diff_id, kept or record
+
+    def _commit(self, upper: Path, parent: Image, image_config: dict[str, object], step: Step, paused: bool,
+                stop: threading.Event) -> Image:
+        below = tuple(layer.chain_id for layer in parent.layers)
+        with self._lease() as lease:
+            for chain in below:
+                known = self._content.record(chain)
+                lease.add(f"layers/{hex_of(chain)}", *([f"blobs/{hex_of(known.blob.digest)}"] if known else []))
+            with difference(upper, self._content.layers, below, self._newest) as changes:
+                diff_id, record = self._new_layer(
+                    _until(stop, changes.pieces()), below, Expected("the container's layer"), lease,
+                    lambda: changes.check(paused=paused))
+            config = committed(parent, image_config, diff_id, self._now(), step, _platform())
+            return self._image(config, (*parent.layers, _layer(below[-1] if below else "", diff_id, record)), lease)
+
+    def _image(self, config: bytes, layers: tuple[Layer, ...], lease: Lease) -> Image:
+        """Keep the config, and with it the image: from here on it only needs to be recorded."""
+        id = digest_of(config)
+        lease.add(f"blobs/{hex_of(id)}")
+        self._content.put_blob(config)
+        parsed = parse_config(config)
+        image = Image(id=id, config=parsed.document, layers=layers, created=parsed.created,
+                      size=sum(layer.size for layer in layers))
+        lease.add(f"stubs/{hex_of(top_of(image))}")
+        self._stubs(image)
+        self._leases.give(id, lease)
+        return image
+
+    def _stubs(self, image: Image) -> str:
+        """The short name of the layer with the mount points that the image lacks; empty when it lacks none."""
+        name = hex_of(top_of(image))
+        kept = self._content.stubs / name
+        if not kept.exists():
+            with self._only_maker(f"stubs/{name}"), self._content.workspace() as work:
+                if not kept.exists():
+                    layers = [self._content.layer(layer.chain_id) / "fs" for layer in reversed(image.layers)]
+                    self._content.adopt_stubs(_made(work / "stubs"), name, lambda target: stubs.build(target, layers))
+        return self._content.link(f"../stubs/{name}/fs", f"s{name}") if (kept / "fs").exists() else ""
+
+    def _link(self, layer: Layer) -> str:
+        name = hex_of(layer.chain_id)
+        if not (self._content.layers / name / "fs").is_dir():
+            raise StorageError(f"layer {layer.chain_id} is missing in the image store",
+                               hint="load or pull the image again")
+        with _as_storage_error():
+            return self._content.link(f"../layers/{name}/fs", name)
+
+    # How operations are run
+
+    @contextmanager
+    def _lease(self) -> Iterator[Lease]:
+        lease = Lease(self._leases)
+        try:
+            yield lease
+        except BaseException:
+            lease.end()
+            raise
+
+    @contextmanager
+    def _only_maker(self, name: str) -> Iterator[None]:
+        """Two operations that need the same layer: the second waits, and then finds it."""
+        with self._making_lock:
+            lock = self._making.setdefault(name, threading.Lock())
+        with lock:
+            yield
+
+    async def _given(self, work: Callable[[threading.Event], tuple[Image, ...]]) -> tuple[Image, ...]:
+        """The images, leased for the caller. When the caller is cancelled the work stops, and nothing stays leased."""
+        stop = threading.Event()
+        future = self._threads.submit(_translated, lambda: work(stop))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            stop.set()
+            future.add_done_callback(self._take_back)
+            raise
+
+    def _take_back(self, future: "Future[tuple[Image, ...]]") -> None:
+        if not future.cancelled() and future.exception() is None:
+            for image in future.result():
+                self.release(image.id)
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.wrap_future(self._threads.submit(_translated, work))
+
+
+def _layer(below: str, diff_id: str, record: LayerRecord) -> Layer:
+    return Layer(diff_id=diff_id, chain_id=chain_id(below, diff_id), size=record.size)
+
+
+def _registered(image: Image, references: tuple[str, ...]) -> Registered:
+    return Registered(image=image, references=references)
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(mode=0o700)
+    return path
+
+
+def _regular(fd: int, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise Refused(f"{safe(str(path))} is not a regular file")
+
+
+def _until(stop: threading.Event, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        if stop.is_set():
+            raise Refused("cancelled")
+        yield piece
+
+
+def _platform() -> Platform:
+    architecture, variant = _ARCHITECTURES.get(machine.machine(), (machine.machine(), ""))
+    return Platform(os="linux", architecture=architecture, variant=variant)
+
+
+def _translated(work: Callable[[], _T]) -> _T:
+    with _as_storage_error():
+        return work()
+
+
+@contextmanager
+def _as_storage_error() -> Iterator[None]:
+    """No bare OSError passes the port."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({safe(str(error.filename))})" if error.filename else ""
+        raise StorageError(f"the image store failed: {error.strerror or error}{where}") from error

@@ -1,0 +1,98 @@
+"""Mark and sweep: what is in the store and neither named nor leased is moved to tmp at once, and deleted there.
+
+A kill at any moment leaves only left-overs that the next sweep finds: no two steps here need each other.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adapters.images import trees
+from adapters.images.content import Content
+from adapters.images.leases import Leases
+from domain.errors import StorageError
+from domain.failpoints import failpoint
+from domain.images.layer import digest_of, hex_of
+from domain.images.model import Image
+
+
+def sweep(content: Content, leases: Leases, images: Sequence[Image]) -> int:
+    """Delete what none of `images` needs; returns the bytes freed."""
+    needed = _needed(content, images)
+    freed = 0
+    for name in _present(content):
+        if name in needed:
+            continue
+        size = _size(content, name)
+        if _move_away(content, leases, name):
+            freed += size
+    _clear_links(content)
+    for path in content.idle():
+        failpoint("images.sweeping")
+        trees.delete_path(str(path))
+    return freed
+
+
+def _needed(content: Content, images: Sequence[Image]) -> set[str]:
+    needed = set()
+    for image in images:
+        needed |= {f"blobs/{hex_of(image.id)}", f"stubs/{hex_of(top_of(image))}"}
+        for layer in image.layers:
+            needed |= {f"layers/{hex_of(layer.chain_id)}", *_blob_of(content, layer.chain_id)}
+    return needed
+
+
+def top_of(image: Image) -> str:
+    """The chain id that the image's mount points are kept under."""
+    return image.layers[-1].chain_id if image.layers else digest_of(b"")
+
+
+def _blob_of(content: Content, chain: str) -> set[str]:
+    try:
+        record = content.record(chain)
+    except StorageError:
+        return set()
+    return {f"blobs/{hex_of(record.blob.digest)}"} if record else set()
+
+
+def _present(content: Content) -> Iterator[str]:
+    for kind, directory in content.kinds().items():
+        for name in sorted(os.listdir(directory)):
+            yield f"{kind}/{name}"
+
+
+def _path(content: Content, name: str) -> Path:
+    kind, _, rest = name.partition("/")
+    return content.kinds()[kind] / rest
+
+
+def _size(content: Content, name: str) -> int:
+    """Apparent bytes: of a layer its files, of a blob itself."""
+    path = _path(content, name)
+    if not path.is_dir():
+        return path.lstat().st_size
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return trees.apparent_size(fd)
+    finally:
+        os.close(fd)
+
+
+def _move_away(content: Content, leases: Leases, name: str) -> bool:
+    with leases.unless_held(name) as free:
+        if not free:
+            return False
+        try:
+            os.rename(_path(content, name), content.tmp / f"swept-{secrets.token_hex(8)}")
+        except FileNotFoundError:
+            return False
+    failpoint("images.moved-away")
+    return True
+
+
+def _clear_links(content: Content) -> None:
+    """Short names that lead nowhere."""
+    for name in os.listdir(content.links):
+        if not os.path.exists(content.links / name):
+            (content.links / name).unlink(missing_ok=True)

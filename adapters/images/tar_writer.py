@@ -1,0 +1,93 @@
+"""Writes tar headers so that one tree always gives the same bytes. Standard library only: it runs in the small differ.
+
+ustar, with a PAX header before an entry only when something does not fit. No user or group names, no access or change
+times, whole seconds, no padding beyond the two blocks of zeros at the end.
+"""
+
+BLOCK = 512
+END = bytes(2 * BLOCK)
+_LARGEST_ID = 0o7777777
+_LARGEST = 0o77777777777
+
+
+class Head:
+    """What an entry says about itself; `name` of a directory ends in a slash, `mtime` is in seconds."""
+
+    __slots__ = ("gid", "kind", "major", "minor", "mode", "mtime", "name", "size", "target", "uid", "xattrs")
+
+    def __init__(self, name: bytes, kind: bytes, *, mode: int = 0, uid: int = 0, gid: int = 0, size: int = 0,
+                 mtime: int = 0) -> None:
+        self.name, self.kind, self.mode, self.uid, self.gid = name, kind, mode, uid, gid
+        self.size, self.mtime = size, mtime
+        self.target = b""
+        self.major = self.minor = 0
+        self.xattrs: list[tuple[bytes, bytes]] = []
+
+
+def encoded(head: Head) -> bytes:
+    """The header blocks of an entry."""
+    name, prefix = _split(head.name)
+    pax: list[tuple[bytes, bytes]] = []
+    if name is None:
+        pax.append((b"path", head.name))
+        name = head.name[:100]
+    if len(head.target) > 100:
+        pax.append((b"linkpath", head.target))
+    numbers = []
+    for key, value, largest in ((b"uid", head.uid, _LARGEST_ID), (b"gid", head.gid, _LARGEST_ID),
+                                (b"size", head.size, _LARGEST), (b"mtime", head.mtime, _LARGEST)):
+        fits = 0 <= value <= largest
+        numbers.append(value if fits else 0)
+        if not fits:
+            pax.append((key, b"%d" % value))
+    pax += [(b"SCHILY.xattr." + key, value) for key, value in sorted(head.xattrs)]
+    block = _block(name, prefix, head, numbers)
+    return _extended(pax) + block if pax else block
+
+
+def padding(size: int) -> bytes:
+    """What follows the data of a file of that size."""
+    return bytes(-size % BLOCK)
+
+
+def _split(name: bytes) -> tuple[bytes | None, bytes]:
+    """ustar's two name fields: at most 100 bytes after a slash, at most 155 before it."""
+    if len(name) <= 100:
+        return name, b""
+    slash = name.find(b"/", len(name) - 101, len(name) - 1)
+    if not 0 < slash <= 155 or len(name) - slash - 1 > 100:
+        return None, b""
+    return name[slash + 1:], name[:slash]
+
+
+def _block(name: bytes, prefix: bytes, head: Head, numbers: list[int]) -> bytes:
+    uid, gid, size, mtime = numbers
+    block = b"".join((
+        name.ljust(100, b"\0"), b"%07o\0" % head.mode, b"%07o\0" % uid, b"%07o\0" % gid, b"%011o\0" % size,
+        b"%011o\0" % mtime, b" " * 8, head.kind, head.target[:100].ljust(100, b"\0"), b"ustar\x0000", bytes(64),
+        b"%07o\0" % head.major, b"%07o\0" % head.minor, prefix.ljust(155, b"\0"), bytes(12)))
+    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+
+
+def _extended(records: list[tuple[bytes, bytes]]) -> bytes:
+    if not all(_is_utf8(value) for key, value in records if key in (b"path", b"linkpath")):
+        records = [(b"hdrcharset", b"BINARY"), *records]
+    data = b"".join(_record(key, value) for key, value in records)
+    head = Head(b"pax", b"x", mode=0o644, size=len(data))
+    return _block(head.name, b"", head, [0, 0, len(data), 0]) + data + padding(len(data))
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """`LENGTH KEY=VALUE\\n`, where the length counts its own digits."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    length = rest + len(str(length))
+    return b"%d %s=%s\n" % (length, key, value)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

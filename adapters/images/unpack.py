@@ -1,0 +1,139 @@
+"""From the bytes of a layer to an extracted layer and a blob: read, hash, decompress, hash, extract, all in one pass.
+
+The extractor is a process of its own (`adapters.images.extract`); what is done here is done in a thread, and nearly all
+of it with the interpreter's lock released. Layers that arrive plain are kept as gzip: then `save` and `push` never have
+to compress, and a damaged tree can be made again.
+"""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.images import programs
+from adapters.images.compression import Compressor, inflated, sniffed
+from adapters.images.content import Blob, LayerRecord
+from domain.errors import Refused
+from domain.failpoints import failpoint
+from domain.images.layer import hex_of
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one layer may bring. `reserve` are bytes of the disk that must stay free."""
+
+    bytes: int = 64 << 30
+    entries: int = 2_000_000
+    reserve: int = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the bytes must turn out to be; empty where nothing was promised. `what` names the layer in errors."""
+
+    what: str
+    diff_id: str = ""
+    blob: str = ""
+    size: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to extract: `work` is a fresh directory, `layers` holds the layers `below` (chain ids, lowest first)."""
+
+    work: Path
+    layers: Path
+    below: tuple[str, ...] = ()
+
+
+def unpack(pieces: Iterable[bytes], place: Place, expected: Expected, limits: Limits) -> LayerRecord:
+    """Extract into `work/fs` and keep the blob as `work/blob`, verified. Raises: Refused, StorageError, OSError."""
+    target = place.work / "fs"
+    target.mkdir(mode=0o755)
+    target.chmod(0o755)  # a set-group-ID bit would be inherited
+    with (place.work / "blob").open("xb", buffering=0) as blob:
+        feed = _Feed(pieces, blob.fileno(), expected)
+        fields = _extracted(feed, target, place, limits, expected.what)
+    record = feed.record(int(fields[0]), int(fields[1]))
+    failpoint("images.unpacked")
+    return record
+
+
+class _Feed:
+    """The pieces on their way: counted, hashed, kept, decompressed."""
+
+    def __init__(self, pieces: Iterable[bytes], blob: int, expected: Expected) -> None:
+        self._blob_fd, self._expected = blob, expected
+        self._diff_hash, self._kept_hash = hashlib.sha256(), hashlib.sha256()
+        self._received_size = self._tar_size = self._kept_size = 0
+        self._kind, self._pieces = sniffed(pieces)
+
+    def into(self, fd: int) -> None:
+        """Write the plain tar to the extractor."""
+        plain = self._pieces if self._kind == "plain" else inflated(self._kind, self._received(), self._expected.what)
+        compressor = Compressor() if self._kind == "plain" else None
+        for piece in plain:
+            self._diff_hash.update(piece)
+            self._tar_size += len(piece)
+            write(fd, piece)
+            if compressor is not None:
+                self._keep(compressor.add(piece))
+        if compressor is not None:
+            self._keep(compressor.finish())
+
+    def record(self, size: int, entries: int) -> LayerRecord:
+        """What has arrived. Raises: Refused when it is not what was promised."""
+        diff_id = "sha256:" + self._diff_hash.hexdigest()
+        self._verify(diff_id)
+        blob = Blob(digest="sha256:" + self._kept_hash.hexdigest(), size=self._kept_size,
+                    compression="gzip" if self._kind == "plain" else self._kind)
+        return LayerRecord(diff_id=diff_id, size=size, tar_size=self._tar_size, entries=entries, blob=blob)
+
+    def _received(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self._received_size += len(piece)
+            if 0 <= self._expected.size < self._received_size:
+                raise Refused(f"{self._expected.what} is larger than the {self._expected.size} bytes it should have")
+            self._keep(piece)
+            yield piece
+
+    def _keep(self, piece: bytes) -> None:
+        self._kept_hash.update(piece)
+        self._kept_size += len(piece)
+        write(self._blob_fd, piece)
+
+    def _verify(self, diff_id: str) -> None:
+        expected = self._expected
+        plain = self._kind == "plain"
+        size = self._tar_size if plain else self._kept_size
+        digest = diff_id if plain else "sha256:" + self._kept_hash.hexdigest()
+        if expected.size not in (-1, size):
+            raise Refused(f"{expected.what} has {size} bytes, but should have {expected.size}")
+        if expected.blob not in ("", digest):
+            raise Refused(f"{expected.what} is damaged: it is {digest}, but should be {expected.blob}")
+        if expected.diff_id not in ("", diff_id):
+            raise Refused(f"{expected.what} unpacks to {diff_id} but its image says {expected.diff_id}; "
+                          "the image was built wrongly, refusing it")
+
+
+def _extracted(feed: _Feed, target: Path, place: Place, limits: Limits, what: str) -> list[bytes]:
+    below = [hex_of(chain) for chain in reversed(place.below)]
+    budget = (str(limits.bytes), str(limits.entries), str(limits.reserve))
+    arguments = [str(place.layers), str(target), *budget, *below]
+    with programs.running("extract", arguments, stdin=subprocess.PIPE) as extractor:
+        assert extractor.stdin is not None
+        programs.widen(extractor.stdin.fileno())
+        try:
+            feed.into(extractor.stdin.fileno())
+        except BrokenPipeError:
+            pass  # it has given up, and says why
+        return programs.answer(extractor, what)
+
+
+def write(fd: int, data: bytes) -> None:
+    """All of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view):]

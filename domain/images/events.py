@@ -1,0 +1,42 @@
+"""What happens to images and references; an image has a stream of its own (`image/sha256:…`), and so has every
+reference (`ref/busybox:latest`). An image that was removed can be registered again in the same stream."""
+
+from typing import Literal
+
+from domain.images.model import Image
+from domain.messages import Event
+
+How = Literal["imported", "loaded", "committed", "pulled", "built"]
+
+
+class ImageRegistered(Event, stored_as="image-registered.v1"):
+    """The image can be used; `source` says where it came from: a file name, a container, a registry. `parent` is the
+    image that it was made from on this host."""
+
+    image: Image
+    how: How
+    source: str = ""
+    parent: str = ""
+
+
+class ImageRemoveRequested(Event, stored_as="image-remove-requested.v1", intent=True):
+    """The image can no longer be named; its contents are to be deleted."""
+
+
+class ImageRemoved(Event, stored_as="image-removed.v1", settles=("image-remove-requested.v1",)):
+    """The contents are gone. `held`: not yet, containers that were made from the image still need its layers."""
+
+    held: bool = False
+
+
+class Tagged(Event, stored_as="tagged.v1"):
+    """The reference names this image from now on; `previous` is the image it named before, if any."""
+
+    image_id: str
+    previous: str = ""
+
+
+class Untagged(Event, stored_as="untagged.v1"):
+    """The reference names nothing; `image_id` is what it named."""
+
+    image_id: str

@@ -1,0 +1,101 @@
+"""The folds of an image's and of a reference's stream, and what may be appended to them. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from domain.errors import Conflict, IllegalTransition
+from domain.images.events import ImageRegistered, ImageRemoved, ImageRemoveRequested, Tagged, Untagged
+from domain.images.model import Image
+from domain.messages import Append, Event, Recorded, StreamId
+
+State = Literal["absent", "present", "removing", "held"]
+"""`held`: removed for everybody, while containers made from it keep the layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStream:
+    """One image: `request` is the position of the open wish to remove it."""
+
+    id: str
+    version: int = 0
+    state: State = "absent"
+    image: Image | None = None
+    request: int = 0
+
+    @property
+    def stream(self) -> StreamId:
+        """Where its events are."""
+        return StreamId("image", self.id)
+
+    def append(self, *events: Event) -> Append:
+        """Valid only while nobody else has appended."""
+        return Append(self.stream, self.version, events)
+
+
+@dataclass(frozen=True, slots=True)
+class RefStream:
+    """One reference and the image it names (empty: none)."""
+
+    key: str
+    version: int = 0
+    image_id: str = ""
+
+    @property
+    def stream(self) -> StreamId:
+        """Where its events are."""
+        return StreamId("ref", self.key)
+
+
+def fold_image(id: str, records: Sequence[Recorded]) -> ImageStream:
+    """The image after its events. Raises: IllegalTransition."""
+    image = ImageStream(id)
+    for record in records:
+        image = replace(_image_after(image, record), version=record.version)
+    return image
+
+
+def _image_after(image: ImageStream, record: Recorded) -> ImageStream:
+    match record.event:
+        case ImageRegistered() as event if image.state in ("absent", "held"):
+            return replace(image, state="present", image=event.image, request=0)
+        case ImageRemoveRequested() if image.state in ("present", "held"):
+            return replace(image, state="removing", request=record.position)
+        case ImageRemoved(held=held) if image.state == "removing":
+            return replace(image, state="held" if held else "absent", request=0)
+        case _:
+            raise IllegalTransition(f"{record.stream}: {record.event.stored_as} while {image.state}")
+
+
+def fold_ref(key: str, records: Sequence[Recorded]) -> RefStream:
+    """The reference after its events. Raises: IllegalTransition."""
+    ref = RefStream(key)
+    for record in records:
+        match record.event:
+            case Tagged(image_id=image_id) if image_id != ref.image_id:
+                ref = RefStream(key, record.version, image_id)
+            case Untagged() if ref.image_id:
+                ref = RefStream(key, record.version)
+            case _:
+                named = ref.image_id or "nothing"
+                raise IllegalTransition(f"{record.stream}: {record.event.stored_as} while it names {named}")
+    return ref
+
+
+def register(current: ImageStream, event: ImageRegistered) -> tuple[Append, ...]:
+    """What makes the image known; nothing when it is. Raises: Conflict while it is being removed."""
+    if current.state == "removing":
+        raise Conflict(f"image {current.id} is being removed at the moment")
+    return () if current.state == "present" else (current.append(event),)
+
+
+def point(ref: RefStream, image_id: str) -> tuple[Append, ...]:
+    """What makes the reference name the image; nothing when it does."""
+    if ref.image_id == image_id:
+        return ()
+    return (Append(ref.stream, ref.version, (Tagged(image_id=image_id, previous=ref.image_id),)),)
+
+
+def drop(ref: RefStream) -> tuple[Append, ...]:
+    """What makes the reference name nothing; nothing when it does not."""
+    return (Append(ref.stream, ref.version, (Untagged(image_id=ref.image_id),)),) if ref.image_id else ()

@@ -1,0 +1,53 @@
+"""The images of this host: one row each, gone when nothing of the image is left."""
+
+from domain.images.events import ImageRegistered, ImageRemoved, ImageRemoveRequested
+from domain.messages import Recorded
+from domain.projections.fold import Column, Row
+
+
+class Images:
+    """Key: image id. `state` is present, removing or held (see `domain.images.streams`); only present ones are listed.
+
+    `created` is what the config says, `registered` when this host learned of it (both ns). `parent` is an image id.
+    """
+
+    name = "images"
+    inline = True
+    revision = 1
+    columns = (
+        Column("id", "text"),
+        Column("created", "integer", indexed=True),
+        Column("size", "integer"),
+        Column("config", "json"),
+        Column("layers", "json"),
+        Column("parent", "text", indexed=True),
+        Column("how", "text"),
+        Column("source", "text"),
+        Column("registered", "integer"),
+        Column("state", "text", indexed=True),
+    )
+
+    def keys(self, record: Recorded) -> tuple[str, ...]:
+        """Only the image's own stream touches its row."""
+        return (record.stream.key,) if record.stream.kind == "image" else ()
+
+    def fold(self, row: Row | None, record: Recorded, key: str) -> Row | None:
+        """The row after the event."""
+        match record.event:
+            case ImageRegistered() as event:
+                return _registered(event, record.time, key)
+            case ImageRemoveRequested() if row is not None:
+                return {**row, "state": "removing"}
+            case ImageRemoved(held=held):
+                return {**row, "state": "held"} if held and row is not None else None
+            case _:
+                return row
+
+
+def _registered(event: ImageRegistered, time: int, key: str) -> Row:
+    image = event.image
+    return {
+        "id": key, "created": image.created, "size": image.size, "config": image.config,
+        "layers": [layer.model_dump() for layer in image.layers], "parent": event.parent,
+        "how": event.how, "source": event.source, "registered": time, "state": "present",
+    }

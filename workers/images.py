@@ -1,0 +1,507 @@
+"""What the engine does with images: bring them in, name them, remove them. It appends; the contents are the store's.
+
+`guard` is held while it is decided what a name means and what is recorded about it, also by `create` of a container:
+so an image cannot vanish between being found and being used. It is never held while bytes are moved. Removals take
+`_removing` first, for as long as they last: an image that comes in meanwhile waits until its predecessor is gone.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.errors import Ambiguous, Conflict, InvalidValue, NotFound
+from domain.failpoints import failpoint
+from domain.images import removal
+from domain.images.changes import apply_changes
+from domain.images.config import of_container, parse_settings
+from domain.images.events import How, ImageRegistered, ImageRemoved, ImageRemoveRequested
+from domain.images.model import Image
+from domain.images.reference import Reference, parse, parse_target, split_key
+from domain.images.removal import Target, User
+from domain.images.streams import ImageStream, RefStream, drop, fold_image, fold_ref, point, register
+from domain.messages import Append, Meta, Recorded, StreamId
+from domain.names import is_id_prefix
+from domain.ports import Clock, EventStore, ImageStore, OpenIntent, Views
+from domain.projections.fold import Row
+from domain.spec import ContainerSpec
+from domain.text.safe import safe
+
+_TRIES = 10
+_T = TypeVar("_T")
+
+
+class Contents(ImageStore, Protocol):
+    """The image store, with the end of what it leases."""
+
+    def release(self, image_id: str) -> None:
+        """What an operation gave back is in the log, or never will be."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class LoadedImage(_Answer):
+    """One image of an archive; `displaced` maps references to the image that had them before."""
+
+    image_id: str
+    references: tuple[str, ...] = ()
+    displaced: dict[str, str] = {}
+
+
+class Loaded(_Answer):
+    """All images of an archive, in its order."""
+
+    images: tuple[LoadedImage, ...]
+
+    def lines(self) -> tuple[str, ...]:
+        """What `load` prints."""
+        return tuple(line for image in self.images for line in _loaded_lines(image))
+
+
+class Removed(_Answer):
+    """What `rmi` did: references, and ids of images and chain ids of layers, top first."""
+
+    untagged: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+
+    def lines(self) -> tuple[str, ...]:
+        """What `rmi` prints."""
+        return (*(f"Untagged: {key}" for key in self.untagged), *(f"Deleted: {id}" for id in self.deleted))
+
+
+class Listed(_Answer):
+    """One row of `images`: an image under one of its references, or under none. Times in ns."""
+
+    image_id: str
+    reference: str
+    repository: str
+    tag: str
+    digest: str
+    created: int
+    size: int
+    parent: str
+    intermediate: bool
+    config: dict[str, Any]
+
+
+class Images:
+    """The images of this host."""
+
+    def __init__(self, store: EventStore, views: Views, contents: Contents, clock: Clock) -> None:
+        self._store, self._views, self._contents, self._clock = store, views, contents, clock
+        self.guard = asyncio.Lock()
+        self._removing = asyncio.Lock()
+        self._committed: list[str] = []
+
+    # Questions
+
+    async def resolve(self, name: str) -> Image:
+        """The image called `name`: a reference, an id, or the unambiguous beginning of one; names win.
+
+        Raises: NotFound, Ambiguous, InvalidValue.
+        """
+        return _image((await self._find(name))[0])
+
+    async def image(self, image_id: str) -> Image:
+        """The image with exactly this id, also one that was removed while containers made from it keep its layers.
+
+        Raises: NotFound.
+        """
+        row = await self._views.get("images", image_id)
+        if row is None:
+            raise NotFound(f"No such image: {image_id}")
+        return _image(row)
+
+    async def list(self) -> Sequence[Listed]:
+        """One row for every reference of every image, and one for an image without; newest created first."""
+        rows = await self._views.select("images", where={"state": "present"}, order="created", descending=True)
+        references: dict[str, list[str]] = {}
+        for ref in await self._views.select("refs", order="reference"):
+            references.setdefault(str(ref["image_id"]), []).append(str(ref["reference"]))
+        parents = {row["parent"] for row in rows}
+        return tuple(
+            _listed(row, key, intermediate=not key and row["id"] in parents)
+            for row in rows
+            for key in references.get(str(row["id"])) or [""]
+        )
+
+    # Bringing images in
+
+    async def import_(
+        self,
+        archive: Path,
+        *,
+        reference: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        source: str = "",
+        meta: Meta | None = None,
+    ) -> Image:
+        """One layer from a tar of a root file system, named `reference` if given. Raises: Refused, StorageError."""
+        key, meta = _key(reference), meta or Meta()
+        if (done := await self._replied(meta)) is not None:
+            return await self.image(done)
+        image = await self._contents.import_tar(archive, message=message, changes=changes)
+        events = {image.id: ImageRegistered(image=image, how="imported", source=source)}
+        await self._record(events, {key: image.id} if key else {}, [image.id], meta, lambda before: image.id)
+        return image
+
+    async def load(self, archive: Path, *, source: str = "", meta: Meta | None = None) -> Loaded:
+        """Every image of a saved archive, with its references, which move here from the images that had them.
+
+        Raises: Refused, StorageError.
+        """
+        meta = meta or Meta()
+        if (done := await self._replied(meta)) is not None:
+            return Loaded.model_validate_json(done)
+        found = await self._contents.load(archive)
+        events = {one.image.id: ImageRegistered(image=one.image, how="loaded", source=source) for one in found}
+        keys = {key: one.image.id for one in found for key in one.references}
+
+        def loaded(before: Mapping[str, str]) -> str:
+            return Loaded(images=tuple(_loaded(id, keys, before) for id in events)).model_dump_json()
+
+        return Loaded.model_validate_json(
+            await self._record(events, keys, [one.image.id for one in found], meta, loaded)
+        )
+
+    async def record_committed(
+        self, image: Image, *, reference: str = "", parent: str = "", source: str = "", how: How = "committed"
+    ) -> tuple[Append, ...]:
+        """What makes a committed image known, to be appended together with the outcome of the commit while `guard` is
+        held. Raises: InvalidValue, Conflict."""
+        self._committed.append(image.id)
+        event = ImageRegistered(image=image, how=how, source=source, parent=parent)
+        key = _key(reference)
+        return (await self._batch({image.id: event}, {key: image.id} if key else {}))[0]
+
+    async def commit(
+        self,
+        upper: Path,
+        spec: ContainerSpec,
+        env: Sequence[str],
+        *,
+        author: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+    ) -> Image:
+        """The contents of an image from what a container has changed; nothing is recorded yet.
+
+        Raises: Refused, StorageError.
+        """
+        parent = await self.image(spec.image_id)
+        settings = of_container(
+            parse_settings(parent.config.get("config")),
+            entrypoint=spec.entrypoint,
+            command=spec.command,
+            env=env,
+            workdir=spec.workdir,
+            user=spec.user,
+            labels=spec.labels,
+            stop_signal=spec.stop_signal if spec.stop_signal_given else "",
+        )
+        document = apply_changes(settings, changes).document()
+        return await self._contents.commit(
+            upper, parent, document, author=author, message=message, created_by=" ".join(spec.argv)
+        )
+
+    async def tag(self, source: str, target: str, *, meta: Meta | None = None) -> None:
+        """Give an image one more name; the image that had it loses it. Raises: NotFound, Ambiguous, InvalidValue."""
+        key, meta = parse_target(target).key, meta or Meta()
+
+        async def once() -> None:
+            async with self.guard:
+                row, _ = await self._find(source)
+                batch = point(await self._ref(key), str(row["id"]))
+                if batch:
+                    await self._store.append(batch, meta, reply="")
+
+        if await self._replied(meta) is None:
+            await _again(once)
+
+    # Removing
+
+    async def remove(self, name: str, *, force: bool = False, prune: bool = True, meta: Meta | None = None) -> Removed:
+        """Drop a name, and the image with its last one; with `prune` also nameless parents that only led to it.
+
+        Raises: NotFound, Ambiguous, InvalidValue, InUse, StorageError.
+        """
+        meta = meta or Meta()
+        if (done := await self._replied(meta)) is not None:
+            return Removed.model_validate_json(done)
+        async with self._removing:
+            removed, intents = await _again(lambda: self._request_removal(name, force, prune, meta))
+            for intent in intents:
+                await self._delete(intent.stream.key, intent.position, meta)
+        return removed
+
+    async def sweep(self) -> int:
+        """Delete what lies in the store and is needed by nothing; returns the bytes freed. Raises: StorageError."""
+        async with self._removing:
+            async with self.guard:
+                await self._let_go()
+                intents = await self._request_held()
+            for intent in intents:
+                await self._delete(intent.stream.key, intent.position, Meta())
+            return await self._sweep()
+
+    async def complete_or_undo(self, intent: OpenIntent) -> None:
+        """End a removal that a crash has interrupted: nothing can be using the image since, so it goes on."""
+        if intent.kind == ImageRemoveRequested.stored_as:
+            async with self._removing:
+                await self._delete(intent.stream.key, intent.position, Meta())
+
+    async def recover(self) -> int:
+        """At start: end what was interrupted, and delete what is left over; returns the bytes freed.
+
+        Raises: StorageError.
+        """
+        for intent in await self._store.open_intents():
+            await self.complete_or_undo(intent)
+        return await self.sweep()
+
+    # Names and ids
+
+    async def _find(self, name: str) -> tuple[Row, str]:
+        """The row of the image, and the reference it was found by (empty: by its id)."""
+        reference, wrong = _reference(name)
+        if reference is not None:
+            ref = await self._views.get("refs", reference.key)
+            row = await self._views.get("images", str(ref["image_id"])) if ref else None
+            if row is not None and row["state"] == "present":
+                return row, reference.key
+        digits = name.removeprefix("sha256:")
+        if is_id_prefix(digits):
+            rows = await self._views.select(
+                "images", prefix=("id", f"sha256:{digits}"), where={"state": "present"}, limit=2
+            )
+            if len(rows) > 1:
+                raise Ambiguous(f"multiple IDs found with provided prefix: {name}")
+            if rows:
+                return rows[0], ""
+        elif wrong is not None:
+            raise wrong
+        raise NotFound(f"No such image: {name if reference is None or name.startswith('sha256:') else reference}")
+
+    async def _ref(self, key: str) -> RefStream:
+        return fold_ref(key, await self._store.load(StreamId("ref", key)))
+
+    async def _stream(self, image_id: str) -> ImageStream:
+        return fold_image(image_id, await self._store.load(StreamId("image", image_id)))
+
+    # Recording
+
+    async def _record(
+        self,
+        events: Mapping[str, ImageRegistered],
+        keys: Mapping[str, str],
+        leased: Sequence[str],
+        meta: Meta,
+        reply: Callable[[Mapping[str, str]], str],
+    ) -> str:
+        """Append what is new, and end the leases; `reply` makes the answer from what each reference named before."""
+
+        async def once() -> str:
+            async with self._removing, self.guard:
+                batch, before = await self._batch(events, keys)
+                answer = reply(before)
+                if batch:
+                    await self._store.append(batch, meta, reply=answer)
+                return answer
+
+        try:
+            failpoint("images.before-record")
+            return await _again(once)
+        finally:
+            for image_id in leased:
+                self._contents.release(image_id)
+
+    async def _replied(self, meta: Meta) -> str | None:
+        """The answer to a request that was carried out before."""
+        done = await self._store.replied(meta.command_id) if meta.command_id else None
+        return None if done is None else done.body
+
+    async def _batch(
+        self, events: Mapping[str, ImageRegistered], keys: Mapping[str, str]
+    ) -> tuple[tuple[Append, ...], dict[str, str]]:
+        batch: list[Append] = []
+        before: dict[str, str] = {}
+        for image_id, event in events.items():
+            batch += register(await self._stream(image_id), event)
+        for key, image_id in keys.items():
+            ref = await self._ref(key)
+            before[key] = ref.image_id
+            batch += point(ref, image_id)
+        return tuple(batch), before
+
+    # Removal, step by step
+
+    async def _request_removal(
+        self, name: str, force: bool, prune: bool, meta: Meta
+    ) -> tuple[Removed, Sequence[Recorded]]:
+        """Decide and append; gives back what will have been done, and the intents that are left to do it."""
+        async with self.guard:
+            await self._let_go()
+            row, reference = await self._find(name)
+            decided = removal.decide(await self._target(row, reference), force=force)
+            going = [row, *(await self._useless_parents(row) if prune else ())] if decided.delete else []
+            removed = Removed(untagged=decided.untag, deleted=await self._to_delete(going))
+            batch = [append for key in decided.untag for append in drop(await self._ref(key))]
+            batch += [await self._request(str(gone["id"])) for gone in going]
+            records = await self._store.append(batch, meta, reply=removed.model_dump_json())
+            return removed, [record for record in records if isinstance(record.event, ImageRemoveRequested)]
+
+    async def _request(self, image_id: str) -> Append:
+        return (await self._stream(image_id)).append(ImageRemoveRequested())
+
+    async def _request_held(self) -> Sequence[Recorded]:
+        """Images that were removed while containers held them, and now no container does."""
+        rows = await self._views.select("images", where={"state": "held"})
+        free = [str(row["id"]) for row in rows if not await self._users(str(row["id"]))]
+        if not free:
+            return []
+        return await self._store.append([await self._request(image_id) for image_id in free], Meta())
+
+    async def _to_delete(self, going: Sequence[Row]) -> tuple[str, ...]:
+        """Ids of the images, each followed by the layers that no other image has and no container needs, top first."""
+        ids = {str(row["id"]) for row in going}
+        kept = {layer.chain_id for image in await self._needed() if image.id not in ids for layer in image.layers}
+        deleted: list[str] = []
+        for row in going:
+            held = bool(await self._users(str(row["id"])))
+            chains = [] if held else [layer.chain_id for layer in reversed(_image(row).layers)]
+            deleted += [str(row["id"]), *(chain for chain in chains if chain not in kept)]
+            kept.update(chains)
+        return tuple(deleted)
+
+    async def _target(self, row: Row, reference: str) -> Target:
+        image_id = str(row["id"])
+        refs = await self._views.select("refs", where={"image_id": image_id}, order="reference")
+        children = await self._views.select("images", where={"parent": image_id, "state": "present"})
+        return Target(
+            image_id=image_id,
+            reference=reference,
+            references=tuple(str(ref["reference"]) for ref in refs),
+            users=await self._users(image_id),
+            children=len(children),
+        )
+
+    async def _users(self, image_id: str) -> tuple[User, ...]:
+        rows = await self._views.select("containers", where={"image_id": image_id}, order="created_at")
+        users = [User(str(row["id"]), str(row["state"]), str(row["name"])) for row in rows]
+        return tuple(sorted(users, key=lambda user: not user.running))
+
+    async def _useless_parents(self, row: Row) -> Sequence[Row]:
+        """Parents without a name, user or other child; they are only there for the image that goes."""
+        found: list[Row] = []
+        while (parent := await self._views.get("images", str(row["parent"]))) is not None:
+            if parent["state"] != "present":
+                break
+            target = await self._target(parent, "")
+            if target.references or target.users or target.children > 1:
+                break
+            found.append(parent)
+            row = parent
+        return found
+
+    async def _delete(self, image_id: str, intent: int, meta: Meta) -> None:
+        """Free the contents, unless containers need them, and append the outcome."""
+        held = bool(await self._users(image_id))
+        if not held:
+            failpoint("images.before-sweep")
+            await self._sweep(without=image_id)
+        failpoint("images.before-removed")
+        stream = await self._stream(image_id)
+        await self._store.append([stream.append(ImageRemoved(held=held))], replace(meta, cause=intent, command_id=""))
+
+    async def _let_go(self) -> None:
+        """End the leases of commits that are in the log by now."""
+        recorded = {image_id for image_id in self._committed if await self._views.get("images", image_id) is not None}
+        for image_id in self._committed:
+            if image_id in recorded:
+                self._contents.release(image_id)
+        self._committed = [image_id for image_id in self._committed if image_id not in recorded]
+
+    async def _sweep(self, without: str = "") -> int:
+        return await self._contents.sweep(await self._needed(without=without))
+
+    async def _needed(self, without: str = "") -> Sequence[Image]:
+        return [_image(row) for row in await self._views.select("images") if row["id"] != without]
+
+
+async def _again(work: Callable[[], Awaitable[_T]]) -> _T:
+    """Load and decide again when somebody else was faster."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await work()
+        except Conflict:
+            continue
+    return await work()
+
+
+def _key(reference: str) -> str:
+    return parse_target(reference).key if reference else ""
+
+
+def _reference(name: str) -> tuple[Reference | None, InvalidValue | None]:
+    try:
+        return parse(name), None
+    except InvalidValue as error:
+        return None, error
+
+
+def _image(row: Row) -> Image:
+    return Image.model_validate(
+        {
+            "id": row["id"],
+            "config": _json(row["config"]),
+            "layers": _json(row["layers"]),
+            "created": row["created"],
+            "size": row["size"],
+        }
+    )
+
+
+def _json(value: object) -> Any:
+    """Rows hold JSON columns as values or as text."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _listed(row: Row, key: str, *, intermediate: bool) -> Listed:
+    repository, tag, digest = split_key(key)
+    return Listed(
+        image_id=str(row["id"]),
+        reference=key,
+        repository=repository,
+        tag=tag,
+        digest=digest,
+        created=int(str(row["created"])),
+        size=int(str(row["size"])),
+        parent=str(row["parent"]),
+        intermediate=intermediate,
+        config=_json(row["config"]),
+    )
+
+
+def _loaded(image_id: str, keys: Mapping[str, str], before: Mapping[str, str]) -> LoadedImage:
+    own = tuple(key for key, id in keys.items() if id == image_id)
+    return LoadedImage(
+        image_id=image_id,
+        references=own,
+        displaced={key: before[key] for key in own if before.get(key) not in (None, "", image_id)},
+    )
+
+
+def _loaded_lines(image: LoadedImage) -> Sequence[str]:
+    displaced = [
+        f"The image {safe(key)} already exists, renaming the old one with ID {old} to empty string"
+        for key, old in image.displaced.items()
+    ]
+    names = [f"Loaded image: {safe(key)}" for key in image.references]
+    return (*displaced, *(names or [f"Loaded image ID: {image.image_id}"]))
