@@ -1,5 +1,6 @@
 """The composition root: settings → adapters → workers. The only place that names concrete classes."""
 
+import platform
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from pathlib import Path
 from adapters.control.console import Console
 from adapters.control.listener import ControlSocket
 from adapters.files.logs import LogFiles
-from adapters.images.store import FileImageStore
+from adapters.images.store import LocalImageStore
+from adapters.kernel import init_program
 from adapters.kernel.runtime import KernelRuntime
 from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
@@ -21,10 +23,11 @@ from domain.catalogue import projections
 from domain.errors import Unavailable
 from domain.messages import Actor
 from domain.redact import redacted
-from workers.calls import Calls
+from workers.calls import answering
 from workers.commands import Programs
 from workers.core import Core, Outside, announced
 from workers.engine import Engine, Parts
+from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
 from workers.mover import Origin
@@ -37,6 +40,10 @@ STATE, LOGS, STORE, CONTAINERS, TEMPORARY = "state", "logs", "store", "container
 """Folders of the data root; `lading.db` lies beside them."""
 
 
+SMALL = ("warden.", "keeper.", "zygote.")
+"""Failpoints with these beginnings lie in the small processes."""
+
+
 @dataclass(slots=True)
 class Plant:
     """What lives outside the core and has to be opened and closed, in this order."""
@@ -45,6 +52,7 @@ class Plant:
     server: EmbeddedServer | ExternalServer
     bus: NatsBus
     runtime: KernelRuntime
+    contents: LocalImageStore
     control: ControlSocket
 
 
@@ -70,17 +78,23 @@ def prepare(settings: Settings) -> None:
     ):
         path.mkdir(mode=mode, parents=True, exist_ok=True)
         path.chmod(mode)
+    empty_spool(settings.data_root / TEMPORARY)
+    init_program.install(str(settings.data_root / STATE / "lading-init"), platform.machine())
 
 
 def open_plant(settings: Settings) -> Plant:
     """The adapters, still closed."""
     root, run = settings.data_root, settings.run_dir
-    server = _server(settings)
+    server, contents = _server(settings), LocalImageStore(root / STORE)
+    program = str(root / STATE / "lading-init")
     return Plant(
         store=SqliteEventStore(root, projections()),
         server=server,
         bus=NatsBus(server.locate),
-        runtime=KernelRuntime(root, run, failpoints=settings.failpoints),
+        runtime=KernelRuntime(
+            run, root, contents.layer_root(), init_program=program, failpoints=_small(settings.failpoints)
+        ),
+        contents=contents,
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -97,10 +111,21 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
     origin = Origin(boot=facts.boot_id(), version=VERSION)
     relay = Relay(plant.bus, settings.host, head)
     store, clock = announced(plant.store, relay), SystemClock()
-    contents = FileImageStore(settings.data_root)
-    images = Images(store, plant.store.views, contents, clock)
+    images = Images(store, plant.store.views, plant.contents, clock)
     core = Core(
-        Outside(settings.host, origin, store, plant.store.views, plant.bus, plant.runtime, images, clock, relay)
+        Outside(
+            host=settings.host,
+            origin=origin,
+            store=store,
+            views=plant.store.views,
+            bus=plant.bus,
+            runtime=plant.runtime,
+            images=images,
+            clock=clock,
+            relay=relay,
+            layers=plant.contents.layer_paths,
+            upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
+        )
     )
     logs = LogFiles(settings.data_root / LOGS)
     info = Info(settings, plant.store.views)
@@ -111,7 +136,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             mover=core.mover,
             store=store,
             views=plant.store.views,
-            images=images,
+            images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
             clock=clock,
             runtime=plant.runtime,
             relay=relay,
@@ -122,9 +147,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
         )
     )
     identify = _identify(settings, plant.control)
-    calls = Calls(engine, identify)
-    console = Console(settings.host, calls.answer, plant.control.connected)
-    plant.control.on_gone(console.client_gone)
+    console = Console(settings.host, answering(engine), plant.control)
     return Whole(plant, core, engine, Programs(plant.bus, settings.host, engine, identify), console, info, relay)
 
 
@@ -137,6 +160,11 @@ def _identify(settings: Settings, control: ControlSocket) -> Callable[[str], Act
         return Actor(via="nats", user=who, host=settings.host)
 
     return identify
+
+
+def _small(failpoints: str) -> str:
+    """The part of the failpoints that the small processes arm."""
+    return ";".join(part for part in failpoints.split(";") if part.strip().startswith(SMALL))
 
 
 def versions() -> Mapping[str, str]:

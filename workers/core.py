@@ -6,8 +6,9 @@ Order of a start: listen for exits and outcomes, compare log and kernel, hand ou
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from domain.container import Container
@@ -35,7 +36,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The ports a core works with. `store` must already be wrapped in `Announcing` with the relay's `publish`."""
+    """The ports a core works with. `store` must already be wrapped in `Announcing` with the relay's `publish`.
+
+    `layers(image)` gives the short names of its layer directories, `upper(id)` the writable layer of a container.
+    """
 
     host: str
     origin: Origin
@@ -46,6 +50,8 @@ class Outside:
     images: Images
     clock: Clock
     relay: Relay
+    layers: Callable[[Image], Sequence[str]]
+    upper: Callable[[str], Path]
 
 
 def announced(store: EventStore, relay: Relay) -> EventStore:
@@ -117,11 +123,20 @@ class Core:
         return await self.mover.until(id, lambda c: not c.pid, seconds) is not None
 
     async def _layers(self, container: Container) -> tuple[str, ...]:
-        return await self._outside.images.layers_of(container.settled.image_id)
+        image = await self._outside.images.image(container.settled.image_id)
+        return tuple(self._outside.layers(image))
 
     async def _image_of(self, container: Container, intent: Recorded) -> Image:
         assert isinstance(intent.event, CommitRequested)
-        return await self._outside.images.make_commit(container, intent.event)
+        wish, upper = intent.event, self._outside.upper(container.id)
+        return await self._outside.images.commit(
+            upper,
+            container.settled,
+            container.env,
+            author=wish.author,
+            message=wish.message,
+            changes=wish.changes,
+        )
 
     async def _find(self, work: Work) -> tuple[Container, Recorded] | None:
         """The container and the intent of some work; None when it has an outcome already."""

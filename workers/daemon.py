@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from domain.errors import LadingError
-from workers.composition import STATE, Whole, assemble, open_plant, prepare, versions
+from workers.composition import SMALL, STATE, Whole, assemble, open_plant, prepare, versions
 from workers.faults import arm_faults
 from workers.lock import RootLock
 from workers.retention import Retention
@@ -55,9 +55,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _own(failpoints: str) -> str:
-    """Those of the small processes begin with `warden.`, `keeper.` or `zygote.` and are armed there."""
-    small = ("warden.", "keeper.", "zygote.")
-    return ";".join(part for part in failpoints.split(";") if part.strip() and not part.strip().startswith(small))
+    """Those that are not armed in the small processes."""
+    return ";".join(part for part in failpoints.split(";") if not part.strip().startswith(SMALL))
 
 
 def _log_to(settings: Settings) -> None:
@@ -85,7 +84,8 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
     await _together(*opening)
     await plant.bus.connect()
     stack.push_async_callback(plant.bus.close)
-    await _started(stack, plant.runtime)
+    await stack.enter_async_context(plant.runtime)
+    stack.callback(plant.contents.close)
     whole = assemble(settings, plant, await plant.store.head())
     if plant.store.failure is not None:
         log.critical("the log takes no events: %s", plant.store.failure)

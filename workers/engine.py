@@ -22,7 +22,7 @@ from domain.messages import Command, Event, Recorded, StreamId
 from domain.names import container_name, is_id_prefix, made_up
 from domain.ports import Clock, EventStore, LogFrame, LogReader, Runtime, Views
 from workers.blueprint import blueprint
-from workers.images import Images
+from workers.imagedesk import ImageDesk
 from workers.mover import Caller, Moved, Mover
 from workers.relay import Relay
 from workers.requests import CreateRequest
@@ -53,7 +53,7 @@ class Parts:
     mover: Mover
     store: EventStore
     views: Views
-    images: Images
+    images: ImageDesk
     clock: Clock
     runtime: Runtime
     relay: Relay
@@ -210,8 +210,8 @@ class Engine:
         if who.command_id and (done := await self.store.replied(who.command_id)) is not None:
             return done.body, None
         id = self._clock.new_id()
-        async with self.images.guard:
-            image = await self.images.resolve(request.image)
+        async with self.images.images.guard:
+            image = await self.images.images.resolve(request.image)
             spec, env = blueprint(request, image, id)
             for attempt in range(NAME_TRIES):
                 name = container_name(request.name) if request.name else self._made_up(attempt)

@@ -117,6 +117,10 @@ class Mover:
             events = (outcome, *follow_up(after, outcome, self._clock.now()))
             return await self._append(container, events, meta, None, more)
 
+    def forget(self, id: str) -> None:
+        """Drop the fold: somebody else may have appended."""
+        self._folds.pop(id, None)
+
     async def until(
         self, id: str, ready: Callable[[Container], bool], timeout: float | None = None
     ) -> Container | None:

@@ -21,10 +21,11 @@ class Settler:
         if outcome.image is None or not isinstance(outcome.event, Committed):
             await self._mover.settle(work.id, work.position, outcome.event)
             return
+        parent = (await self._mover.container(work.id)).settled.image_id
         async with self._images.guard:
             while True:
-                more: tuple[Append, ...] = tuple(
-                    await self._images.record_committed(outcome.image, outcome.event.reference)
+                more: tuple[Append, ...] = await self._images.record_committed(
+                    outcome.image, reference=outcome.event.reference, parent=parent, source=work.id
                 )
                 try:
                     await self._mover.settle(work.id, work.position, outcome.event, more=more)

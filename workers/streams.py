@@ -6,7 +6,7 @@ Bytes, never events. A slow watcher only delays its own reading; the container a
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from domain.container import State
 from domain.ports import LogFrame, LogReader
@@ -53,7 +53,7 @@ def over(attempt: int, state: State, pid: int, run: int) -> bool:
     return attempt > run or (state is not State.STARTING and not pid)
 
 
-def _more(ended: "asyncio.Future[object]", bell: asyncio.Event) -> Callable[[], Awaitable[bool]]:
+def _more(ended: "asyncio.Future[Any]", bell: asyncio.Event) -> Callable[[], Awaitable[bool]]:
     """For the reader at the end of the file: wait for the bell or the end. After the end it may look once more, because
     the exit is reported when everything is written."""
     last_look = False
@@ -63,7 +63,8 @@ def _more(ended: "asyncio.Future[object]", bell: asyncio.Event) -> Callable[[], 
         if last_look:
             return False
         ring = asyncio.ensure_future(bell.wait())
-        await asyncio.wait({ring, ended}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {ring, ended}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         ring.cancel()
         bell.clear()
         last_look = ended.done()

@@ -23,10 +23,21 @@ class Column:
 class Projection(Protocol):
     """`name` is the table, the first column its key. An inline projection is written with the events."""
 
-    name: str
-    columns: tuple[Column, ...]
-    inline: bool
-    revision: int
+    @property
+    def name(self) -> str:
+        """The table."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The key first."""
+
+    @property
+    def inline(self) -> bool:
+        """Whether it is written in the transaction of the events."""
+
+    @property
+    def revision(self) -> int:
+        """Counted up when the fold changes its meaning in a way its source does not show."""
 
     def keys(self, record: Recorded) -> tuple[str, ...]:
         """Keys of the rows that this event touches."""

@@ -32,8 +32,8 @@ class Images(Protocol):
     ) -> str:
         """An image of one layer; its id. Raises Refused."""
 
-    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[Registered]:
-        """All images of an archive. Raises Refused."""
+    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
+        """All images of an archive; one line for each. Raises Refused."""
 
 
 class Report(Protocol):
@@ -78,11 +78,8 @@ class Engine(Protocol):
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """A new container; its id. Raises Refused, NotFound."""
 
-    async def begin(self, request: CreateRequest, who: Caller) -> str:
-        """A new container whose start is in the log; its id. Raises Refused, NotFound."""
-
-    async def started(self, id: str, attempt: int = 1) -> None:
-        """Wait for the outcome of a start. Raises CommandFailed, KernelError."""
+    async def run(self, request: CreateRequest, who: Caller) -> str:
+        """Create and start in one; its id once it runs. Raises CommandFailed and KernelError, too."""
 
     async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
         """Carry out a wish; with `wait`, return when its outcome is known. Raises what the domain says."""

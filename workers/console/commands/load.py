@@ -11,11 +11,8 @@ async def _load(invocation: Invocation) -> int:
     if path is None and call.terminal.stdin_tty:
         raise Plain("requested load from stdin, but stdin is empty", hint="name the archive: lading load -i FILE")
     content = call.stdin() if path is None else call.open_file(path)
-    for entry in await invocation.engine.images.load_stream(content, invocation.who):
-        for name in entry.references:
-            await invocation.say(f"Loaded image: {safe(name)}")
-        if not entry.references:
-            await invocation.say(f"Loaded image ID: {entry.image.id}")
+    for line in await invocation.engine.images.load_stream(content, invocation.who):
+        await invocation.say(safe(line))
     return 0
 
 

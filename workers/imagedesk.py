@@ -1,0 +1,94 @@
+"""Images as the console asks for them: content arrives as a stream from the client, answers are lines and names."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from domain.errors import StorageError
+from domain.images.model import Image, Registered
+from domain.messages import Meta
+from workers.images import Images
+from workers.mover import Caller, Mover
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDesk:
+    """`spool` is where streams lie until they are understood."""
+
+    images: Images
+    mover: Mover
+    spool: Path
+
+    async def find(self, name: str) -> Registered:
+        """By reference, id or prefix of an id, with all its references. Raises: NotFound, Ambiguous."""
+        image = await self.images.resolve(name)
+        return next(found for found in await self.all() if found.image.id == image.id)
+
+    async def all(self) -> Sequence[Registered]:
+        """Every image with its references."""
+        references: dict[str, list[str]] = {}
+        images: dict[str, Image] = {}
+        for row in await self.images.list():
+            references.setdefault(row.image_id, []).extend([row.reference] if row.reference else [])
+            if row.image_id not in images:
+                images[row.image_id] = await self.images.image(row.image_id)
+        return [Registered(image=image, references=tuple(references[id])) for id, image in images.items()]
+
+    async def tag(self, source: str, target: str, who: Caller) -> None:
+        """Give an image another name. Raises: Refused, NotFound."""
+        await self.images.tag(source, target, meta=self._meta(who))
+
+    async def remove(self, name: str, who: Caller, *, force: bool, prune: bool) -> Sequence[str]:
+        """What was done, as lines. Raises: Refused, NotFound."""
+        return (await self.images.remove(name, force=force, prune=prune, meta=self._meta(who))).lines()
+
+    async def import_stream(
+        self, content: AsyncIterator[bytes], reference: str, who: Caller, *, message: str, changes: Sequence[str]
+    ) -> str:
+        """An image of one layer; its id. Raises: Refused."""
+        async with self._spooled(content) as archive:
+            meta = self._meta(who)
+            return (
+                await self.images.import_(archive, reference=reference, message=message, changes=changes, meta=meta)
+            ).id
+
+    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
+        """All images of an archive; what `load` prints. Raises: Refused."""
+        async with self._spooled(content) as archive:
+            return (await self.images.load(archive, meta=self._meta(who))).lines()
+
+    def _meta(self, who: Caller) -> Meta:
+        return self.mover.meta(who)
+
+    @asynccontextmanager
+    async def _spooled(self, content: AsyncIterator[bytes]) -> AsyncIterator[Path]:
+        """The stream as a file that exists only meanwhile; what a crash leaves is swept at the next start."""
+        fd, name = tempfile.mkstemp(prefix="spool-", dir=self.spool)
+        try:
+            try:
+                async for piece in content:
+                    await asyncio.to_thread(_write, fd, piece)
+            finally:
+                os.close(fd)
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:
+        raise StorageError(f"the archive cannot be kept: {error.strerror}") from error
+
+
+def empty_spool(spool: Path) -> None:
+    """Delete what a crash has left there."""
+    for left in spool.glob("spool-*"):
+        left.unlink(missing_ok=True)
