@@ -73,9 +73,9 @@ class Setting:
     @cached_property
     def docker(self) -> Docker | None:
         """The peer, if it is installed."""
-        programs = docker.find() if self._peers else None
-        if programs is None:
-            self.say("docker and dockerd are not both installed: measured without them")
+        programs = docker.find()
+        if not self._peers or programs is None:
+            self.say("measured without docker" if not self._peers else "docker and dockerd are not both installed")
             return None
         engine = Docker(self.folder / "docker", *programs)
         self._groups.append(engine.cgroup())
@@ -88,9 +88,9 @@ class Setting:
     @cached_property
     def runc(self) -> Runc | None:
         """The bare runtime, if it is installed."""
-        program = runc.find() if self._peers else None
-        if program is None:
-            self.say("runc is not installed: measured without it")
+        program = runc.find()
+        if not self._peers or program is None:
+            self.say("measured without runc" if not self._peers else "runc is not installed")
             return None
         engine = Runc(self.folder / "runc", program)
         self._groups.append(engine.cgroup())
