@@ -1,0 +1,30 @@
+"""Capabilities by name."""
+
+import pytest
+
+from domain.errors import InvalidValue
+from domain.runtime import capabilities
+
+
+def test_the_default_set_is_the_industrys() -> None:
+    """00000000a80425fb in /proc/self/status."""
+    assert capabilities.DEFAULT == 0xA80425FB
+
+
+@pytest.mark.parametrize("text", ["NET_RAW", "net_raw", "CAP_NET_RAW", "cap_net_raw"])
+def test_names_are_taken_with_and_without_prefix_in_any_case(text: str) -> None:
+    """As people type them."""
+    assert capabilities.number(text) == 13
+
+
+@pytest.mark.parametrize("text", ["", "CAP_", "ALL", "NET RAW", "CAP_CAP_NET_RAW", "41"])
+def test_what_is_no_capability_is_refused(text: str) -> None:
+    """Silently granting or dropping nothing would be believed."""
+    with pytest.raises(InvalidValue):
+        capabilities.number(text)
+
+
+def test_the_numbers_are_the_kernels() -> None:
+    """Spot checks against linux/capability.h."""
+    names = ("CHOWN", "SETPCAP", "SYS_ADMIN", "SYS_RESOURCE", "SETFCAP", "CHECKPOINT_RESTORE")
+    assert [capabilities.NUMBERS[name] for name in names] == [0, 8, 21, 24, 31, 40]

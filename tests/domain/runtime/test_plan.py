@@ -1,0 +1,213 @@
+"""Plans: the order that keeps a container inside, and the wire that carries it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import InvalidValue
+from domain.runtime import steps as s
+from domain.runtime.plan import NEWNET, Plan, environment, from_wire, plan, to_wire
+from domain.runtime.request import INIT_TARGET, RunRequest
+
+REQUEST = RunRequest(
+    id="a" * 64,
+    attempt=3,
+    argv=("sh", "-c", "x"),
+    env=("A=1", "PATH=/bin"),
+    directory="/data/c",
+    layer_root="/data/layers",
+    layers=("low", "high"),
+    hostname="box",
+    files={"/etc/hosts": "h\n"},
+)
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+REQUESTS = st.builds(
+    replace,
+    st.just(REQUEST),
+    argv=st.lists(TEXT.filter(bool), min_size=1, max_size=3).map(tuple),
+    env=st.lists(st.builds("{}={}".format, TEXT.filter(lambda t: t and "=" not in t), TEXT), max_size=4).map(tuple),
+    network=st.sampled_from(["none", "host"]),
+    read_only=st.booleans(),
+    init=st.booleans(),
+    seccomp=st.booleans(),
+    cgroup_v2=st.booleans(),
+    cgroup_v1=st.sampled_from([(), ("memory",), ("cpu,cpuacct", "pids")]),
+    user=TEXT,
+    workdir=TEXT.map("/{}".format),
+    tmpfs=st.sampled_from([{}, {"/run": "", "/run/a": "size=1m,exec"}]),
+)
+
+
+def order(made: Plan) -> list[str]:
+    """The names of the child's steps."""
+    return [type(step).__name__ for step in made.child]
+
+
+@given(request=REQUESTS)
+def test_a_plan_survives_the_wire(request: RunRequest) -> None:
+    """It is compiled in one process and carried out in another."""
+    made = plan(request)
+    again = json.loads(json.dumps(made.wire()))
+    assert from_wire(again["child"]) == made.child
+    assert to_wire(from_wire(again["host"])) == to_wire(made.host)
+
+
+@given(request=REQUESTS)
+def test_the_order_keeps_the_container_inside(request: RunRequest) -> None:
+    """Each pair is a hole if turned round; see the module's docstring for why."""
+    names = order(plan(request))
+    chain = [
+        "Opaque",
+        "ResetProcess",
+        "JoinGroups",
+        "Unshare",
+        "PrivateMounts",
+        "OverlayRoot",
+        "PivotRoot",
+        "MountAt",
+        "Mask",
+        "MakeReadOnly",
+        "NewSession",
+        "CloseDescriptors",
+        "ResolveUser",
+        "MakeWorkdir",
+        "LoadSeccomp",
+        "BecomeUser",
+        "ChangeDirectory",
+        "WaitForGo",
+        "Execute",
+    ]
+    places = [names.index(name) for name in chain if name in names]
+    assert places == sorted(places)
+    assert names[0] == "Opaque"
+    assert names[-2:] == ["WaitForGo", "Execute"]
+    assert all(
+        names.index("PivotRoot") < place for place, name in enumerate(names) if name in ("MountTmpfs", "AttachBind")
+    )
+    assert all(names.index("PivotRoot") > place for place, name in enumerate(names) if name == "PrepareBind")
+    assert max(
+        (place for place, name in enumerate(names) if name in ("MountAt", "MountTmpfs", "AttachBind"))
+    ) < names.index("Mask")
+
+
+@given(request=REQUESTS)
+def test_after_the_pivot_no_step_names_a_host_path(request: RunRequest) -> None:
+    """From there on nothing of the host can be reached by name."""
+    made = plan(replace(request, argv=("true",), env=(), workdir="/"))
+    after = made.child[order(made).index("PivotRoot") + 1 :]
+    assert "/data" not in json.dumps(to_wire(after))
+
+
+@given(request=REQUESTS)
+def test_the_fence_is_the_first_thing_made(request: RunRequest) -> None:
+    """Whoever finds it must not have touched anything."""
+    made = plan(request)
+    assert isinstance(made.host[0], s.MakeGroup)
+    assert (made.host[0].id, made.host[0].attempt) == (request.id, request.attempt)
+    assert sum(isinstance(step, s.MakeGroup) for step in made.host) == 1
+
+
+def test_every_bind_that_is_attached_was_prepared() -> None:
+    """Under the same name."""
+    made = plan(replace(REQUEST, init=True, init_program="/data/init"))
+    prepared = [step.name for step in made.child if isinstance(step, s.PrepareBind)]
+    attached = [step.name for step in made.child if isinstance(step, s.AttachBind)]
+    assert prepared == attached == ["/etc/hosts", INIT_TARGET]
+    read_only = [step.read_only for step in made.child if isinstance(step, s.PrepareBind)]
+    assert read_only == [False, True]
+
+
+def test_wishes_become_steps() -> None:
+    """Each option has its step, and without the option the step is not there."""
+    quiet = plan(REQUEST)
+    loud = plan(replace(REQUEST, network="host", read_only=True, seccomp=False, cgroup_v1=("memory",)))
+    assert quiet.flags & NEWNET
+    assert not loud.flags & NEWNET
+    assert ("LoopbackUp" in order(quiet), "LoopbackUp" in order(loud)) == (True, False)
+    assert ("LoadSeccomp" in order(quiet), "LoadSeccomp" in order(loud)) == (True, False)
+    assert s.ReadOnlyMount("/") in loud.child
+    assert s.ReadOnlyMount("/") not in quiet.child
+    assert ("JoinGroups" in order(quiet), "JoinGroups" in order(loud)) == (False, True)
+
+
+def test_every_control_group_view_is_read_only() -> None:
+    """A writable one is a way out (release_agent, CVE-2022-0492)."""
+    for v2, v1 in ((True, ()), (True, ("memory", "cpu,cpuacct")), (False, ("memory",))):
+        made = plan(replace(REQUEST, cgroup_v2=v2, cgroup_v1=v1))
+        mounts = [step for step in made.child if isinstance(step, s.MountAt) and step.fstype in ("cgroup", "cgroup2")]
+        assert mounts
+        assert all(step.flags & 1 for step in mounts)
+        assert bool(v1) == (s.ReadOnlyMount("/sys/fs/cgroup") in made.child)
+
+
+def test_parents_are_mounted_before_their_children() -> None:
+    """Else the parent would hide them."""
+    made = plan(replace(REQUEST, tmpfs={"/a/b": "", "/a": "", "/a/b/c": "", "/a.b": ""}))
+    targets = [step.target for step in made.child if isinstance(step, s.MountTmpfs)]
+    assert sorted(targets) == ["/a", "/a.b", "/a/b", "/a/b/c"]
+    for one in targets:
+        assert all(targets.index(one) < targets.index(other) for other in targets if other.startswith(one + "/"))
+
+
+def test_the_environment_has_path_and_hostname_first_and_the_last_of_doubles() -> None:
+    """In the place of the first."""
+    assert environment(("A=1", "B=x=y", "A=2", "E="), "box") == (
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOSTNAME=box",
+        "A=2",
+        "B=x=y",
+        "E=",
+    )
+    assert environment(("Z=1", "HOSTNAME=mine", "PATH=/x"), "box") == ("PATH=/x", "HOSTNAME=mine", "Z=1")
+
+
+@given(env=st.lists(st.builds("{}={}".format, TEXT.filter(lambda t: t and "=" not in t), TEXT), max_size=8).map(tuple))
+def test_the_environment_loses_no_name_and_no_value(env: tuple[str, ...]) -> None:
+    """Newlines and all."""
+    made = environment(env, "h")
+    wanted = dict(entry.partition("=")[::2] for entry in env)
+    assert wanted.items() <= dict(entry.partition("=")[::2] for entry in made).items()
+    assert len(made) == len(wanted.keys() | {"PATH", "HOSTNAME"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"argv": ()},
+        {"argv": ("",)},
+        {"layers": ()},
+        {"argv": ("a\0b",)},
+        {"env": ("=x",)},
+        {"env": ("x",)},
+        {"env": ("a=\0",)},
+        {"hostname": "a b"},
+        {"hostname": "a\nb"},
+        {"hostname": "x" * 65},
+        {"workdir": "rel"},
+        {"workdir": ""},
+        {"layers": ("a:b",)},
+        {"layers": ("/abs",)},
+        {"tmpfs": {"/proc/x": ""}},
+        {"tmpfs": {"/": ""}},
+        {"tmpfs": {"/a/..": ""}},
+        {"tmpfs": {"/a": "bogus"}},
+        {"tmpfs": {"/sys": ""}},
+        {"tmpfs": {"/dev": ""}},
+        {"tmpfs": {"rel": ""}},
+        {"user": "a\0"},
+        {"machine": "pdp11"},
+    ],
+)
+def test_what_cannot_be_started_is_refused_before_anything_is_done(wrong: dict[str, object]) -> None:
+    """A plan is all or nothing."""
+    with pytest.raises(InvalidValue):
+        plan(replace(REQUEST, **wrong))  # type: ignore[arg-type]  # the table mixes types
+
+
+def test_steps_do_not_share_names() -> None:
+    """The name is all that the wire has."""
+    classes = s.Step.__subclasses__() + s.HostStep.__subclasses__()
+    assert {kind.__name__ for kind in classes} - {"HostStep"} == set(s.STEPS)
