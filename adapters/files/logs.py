@@ -7,6 +7,7 @@ enough line beginnings were seen; everything else starts at the index entry befo
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from domain.ports import LogFrame
 
 Place = tuple[int, int]
 """(number of the file, offset in it): places compare as the output was written."""
+Found = tuple[Place, LogFrame]
+"""A frame and the place of its data."""
 
 _BLOCK = 1 << 18
 _HEXADECIMAL = frozenset("0123456789abcdef")
@@ -38,7 +41,7 @@ class LogFiles:
 
     async def frames(self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
                      follow: Callable[[], Awaitable[bool]] | None = None) -> AsyncIterator[LogFrame]:
-        """See `domain.ports.LogReader`; `tail` counts lines. Without `follow`: what there is now. Raises: InvalidValue."""
+        """See the port; `tail` counts lines. Without `follow` only what there is now. Raises: InvalidValue."""
         output = _Output(self._directory(id))
         end = await asyncio.to_thread(output.end)
         start = await asyncio.to_thread(output.start, end, since, until, tail)
@@ -93,10 +96,10 @@ class _Output:
             return self._start_of_tail(end, until, max(tail, 0))
         return _Start(self._before(since) if since is not None else (0, 0))
 
-    def read(self, place: Place, end: Place | None, last: bool) -> tuple[list[tuple[Place, LogFrame]], Place]:
+    def read(self, place: Place, end: Place | None, last: bool) -> tuple[list[Found], Place]:
         """Frames from `place` on, each with the place of its data, and where to go on. The frame at the very end of
         a file may be half written: it is only given if this is the `last` look, or a newer file exists."""
-        found: list[tuple[Place, LogFrame]] = []
+        found: list[Found] = []
         while not found and (end is None or place < end):
             later = [number for number in self._numbers() if number > place[0]]
             stop = end[1] if end is not None and end[0] == place[0] else None
@@ -107,7 +110,7 @@ class _Output:
                 place = (later[0], 0)
         return found, place
 
-    def _read_file(self, place: Place, stop: int | None, *, partial: bool) -> tuple[list[tuple[Place, LogFrame]], Place]:
+    def _read_file(self, place: Place, stop: int | None, *, partial: bool) -> tuple[list[Found], Place]:
         number, offset = place
         buffer = self._pread(number, offset, _BLOCK if stop is None else min(_BLOCK, stop - offset))
         at_end = len(buffer) < _BLOCK
@@ -117,7 +120,8 @@ class _Output:
                 if frame.missing and not (at_end and partial):
                     break
                 if frame.start < frame.stop:
-                    found.append(((number, place[1] + frame.start), LogFrame(frame.time, frame.stream, buffer[frame.start:frame.stop])))
+                    data = buffer[frame.start:frame.stop]
+                    found.append(((number, place[1] + frame.start), LogFrame(frame.time, frame.stream, data)))
                 offset = place[1] + frame.stop
         except logs.Damaged:
             return found, (number, offset)  # after a power cut: nothing behind it can be told apart
@@ -127,8 +131,8 @@ class _Output:
         """A frame at or before the first one that is not older than `since`."""
         chosen = 0
         for number in self._numbers():
-            header = self._pread(number, 0, logs.HEADER_SIZE)
-            if len(header) < logs.HEADER_SIZE or logs.parse_header(header)[0] >= since:
+            first = next(self._times(number), since)
+            if first >= since:
                 break
             chosen = number
         return chosen, logs.entry_before(since, self._entries(chosen), lambda entry: self._entry(chosen, entry))[1]
@@ -173,6 +177,12 @@ class _Output:
             if previous + logs.INDEX_SPACING <= offset < size:
                 previous = offset
                 yield offset
+
+    def _times(self, number: int) -> Iterator[int]:
+        """When the first frame was written, if there is one."""
+        with suppress(logs.Damaged):
+            for frame in logs.frames(self._pread(number, 0, logs.HEADER_SIZE)):
+                yield frame.time
 
     def _numbers(self) -> list[int]:
         try:

@@ -35,7 +35,8 @@ _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 class KernelRuntime:
     """See `domain.ports.Runtime`. Used as an async context manager; the warden outlives it."""
 
-    def __init__(self, run_dir: Path, data_root: Path, layer_root: Path, *, init_program: str = "", failpoints: str = "") -> None:
+    def __init__(self, run_dir: Path, data_root: Path, layer_root: Path, *, init_program: str = "",
+                 failpoints: str = "") -> None:
         self._data_root = data_root.resolve()
         self._layer_root = layer_root
         self._run_dir = run_dir
@@ -53,14 +54,16 @@ class KernelRuntime:
         await self._link.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:
         for task in list(self._deliveries.values()):
             task.cancel()
         await self._link.stop()
 
     # Runs ------------------------------------------------------------------------------------------------------------
 
-    async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> StartedProcess:
+    async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str],
+                    layers: Sequence[str]) -> StartedProcess:
         """See the port."""
         document = plan(self._request(id, attempt, spec, env, layers)).wire()
         reply = await self._ask({
@@ -155,7 +158,8 @@ class KernelRuntime:
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
-    def _request(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> RunRequest:
+    def _request(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str],
+                 layers: Sequence[str]) -> RunRequest:
         if spec.init and not self._init_program:
             raise InvalidValue("this installation has no program for --init")
         return RunRequest(
@@ -206,7 +210,7 @@ class KernelRuntime:
         for number in range(1 << 30):
             try:
                 return await listener(report)
-            except Exception:  # the outermost loop of this task: whatever is wrong with the listener, the exit stays true
+            except Exception:  # the outermost loop of this task: whatever ails the listener, the exit stays true
                 log.exception("the exit of %s was not taken", report.id[:12])
                 await asyncio.sleep(_RETRY_PAUSES[min(number, len(_RETRY_PAUSES) - 1)])
 
@@ -258,15 +262,16 @@ class KernelRuntime:
                 group.kill()
                 group.remove(timeout=_REMOVE_PATIENCE)
             except OSError as error:
-                raise KernelError(f"control group {group.name} stays: {error.strerror}", errno=error.errno or 0, stage="rmdir",
-                                  path=group.name) from error
+                raise KernelError(f"control group {group.name} stays: {error.strerror}", errno=error.errno or 0,
+                                  stage="rmdir", path=group.name) from error
         directory = self._directory(id)
         try:
             erase.erase(str(directory.parent), directory.name)
         except FileNotFoundError:
             return  # nothing was ever started
         except OSError as error:
-            raise KernelError(f"{directory} stays: {error}", errno=error.errno or 0, stage="remove", path=str(directory)) from error
+            raise KernelError(f"{directory} stays: {error}", errno=error.errno or 0, stage="remove",
+                              path=str(directory)) from error
 
     def _strays(self, known: set[str]) -> list[str]:
         containers = self._data_root / "containers"
@@ -286,8 +291,8 @@ def _checked(id: str) -> str:
 
 
 def _report(exit: Message) -> ExitReport:
-    return ExitReport(id=exit["id"], attempt=exit["attempt"], pid=exit["pid"], start_time=exit["start"], code=exit["code"],
-                      signal=exit["signal"], oom=exit["oom"], how=exit["how"], time=exit["time"])
+    return ExitReport(id=exit["id"], attempt=exit["attempt"], pid=exit["pid"], start_time=exit["start"],
+                      code=exit["code"], signal=exit["signal"], oom=exit["oom"], how=exit["how"], time=exit["time"])
 
 
 def _error(error: Message) -> LadingError:
@@ -301,7 +306,8 @@ def _error(error: Message) -> LadingError:
 def _files(spec: ContainerSpec) -> dict[str, str]:
     """What a container finds in /etc about names: its own on no network, the host's on the host's."""
     hosts = _host_file("/etc/hosts") if spec.network == "host" else ""
-    return {"/etc/hostname": f"{spec.hostname}\n", "/etc/hosts": hosts or _HOSTS, "/etc/resolv.conf": _host_file("/etc/resolv.conf")}
+    return {"/etc/hostname": f"{spec.hostname}\n", "/etc/hosts": hosts or _HOSTS,
+            "/etc/resolv.conf": _host_file("/etc/resolv.conf")}
 
 
 def _host_file(path: str) -> str:

@@ -2,8 +2,8 @@
 
     warden.before-go=kill;warden.before-journal=delay:0.2@3;zygote.before-clone=error
 
-`@N` arms only the N-th passing in the process. Faults whose point is named `….recover-…` are for a respawned process,
-the others for the first one: so that a killed process does not die at the same place for ever.
+`@N` arms only the N-th passing in the process. Faults whose point is named `….recover-…` are for the first respawned
+process, the others for the original: so that a killed process does not die at the same place for ever.
 """
 
 import errno
@@ -18,9 +18,9 @@ from domain import failpoints
 RECOVERY = ".recover-"
 
 
-def arm(text: str, *, respawned: bool) -> None:
-    """Arm what `text` asks for in this process. Raises ValueError for a text that cannot be meant."""
-    actions = {name: action for name, action in _parse(text) if (RECOVERY in name) is respawned}
+def arm(text: str, generation: int) -> None:
+    """Arm what `text` asks for in a process that was started for the `generation`-th time again. Raises: ValueError."""
+    actions = {name: action for name, action in _parse(text) if generation == (RECOVERY in name)}
     if not actions:
         return
 
@@ -66,6 +66,7 @@ def _effect(wish: str, name: str) -> Callable[[], None]:
 def _kill() -> None:
     sys.stderr.flush()
     os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(128 + signal.SIGKILL)  # only number 1 of a pid namespace gets here: the kernel spares it from itself
 
 
 def _fail(name: str) -> None:

@@ -1,7 +1,8 @@
 """A Python interpreter that nobody can write to, and how the small processes are started with it.
 
 Whoever gets a container to execute /proc/self/exe of one of our processes must not end up with a writable handle to the
-host's interpreter (CVE-2019-5736). So the processes run from a sealed memfd: opening it for writing works, writing fails.
+host's interpreter (CVE-2019-5736). So the processes run from a sealed memfd: it may be opened for writing, and no write
+succeeds.
 """
 
 import fcntl
@@ -43,7 +44,8 @@ def runs(interpreter: int) -> bool:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         quiet = [(os.POSIX_SPAWN_DUP2, null, stream) for stream in (0, 1, 2)]
-        pid = os.posix_spawn(f"/proc/self/fd/{interpreter}", [executable(), "-I", "-S", "-c", ""], {}, file_actions=quiet)
+        argv = [executable(), "-I", "-S", "-c", ""]
+        pid = os.posix_spawn(f"/proc/self/fd/{interpreter}", argv, {}, file_actions=quiet)
     finally:
         os.close(null)
     return os.waitpid(pid, 0)[1] == 0
@@ -54,7 +56,7 @@ def command(role: str, *arguments: str) -> list[str]:
     return [executable(), "-I", "-S", _PROGRAM, role, *arguments]
 
 
-def spawn(interpreter: int, argv: Sequence[str], fds: Sequence[int], *, session: bool = False) -> int:
+def spawn(interpreter: int, argv: list[str], fds: Sequence[int], *, session: bool = False) -> int:
     """Start a small process in an empty environment; `fds` become 3, 4, …; everything not inheritable is closed."""
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _CLEAR_OF_ROLES) for fd in (interpreter, *fds)]
     try:

@@ -67,10 +67,10 @@ class Journal:
         while len(self._over) > _TOMBSTONES:
             del self._over[next(iter(self._over))]
         try:
-            if self._end > _REWRITE_ABOVE and self._end > 3 * self._live_size() or not self._sound:
+            if not self._sound or (self._end > _REWRITE_ABOVE and self._end > 3 * self._live_size()):
                 self._rewrite([])
             elif known:
-                self._write("".join(_line({"op": "ack", "id": id, "attempt": attempt}) for id, attempt in known), sync=False)
+                self._write("".join(_line({"op": "ack", "id": key[0], "attempt": key[1]}) for key in known), sync=False)
         except OSError:
             self._sound = False  # an acknowledgement that is lost is repeated; the next append starts a new file
 
@@ -108,7 +108,7 @@ class Journal:
             try:
                 os.posix_fallocate(self._fd, self._end, _AHEAD)
             except OSError:
-                return  # a full disk, or a file system that cannot: what is allocated already has room for more than a hundred entries
+                return  # a full disk, or a file system that cannot; there is room for some fifty entries yet
             self._allocated = self._end + _AHEAD
 
     def _rewrite(self, more: list[Exit]) -> None:

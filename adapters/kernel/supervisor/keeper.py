@@ -13,7 +13,7 @@ import time
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from adapters.kernel import syscalls
-from adapters.kernel.supervisor import faults, handover, interpreter
+from adapters.kernel.supervisor import faults, handover, interpreter, process
 from adapters.kernel.supervisor.handover import Held
 from domain.failpoints import failpoint
 
@@ -125,8 +125,7 @@ class Keeper:
                 os.waitpid(ended.si_pid, 0)
                 self._warden = 0
                 continue
-            status = ended.si_status << 8 if ended.si_code == os.CLD_EXITED else ended.si_status
-            self._tell(ended.si_pid, status)
+            self._tell(ended.si_pid, process.encoded(ended))
             failpoint("keeper.before-reap")
             os.waitpid(ended.si_pid, 0)
 
@@ -159,9 +158,8 @@ def main(arguments: list[str]) -> None:
     entries = handover.read_state(STATE)
     for fd in (INTERPRETER, LOCK, LISTENER, *(fd for held in entries.values() for fd in held.fds.values())):
         os.set_inheritable(fd, False)
-    promoted = "generation=1" in arguments
-    arguments = [argument for argument in arguments if not argument.startswith("generation=")]
-    failpoints = next((argument for argument in arguments if argument.startswith("failpoints=")), "=")
-    faults.arm(failpoints.partition("=")[2], respawned=promoted)
-    Keeper(arguments, entries, int(promoted)).run()
+    options = dict(argument.split("=", 1) for argument in arguments)
+    generation = int(options.pop("generation", "0"))
+    faults.arm(options["failpoints"], generation)
+    Keeper([f"{name}={value}" for name, value in options.items()], entries, generation).run()
     sys.exit(0)

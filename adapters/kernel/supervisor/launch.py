@@ -66,7 +66,7 @@ def _interpreter() -> int:
     copy = interpreter.seal(path)
     if interpreter.runs(copy):
         return copy
-    print(f"{path} does not run from a sealed copy: started from the file", file=sys.stderr)  # noqa: T201 - goes to the daemon
+    sys.stderr.write(f"{path} does not run from a sealed copy: started from the file\n")
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 

@@ -21,7 +21,7 @@ _PAUSES = (0.02, 0.1, 0.5, 2.0)
 
 
 class Link:
-    """`connected(rebuilt)` is awaited after each connect, before anything else is done; `event` gets pushed messages."""
+    """`connected(rebuilt)` is awaited after each connect; `event` gets the messages that nobody asked for."""
 
     def __init__(self, run_dir: Path, data_root: Path, *, failpoints: str, event: Callable[[Message], None],
                  connected: Callable[[bool], Awaitable[None]]) -> None:
@@ -90,7 +90,8 @@ class Link:
             self._greeting.cancel()
 
     async def _connect(self) -> tuple[bool, asyncio.StreamReader]:
-        rebuilt = await asyncio.to_thread(tree.ensure_warden, self._run_dir, self._data_root, failpoints=self._failpoints)
+        rebuilt = await asyncio.to_thread(
+            tree.ensure_warden, self._run_dir, self._data_root, failpoints=self._failpoints)
         reader, self._writer = await asyncio.open_unix_connection(str(self._run_dir / SOCKET_NAME))
         for message, _ in self._open.values():
             self._send(message)

@@ -1,14 +1,13 @@
 """The warden's side of the zygote: requests to clone, answers, a new zygote when it dies."""
 
 import array
-import errno
 import json
 import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from adapters.kernel.supervisor import handover, interpreter, loop, zygote
+from adapters.kernel.supervisor import handover, interpreter, loop, process, zygote
 from adapters.kernel.supervisor.run import Run
 from domain.failpoints import failpoint
 
@@ -16,7 +15,7 @@ from domain.failpoints import failpoint
 class Nursery:
     """Calls `cloned`, `failed` or, for every request that a dead zygote left open, `died`."""
 
-    def __init__(self, events: loop.Loop, options: dict[str, str], python: int,
+    def __init__(self, events: loop.Loop, options: dict[str, str], python: int, *,
                  cloned: Callable[[Run, int, int, dict[str, int]], None], failed: Callable[[Run, dict[str, Any]], None],
                  died: Callable[[Run], None]) -> None:
         self.pid = 0
@@ -25,7 +24,7 @@ class Nursery:
         self._python = python
         self._cloned, self._failed, self._died = cloned, failed, died
         self._waiting: dict[str, Run] = {}
-        self._generation = int(options.get("generation", "0"))
+        self._generation = int(options["generation"])
         self._channel: socket.socket
         self._spawn()
 
@@ -35,7 +34,8 @@ class Nursery:
         assert group is not None
         plan = _memory(run.request["child"])
         failpoint("warden.before-clone")
-        fds = [*run.childs_ends()[:1], plan, *run.childs_ends()[1:], *([group.v2_fd] if group.v2_fd >= 0 else []), *group.tasks]
+        status, stdout, stderr = run.childs_ends()
+        fds = [status, plan, stdout, stderr, *([group.v2_fd] if group.v2_fd >= 0 else []), *group.tasks]
         request = {"key": run.name, "flags": run.request["flags"], "group": group.v2_fd >= 0}
         self._waiting[run.name] = run
         try:
@@ -53,7 +53,7 @@ class Nursery:
 
     def reap_strangers(self, known: set[int]) -> None:
         """Children whose birth nobody could tell us about: a zygote was killed between the clone and its answer."""
-        for pid in _children() - known - {self.pid}:
+        for pid in process.children() - known - {self.pid}:
             try:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
             except ChildProcessError:
@@ -67,7 +67,7 @@ class Nursery:
 
     def _spawn(self) -> None:
         mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        arguments = [f"{name}={self._options.get(name, '')}" for name in ("failpoints", "files")]
+        arguments = [f"{name}={self._options[name]}" for name in ("failpoints", "files")]
         argv = interpreter.command("zygote", *arguments, f"generation={self._generation}")
         self._generation += 1
         self.pid = interpreter.spawn(self._python, argv, [other.fileno()])
@@ -107,13 +107,3 @@ def _memory(text: str) -> int:
         file.write(text.encode())
     return fd
 
-
-def _children() -> set[int]:
-    """Our children, by the kernel's list (CONFIG_PROC_CHILDREN); empty where there is none."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return set(map(int, file.read().split()))
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EACCES):
-            raise
-        return set()

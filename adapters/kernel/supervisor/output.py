@@ -111,7 +111,8 @@ class Output:
         size = os.fstat(self._log).st_size
         entries = os.fstat(self._index).st_size // logs.ENTRY_SIZE
         while entries:
-            self._time, self._indexed = logs.decode_entry(os.pread(self._index, logs.ENTRY_SIZE, (entries - 1) * logs.ENTRY_SIZE))
+            last = os.pread(self._index, logs.ENTRY_SIZE, (entries - 1) * logs.ENTRY_SIZE)
+            self._time, self._indexed = logs.decode_entry(last)
             if self._indexed < size:
                 break
             entries -= 1

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from adapters.kernel.supervisor import handover, zygote
@@ -42,7 +43,7 @@ class Group(Protocol):
 
 
 class Run:
-    """Descriptors are -1 where there is none. `waiters` are (client, request number) to be told about the start."""
+    """Descriptors are -1 where there is none. `waiters` are to be told about the start."""
 
     def __init__(self, id: str, attempt: int, directory: str) -> None:
         self.id = id
@@ -54,7 +55,7 @@ class Run:
         self.stdout = self.stderr = self.status = self.pidfd = -1
         self.namespaces: dict[str, int] = {}
         self.output = Output(directory, attempt)
-        self.waiters: list[tuple[Any, int]] = []
+        self.waiters: list[Callable[[dict[str, Any]], None]] = []
         self.request: dict[str, Any] = {}
         self.tries = 0
         self.recovered = False
@@ -105,8 +106,8 @@ class Run:
         """What a successor needs to go on with this run."""
         names = ("stdout", "stderr", "status", "pidfd")
         fds = {name: fd for name in names if (fd := getattr(self, name)) >= 0}
-        note = {"id": self.id, "attempt": self.attempt, "logs": self.directory, "pid": self.pid, "start": self.start_time,
-                "lost": self.output.lost}
+        note = {"id": self.id, "attempt": self.attempt, "logs": self.directory, "pid": self.pid,
+                "start": self.start_time, "lost": self.output.lost, "status": self.wait_status}
         return handover.Held(json.dumps(note).encode(), {**fds, **self.namespaces})
 
     @staticmethod
@@ -115,6 +116,7 @@ class Run:
         note = json.loads(held.note)
         run = Run(note["id"], note["attempt"], note["logs"])
         run.pid, run.start_time, run.output.lost = note["pid"], note["start"], note["lost"]
+        run.wait_status = note["status"]
         run.recovered = True
         for name, fd in held.fds.items():
             if name in zygote.NAMESPACES:
@@ -156,9 +158,10 @@ class Run:
         status = self.wait_status
         number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else 0
         code = -1 if status is None else 128 + number if number else os.WEXITSTATUS(status)
-        cause = how or ("unknown" if status is None else "oom" if self.oom and number == 9 else "signal" if number else "self")
+        if not how:
+            how = "unknown" if status is None else "oom" if self.oom and number == 9 else "signal" if number else "self"
         return {"id": self.id, "attempt": self.attempt, "pid": self.pid, "start": self.start_time, "code": code,
-                "signal": number, "oom": self.oom, "how": cause, "time": self.ended_at, "lost": self.output.lost}
+                "signal": number, "oom": self.oom, "how": how, "time": self.ended_at, "lost": self.output.lost}
 
 
 def _enlarge(pipe: int) -> None:

@@ -54,9 +54,10 @@ def stop_warden(run_dir: Path, *, kill: bool = False, timeout: float = 30.0) -> 
 
 
 def _launch(run_dir: Path, data_root: Path, failpoints: str) -> None:
-    arguments = {"data": data_root.resolve(), "run": run_dir.resolve(), "root": group_root(data_root), "failpoints": failpoints}
+    arguments = {"data": data_root.resolve(), "run": run_dir.resolve(), "root": group_root(data_root),
+                 "failpoints": failpoints}
     argv = interpreter.command("launch", *(f"{name}={value}" for name, value in arguments.items()))
-    stage = subprocess.run(argv, env={}, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,  # noqa: S603 - our own program
+    stage = subprocess.run(argv, env={}, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            stderr=subprocess.PIPE, start_new_session=True, check=False)
     if stage.returncode:
         reason = stage.stderr.decode(errors="replace").strip().rpartition("\n")[2]

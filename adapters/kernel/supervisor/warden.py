@@ -14,9 +14,9 @@ owner; they are killed, and their exit is recorded as unknown.
 Descriptors at birth: 2 error log, 3 sealed interpreter, 4 lock of the data root, 5 the keeper, 6 the listening socket.
 """
 
+import errno
 import os
 import resource
-import signal
 import socket
 import sys
 import time
@@ -24,20 +24,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from adapters.kernel import apply, cgroups, syscalls
-from adapters.kernel.supervisor import faults, handover, interpreter, keeper, loop
-from adapters.kernel.supervisor.clients import Client, admitted
+from adapters.kernel import apply, cgroups
+from adapters.kernel.supervisor import faults, handover, interpreter, keeper, loop, process
+from adapters.kernel.supervisor.desk import Desk, failure
 from adapters.kernel.supervisor.journal import Journal
 from adapters.kernel.supervisor.nursery import Nursery
 from adapters.kernel.supervisor.output import PIPE_SIZE
 from adapters.kernel.supervisor.run import CLONED, ENDED, PREPARING, STARTED, Group, Run
 from adapters.kernel.supervisor.wire import Message
-from domain.errors import KernelError, LadingError
+from domain.errors import LadingError
 from domain.failpoints import failpoint
 from domain.logs import MAX_DATA
 
 INTERPRETER, LOCK, KEEPER, LISTENER = 3, 4, 5, 6
-PROTOCOL = 1
 _FRAMES_A_TURN = 8
 _PIPE_FRAMES = PIPE_SIZE // MAX_DATA
 _SET_UP_SECONDS = 120.0
@@ -50,39 +49,35 @@ _PATIENCE_WITH_DYING = 20.0
 class Warden:
     """See the module."""
 
-    def __init__(self, arguments: list[str]) -> None:
-        self._arguments = arguments
-        self._options = dict(argument.split("=", 1) for argument in arguments)
+    def __init__(self, options: dict[str, str]) -> None:
+        self.options = options
         self._loop = loop.Loop()
-        self._runs: dict[tuple[str, int], Run] = {}
+        self.runs: dict[tuple[str, int], Run] = {}
         self._by_pid: dict[int, Run] = {}
         self._ready: list[Run] = []
-        self._clients: set[Client] = set()
-        self._rung: set[str] = set()
-        self._leaving = False
+        self.leaving = False
         self._keeper = socket.socket(fileno=KEEPER)
-        self._listener = socket.socket(fileno=LISTENER)
-        self._listener.setblocking(False)
         held, statuses = self._take_back()
-        self._journal = Journal(os.path.join(self._options["data"], "state", "exits.journal"))
-        self._tree = cgroups.detect(self._options["root"])
+        self.journal = Journal(os.path.join(self.options["data"], "state", "exits.journal"))
+        self._tree = cgroups.detect(self.options["root"])
         self._tree.prepare()
-        self._nursery = Nursery(self._loop, self._options, INTERPRETER, self._cloned, self._start_failed, self._starter_died)
+        self.nursery = Nursery(self._loop, self.options, INTERPRETER,
+                               cloned=self._cloned, failed=self._clone_failed, died=self._starter_died)
+        self._desk = Desk(self._loop, socket.socket(fileno=LISTENER), self)
         for entry in held:
             self._recover(Run.taken_back(entry))
         for pid, status in statuses:
             self._orphan(pid, status)
         self._end_ownerless()
         self._loop.watch(KEEPER, self._keeper_event)
-        self._loop.watch(LISTENER, self._accept)
 
     def run(self) -> None:
         """Until told to leave."""
         while True:
             self._loop.turn()
-            self._ring_bells()
+            self._desk.ring()
             self._record_exits()
-            if self._leaving and not self._runs:
+            if self.leaving and not self.runs:
                 self._leave()
 
     # The keeper ------------------------------------------------------------------------------------------------------
@@ -131,68 +126,68 @@ class Warden:
     def _succeed(self) -> None:
         """The keeper is dead: become the keeper. Our children stay ours, for this process stays the same."""
         failpoint("warden.before-succession")
-        runs = [run for run in self._runs.values() if run.stdout >= 0 or run.pidfd >= 0]
+        runs = [run for run in self.runs.values() if run.stdout >= 0 or run.pidfd >= 0]
         state = handover.write_state({run.name.encode(): run.held() for run in runs})
         for fd in (INTERPRETER, LOCK, *(fd for run in runs for fd in run.held().fds.values())):
             os.set_inheritable(fd, True)
         os.dup2(LISTENER, keeper.LISTENER)  # the number of our keeper's socket, which is dead
         os.dup2(state, keeper.STATE)
-        arguments = [argument for argument in self._arguments if not argument.startswith("generation=")]
-        interpreter.become(INTERPRETER, "keeper", [*arguments, "generation=1"])
+        options = {**self.options, "generation": str(int(self.options["generation"]) + 1)}
+        interpreter.become(INTERPRETER, "keeper", [f"{name}={value}" for name, value in options.items()])
 
     # Recovery --------------------------------------------------------------------------------------------------------
 
     def _recover(self, run: Run) -> None:
         failpoint("warden.recover-run")
-        self._runs[run.key] = run
+        self.runs[run.key] = run
         try:
             run.group = self._tree.open(run.id, run.attempt)
         except FileNotFoundError:
             run.group = None
         if run.phase == PREPARING:
-            return self._dismantle(run, lambda: None)
+            return self._dismantle(run, lambda: self._again(run) if run.waiters else None)
         self._by_pid[run.pid] = run
-        if self._journal.find(run.key) is not None:
+        if self.journal.find(run.key) is not None:
             return self._bury(run)
         return self._attend(run)
 
     def _end_ownerless(self) -> None:
         for id, attempt in self._tree.groups():
-            if (id, attempt) in self._runs:
+            if (id, attempt) in self.runs:
                 continue
             group = self._tree.open(id, attempt)
-            if self._journal.find((id, attempt)) is None:
+            if self.journal.find((id, attempt)) is None:
                 self._record_ownerless(id, attempt, group)
             self._remove_group(group, lambda: None)
 
     def _record_ownerless(self, id: str, attempt: int, group: Group) -> None:
-        run = Run(id, attempt, os.path.join(self._options["data"], "logs", id))
-        run.pid, run.start_time = _first_process(group.pids())
+        run = Run(id, attempt, os.path.join(self.options["data"], "logs", id))
+        run.pid = process.first_of(group.pids())
+        run.start_time = process.start_time(run.pid)
         run.wait_status = 9 if run.pid else None
         run.ended_at = time.time_ns()
         group.kill()
-        self._journal.append([run.exit("unknown")])
+        self.journal.append([run.exit("unknown")])
         run.output.close()
 
     # Starting --------------------------------------------------------------------------------------------------------
 
-    def _start(self, client: Client, message: Message) -> None:
-        key = str(message["id"]), int(message["attempt"])
-        if message.get("watch"):
-            client.watched.add(key[0])
-        ended = self._journal.find(key)
-        run = self._runs.get(key)
+    def start(self, request: Message, answer: Callable[[Message], None]) -> None:
+        """Start a run, or answer what came of it earlier."""
+        key = request["id"], request["attempt"]
+        ended = self.journal.find(key)
+        run = self.runs.get(key)
         if ended is not None:
-            return client.send({"re": message["n"], "pid": ended["pid"], "start": ended["start"], "cgroup": self._group_name(*key)})
-        if self._leaving:
-            return client.send(_error(message["n"], "shutdown", "the supervisor is being stopped"))
+            return answer({"pid": ended["pid"], "start": ended["start"], "cgroup": self.group_name(*key)})
+        if self.leaving:
+            return answer(failure("shutdown", "the supervisor is being stopped"))
         if run is None:
-            run = Run(*key, message["logs"])
-            run.request = message
-            self._runs[key] = run
-            run.waiters.append((client, message["n"]))
+            run = self.runs[key] = Run(*key, request["logs"])
+            run.request = request
+            run.waiters.append(answer)
             return self._begin(run)
-        run.waiters.append((client, message["n"]))
+        run.request = run.request or request
+        run.waiters.append(answer)
         return self._answer(run)
 
     def _begin(self, run: Run) -> None:
@@ -204,25 +199,25 @@ class Warden:
             failpoint("warden.before-cgroup")
             run.group = apply.run_host(run.request["host"], self._tree)
             failpoint("warden.after-cgroup")
-            self._nursery.clone(run)
+            self.nursery.clone(run)
         except FileExistsError:
             run.group = None
-            self._start_failed(run, {"stage": "fence", "text": f"attempt {run.attempt} was begun before", "exit_code": 125, "errno": 0})
+            self._start_failed(run, failure("fence", f"attempt {run.attempt} was begun before", errno.EEXIST))
         except (OSError, LadingError) as error:
-            self._start_failed(run, {"stage": getattr(error, "stage", "") or "prepare", "text": str(error), "exit_code": 125,
-                                     "errno": getattr(error, "errno", 0) or 0})
+            number = getattr(error, "errno", 0) or errno.EIO
+            self._start_failed(run, failure(getattr(error, "stage", "") or "prepare", str(error), number))
 
     def _cloned(self, run: Run, pid: int, pidfd: int, namespaces: dict[str, int]) -> None:
         """The zygote has made the process; it sets itself up and waits for "go"."""
         failpoint("warden.after-clone")
         run.pid, run.pidfd, run.namespaces = pid, pidfd, namespaces
-        run.start_time = _start_time(pid)
+        run.start_time = process.start_time(pid)
         run.phase = CLONED
         self._by_pid[pid] = run
         self._hold(run)
         failpoint("warden.after-hold")
         self._attend(run)
-        if self._leaving and run.group is not None:
+        if self.leaving and run.group is not None:
             run.group.kill()
         self._loop.later(_SET_UP_SECONDS, lambda: self._give_up(run))
 
@@ -243,9 +238,9 @@ class Warden:
         self._loop.close(run.status)
         run.status = -1
         if complaint is not None:
-            run.failure = complaint
+            run.failure = {"error": complaint}
         elif not executing and not run.recovered:
-            run.failure = {"stage": "set-up", "errno": 0, "text": "the process was killed before it could execute", "exit_code": 125}
+            run.failure = failure("set-up", "the process was killed before it could execute", errno.ECHILD)
         if run.failure is None:
             run.phase = STARTED
             self._hold(run)
@@ -257,32 +252,36 @@ class Warden:
         if run.phase in (PREPARING, CLONED):
             return
         waiters, run.waiters = run.waiters, []
-        for client, number in waiters:
-            client.send({"re": number, "pid": run.pid, "start": run.start_time, "cgroup": self._group_name(*run.key)})
+        for answer in waiters:
+            answer({"pid": run.pid, "start": run.start_time, "cgroup": self.group_name(*run.key)})
 
     def _give_up(self, run: Run) -> None:
-        if run.phase == CLONED and self._runs.get(run.key) is run and run.group is not None:
+        if run.phase == CLONED and self.runs.get(run.key) is run and run.group is not None:
             run.group.kill()
 
-    def _start_failed(self, run: Run, failure: dict[str, Any]) -> None:
+    def _start_failed(self, run: Run, complaint: Message) -> None:
         """Nothing of it stays; then the caller hears why."""
         def tell() -> None:
             waiters, run.waiters = run.waiters, []
-            for client, number in waiters:
-                client.send({"re": number, "error": failure})
+            for answer in waiters:
+                answer(complaint)
 
         self._dismantle(run, tell)
+
+    def _clone_failed(self, run: Run, complaint: dict[str, Any]) -> None:
+        self._start_failed(run, {"error": complaint})
 
     def _starter_died(self, run: Run) -> None:
         """The zygote has died before it answered: whatever it has cloned waits for a "go" that never comes."""
         if run.tries >= _MOST_TRIES:
-            return self._start_failed(run, {"stage": "clone3", "errno": 0, "text": "the starter died again and again", "exit_code": 125})
+            return self._start_failed(run, failure("clone3", "the starter died again and again"))
+        return self._dismantle(run, lambda: self._again(run))
 
-        def again() -> None:
-            self._runs[run.key] = run
-            self._begin(run)
-
-        return self._dismantle(run, again)
+    def _again(self, run: Run) -> None:
+        """From the beginning, for those who wait."""
+        self.runs[run.key] = run
+        run.recovered = False
+        self._begin(run)
 
     # Output ----------------------------------------------------------------------------------------------------------
 
@@ -295,7 +294,7 @@ class Warden:
                 if not count:
                     break
             if moved:
-                self._rung.add(run.id)
+                self._desk.has_output(run.id)
             elif events & loop.HANGUP:
                 self._close_pipe(run, pipe)
 
@@ -316,14 +315,7 @@ class Warden:
             for _ in range(2 * _PIPE_FRAMES):
                 if not run.output.pump(pipe, stream):
                     break
-                self._rung.add(run.id)
-
-    def _ring_bells(self) -> None:
-        rung, self._rung = self._rung, set()
-        if rung:
-            for client in list(self._clients):
-                for id in rung & client.watched:
-                    client.ring(id)
+                self._desk.has_output(run.id)
 
     # The end ---------------------------------------------------------------------------------------------------------
 
@@ -343,7 +335,7 @@ class Warden:
         waited = time.monotonic() - run.dead_since
         if run.group is not None and run.group.populated() and waited < _PATIENCE_WITH_DYING:
             run.group.kill()
-        elif run.wait_status is None and (status := _wait_status(run)) is None and waited < _UNKNOWN_AFTER:
+        elif run.wait_status is None and (status := process.wait_status(run.pidfd)) is None and waited < _UNKNOWN_AFTER:
             pass
         else:
             run.wait_status = status if run.wait_status is None else run.wait_status
@@ -360,9 +352,9 @@ class Warden:
             return
         ready, self._ready = self._ready, []
         try:
-            self._journal.append([run.exit() for run in ready])
+            self.journal.append([run.exit() for run in ready])
         except OSError as error:
-            print(f"exit journal: {error}", file=sys.stderr)
+            sys.stderr.write(f"exit journal: {error}\n")
             self._loop.later(_JOURNAL_RETRY, lambda: self._ready.extend(ready))
             return
         for run in ready:
@@ -370,12 +362,11 @@ class Warden:
 
     def _bury(self, run: Run) -> None:
         """The exit is on record: reap, delete, forget, tell."""
-        exit = self._journal.find(run.key)
+        exit = self.journal.find(run.key)
 
         def tell() -> None:
-            for client in list(self._clients):
-                if client.subscribed and exit is not None:
-                    client.send({"ev": "exited", "exit": exit})
+            if exit is not None:
+                self._desk.tell(exit)
 
         self._dismantle(run, tell)
 
@@ -386,12 +377,12 @@ class Warden:
                 self._loop.close(fd)
         run.status = run.stdout = run.stderr = -1
         run.close_childs_ends()
-        self._nursery.forget(run)
+        self.nursery.forget(run)
         group, run.group = run.group, None
 
         def gone() -> None:
             if run.pidfd >= 0:
-                _reap(run.pidfd)
+                process.reap(run.pidfd)
                 self._loop.close(run.pidfd)
             for fd in run.namespaces.values():
                 self._loop.close(fd)
@@ -401,8 +392,8 @@ class Warden:
             if run.pid:
                 self._by_pid.pop(run.pid, None)
                 self._tell_keeper(handover.FORGET, b"%d" % run.pid)
-            self._runs.pop(run.key, None)
-            self._nursery.reap_strangers(set(self._by_pid))
+            self.runs.pop(run.key, None)
+            self.nursery.reap_strangers(set(self._by_pid))
             then()
 
         if group is None:
@@ -421,147 +412,39 @@ class Warden:
             if waited < _PATIENCE_WITH_DYING:
                 again = min(2 * pause, 0.2)
                 return self._loop.later(pause, lambda: self._remove_group(group, then, again, waited + pause))
-            print(f"control group stays: {error}", file=sys.stderr)
+            sys.stderr.write(f"control group stays: {error}\n")
         failpoint("warden.after-rmdir")
         return then()
 
-    # Clients ---------------------------------------------------------------------------------------------------------
-
-    def _accept(self, events: int) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return
-        if not admitted(connection):
-            connection.close()
-            return
-        self._clients.add(Client(connection, self._loop, self._serve, self._clients.discard))
-
-    def _serve(self, client: Client, message: Message) -> None:
-        try:
-            number, operation = int(message["n"]), _OPERATIONS[message["op"]]
-        except (KeyError, TypeError, ValueError):
-            return client.close()
-        try:
-            return operation(self, client, message)
-        except (KeyError, TypeError, ValueError) as error:
-            return client.send(_error(number, "request", f"not understood: {error!r}"))
-
-    def _hello(self, client: Client, message: Message) -> None:
-        client.send({"re": message["n"], "protocol": PROTOCOL, "pid": os.getpid(), "keeper": os.getppid(),
-                     "zygote": self._nursery.pid, "boot": _boot_id(), "generation": int(self._options.get("generation", "0"))})
-
-    def _signal(self, client: Client, message: Message) -> None:
-        for run in self._runs.values():
-            if run.id == message["id"] and run.phase == STARTED:
-                try:
-                    signal.pidfd_send_signal(run.pidfd, int(message["signal"]))
-                except ProcessLookupError:
-                    break
-                return client.send({"re": message["n"]})
-        return client.send(_error(message["n"], "signal", "it does not run"))
-
-    def _list(self, client: Client, message: Message) -> None:
-        runs = [{"id": run.id, "attempt": run.attempt, "pid": run.pid, "start": run.start_time, "phase": run.phase,
-                 "cgroup": self._group_name(*run.key), "lost": run.output.lost} for run in self._runs.values()]
-        client.send({"re": message["n"], "runs": runs})
-
-    def _exits(self, client: Client, message: Message) -> None:
-        client.subscribed = client.subscribed or bool(message.get("subscribe"))
-        client.send({"re": message["n"], "exits": self._journal.pending()})
-
-    def _acknowledge(self, client: Client, message: Message) -> None:
-        self._journal.acknowledge((str(id), int(attempt)) for id, attempt in message["keys"])
-        client.send({"re": message["n"]})
-
-    def _watch(self, client: Client, message: Message) -> None:
-        client.watched.add(str(message["id"]))
-        client.send({"re": message["n"]})
-
-    def _unwatch(self, client: Client, message: Message) -> None:
-        client.watched.discard(str(message["id"]))
-        client.send({"re": message["n"]})
-
-    def _shutdown(self, client: Client, message: Message) -> None:
-        if self._runs and not message.get("kill"):
-            return client.send(_error(message["n"], "shutdown", f"{len(self._runs)} containers run"))
-        self._leaving = True
-        for run in self._runs.values():
+    def leave(self, *, kill: bool) -> bool:
+        """End as soon as no run is left; False if runs are and must not be killed."""
+        if self.runs and not kill:
+            return False
+        self.leaving = True
+        for run in self.runs.values():
             if run.group is not None:
                 run.group.kill()
-        return client.send({"re": message["n"]})
+        return True
 
     def _leave(self) -> None:
         """Zygote, keeper, and then we."""
-        self._nursery.close()
+        self.nursery.close()
         self._tell_keeper(handover.QUIT, b"")
         for root in self._tree.roots():
             with suppress(OSError):  # something of an earlier time is still in there
                 os.rmdir(root)
-        os.unlink(self._listener.getsockname())
-        self._journal.close()
+        self._desk.close()
+        self.journal.close()
         sys.exit(0)
 
-    def _group_name(self, id: str, attempt: int) -> str:
-        return f"{self._options['root']}/{id}.{attempt}"
+    def describe(self) -> Message:
+        """Who works here."""
+        return {"pid": os.getpid(), "keeper": os.getppid(), "zygote": self.nursery.pid,
+                "generation": int(self.options["generation"])}
 
-
-_OPERATIONS: dict[str, Callable[[Warden, Client, Message], None]] = {
-    "hello": Warden._hello, "start": Warden._start, "signal": Warden._signal, "list": Warden._list, "exits": Warden._exits,
-    "ack": Warden._acknowledge, "watch": Warden._watch, "unwatch": Warden._unwatch, "shutdown": Warden._shutdown,
-}
-
-
-def _error(number: int, stage: str, text: str) -> Message:
-    return {"re": number, "error": {"stage": stage, "errno": 0, "text": text, "exit_code": 125}}
-
-
-def _wait_status(run: Run) -> int | None:
-    """From the zombie, if it is our child and without reaping it; else from the kernel's memory of the pidfd."""
-    try:
-        ended = os.waitid(os.P_PIDFD, run.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        try:
-            return syscalls.pidfd_exit_status(run.pidfd)
-        except KernelError:
-            return None
-    if ended is None:
-        return None
-    return ended.si_status << 8 if ended.si_code == os.CLD_EXITED else ended.si_status
-
-
-def _reap(pidfd: int) -> None:
-    try:
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-    except ChildProcessError:
-        return  # the keeper's child
-
-
-def _start_time(pid: int) -> int:
-    """Field 22 of /proc/PID/stat, counted behind the name, which may hold anything."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError):
-        return 0
-
-
-def _first_process(pids: list[int]) -> tuple[int, int]:
-    """(pid, start time) of the one that is number 1 inside; (0, 0) if none is."""
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/status", "rb") as file:
-                numbers = next((line.split()[1:] for line in file if line.startswith(b"NSpid:")), [])
-        except OSError:
-            continue
-        if numbers and numbers[-1] == b"1":
-            return pid, _start_time(pid)
-    return 0, 0
-
-
-def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+    def group_name(self, id: str, attempt: int) -> str:
+        """Where its control groups lie, below each hierarchy."""
+        return f"{self.options['root']}/{id}.{attempt}"
 
 
 def _raise_files_limit() -> None:
@@ -572,10 +455,9 @@ def _raise_files_limit() -> None:
 
 def main(arguments: list[str]) -> None:
     """Become the warden."""
-    generation = next((argument for argument in arguments if argument.startswith("generation=")), "generation=0")
     options = dict(argument.split("=", 1) for argument in arguments)
-    faults.arm(options.get("failpoints", ""), respawned=generation != "generation=0")
+    faults.arm(options["failpoints"], int(options["generation"]))
     for fd in (INTERPRETER, LOCK, KEEPER, LISTENER):
         os.set_inheritable(fd, False)
     _raise_files_limit()
-    Warden(arguments).run()
+    Warden(options).run()

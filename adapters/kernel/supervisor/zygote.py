@@ -2,7 +2,7 @@
 
 Descriptors at birth: 2 error log, 3 the warden. A request is one message on a SOCK_SEQPACKET socket:
 
-    {"key": "3f….1", "flags": 2080505856, "group": true}    status, plan, stdout, stderr, [v2 group], tasks of v1 groups …
+    {"key": "3f….1", "flags": 2080505856, "group": true}    status, plan, stdout, stderr, [v2 group], tasks (v1) …
     {"key": "3f….1", "pid": 4711}                            pidfd, mnt, ipc, net, … (the answer)
     {"key": "3f….1", "stage": "clone3", "errno": 12, "text": "…", "exit_code": 125}
 
@@ -36,12 +36,13 @@ _FLAGS = syscalls.CLONE_PARENT | syscalls.CLONE_CLEAR_SIGHAND
 _MS_SLAVE = 0x80000
 _STATUS, _FIRST_TASKS = 3, 4
 _SET_UP_FAILED = 125
+_LONGEST_TEXT = 4096
 
 
 def main(arguments: list[str]) -> None:
     """Serve the warden until it is gone."""
     options = dict(argument.split("=", 1) for argument in arguments)
-    faults.arm(options.get("failpoints", ""), respawned=options.get("generation", "0") != "0")
+    faults.arm(options["failpoints"], int(options["generation"]))
     os.set_inheritable(WARDEN, False)
     _restore_files_limit(int(options["files"]))
     _private_mounts()
@@ -74,7 +75,8 @@ def _serve(warden: socket, parcel: handover.Parcel) -> None:
         fds = [pidfd, *_namespaces(pid)]
     handover.close(parcel.fds)
     failpoint("zygote.after-clone")
-    warden.sendmsg([json.dumps(answer).encode()], [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else [])
+    rights = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
+    warden.sendmsg([json.dumps(answer).encode()], rights)
     handover.close(fds)
 
 
@@ -94,7 +96,7 @@ def _child(plan: int, streams: tuple[int, int, int], tasks: list[int]) -> None:
     try:
         _arrange(plan, streams, tasks)
     except BaseException as error:
-        _report({"stage": "set-up", "errno": getattr(error, "errno", 0) or 0, "text": str(error), "exit_code": _SET_UP_FAILED})
+        _report("set-up", getattr(error, "errno", 0) or errno.EIO, str(error), _SET_UP_FAILED)
     os._exit(_SET_UP_FAILED)
 
 
@@ -114,7 +116,7 @@ def _arrange(plan: int, streams: tuple[int, int, int], tasks: list[int]) -> None
     try:
         apply.run_child(steps, apply.Context(tasks=list(range(_FIRST_TASKS, last)), status=_STATUS, ready=_wait_for_go))
     except apply.Failure as failure:
-        _report({"stage": failure.stage, "errno": failure.errno, "text": failure.text, "exit_code": failure.exit_code})
+        _report(failure.stage, failure.errno, failure.text, failure.exit_code)
         os._exit(failure.exit_code)
 
 
@@ -143,7 +145,8 @@ def _wait_for_go() -> None:
     os.write(_STATUS, EXECUTING)
 
 
-def _report(error: dict[str, object]) -> None:
+def _report(stage: str, number: int, text: str, exit_code: int) -> None:
+    error = {"stage": stage, "errno": number, "text": text[:_LONGEST_TEXT], "exit_code": exit_code}
     try:
         os.write(_STATUS, json.dumps(error).encode())
     except OSError:

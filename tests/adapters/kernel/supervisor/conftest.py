@@ -95,13 +95,20 @@ class Machine:
         """All it has written."""
         return b"".join([frame.data async for frame in self.logs.frames(id) if frame.stream == stream])
 
+    async def written(self, id: str, text: bytes) -> None:
+        """Until the output holds `text`."""
+        async with asyncio.timeout(_PATIENCE):
+            while text not in await self.output(id):
+                await asyncio.sleep(0.005)
+
     def pid(self, role: str) -> int:
         """Of a living small process."""
         return processes_of(self.data).get(role, 0)
 
     def kill(self, *roles: str) -> None:
-        """SIGKILL, as close together as can be."""
-        pids = [self.pid(role) for role in roles]
+        """SIGKILL, as close together as can be; those that are not there at the moment are left out."""
+        found = processes_of(self.data)
+        pids = [found[role] for role in roles if role in found]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
 

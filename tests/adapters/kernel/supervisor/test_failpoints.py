@@ -1,0 +1,93 @@
+"""SIGKILL at every named place of a run's life: the start is carried out once, and everything comes to its end."""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from adapters.kernel.supervisor import faults
+from domain import failpoints
+from domain.errors import LadingError
+
+kernel = [pytest.mark.kernel, pytest.mark.slow]
+
+PROGRAMS = Path(faults.__file__).parent
+IN_A_LIFE = (
+    "warden.before-cgroup", "warden.after-cgroup", "warden.before-clone", "warden.after-clone", "warden.after-hold",
+    "warden.before-go", "warden.after-go", "warden.before-answer", "warden.log-header", "warden.log-data",
+    "warden.after-drain", "warden.before-journal", "warden.after-journal", "warden.before-rmdir", "warden.after-rmdir",
+    "zygote.before-clone", "zygote.after-clone",
+)
+AFTER_A_DEATH = ("keeper.before-hand-back", "keeper.before-reap", "warden.before-succession", "warden.recover-run")
+IN_THE_CHILD = ("zygote.child",)
+
+
+@pytest.mark.parametrize("point", IN_A_LIFE)
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_a_run_survives_a_kill(machine, point) -> None:
+    """The command ran exactly once, with its true status and all its output."""
+    machine.failpoints = f"{point}=kill"
+    async with machine.connected():
+        id, process = await machine.start("echo $$ one; echo two >&2; exit 42")
+        report = await machine.end(id)
+        assert (report.code, report.how, report.pid) == (42, "self", process.pid)
+        assert await machine.output(id, 1) == b"1 one\n"
+        assert await machine.output(id, 2) == b"two\n"
+
+
+@pytest.mark.parametrize("point", AFTER_A_DEATH)
+@pytest.mark.parametrize("role", ["warden", "keeper"])
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_a_recovery_survives_a_kill(machine, point, role) -> None:
+    """The second death comes while the first one is being mended. Where both were gone the status may be unknown, but
+    the container ends, is reported, and another one can be started."""
+    machine.failpoints = f"{point}=kill"
+    async with machine.connected():
+        id, _ = await machine.start("echo one; sleep 0.2; echo two; exit 42")
+        machine.kill(role)
+        report = await machine.end(id)
+        assert (report.code, report.how) in ((42, "self"), (137, "unknown"), (-1, "unknown"))
+        if report.how == "self":
+            assert await machine.output(id) == b"one\ntwo\n"
+        other, _ = await machine.start("exit 7")
+        assert (await machine.end(other)).code == 7
+
+
+@pytest.mark.parametrize("point", IN_THE_CHILD)
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_a_child_killed_before_it_executes_is_a_failed_start(machine, point) -> None:
+    """It is no exit: nothing has run."""
+    machine.failpoints = f"{point}=kill"
+    async with machine.connected() as runtime:
+        with pytest.raises(LadingError, match="killed before"):
+            await machine.start("exit 0")
+        assert machine.groups() == []
+        assert await runtime.exits() == []
+
+
+def test_every_failpoint_of_the_small_processes_is_swept() -> None:
+    """A new one must be added to the lists above."""
+    named = {name for file in PROGRAMS.glob("*.py") for name in re.findall(r'failpoint\("([\w.-]+)"\)', file.read_text())}
+    assert named == {*IN_A_LIFE, *AFTER_A_DEATH, *IN_THE_CHILD}
+
+
+def test_a_fault_is_armed_for_the_passing_and_the_process_it_names() -> None:
+    """`@N` counts, a recovery point is for the respawned process only."""
+    try:
+        faults.arm("one=error@2; x.recover-y=error", 0)
+        failpoints.failpoint("one")
+        with pytest.raises(OSError, match="one"):
+            failpoints.failpoint("one")
+        failpoints.failpoint("one")
+        failpoints.failpoint("x.recover-y")
+        faults.arm("one=error; x.recover-y=error", 1)
+        failpoints.failpoint("one")
+        with pytest.raises(OSError, match="recover"):
+            failpoints.failpoint("x.recover-y")
+    finally:
+        failpoints.arm(None)
