@@ -16,7 +16,7 @@ from domain.text.template.values import Trusted
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: with them, Field[X](…) fails in Python 3.11
 class Field(Generic[T]):
     """One field: `header` in tables, `value` for one object."""
 
