@@ -11,6 +11,7 @@ Without the key such an event is read with the defaults of its sealed fields, wh
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,15 +25,16 @@ _SEALED = "~sealed"
 
 def to_bytes(event: Event) -> bytes:
     """The payload without its sealed fields."""
-    return event.model_dump_json(exclude=set(event.sealed) if event.sealed else None).encode()
+    return type(event).__pydantic_serializer__.to_json(event, exclude=_sealed_names(type(event)))
 
 
 def sealed_bytes(event: Event) -> bytes:
     """The sealed fields that differ from their defaults as a JSON object; empty if there are none."""
     if not event.sealed:
         return b""
-    text = event.model_dump_json(include=set(event.sealed), exclude_defaults=True)
-    return b"" if text == "{}" else text.encode()
+    names = _sealed_names(type(event))
+    data = type(event).__pydantic_serializer__.to_json(event, include=names, exclude_defaults=True)
+    return b"" if data == b"{}" else data
 
 
 def with_sealed(data: bytes, ciphertext: bytes) -> bytes:
@@ -72,9 +74,18 @@ def closed(event: Event) -> Event:
     """The event as anyone without the key reads it: what projections see, now and at every replay."""
     if not event.sealed:
         return event
-    return event.model_copy(
-        update={name: type(event).model_fields[name].get_default(call_default_factory=True) for name in event.sealed}
-    )
+    return event.model_copy(update=_defaults(type(event)))
+
+
+@cache
+def _sealed_names(kind: type[Event]) -> set[str] | None:
+    return set(kind.sealed) or None
+
+
+@cache
+def _defaults(kind: type[Event]) -> dict[str, Any]:
+    fields = kind.model_fields
+    return {name: fields[name].get_default(call_default_factory=True) for name in kind.sealed}
 
 
 def _document(data: bytes) -> dict[str, Any]:

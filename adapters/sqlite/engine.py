@@ -30,7 +30,7 @@ _SHARED = (
     "wal_autocheckpoint=0",
     "busy_timeout=5000",
 )
-_WRITER = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "cache_size=-16000", *_SHARED)
+_WRITER = ("page_size=2048", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "cache_size=-16000", *_SHARED)
 _READER = ("query_only=ON", "cache_size=-8000", *_SHARED)
 
 

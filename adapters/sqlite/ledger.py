@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from adapters.sqlite import sealing
@@ -48,6 +48,7 @@ _SELECT_STREAM = (
     " WHERE kind = ? AND key = ?"
 )
 
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 _STREAMS_KEPT = 16_384
 _ORIGINS_KEPT = 256
 
@@ -83,6 +84,7 @@ class Order:
     parts: tuple[Part, ...]
     meta: Meta
     origin: bytes
+    meta_hash: bytes
     command: bytes | None
     reply: str | None
 
@@ -91,14 +93,16 @@ def order(batch: Sequence[Append], meta: Meta, reply: str | None) -> Order:
     """Encode an append; runs with the caller, while the writer waits for the disk."""
     parts = tuple(Part(each.stream, each.expected, tuple(map(_payload, each.events))) for each in batch)
     command = meta.command_id.encode() or None
-    return Order(parts, meta, origin_bytes(meta), command, reply if command else None)
+    origin = origin_bytes(meta)
+    about = meta_hash(origin, meta.cause, meta.correlation, command or b"")
+    return Order(parts, meta, origin, about, command, reply if command else None)
 
 
 def origin_bytes(meta: Meta) -> bytes:
     """Actor, boot and version as one JSON array: `[via,user,uid,gid,pid,command,host,boot,version]`."""
     a = meta.actor
     values = (a.via, a.user, a.uid, a.gid, a.pid, a.command, a.host, meta.boot, meta.version)
-    return json.dumps(values, separators=(",", ":")).encode()
+    return _COMPACT(values).encode()
 
 
 def _payload(event: Event) -> Payload:
@@ -215,27 +219,34 @@ class Ledger:
         return records
 
     def _write(self, sheet: _Sheet) -> None:
-        writes, run = sheet.writes, self._connection.executemany
+        writes = sheet.writes
         self._disown()
-        run(_INSERT_TYPE, writes.types)
-        run(_INSERT_STREAM, writes.streams)
-        run(_INSERT_ORIGIN, writes.origins)
-        run(_INSERT_EVENT, writes.events)
+        self._run(_INSERT_TYPE, writes.types)
+        self._run(_INSERT_STREAM, writes.streams)
+        self._run(_INSERT_ORIGIN, writes.origins)
+        self._run(_INSERT_EVENT, writes.events)
         failpoint("store.after-insert")
-        run(_INSERT_COMMAND, writes.commands)
-        run(_DELETE_KEY, [(stream,) for stream in writes.keys])
-        run(_INSERT_KEY, [(stream, key) for stream, key in writes.keys.items() if key is not None])
+        self._run(_INSERT_COMMAND, writes.commands)
+        if writes.drops:
+            self._run(_DELETE_KEY, [(stream,) for stream in writes.keys])
+        self._run(_INSERT_KEY, [(stream, key) for stream, key in writes.keys.items() if key is not None])
         self._write_intents(sheet)
         for rows in self._inline:
             rows.flush()
 
     def _write_intents(self, sheet: _Sheet) -> None:
+        ended: list[tuple[int]] = []
+        begun: list[tuple[int, int, int]] = []
         for stream, after in sheet.intents.items():
             before = self._intents.get(stream, {})
-            self._connection.executemany(_DELETE_INTENT, [(p,) for p in before.keys() - after.keys()])
-            self._connection.executemany(
-                _INSERT_INTENT, [(p, stream, self._type(sheet, kind)) for p, kind in after.items() if p not in before]
-            )
+            ended += [(p,) for p in before if p not in after]
+            begun += [(p, stream, self._type(sheet, kind)) for p, kind in after.items() if p not in before]
+        self._run(_DELETE_INTENT, ended)
+        self._run(_INSERT_INTENT, begun)
+
+    def _run(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if rows:
+            self._connection.executemany(statement, rows)
 
     def _disown(self) -> None:
         """Inline projections that are not written from here on must be folded anew by whoever knows them again."""
@@ -308,8 +319,8 @@ class Ledger:
             data = with_sealed(data, sealing.seal(self._key(sheet, id), stream, version, payload.secret))
         position, time = sheet.tip.position + 1, max(self._now(), sheet.time + 1)
         hashed = data_hash(data)
-        about = meta_hash(order.origin, meta.cause, meta.correlation, order.command or b"")
-        hash = link(sheet.tip.hash, position, str(stream).encode(), version, name.encode(), time, hashed, about)
+        text = str(stream).encode()
+        hash = link(sheet.tip.hash, position, text, version, name.encode(), time, hashed, order.meta_hash)
         sheet.writes.events.append((
             position, id, version, self._type(sheet, name), time, data, hashed, self._origin(sheet, order.origin),
             meta.cause, meta.correlation, order.command, hash,
@@ -325,12 +336,17 @@ class Ledger:
         if event.drops_key:
             sheet.writes.keys[stream] = None
             sheet.writes.drops = True
-        visible = replace(record, event=closed(event)) if event.sealed else record
+        visible = record
+        if event.sealed:
+            place = record.position, record.stream, record.version, record.time
+            visible = Recorded(*place, closed(event), record.meta)
         for rows in self._inline:
             rows.fold(visible)
 
     def _settle(self, sheet: _Sheet, record: Recorded, stream: int) -> None:
         event, before = record.event, self._open(sheet, stream)
+        if not before and not event.intent:
+            return
         ended = settled_by(before, event, record.meta.cause)
         after = {position: kind for position, kind in before.items() if position not in ended}
         if event.intent:
@@ -350,7 +366,8 @@ class Ledger:
                 key = each.writes.keys[stream]
                 break
         else:
-            found = self._connection.execute(sealing.KEY_OF, (stream,)).fetchone()
+            known = stream <= self._ids[0]
+            found = self._connection.execute(sealing.KEY_OF, (stream,)).fetchone() if known else None
             key = None if found is None else found[0]
         if key is None:
             key = sheet.writes.keys[stream] = sealing.new_key()

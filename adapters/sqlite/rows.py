@@ -8,13 +8,15 @@ used lately stay in memory, for nobody else writes them.
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from adapters.sqlite.tables import delete_sql, insert_sql, projection_table, select_sql, update_sql
 from domain.errors import NameTaken
 from domain.messages import Recorded
 from domain.projections.fold import Projection, Row
 from domain.projections.replay import STILL, Shape, Value, Values, is_temporal, span
+
+T = TypeVar("T")
 
 _KEPT = 4096
 
@@ -78,10 +80,11 @@ class PlainRows:
 
     def keep(self) -> None:
         """The sheet belongs to the transaction."""
-        for rule in self._unique:
-            rule.keep(self._sheet)
-        self._pencil.update(self._sheet)
-        self._sheet = {}
+        if self._sheet:
+            for rule in self._unique:
+                rule.keep(self._sheet)
+            self._pencil.update(self._sheet)
+            self._sheet = {}
 
     def drop(self) -> None:
         """The sheet is void."""
@@ -91,17 +94,14 @@ class PlainRows:
         """Write the rows; first the values are set free that move from one row to another."""
         for rule in self._unique:
             rule.set_free(self._pencil, self._stored)
-        for key, row in self._pencil.items():
-            self._write(key, self._stored[key], row)
+        if self._pencil:
+            self._write()
 
     def settle(self) -> None:
         """The transaction was committed."""
-        for key, row in self._pencil.items():
-            self._stored[key] = row
-            self._stored.move_to_end(key)
-        while len(self._stored) > _KEPT:
-            self._stored.popitem(last=False)
-        self.forget()
+        if self._pencil:
+            _keep_latest(self._stored, self._pencil)
+            self.forget()
 
     def forget(self) -> None:
         """The transaction was rolled back."""
@@ -126,25 +126,28 @@ class PlainRows:
         """Run a statement in the transaction."""
         return self._connection.execute(statement, values)
 
-    def _write(self, key: str, before: Row | None, row: Row | None) -> None:
-        if row is None:
-            if before is not None:
-                self.execute(self._delete, (key,))
-        elif before is None:
-            self.execute(self._insert, self._shape.store(row))
-        else:
-            self._update(key, self._shape.store(before), self._shape.store(row))
+    def _write(self) -> None:
+        """Deletions, insertions, and for every set of columns that have changed in a row the updates of just those:
+        SQLite rewrites the index of every column it is told to set."""
+        gone, new, changed = [], [], dict[tuple[str, ...], list[tuple[Value, ...]]]()
+        for key, row in self._pencil.items():
+            before = self._stored[key]
+            if row is None:
+                gone.append((key,))
+            elif before is None:
+                new.append(self._shape.store(row))
+            elif names := self._shape.changed(before, row):
+                changed.setdefault(names, []).append((*self._shape.part(names).store(row), key))
+        self._connection.executemany(self._delete, gone)
+        self._connection.executemany(self._insert, new)
+        for names, values in changed.items():
+            self._connection.executemany(self._update(names), values)
 
-    def _update(self, key: str, before: Values, after: Values) -> None:
-        """Only what has changed: SQLite rewrites the index of every column it is told to set."""
-        changes = [(name, new) for name, old, new in zip(self._shape.names, before, after, strict=True) if old != new]
-        if not changes:
-            return
-        changed = tuple(name for name, _ in changes)
-        statement = self._updates.get(changed)
+    def _update(self, names: tuple[str, ...]) -> str:
+        statement = self._updates.get(names)
         if statement is None:
-            statement = self._updates[changed] = update_sql(self._table, changed, self._shape.names[0])
-        self.execute(statement, (*(new for _, new in changes), key))
+            statement = self._updates[names] = update_sql(self._table, names, self._shape.names[0])
+        return statement
 
 
 class _Unique:
@@ -246,11 +249,7 @@ class TemporalRows:
 
     def settle(self) -> None:
         """The transaction was committed."""
-        for key, held in self._pencil.items():
-            self._stored[key] = held
-            self._stored.move_to_end(key)
-        while len(self._stored) > _KEPT:
-            self._stored.popitem(last=False)
+        _keep_latest(self._stored, self._pencil)
         self.forget()
 
     def forget(self) -> None:
@@ -265,6 +264,14 @@ class TemporalRows:
         found = self._connection.execute(self._select, (key, STILL)).fetchone()
         held = self._stored[key] = None if found is None else _Held(found[0], self._shape.restore(found[1:]))
         return held
+
+
+def _keep_latest(stored: OrderedDict[str, T], fresh: dict[str, T]) -> None:
+    for key, row in fresh.items():
+        stored[key] = row
+        stored.move_to_end(key)
+    while len(stored) > _KEPT:
+        stored.popitem(last=False)
 
 
 class _Held:

@@ -32,7 +32,7 @@ T = TypeVar("T")
 _ORDERS = 256
 """How many callers share one commit at most."""
 
-_FRAMES = 1000
+_FRAMES = 2000
 """After how many pages the WAL is written back: half of what it is laid out for."""
 
 _LAZY = 0.05

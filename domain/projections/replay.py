@@ -20,6 +20,9 @@ STILL = 2**63 - 1
 """`to_pos` of a row that still holds."""
 
 _SPAN = (Column("from_pos", "integer"), Column("to_pos", "integer"))
+canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+"""The one text that a value has as JSON."""
+
 _AS_THEY_ARE = frozenset({int, str, type(None)})
 
 
@@ -40,6 +43,7 @@ class Shape:
     def __init__(self, columns: Sequence[Column]) -> None:
         self.names = tuple(column.name for column in columns)
         self._columns = tuple(columns)
+        self._parts: dict[tuple[str, ...], Shape] = {}
         self._json = tuple(i for i, column in enumerate(columns) if column.type == "json")
 
     def store(self, row: Row) -> Values:
@@ -47,10 +51,21 @@ class Shape:
         values = list(map(row.get, self.names))
         for i in self._json:
             if values[i] is not None:
-                values[i] = json.dumps(values[i], ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+                values[i] = canonical(values[i])
         if not _AS_THEY_ARE.issuperset(map(type, values)):
             values = [self._plain(column, value) for column, value in zip(self._columns, values, strict=True)]
         return tuple(values)  # type: ignore[arg-type]
+
+    def changed(self, before: Row, after: Row) -> tuple[str, ...]:
+        """Names of the columns that differ."""
+        return tuple(name for name in self.names if before.get(name) != after.get(name))
+
+    def part(self, names: tuple[str, ...]) -> "Shape":
+        """The same for some of the columns."""
+        found = self._parts.get(names)
+        if found is None:
+            found = self._parts[names] = Shape([column for column in self._columns if column.name in names])
+        return found
 
     def restore(self, values: Sequence[object]) -> dict[str, object]:
         """A stored row as projections and readers see it."""
@@ -80,8 +95,7 @@ class Digest:
 
     def add(self, values: Sequence[Value]) -> None:
         """Take one more row into the set."""
-        text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-        self._sum += int.from_bytes(sha256(text.encode()).digest(), "big")
+        self._sum += int.from_bytes(sha256(canonical(values).encode()).digest(), "big")
 
     def __str__(self) -> str:
         return f"{self._sum % 2**256:064x}"

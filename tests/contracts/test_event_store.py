@@ -138,7 +138,7 @@ async def test_positions_have_no_gaps_whatever_was_refused(store: Store) -> None
 
 async def test_times_grow_even_when_the_clock_goes_back(store: Store, clock: Hands) -> None:
     """Order by position and order by time are one order."""
-    times = []
+    times: list[int] = []
     for now in (5_000, 1_000, 5_000, 9_000):
         clock.now = now
         number = len(times)
@@ -346,7 +346,7 @@ async def test_values_are_never_taken_for_statements(store: Store) -> None:
     assert len(await store.views.select("doors", where={"name": "x' OR 1=1 --"})) == 1
     for wrong in ({"where": {"1=1 --": 1}}, {"order": "name; DROP TABLE doors"}, {"prefix": ("1=1", "x")}):
         with pytest.raises(LookupError):
-            await store.views.select("doors", **wrong)  # type: ignore[arg-type]
+            await store.views.select("doors", **wrong)
     with pytest.raises(LookupError):
         await store.views.get("events", "1")
 
