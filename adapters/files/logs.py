@@ -224,14 +224,14 @@ class _Tail:
 
     def add(self, number: int, offset: int, block: bytes, until: int | None) -> None:
         """The frames in front of those that were added before."""
-        try:
-            for frame in reversed(list(logs.frames(block))):
-                if self.full:
-                    return
-                if until is None or frame.time <= until:
-                    self._add(number, offset, frame, block[frame.start:frame.stop])
-        except logs.Damaged:
-            return
+        frames: list[logs.Frame] = []
+        with suppress(logs.Damaged):  # what lies behind the damage is not readable
+            frames.extend(logs.frames(block))
+        for frame in reversed(frames):
+            if self.full:
+                return
+            if until is None or frame.time <= until:
+                self._add(number, offset, frame, block[frame.start:frame.stop])
 
     def _add(self, number: int, offset: int, frame: logs.Frame, data: bytes) -> None:
         """A line begins behind each newline that something follows."""

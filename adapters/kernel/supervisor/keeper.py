@@ -24,17 +24,17 @@ _PATIENCE = 10.0
 
 
 class Keeper:
-    """`arguments` go on to the warden as they are."""
+    """`options` go on to the warden as they are; `channel` and `warden` are those of one that runs already."""
 
-    def __init__(self, arguments: list[str], entries: dict[bytes, Held], generation: int) -> None:
-        self._arguments = arguments
+    def __init__(self, options: dict[str, str], entries: dict[bytes, Held], channel: socket | None = None,
+                 warden: int = 0) -> None:
+        self._options = options
         self._entries = entries
         self._statuses: dict[int, int] = {}
-        self._warden = 0
-        self._channel: socket | None = None
-        self._born = 0.0
+        self._warden = warden
+        self._channel = channel
+        self._born = time.monotonic()
         self._early_deaths = 0
-        self._generation = generation
         self._quit = False
 
     def run(self) -> None:
@@ -62,20 +62,11 @@ class Keeper:
         time.sleep(_BACK_OFF[min(self._early_deaths, len(_BACK_OFF) - 1)])
         self._early_deaths += 1
         self._born = time.monotonic()
-        mine, other = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
-        argv = interpreter.command("warden", *self._arguments, f"generation={self._generation}")
-        self._generation += 1
-        self._warden = interpreter.spawn(INTERPRETER, argv, [INTERPRETER, LOCK, other.fileno(), LISTENER])
-        other.close()
-        mine.settimeout(_PATIENCE)
-        self._channel = mine
+        self._channel, self._warden = start_warden(self._options)
+        self._options["generation"] = str(int(self._options["generation"]) + 1)
         failpoint("keeper.before-hand-back")
         try:
-            for key, held in self._entries.items():
-                handover.send_held(mine, key, held)
-            for pid, status in self._statuses.items():
-                handover.send(mine, handover.STATUS, b"%d" % pid, b"%d" % status)
-            handover.send(mine, handover.END)
+            hand_over(self._channel, self._entries, self._statuses)
         except OSError:
             self._lose()
 
@@ -152,14 +143,37 @@ def _wake_on_child() -> int:
     return reading
 
 
+def start_warden(options: dict[str, str], listener: int = LISTENER) -> tuple[socket, int]:
+    """A new warden as a child of this process: (channel, pid)."""
+    mine, other = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    argv = interpreter.command("warden", *(f"{name}={value}" for name, value in options.items()))
+    pid = interpreter.spawn(INTERPRETER, argv, [INTERPRETER, LOCK, other.fileno(), listener])
+    other.close()
+    mine.settimeout(_PATIENCE)
+    return mine, pid
+
+
+def hand_over(channel: socket, entries: dict[bytes, Held], statuses: "dict[int, int] | None" = None) -> None:
+    """Everything a new warden must know; it lies in the channel from now on, whoever dies. Raises OSError."""
+    for key, held in entries.items():
+        handover.send_held(channel, key, held)
+    for pid, status in (statuses or {}).items():
+        handover.send(channel, handover.STATUS, b"%d" % pid, b"%d" % status)
+    handover.send(channel, handover.END)
+
+
 def main(arguments: list[str]) -> None:
     """Become the keeper."""
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     entries = handover.read_state(STATE)
+    options = dict(argument.split("=", 1) for argument in arguments)
+    warden = int(options.pop("warden", "0"))
+    channel = socket(fileno=int(options.pop("channel"))) if warden else None
     for fd in (INTERPRETER, LOCK, LISTENER, *(fd for held in entries.values() for fd in held.fds.values())):
         os.set_inheritable(fd, False)
-    options = dict(argument.split("=", 1) for argument in arguments)
-    generation = int(options.pop("generation", "0"))
-    faults.arm(options["failpoints"], generation)
-    Keeper([f"{name}={value}" for name, value in options.items()], entries, generation).run()
+    if channel is not None:
+        os.set_inheritable(channel.fileno(), False)
+        channel.settimeout(_PATIENCE)
+    faults.arm(options["failpoints"], int(options["generation"]))
+    Keeper(options, entries, channel, warden).run()
     sys.exit(0)

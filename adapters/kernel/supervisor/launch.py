@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> None:
     log = _open_log(os.path.join(state, ERROR_LOG))
     for stream, fd in ((0, null), (1, null), (2, log)):
         os.dup2(fd, stream)
-    argv = interpreter.command("keeper", *arguments, f"files={resource.getrlimit(resource.RLIMIT_NOFILE)[0]}")
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    argv = interpreter.command("keeper", *arguments, f"files={files}", "generation=0")
     interpreter.spawn(python, argv, [python, lock, listener.fileno(), null], session=True)
 
 

@@ -124,15 +124,25 @@ class Warden:
         return None
 
     def _succeed(self) -> None:
-        """The keeper is dead: become the keeper. Our children stay ours, for this process stays the same."""
+        """The keeper is dead: become the keeper. Our children stay ours, for this process stays the same.
+
+        The next warden is started and given everything before that, so that there is a second copy again at once.
+        """
         failpoint("warden.before-succession")
-        runs = [run for run in self.runs.values() if run.stdout >= 0 or run.pidfd >= 0]
-        state = handover.write_state({run.name.encode(): run.held() for run in runs})
-        for fd in (INTERPRETER, LOCK, *(fd for run in runs for fd in run.held().fds.values())):
+        entries = {run.name.encode(): run.held() for run in self.runs.values() if run.stdout >= 0 or run.pidfd >= 0}
+        options = {**self.options, "generation": str(int(self.options["generation"]) + 1)}
+        channel, pid = keeper.start_warden(options, LISTENER)
+        try:
+            keeper.hand_over(channel, entries)
+        except OSError as error:
+            sys.stderr.write(f"the next warden died at once: {error}\n")
+        failpoint("warden.in-succession")
+        state = handover.write_state(entries)
+        for fd in (INTERPRETER, LOCK, channel.fileno(), *(fd for held in entries.values() for fd in held.fds.values())):
             os.set_inheritable(fd, True)
         os.dup2(LISTENER, keeper.LISTENER)  # the number of our keeper's socket, which is dead
         os.dup2(state, keeper.STATE)
-        options = {**self.options, "generation": str(int(self.options["generation"]) + 1)}
+        options |= {"warden": str(pid), "channel": str(channel.fileno())}
         interpreter.become(INTERPRETER, "keeper", [f"{name}={value}" for name, value in options.items()])
 
     # Recovery --------------------------------------------------------------------------------------------------------

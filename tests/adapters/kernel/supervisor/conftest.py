@@ -1,125 +1,15 @@
 """A supervisor tree of its own for each test, and the proof that nothing of it is left."""
 
-import asyncio
-import os
 import shutil
-import signal
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from adapters.files.logs import LogFiles
-from adapters.kernel.runtime import KernelRuntime
 from adapters.kernel.supervisor import tree
-from domain.ports import ExitReport, StartedProcess
-from domain.spec import ContainerSpec
+from tests.adapters.kernel.supervisor.machine import Machine, processes_of, wait_until
 
 _APPLETS = ("sh", "cat", "sleep", "true", "echo", "dd", "seq", "yes", "head", "env", "id", "trap", "kill", "mkdir")
-_PATIENCE = 20.0
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = _PATIENCE) -> None:
-    """Poll until true; the test fails by name otherwise."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.005)
-
-
-def processes_of(data_root: Path) -> dict[str, int]:
-    """Role → pid of the living small processes of a data root."""
-    found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                argv = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"data=" + os.fsencode(data_root) in argv or (b"zygote" in argv and _parent(entry) in found.values()):
-                found[argv[argv.index(b"-S") + 2].decode()] = int(entry)
-    return found
-
-
-def _parent(pid: str) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-class Machine:
-    """A data root with one image, and a runtime on it."""
-
-    def __init__(self, base: Path, layers: Path) -> None:
-        self.data, self.run_dir, self.layers = base / "data", base / "run", layers
-        self.failpoints = ""
-        self.exits: dict[tuple[str, int], ExitReport] = {}
-        self._heard = asyncio.Condition()
-        self.acknowledges = True
-        self.runtime = self.new_runtime()
-        self.logs = LogFiles(self.data / "logs")
-        self.group_root = tree.group_root(self.data)
-
-    def new_runtime(self) -> KernelRuntime:
-        """A daemon's view, not yet connected."""
-        return KernelRuntime(self.run_dir, self.data, self.layers, failpoints=self.failpoints)
-
-    @asynccontextmanager
-    async def connected(self) -> AsyncIterator[KernelRuntime]:
-        """With a connected daemon that records and acknowledges exits."""
-        self.runtime = self.new_runtime()
-        async with self.runtime:
-            self.runtime.on_exit(self._exited)
-            yield self.runtime
-
-    async def _exited(self, report: ExitReport) -> None:
-        async with self._heard:
-            self.exits[report.id, report.attempt] = report
-            self._heard.notify_all()
-        if self.acknowledges:
-            await self.runtime.acknowledge(report)
-
-    async def start(self, script: str, id: str = "", attempt: int = 1) -> tuple[str, StartedProcess]:
-        """Run a shell script in a container."""
-        id = id or os.urandom(32).hex()
-        spec = ContainerSpec(image="busybox", image_id="sha256:0", command=("/bin/sh", "-c", script), hostname="box")
-        return id, await self.runtime.start(id, attempt, spec, (), ("busybox",))
-
-    async def end(self, id: str, attempt: int = 1, seconds: float = _PATIENCE) -> ExitReport:
-        """How it ended."""
-        async with asyncio.timeout(seconds), self._heard:
-            await self._heard.wait_for(lambda: (id, attempt) in self.exits)
-        return self.exits[id, attempt]
-
-    async def output(self, id: str, stream: int = 1) -> bytes:
-        """All it has written."""
-        return b"".join([frame.data async for frame in self.logs.frames(id) if frame.stream == stream])
-
-    async def written(self, id: str, text: bytes) -> None:
-        """Until the output holds `text`."""
-        async with asyncio.timeout(_PATIENCE):
-            while text not in await self.output(id):
-                await asyncio.sleep(0.005)
-
-    def pid(self, role: str) -> int:
-        """Of a living small process."""
-        return processes_of(self.data).get(role, 0)
-
-    def kill(self, *roles: str) -> None:
-        """SIGKILL, as close together as can be; those that are not there at the moment are left out."""
-        found = processes_of(self.data)
-        pids = [found[role] for role in roles if role in found]
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-
-    def groups(self) -> list[str]:
-        """Control groups of this data root, in all hierarchies."""
-        return [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{self.group_root}/*.*") if path.is_dir()]
-
-
-def live_children_of_groups(machine: Machine) -> list[int]:
-    """Every process in a control group of the machine."""
-    return [int(pid) for group in machine.groups() for pid in Path(group, "cgroup.procs").read_text().split()]
 
 
 @pytest.fixture(scope="session")
@@ -150,6 +40,3 @@ def machine(tmp_path: Path, layers: Path) -> Iterator[Machine]:
     assert str(machine.data) not in Path("/proc/self/mountinfo").read_text()
     log = machine.data / "state" / "supervisor.log"
     assert not log.exists() or log.read_text() == ""
-
-
-Script = Callable[..., Awaitable[tuple[str, StartedProcess]]]

@@ -7,9 +7,12 @@ import signal
 
 import pytest
 
+from tests.adapters.kernel.supervisor.machine import Machine
+
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
-COUNTING = "i=0; while [ $i -lt {lines} ]; do echo line $i; i=$((i+1)); [ $((i % {pace})) = 0 ] && sleep 0.01; done; exit 42"
+COUNTING = ("i=0; while [ $i -lt {lines} ]; do echo line $i; i=$((i+1)); [ $((i % {pace})) = 0 ] && sleep 0.01; done; "
+            "exit 42")
 
 
 def counted(lines: int) -> bytes:
@@ -18,7 +21,7 @@ def counted(lines: int) -> bytes:
 
 
 @pytest.mark.parametrize("roles", [("zygote",), ("warden",), ("keeper",)], ids=lambda roles: "+".join(roles))
-async def test_a_container_survives_the_death_of_its_supervisor(machine, roles) -> None:
+async def test_a_container_survives_the_death_of_its_supervisor(machine: Machine, roles: tuple[str, ...]) -> None:
     """Its output is whole, and its exit status is the true one."""
     async with machine.connected():
         id, process = await machine.start(COUNTING.format(lines=3000, pace=50))
@@ -31,21 +34,22 @@ async def test_a_container_survives_the_death_of_its_supervisor(machine, roles) 
         assert (await machine.end(other)).code == 7
 
 
-async def test_random_kills_lose_no_line_and_no_status(machine) -> None:
-    """Keeper, warden and zygote take turns in dying; six containers print and must not notice."""
+async def test_random_kills_lose_no_line_and_no_status(machine: Machine) -> None:
+    """Keeper, warden and zygote die at any moment, one at a time; six containers print and must not notice."""
     chance = random.Random(20)
     async with machine.connected():
-        runs = [(await machine.start(COUNTING.format(lines=4000 + number, pace=20).replace("42", str(42 + number))))[0]
-                for number in range(6)]
+        scripts = [COUNTING.format(lines=4000 + n, pace=20).replace("exit 42", f"exit {42 + n}") for n in range(6)]
+        runs = [(await machine.start(script))[0] for script in scripts]
         for _ in range(8):
-            await asyncio.sleep(chance.uniform(0.02, 0.25))
+            await _alive(machine)
+            await asyncio.sleep(chance.uniform(0, 0.1))
             machine.kill(chance.choice(["keeper", "warden", "zygote"]))
         for number, id in enumerate(runs):
             assert (await machine.end(id)).code == 42 + number
             assert await machine.output(id) == counted(4000 + number)
 
 
-async def test_keeper_and_warden_dying_in_turn_keep_the_container(machine) -> None:
+async def test_keeper_and_warden_dying_in_turn_keep_the_container(machine: Machine) -> None:
     """Each finds in the other all it needs, any number of times."""
     async with machine.connected():
         id, _ = await machine.start(COUNTING.format(lines=6000, pace=20))
@@ -56,7 +60,7 @@ async def test_keeper_and_warden_dying_in_turn_keep_the_container(machine) -> No
         assert await machine.output(id) == counted(6000)
 
 
-async def test_a_status_is_true_when_the_process_ends_while_nobody_watches(machine) -> None:
+async def test_a_status_is_true_when_the_process_ends_while_nobody_watches(machine: Machine) -> None:
     """The warden is dead, the container ends, the next warden learns the status from whoever has reaped it."""
     async with machine.connected():
         for role in ("warden", "keeper"):
@@ -69,7 +73,7 @@ async def test_a_status_is_true_when_the_process_ends_while_nobody_watches(machi
             assert await machine.output(id) == b"bye\n"
 
 
-async def test_when_keeper_and_warden_die_at_once_containers_are_ended_and_reported(machine) -> None:
+async def test_when_keeper_and_warden_die_at_once_containers_are_ended_and_reported(machine: Machine) -> None:
     """Nobody owns them any more: they are killed, their status is unknown, and the daemon is told to look."""
     lost = asyncio.Event()
 
@@ -90,7 +94,7 @@ async def test_when_keeper_and_warden_die_at_once_containers_are_ended_and_repor
         assert await runtime.running() == {}
 
 
-async def _alive(machine) -> None:
+async def _alive(machine: Machine) -> None:
     """Until all three answer again."""
     async with asyncio.timeout(10):
         while not all(machine.pid(role) for role in ("keeper", "warden", "zygote")):

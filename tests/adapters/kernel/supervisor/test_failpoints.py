@@ -1,7 +1,5 @@
 """SIGKILL at every named place of a run's life: the start is carried out once, and everything comes to its end."""
 
-import asyncio
-import os
 import re
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from adapters.kernel.supervisor import faults
 from domain import failpoints
 from domain.errors import LadingError
+from tests.adapters.kernel.supervisor.machine import Machine
 
 kernel = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -20,14 +19,15 @@ IN_A_LIFE = (
     "warden.after-drain", "warden.before-journal", "warden.after-journal", "warden.before-rmdir", "warden.after-rmdir",
     "zygote.before-clone", "zygote.after-clone",
 )
-AFTER_A_DEATH = ("keeper.before-hand-back", "keeper.before-reap", "warden.before-succession", "warden.recover-run")
+AFTER_A_DEATH = ("keeper.before-hand-back", "keeper.before-reap", "warden.before-succession", "warden.in-succession",
+                 "warden.recover-run")
 IN_THE_CHILD = ("zygote.child",)
 
 
 @pytest.mark.parametrize("point", IN_A_LIFE)
 @pytest.mark.kernel
 @pytest.mark.slow
-async def test_a_run_survives_a_kill(machine, point) -> None:
+async def test_a_run_survives_a_kill(machine: Machine, point: str) -> None:
     """The command ran exactly once, with its true status and all its output."""
     machine.failpoints = f"{point}=kill"
     async with machine.connected():
@@ -42,7 +42,7 @@ async def test_a_run_survives_a_kill(machine, point) -> None:
 @pytest.mark.parametrize("role", ["warden", "keeper"])
 @pytest.mark.kernel
 @pytest.mark.slow
-async def test_a_recovery_survives_a_kill(machine, point, role) -> None:
+async def test_a_recovery_survives_a_kill(machine: Machine, point: str, role: str) -> None:
     """The second death comes while the first one is being mended. Where both were gone the status may be unknown, but
     the container ends, is reported, and another one can be started."""
     machine.failpoints = f"{point}=kill"
@@ -60,7 +60,7 @@ async def test_a_recovery_survives_a_kill(machine, point, role) -> None:
 @pytest.mark.parametrize("point", IN_THE_CHILD)
 @pytest.mark.kernel
 @pytest.mark.slow
-async def test_a_child_killed_before_it_executes_is_a_failed_start(machine, point) -> None:
+async def test_a_child_killed_before_it_executes_is_a_failed_start(machine: Machine, point: str) -> None:
     """It is no exit: nothing has run."""
     machine.failpoints = f"{point}=kill"
     async with machine.connected() as runtime:
@@ -72,7 +72,8 @@ async def test_a_child_killed_before_it_executes_is_a_failed_start(machine, poin
 
 def test_every_failpoint_of_the_small_processes_is_swept() -> None:
     """A new one must be added to the lists above."""
-    named = {name for file in PROGRAMS.glob("*.py") for name in re.findall(r'failpoint\("([\w.-]+)"\)', file.read_text())}
+    texts = [file.read_text() for file in PROGRAMS.glob("*.py")]
+    named = {name for text in texts for name in re.findall(r'failpoint\("([\w.-]+)"\)', text)}
     assert named == {*IN_A_LIFE, *AFTER_A_DEATH, *IN_THE_CHILD}
 
 

@@ -1,17 +1,14 @@
 """A run from its start to its grave, with nothing going wrong."""
 
-import asyncio
-import os
-from pathlib import Path
 
 import pytest
 
-from domain.errors import CommandFailed, NotFound
+from tests.adapters.kernel.supervisor.machine import Machine
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 
-async def test_the_exit_code_and_the_output_come_back(machine) -> None:
+async def test_the_exit_code_and_the_output_come_back(machine: Machine) -> None:
     """The two things everybody wants of a container."""
     async with machine.connected():
         id, process = await machine.start("echo out; echo err >&2; exit 42")
