@@ -49,11 +49,39 @@ def forwarder(engine: Engine, id: str, who: Caller, *, proxy: bool) -> Callable[
     return forward
 
 
-async def attached(call: Call, engine: Engine, id: str, streams: frozenset[int], *, from_start: bool) -> bool:
-    """Show the container's output until its run ends; False when the client went away before."""
+class Signals:
+    """Signals that came while the container was being started: kept, and sent on when it runs."""
+
+    def __init__(self) -> None:
+        self._kept: list[int] = []
+        self._send: Callable[[int], Awaitable[None]] | None = None
+
+    async def take(self, signal: int) -> None:
+        """One signal of the client."""
+        if self._send is None:
+            self._kept.append(signal)
+        else:
+            await self._send(signal)
+
+    async def send(self, send: Callable[[int], Awaitable[None]]) -> None:
+        """From now on `send` gets them, first those that were kept."""
+        self._send = send
+        kept, self._kept = self._kept, []
+        for signal in kept:
+            await send(signal)
+
+
+async def attached(
+    call: Call, engine: Engine, id: str, streams: frozenset[int], *, since: int | None = None, replay: bool = True
+) -> bool:
+    """Show the container's output until its run ends; False when the client went away before.
+
+    Without `replay` only what comes from now on, else all of it, or all since a moment.
+    """
+    frames = engine.follow(id, since=since) if replay else engine.output(id, from_start=False)
 
     async def watch() -> bool:
-        await pump(call, engine.output(id, from_start=from_start), streams)
+        await pump(call, frames, streams)
         return True
 
     return bool(await until_gone(call, watch()))

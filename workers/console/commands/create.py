@@ -1,13 +1,13 @@
 """create: write a container down without starting it."""
 
 from domain.options import refused
-from workers.console.commands.run import begin
+from workers.console.commands.run import create
 from workers.console.creation import OPTIONS, request
 from workers.console.verb import Example, Invocation, Verb
 
 
 async def _create(invocation: Invocation) -> int:
-    await invocation.say(await begin(invocation, await request(invocation), start=False))
+    await invocation.say(await create(invocation, await request(invocation)))
     return 0
 
 

@@ -1,12 +1,15 @@
 """run: create a container from an image, start it, and (without -d) stay until it ends."""
 
-from domain.errors import CommandFailed, LadingError, NotFound
+from domain.errors import CommandFailed, KernelError, LadingError, NotFound
+from domain.lifecycle.start import Start
 from domain.options import OptionError, flag, many
 from domain.text.safe import safe
 from workers.console.creation import OPTIONS, request
+from workers.console.engine import Engine
 from workers.console.errors import UNREADABLE, Plain
-from workers.console.streams import STDERR, STDOUT, attached, forwarder
+from workers.console.streams import STDERR, STDOUT, Signals, attached, forwarder
 from workers.console.verb import Example, Invocation, Verb
+from workers.mover import Caller
 from workers.requests import CreateRequest
 
 _STREAMS = {"stdout": STDOUT, "stderr": STDERR}
@@ -16,24 +19,42 @@ async def _run(invocation: Invocation) -> int:
     options, engine, call = invocation.options, invocation.engine, invocation.call
     streams = _attach(invocation)
     wanted = await request(invocation)
-    id = await begin(invocation, wanted, start=True)
+    if not options.flag("detach"):
+        early = Signals()
+        await call.forward_signals(early.take)
+    id = await _started(invocation, wanted)
     if options.flag("detach"):
-        await engine.started(id)
         await invocation.say(id)
         return 0
-    await call.forward_signals(forwarder(engine, id, invocation.who, proxy=options.flag("sig-proxy")))
-    try:
-        await engine.started(id)
-    except LadingError:
-        if wanted.auto_remove:
-            await engine.wait_removed(id)
-        raise
-    if not await attached(call, engine, id, streams, from_start=True):
+    await early.send(forwarder(engine, id, invocation.who, proxy=options.flag("sig-proxy")))
+    if not await attached(call, engine, id, streams):
         return 0
     status = await engine.wait_exit(id, 1)
     if wanted.auto_remove:
         await engine.wait_removed(id)
     return status
+
+
+async def _started(invocation: Invocation, wanted: CreateRequest) -> str:
+    """The id of the running container. What could not be started and removes itself is gone before this raises."""
+    engine, path = invocation.engine, invocation.options.one("cidfile")
+    if path is not None:
+        id = await create(invocation, wanted)
+        await engine.execute(id, Start(), Caller(invocation.who.actor))
+        return id
+    try:
+        return await engine.run(wanted, invocation.who)
+    except LadingError as error:
+        if isinstance(error, CommandFailed | KernelError) and wanted.auto_remove and wanted.name:
+            await _gone(engine, wanted.name)
+        raise await _unknown_image(invocation, wanted, error) from error
+
+
+async def _gone(engine: Engine, name: str) -> None:
+    try:
+        await engine.wait_removed(await engine.resolve(name))
+    except NotFound:
+        return
 
 
 def _attach(invocation: Invocation) -> frozenset[int]:
@@ -48,14 +69,13 @@ def _attach(invocation: Invocation) -> frozenset[int]:
     return frozenset(_STREAMS[name.lower()] for name in given) or frozenset(_STREAMS.values())
 
 
-async def begin(invocation: Invocation, wanted: CreateRequest, *, start: bool) -> str:
-    """Create (and start) the container, with its cidfile; returns its id."""
+async def create(invocation: Invocation, wanted: CreateRequest) -> str:
+    """Create the container, with its cidfile; returns its id."""
     path = invocation.options.one("cidfile")
     if path is not None:
         await _reserve(invocation, path)
     try:
-        make = invocation.engine.begin if start else invocation.engine.create
-        id = await make(wanted, invocation.who)
+        id = await invocation.engine.create(wanted, invocation.who)
     except LadingError as error:
         if path is not None:
             await invocation.call.unlink(path)

@@ -5,7 +5,7 @@ from domain.lifecycle.start import Start
 from domain.options import flag, refused
 from domain.text.safe import safe
 from workers.console.errors import Plain, lines
-from workers.console.streams import STDERR, STDOUT, attached, forwarder
+from workers.console.streams import STDERR, STDOUT, Signals, attached, forwarder
 from workers.console.verb import Example, Invocation, Verb
 
 
@@ -30,11 +30,12 @@ async def _attached(invocation: Invocation) -> int:
         raise Plain("you cannot start and attach multiple containers at once")
     engine, call = invocation.engine, invocation.call
     id = await engine.resolve(invocation.arguments[0])
-    before = await engine.container(id)
-    await call.forward_signals(forwarder(engine, id, invocation.who, proxy=True))
+    before, begun, early = await engine.container(id), invocation.now(), Signals()
+    await call.forward_signals(early.take)
     after = await engine.execute(id, Start(), invocation.who)
+    await early.send(forwarder(engine, id, invocation.who, proxy=True))
     fresh = after.attempt > before.attempt
-    if not await attached(call, engine, id, frozenset({STDOUT, STDERR}), from_start=fresh):
+    if not await attached(call, engine, id, frozenset({STDOUT, STDERR}), since=begun, replay=fresh):
         return 0
     return await engine.wait_exit(id, after.attempt)
 

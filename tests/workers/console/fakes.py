@@ -1,0 +1,536 @@
+"""A call and an engine without kernel, disk and bus: the real state machine on a log in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from domain.container import LIVE, Container, State
+from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.images.events import ImageRegistered, Tagged
+from domain.images.model import Image, Layer, Registered
+from domain.images.reference import parse
+from domain.lifecycle import MACHINE
+from domain.lifecycle.commit import Commit, CommitRequested, Committed
+from domain.lifecycle.create import Create
+from domain.lifecycle.exit import Exited, ReportExit
+from domain.lifecycle.kill import KillRequested, SignalSent
+from domain.lifecycle.pause import Paused, PauseRequested
+from domain.lifecycle.remove import Removed, RemoveRequested
+from domain.lifecycle.start import Start, Started, StartFailed, StartRequested
+from domain.lifecycle.stop import StopRequested
+from domain.lifecycle.unpause import Unpaused, UnpauseRequested
+from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
+from domain.names import container_name, is_id_prefix
+from domain.policies.follow_up import follow_up
+from domain.ports import LogFrame, OpenIntent, Reply
+from domain.projections.containers import Containers
+from domain.projections.fold import Projection, Row
+from domain.projections.names import Names, Past
+from workers.blueprint import blueprint
+from workers.console.dispatch import dispatch
+from workers.mover import Caller
+from workers.requests import CreateRequest
+
+SECOND = 1_000_000_000
+EPOCH = 1_764_087_362 * SECOND  # 2025-11-25 16:16:02 UTC
+ROOT = Actor(via="socket", user="root", uid=0, gid=0, pid=4711, command="lading …", host="here")
+
+
+@dataclass
+class Terminal:
+    """A terminal, or none."""
+
+    cols: int = 80
+    rows: int = 24
+    stdin_tty: bool = False
+    stdout_tty: bool = False
+    stderr_tty: bool = False
+
+
+@dataclass
+class FakeCall:
+    """Keeps what was said; files and variables are dictionaries."""
+
+    argv: Sequence[str]
+    files: dict[str, bytes] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    input: bytes = b""
+    terminal: Terminal = field(default_factory=Terminal)
+    who: Caller = field(default_factory=lambda: Caller(ROOT))
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    stdout: bytes = b""
+    stderr: bytes = b""
+    on_signal: Callable[[int], Awaitable[None]] | None = None
+
+    async def out(self, data: bytes) -> None:
+        """Keep it."""
+        self.stdout += data
+
+    async def err(self, data: bytes) -> None:
+        """Keep it."""
+        self.stderr += data
+
+    async def getenv(self, names: Sequence[str]) -> dict[str, str]:
+        """From the dictionary."""
+        return {name: self.environment[name] for name in names if name in self.environment}
+
+    async def open_file(self, path: str) -> AsyncIterator[bytes]:
+        """In pieces of three bytes, so that nobody relies on whole files."""
+        if path not in self.files:
+            raise Refused(f"open {path}: no such file or directory")
+        for at in range(0, len(self.files[path]), 3):
+            yield self.files[path][at : at + 3]
+
+    async def stdin(self) -> AsyncIterator[bytes]:
+        """The whole input at once."""
+        yield self.input
+
+    async def create_file(self, path: str, mode: int, content: bytes) -> None:
+        """Exclusive."""
+        if path in self.files:
+            raise Refused("file exists")
+        self.files[path] = content
+
+    async def unlink(self, path: str) -> None:
+        """Gone if it was there."""
+        self.files.pop(path, None)
+
+    async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
+        """Keep the callback."""
+        self.on_signal = callback
+
+
+class FakeStore:
+    """A log in memory; every event is a second after the one before."""
+
+    def __init__(self) -> None:
+        self.records: list[Recorded] = []
+        self.projections: tuple[Projection, ...] = (Containers(), Names(), Past())
+        self.rows: dict[str, dict[str, Row]] = {projection.name: {} for projection in self.projections}
+        self.grown = asyncio.Condition()
+        self.reply: dict[str, Reply] = {}
+        self.now = EPOCH
+
+    def add(self, stream: StreamId, event: Event, meta: Meta) -> Recorded:
+        """Append one event."""
+        version = sum(record.stream == stream for record in self.records) + 1
+        self.now += SECOND
+        record = Recorded(len(self.records) + 1, stream, version, self.now, event, meta)
+        self.records.append(record)
+        for projection in self.projections:
+            self._fold(projection, record)
+        return record
+
+    def _fold(self, projection: Projection, record: Recorded) -> None:
+        rows = self.rows[projection.name]
+        for key in projection.keys(record):
+            row = projection.fold(rows.get(key), record, key)
+            if row is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = row
+
+    async def append(self, batch: Sequence[Append], meta: Meta, *, reply: str | None = None) -> Sequence[Recorded]:
+        """All events."""
+        return [self.add(part.stream, event, meta) for part in batch for event in part.events]
+
+    async def load(self, stream: StreamId) -> Sequence[Recorded]:
+        """One stream."""
+        return [record for record in self.records if record.stream == stream]
+
+    async def replied(self, command_id: str) -> Reply | None:
+        """Never."""
+        return self.reply.get(command_id)
+
+    async def read(
+        self, after: int, limit: int = 1000, *, streams: Sequence[StreamId] | None = None
+    ) -> Sequence[Recorded]:
+        """A page."""
+        return self.records[after : after + limit]
+
+    async def open_intents(self) -> Sequence[OpenIntent]:
+        """None."""
+        return ()
+
+    async def head(self) -> int:
+        """The last position."""
+        return len(self.records)
+
+    async def position_at(self, time: int) -> int:
+        """The last position at or before a time."""
+        return sum(record.time <= time for record in self.records)
+
+
+class FakeViews:
+    """The rows of the store's projections."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self._rows = store.rows
+
+    async def get(self, projection: str, key: str) -> Row | None:
+        """By key."""
+        return self._rows[projection].get(key)
+
+    async def select(
+        self,
+        projection: str,
+        *,
+        where: dict[str, object] | None = None,
+        prefix: tuple[str, str] | None = None,
+        order: str = "",
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[Row]:
+        """Like the real one."""
+        rows = [row for row in self._rows[projection].values() if _fits(row, where or {}, prefix)]
+        if order:
+            rows.sort(key=lambda row: int(str(row[order])), reverse=descending)
+        return rows[:limit]
+
+
+def _fits(row: Row, where: Mapping[str, object], prefix: tuple[str, str] | None) -> bool:
+    for column, wanted in where.items():
+        if row[column] not in (wanted if isinstance(wanted, list | tuple) else (wanted,)):
+            return False
+    return prefix is None or str(row[prefix[0]]).startswith(prefix[1])
+
+
+class FakeImages:
+    """Images and their names; `done` keeps what was asked for."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self._store = store
+        self.entries: dict[str, Registered] = {}
+        self.done: list[tuple[object, ...]] = []
+
+    def add(self, digit: str, *references: str, created: int = EPOCH, size: int = 1_990_000, **config: object) -> Image:
+        """An image whose id consists of one digit."""
+        id = f"sha256:{digit * 64}"
+        document: dict[str, object] = {"architecture": "amd64", "os": "linux", "config": config}
+        layer = Layer(diff_id=f"sha256:{digit * 64}", chain_id=digit * 64, size=size)
+        image = Image(id=id, config=document, layers=(layer,), created=created, size=size)
+        self._store.add(StreamId("image", id), ImageRegistered(image=image, how="imported"), Meta(actor=ROOT))
+        for name in references:
+            self._store.add(StreamId("ref", name), Tagged(image_id=id), Meta(actor=ROOT))
+        self.entries[id] = Registered(image=image, references=references)
+        return image
+
+    async def find(self, name: str) -> Registered:
+        """By reference or id."""
+        for entry in self.entries.values():
+            if entry.image.id.removeprefix("sha256:").startswith(name.removeprefix("sha256:")):
+                return entry
+            if parse(name).key in entry.references:
+                return entry
+        raise NotFound(f"No such image: {parse(name).key}")
+
+    async def all(self) -> Sequence[Registered]:
+        """All."""
+        return tuple(self.entries.values())
+
+    async def tag(self, source: str, target: str, who: Caller) -> None:
+        """Noted."""
+        self.done.append(("tag", (await self.find(source)).image.id, target))
+
+    async def remove(self, name: str, who: Caller, *, force: bool, prune: bool) -> Sequence[str]:
+        """Noted."""
+        entry = await self.find(name)
+        self.done.append(("remove", name, force, prune))
+        return [f"Untagged: {parse(name).key}", f"Deleted: {entry.image.id}"]
+
+    async def import_stream(
+        self, content: AsyncIterator[bytes], reference: str, who: Caller, *, message: str, changes: Sequence[str]
+    ) -> str:
+        """Noted."""
+        data = b"".join([chunk async for chunk in content])
+        self.done.append(("import", data, reference, message, tuple(changes)))
+        return f"sha256:{'e' * 64}"
+
+    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[Registered]:
+        """Everything that is there."""
+        self.done.append(("load", b"".join([chunk async for chunk in content])))
+        return tuple(self.entries.values())
+
+
+class FakeLogs:
+    """Frames in memory."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, list[LogFrame]] = {}
+
+    async def frames(
+        self,
+        id: str,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        tail: int | None = None,
+        follow: Callable[[], Awaitable[bool]] | None = None,
+    ) -> AsyncIterator[LogFrame]:
+        """Whole frames count as lines here."""
+        found = [
+            frame
+            for frame in self.written.get(id, [])
+            if (since is None or frame.time >= since) and (until is None or frame.time <= until)
+        ]
+        for frame in found if tail is None else found[-tail:] if tail else []:
+            yield frame
+
+
+@dataclass
+class FakeReport:
+    """A check of the log."""
+
+    checked: int
+    findings: Sequence[object] = ()
+
+
+class FakeEngine:
+    """Decides with the real machine and carries everything out at once."""
+
+    host, version = "here", "0.1.0"
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.views = FakeViews(self.store)
+        self.images = FakeImages(self.store)
+        self.logs = FakeLogs()
+        self.start_error: StartFailed | None = None
+        self.pids: list[int] = []
+        self.report = FakeReport(0)
+        self.ids = 0
+        self.changed = asyncio.Event()
+        self.after_start: Callable[[str], None] = lambda id: None
+        self.signals: list[int] = []
+
+    def now(self) -> int:
+        """The time of the last event, or what a test has set."""
+        return self.store.now
+
+    async def create(self, request: CreateRequest, who: Caller) -> str:
+        """Written down."""
+        image = (await self.images.find(request.image)).image
+        self.ids += 1
+        id = f"{self.ids:x}" * 64
+        spec, env = blueprint(request, image, id)
+        name = container_name(request.name) if request.name else f"calm_name{self.ids}"
+        for row in self.store.rows["containers"].values():
+            if row["name"] == name:
+                raise NameTaken(
+                    f'Conflict. The container name "/{name}" is already in use by container "{row["id"]}".',
+                    holder=str(row["id"]),
+                    hint=f"lading rm {str(row['id'])[:12]}",
+                )
+        self._append(id, MACHINE.decide(Container(id=id), Create(name=name, spec=spec, env=env)), who)
+        return id
+
+    async def run(self, request: CreateRequest, who: Caller) -> str:
+        """Create and start."""
+        id = await self.create(request, who)
+        await self.execute(id, Start(), who)
+        return id
+
+    async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
+        """Decide, append, and append the outcome."""
+        for event in self._append(id, MACHINE.decide(await self.container(id), command), who):
+            self._outcome(id, event)
+        return await self.container(id)
+
+    def _append(self, id: str, events: Sequence[Event], who: Caller, cause: int = 0) -> Sequence[Recorded]:
+        meta = Meta(actor=who.actor, command_id=who.command_id, cause=cause, version=self.version)
+        records = [self.store.add(StreamId("container", id), event, meta) for event in events]
+        self.changed.set()
+        self.changed = asyncio.Event()
+        return records
+
+    def _engine(self, id: str, cause: int, *events: Event) -> None:
+        for record in self._append(id, events, Caller(Actor()), cause):
+            self._outcome(id, record)
+
+    def _outcome(self, id: str, record: Recorded) -> None:
+        match record.event:
+            case StartRequested(attempt=attempt) if self.start_error is not None:
+                failed = self.start_error.model_copy(update={"attempt": attempt})
+                ahead = MACHINE.fold(id, [*self._stream(id)])
+                self._engine(id, record.position, failed, *follow_up(ahead, failed, self.now()))
+                error = KernelError(failed.reason)
+                raise CommandFailed(failed.reason, exit_code=failed.exit_code) if failed.exit_code != 125 else error
+            case StartRequested(attempt=attempt):
+                self._engine(id, record.position, Started(attempt=attempt, pid=1000 + self.ids, start_time=7))
+                self.after_start(id)
+            case StopRequested(signal=signal):
+                self.exit(id, 128 + signal, signal=signal)
+            case KillRequested(signal=signal):
+                self.signals.append(signal)
+                self._engine(id, record.position, SignalSent(signal=signal))
+                if signal in (9, 15):
+                    self.exit(id, 128 + signal, signal=signal)
+            case PauseRequested():
+                self._engine(id, record.position, Paused())
+            case UnpauseRequested():
+                self._engine(id, record.position, Unpaused())
+            case RemoveRequested():
+                if self._fold(id).pid:
+                    self.exit(id, 137, signal=9)
+                self._engine(id, record.position, Removed())
+            case CommitRequested(reference=reference):
+                self._engine(id, record.position, Committed(image_id=f"sha256:{'c' * 64}", reference=reference))
+
+    def exit(self, id: str, code: int, *, signal: int = 0, oom: bool = False, how: str = "") -> None:
+        """The first process ends."""
+        container = self._fold(id)
+        how = how or ("oom" if oom else "signal" if signal else "self")
+        fact = ReportExit(
+            attempt=container.attempt, code=code, signal=signal, oom=oom, how=how, time=self.store.now + SECOND
+        )
+        self._engine(id, container.requested, *MACHINE.decide(container, fact))
+
+    async def commit(self, id: str, command: Commit, who: Caller) -> str:
+        """An image of c's."""
+        await self.execute(id, command, who)
+        return f"sha256:{'c' * 64}"
+
+    def _stream(self, id: str) -> list[Recorded]:
+        return [record for record in self.store.records if record.stream == StreamId("container", id)]
+
+    def _fold(self, id: str) -> Container:
+        return MACHINE.fold(id, self._stream(id))
+
+    async def container(self, id: str) -> Container:
+        """The fold."""
+        return self._fold(id)
+
+    async def history(self, id: str) -> Sequence[Recorded]:
+        """The stream."""
+        return self._stream(id)
+
+    async def resolve(self, name: str) -> str:
+        """Id, name or prefix."""
+        wanted = name.removeprefix("/")
+        rows = self.store.rows["containers"]
+        named = [id for id, row in rows.items() if wanted in (id, row["name"])]
+        found = named or [id for id in rows if is_id_prefix(wanted) and id.startswith(wanted)]
+        return _one(found, name)
+
+    async def resolve_past(self, name: str) -> str:
+        """Also what is gone."""
+        try:
+            return await self.resolve(name)
+        except NotFound:
+            rows = self.store.rows["names"].values()
+            return _one(sorted({str(row["id"]) for row in rows if name in (row["name"], row["id"])}), name)
+
+    async def _until(self, id: str, ready: Callable[[Container], bool]) -> Container:
+        while not ready(container := self._fold(id)):
+            await self.changed.wait()
+        return container
+
+    async def wait(self, id: str) -> int:
+        """Until it does not run."""
+        return (await self._until(id, lambda c: c.state not in LIVE)).exit_code
+
+    async def wait_exit(self, id: str, attempt: int) -> int:
+        """The status of one run."""
+        ended = await self._until(id, lambda c: c.attempt > attempt or not c.pid)
+        exits = [r.event for r in self._stream(ended.id) if isinstance(r.event, Exited) and r.event.attempt == attempt]
+        return exits[0].code if exits else ended.exit_code
+
+    async def wait_removed(self, id: str) -> None:
+        """Until it is gone."""
+        await self._until(id, lambda c: c.state in (State.REMOVED, State.DEAD))
+
+    def output(self, id: str, *, from_start: bool) -> AsyncIterator[LogFrame]:
+        """Everything, or what comes."""
+        return self.follow(id, since=None if from_start else self.now() + 1)
+
+    async def follow(
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None
+    ) -> AsyncIterator[LogFrame]:
+        """What is there, then wait for the end."""
+        async for frame in self.logs.frames(id, since=since, until=until, tail=tail):
+            yield frame
+        seen = len(self.logs.written.get(id, []))
+        await self._until(id, lambda c: c.state not in LIVE)
+        for frame in self.logs.written.get(id, [])[seen:]:
+            yield frame
+
+    def write(self, id: str, data: bytes, stream: int = 1) -> None:
+        """The container writes."""
+        self.logs.written.setdefault(id, []).append(LogFrame(self.store.now, stream, data))
+
+    async def processes(self, id: str) -> Sequence[int]:
+        """What a test has set."""
+        return self.pids
+
+    async def writable_size(self, id: str) -> int:
+        """Five bytes."""
+        return 5
+
+    async def grown(self, beyond: int) -> int:
+        """Wait for another event."""
+        while len(self.store.records) <= beyond:
+            await self.changed.wait()
+        return len(self.store.records)
+
+    async def info(self) -> Mapping[str, object]:
+        """A few facts."""
+        return {
+            "ServerVersion": self.version,
+            "Containers": 2,
+            "ContainersRunning": 1,
+            "MemTotal": 1024**3,
+            "Driver": "overlay",
+        }
+
+    async def verify(self) -> FakeReport:
+        """What a test has set."""
+        return self.report
+
+
+def _one(ids: Sequence[str], name: str) -> str:
+    if not ids:
+        raise NotFound(f"No such container: {name}")
+    if len(ids) > 1:
+        raise Ambiguous(f"multiple IDs found with provided prefix: {name}")
+    return ids[0]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line has given."""
+
+    status: int
+    out: str
+    err: str
+    call: FakeCall
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of stdout."""
+        return self.out.splitlines()
+
+
+class Prompt:
+    """Types command lines."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine = engine
+
+    def call(self, *argv: str) -> FakeCall:
+        """A call to be used by hand."""
+        return FakeCall(argv)
+
+    async def __call__(self, *argv: str, call: FakeCall | None = None) -> Answer:
+        """Run to its end."""
+        call = call or FakeCall(argv)
+        status = await dispatch(call, self.engine, self.engine.now)
+        return Answer(status, call.stdout.decode(), call.stderr.decode(), call)
+
+    async def ok(self, *argv: str) -> Answer:
+        """The same, and it must succeed without a word on stderr."""
+        answer = await self(*argv)
+        assert (answer.status, answer.err) == (0, "")
+        return answer
+
+
+__all__ = ["EPOCH", "ROOT", "SECOND", "Answer", "FakeCall", "FakeEngine", "FakeReport", "LadingError", "Prompt"]

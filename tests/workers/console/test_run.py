@@ -1,0 +1,264 @@
+"""run and create: from the words to the request, and what the person sees."""
+
+import asyncio
+
+import pytest
+
+from domain.lifecycle.start import StartFailed
+from tests.workers.console.fakes import FakeCall, FakeEngine, Prompt
+
+ID = "1" * 64
+
+
+def ends(engine: FakeEngine, status: int, *output: tuple[int, bytes]) -> None:
+    """What the container does as soon as it runs."""
+
+    def act(id: str) -> None:
+        for stream, data in output:
+            engine.write(id, data, stream)
+        engine.exit(id, status)
+
+    engine.after_start = act
+
+
+async def test_detached_prints_only_the_id(prompt: Prompt) -> None:
+    """The one line that scripts keep."""
+    assert (await prompt.ok("run", "-d", "alpine:3.10")).out == f"{ID}\n"
+
+
+async def test_in_the_foreground_both_streams_stay_apart_and_the_status_is_the_commands(
+    engine: FakeEngine, prompt: Prompt
+) -> None:
+    """Bytes are untouched, also those that are not UTF-8 and a last line without its end."""
+    ends(engine, 7, (1, b"out\xff\x1b[0m"), (2, b"err"))
+    call = FakeCall(["run", "alpine:3.10", "sh", "-c", "x"])
+    assert await prompt_status(prompt, call) == 7
+    assert (call.stdout, call.stderr) == (b"out\xff\x1b[0m", b"err")
+
+
+async def prompt_status(prompt: Prompt, call: FakeCall) -> int:
+    """The status of a call whose output is not text."""
+    from workers.console.dispatch import dispatch
+
+    return await dispatch(call, prompt.engine, prompt.engine.now)
+
+
+@pytest.mark.parametrize(
+    ("streams", "out", "err"), [(["stdout"], "o", ""), (["STDERR"], "", "e"), (["stdout", "stderr"], "o", "e")]
+)
+async def test_only_attached_streams_are_shown(
+    engine: FakeEngine, prompt: Prompt, streams: list[str], out: str, err: str
+) -> None:
+    """-a chooses."""
+    ends(engine, 0, (1, b"o"), (2, b"e"))
+    answer = await prompt("run", *(word for name in streams for word in ("-a", name)), "alpine:3.10")
+    assert (answer.status, answer.out, answer.err) == (0, out, err)
+
+
+async def test_rm_leaves_nothing_when_it_returns(engine: FakeEngine, prompt: Prompt) -> None:
+    """And the status is still told."""
+    ends(engine, 3)
+    assert (await prompt("run", "--rm", "--name", "once", "alpine:3.10")).status == 3
+    assert (await prompt.ok("ps", "-aq")).out == ""
+
+
+async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, prompt: Prompt) -> None:
+    """One container with all of it."""
+    call = FakeCall(
+        ["run", "-d", "--name", "web", "-e", "A=1", "-e", "EMPTY=", "-e", "MINE", "-e", "NOT_SET", "--env-file", "vars", "-w",
+         "/srv", "-u", "1000:1000", "-h", "box", "--entrypoint", "/bin/app", "-l", "a=1", "-l", "b", "--label-file", "labels",
+         "--init", "--read-only", "--tmpfs", "/run:size=1m", "--tmpfs", "/tmp", "--stop-signal", "INT", "--stop-timeout", "-1",
+         "--restart", "on-failure:3", "--network", "host", "alpine:3.10", "-x", "--rm"],
+        environment={"MINE": "m=y", "FROM_FILE": "f"},
+        files={"vars": b"# note\n\n  B=two words \nFROM_FILE\nABSENT\nA=0\n", "labels": b"c=3\nd\n#e\n"},
+    )  # fmt: skip
+    answer = await prompt(call=call)
+    assert (answer.status, answer.out, answer.err) == (0, f"{ID}\n", "")
+    container = await engine.container(ID)
+    spec = container.settled
+    assert container.name == "web"
+    assert container.env == ("PATH=/bin", "B=two words ", "FROM_FILE=f", "A=1", "EMPTY=", "MINE=m=y")
+    assert (spec.workdir, spec.user, spec.hostname) == ("/srv", "1000:1000", "box")
+    assert (spec.entrypoint, spec.command) == (("/bin/app",), ("-x", "--rm"))
+    assert spec.labels == {"a": "1", "b": "", "c": "3", "d": ""}
+    assert (spec.init, spec.read_only, spec.tmpfs) == (True, True, {"/run": "size=1m", "/tmp": ""})
+    assert (spec.stop_signal, spec.stop_timeout) == ("INT", -1)
+    assert (spec.restart.name, spec.restart.retries, spec.network, spec.auto_remove) == ("on-failure", 3, "host", False)
+
+
+async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, prompt: Prompt) -> None:
+    """As on the standard CLI."""
+    engine.images.add("b", "tool:latest", Entrypoint=["/tool"], Cmd=["run"])
+    await prompt.ok("run", "-d", "--entrypoint", "", "tool", "sh")
+    assert (await engine.container(ID)).settled.argv == ("sh",)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-w", "srv"], "the working directory 'srv' is invalid, it needs to be an absolute path"),
+        (["--stop-signal", "NOPE"], "invalid signal: NOPE"),
+        (["--stop-timeout", "-2"], "invalid stop timeout: -2"),
+        (["--restart", "often"], "invalid restart policy: unknown policy 'often'"),
+        (["--restart", "always:3"], "maximum retry count cannot be used with restart policy 'always'"),
+        (["--restart", "on-failure:-1"], "'-1' is not a number of retries"),
+        (["--restart", "always", "--rm"], "cannot specify both --restart and --rm"),
+        (["--pull", "sometimes"], 'invalid pull option: "sometimes"'),
+        (["--tmpfs", "run"], "the path must be absolute"),
+        (["--tmpfs", "/"], "the path must be absolute"),
+        (["-e", "=x"], 'invalid argument "=x" for "-e, --env" flag'),
+        (["-l", "=x"], 'invalid argument "=x" for "-l, --label" flag'),
+        (["--env-file", "missing"], "open missing: no such file or directory"),
+        (["--env-file", "bad"], "variable 'a b' contains whitespaces"),
+        (["--env-file", "nameless"], "no variable name on line '=x'"),
+        (["-a", "both"], "valid streams are STDOUT and STDERR"),
+        (["--name", "x"], "Invalid container name"),
+        (["--network", "mine"], "--network mine is not supported"),
+    ],
+)
+async def test_what_cannot_be_meant_is_125_and_creates_nothing(prompt: Prompt, options: list[str], told: str) -> None:
+    """The line names the value."""
+    files = {"bad": b"a b=1\n", "nameless": b"=x\n"}
+    for verb in ("run", "create"):
+        if verb == "create" and options[0] in ("-a", "--name"):
+            continue
+        answer = await prompt(call=FakeCall([verb, *options, "alpine:3.10"], files=files))
+        assert (answer.status, answer.out) == (125, "")
+        assert told in answer.err
+        assert (await prompt.ok("ps", "-aq")).out == ""
+
+
+async def test_detached_and_attached_exclude_each_other(prompt: Prompt) -> None:
+    """Exit status 1: the console itself refuses."""
+    answer = await prompt("run", "-d", "-a", "stdout", "alpine:3.10")
+    assert (answer.status, answer.out) == (1, "")
+    assert "conflicting options" in answer.err
+
+
+async def test_a_missing_image_is_named_with_a_way_out(prompt: Prompt) -> None:
+    """run 125, create 1; and it says that nothing was pulled."""
+    for verb, status in (("run", 125), ("create", 1)):
+        answer = await prompt(verb, "nothing")
+        assert (answer.status, answer.out) == (status, "")
+        assert "Unable to find image 'nothing' locally\n" in answer.err
+        assert "No such image: nothing:latest" in answer.err
+        assert "lading load -i FILE" in answer.err
+    assert "Unable to find" not in (await prompt("run", "--pull", "never", "nothing")).err
+    assert "Unable to find" not in (await prompt("run", "-q", "nothing")).err
+
+
+async def test_a_taken_name_is_told_with_its_holder_and_the_way_to_free_it(prompt: Prompt) -> None:
+    """run 125, create 1."""
+    await prompt.ok("create", "--name", "web", "alpine:3.10")
+    answer = await prompt("run", "--name", "web", "alpine:3.10")
+    assert answer.status == 125
+    assert answer.err.startswith(
+        'lading: Error response from daemon: Conflict. The container name "/web" is already in use'
+    )
+    assert answer.err.splitlines()[1:] == [
+        f"try: lading rm {ID[:12]}",
+        "",
+        "Run 'lading run --help' for more information",
+    ]
+    assert (await prompt("create", "--name", "web", "alpine:3.10")).status == 1
+
+
+@pytest.mark.parametrize("code", [125, 126, 127])
+async def test_a_command_that_cannot_be_executed_has_its_own_status(
+    engine: FakeEngine, prompt: Prompt, code: int
+) -> None:
+    """126 and 127 for run; the container stays as created, with the reason."""
+    engine.start_error = StartFailed(
+        attempt=1, reason='exec: "nope": executable file not found in $PATH', exit_code=code
+    )
+    answer = await prompt("run", "--name", "web", "alpine:3.10", "nope")
+    assert (answer.status, answer.out) == (code, "")
+    assert answer.err.startswith(
+        'lading: Error response from daemon: exec: "nope": executable file not found in $PATH\n'
+    )
+    assert (await prompt.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "web")).out == f"created {code}\n"
+
+
+async def test_what_removes_itself_is_gone_when_its_start_has_failed(engine: FakeEngine, prompt: Prompt) -> None:
+    """The name is free again at once."""
+    engine.start_error = StartFailed(attempt=1, reason="no", exit_code=127)
+    assert (await prompt("run", "--rm", "--name", "web", "alpine:3.10", "nope")).status == 127
+    assert (await prompt.ok("ps", "-aq")).out == ""
+
+
+async def test_the_cidfile_holds_the_bare_id(engine: FakeEngine, prompt: Prompt) -> None:
+    """No line feed; also when the command could not be started."""
+    answer = await prompt("run", "-d", "--cidfile", "cid", "alpine:3.10")
+    assert answer.call.files == {"cid": ID.encode()}
+    engine.start_error = StartFailed(attempt=1, reason="no", exit_code=127)
+    answer = await prompt("run", "--cidfile", "cid", "alpine:3.10", "nope")
+    assert (answer.status, answer.call.files) == (127, {"cid": b"2" * 64})
+
+
+async def test_an_existing_cidfile_refuses_before_anything_is_created(prompt: Prompt) -> None:
+    """Two containers never share one."""
+    answer = await prompt(call=FakeCall(["run", "--cidfile", "cid", "alpine:3.10"], files={"cid": b"old"}))
+    assert (answer.status, answer.call.files) == (125, {"cid": b"old"})
+    assert (await prompt.ok("ps", "-aq")).out == ""
+
+
+async def test_the_cidfile_goes_away_when_nothing_was_created(prompt: Prompt) -> None:
+    """A file that names nothing is a trap."""
+    answer = await prompt("create", "--cidfile", "cid", "nothing")
+    assert (answer.status, answer.call.files) == (1, {})
+
+
+async def started(call: FakeCall, engine: FakeEngine) -> None:
+    """Wait until the container of the call runs."""
+    while not any(row["pid"] for row in engine.store.rows["containers"].values()):
+        await asyncio.sleep(0)
+    while call.on_signal is None:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def test_signals_go_to_the_container_and_the_client_stays_until_its_end(
+    engine: FakeEngine, prompt: Prompt
+) -> None:
+    """TERM to the client is TERM to the first process; the status says so."""
+    call = FakeCall(["run", "alpine:3.10", "sleep", "9"])
+    running = asyncio.ensure_future(prompt(call=call))
+    await started(call, engine)
+    assert call.on_signal is not None
+    await call.on_signal(1)
+    assert not running.done()
+    await call.on_signal(15)
+    assert (await running).status == 143
+    assert engine.signals == [1, 15]
+    await call.on_signal(15)  # it has ended: nobody is hit
+    assert engine.signals == [1, 15]
+
+
+async def test_without_sig_proxy_signals_go_nowhere(engine: FakeEngine, prompt: Prompt) -> None:
+    """Neither to the container nor do they end the client."""
+    call = FakeCall(["run", "--sig-proxy=false", "alpine:3.10", "sleep", "9"])
+    running = asyncio.ensure_future(prompt(call=call))
+    await started(call, engine)
+    assert call.on_signal is not None
+    await call.on_signal(15)
+    await asyncio.sleep(0)
+    assert not running.done()
+    engine.exit(ID, 0)
+    assert (await running).status == 0
+    assert engine.signals == []
+
+
+async def test_a_client_that_goes_away_leaves_the_container_running(engine: FakeEngine, prompt: Prompt) -> None:
+    """A closed terminal stops nothing."""
+    call = FakeCall(["run", "--rm", "alpine:3.10", "sleep", "9"])
+    running = asyncio.ensure_future(prompt(call=call))
+    await started(call, engine)
+    call.closed.set()
+    await running
+    assert (await engine.container(ID)).pid
+
+
+async def test_create_prints_the_id_and_starts_nothing(engine: FakeEngine, prompt: Prompt) -> None:
+    """start does that."""
+    assert (await prompt.ok("create", "--name", "job", "alpine:3.10", "true")).out == f"{ID}\n"
+    assert (await engine.container(ID)).state == "created"
