@@ -100,10 +100,10 @@ def area(host: str, name: str) -> str:
 
 def split(subject: str) -> tuple[str, str, tuple[str, ...]]:
     """A subject as (host, area, the rest). Raises ValueError."""
-    root, host, name, *rest = subject.split(".")
-    if root != _ROOT or not rest:
-        raise ValueError(f"{subject!r} is not a subject of the engine")
-    return unescape(host), name, tuple(rest)
+    match subject.split("."):
+        case [root, host, name, *rest] if root == _ROOT and rest:
+            return unescape(host), name, tuple(rest)
+    raise ValueError(f"{subject!r} is not a subject of the engine")
 
 
 def who(subject: str) -> str:

@@ -52,8 +52,10 @@ class Line(TcpTransport):
 
     def abort(self) -> None:
         """Cut the line without waiting for anybody."""
-        if self._bare_io_writer is not None:
-            self._bare_io_writer.transport.abort()
+        transport = self._bare_io_writer.transport if self._bare_io_writer is not None else None
+        # asyncio's transports cannot be aborted once they are closed and have nothing more to send.
+        if transport is not None and (not transport.is_closing() or transport.get_write_buffer_size()):
+            transport.abort()
 
 
 def check_greeting(line: bytes, access: Access) -> None:
