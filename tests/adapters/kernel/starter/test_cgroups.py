@@ -1,7 +1,9 @@
 """Groups: the fence, freezing, killing, counting and removing, on whatever versions this host has."""
 
+import errno
 import os
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from adapters.kernel import cgroups, syscalls
 from adapters.kernel.cgroups import Group, Tree
+from tests.adapters.kernel.starter.harness import Starter
 
 HYBRID = """24 1 254:0 / / rw - ext4 /dev/vda rw
 30 24 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
@@ -52,6 +55,22 @@ def test_a_pure_version_2_host_has_no_other(tmp_path: Path) -> None:
     assert (tree.v2, tree.v1, tree.roots()) == (True, (), ["/sys/fs/cgroup/p"])
 
 
+@pytest.fixture(params=["host", "version 1"])
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tree]:
+    """The host's tree, and the one that the same host would have without version 2."""
+    everything = Path("/proc/self/mountinfo").read_text()
+    legacy = "".join(line for line in everything.splitlines(keepends=True) if " cgroup2 " not in line)
+    if request.param == "version 1" and not all(f"/{name} " in legacy for name in ("freezer", "devices")):
+        pytest.skip("no version 1 freezer here")
+    (tmp_path / "mountinfo").write_text(everything if request.param == "host" else legacy)
+    tree = cgroups.detect(f"lading-groups{os.getpid()}", str(tmp_path / "mountinfo"))
+    tree.prepare()
+    yield tree
+    assert tree.groups() == []
+    for root in tree.roots():
+        os.rmdir(root)
+
+
 @pytest.fixture
 def group(tree: Tree) -> Iterator[Group]:
     """A group without processes."""
@@ -73,10 +92,15 @@ def sleeper(group: Group, count: int = 1) -> list[int]:
             while True:
                 signal.sigwait({signal.SIGTERM})
         pids.append(pid)
-    deadline = time.monotonic() + 5
-    while any(members(directory) != set(pids) for directory in group.directories()) and time.monotonic() < deadline:
-        os.sched_yield()
+    await_members(group, set(pids))
     return pids
+
+
+def await_members(group: Group, pids: set[int]) -> None:
+    """Wait until they are in every hierarchy."""
+    deadline = time.monotonic() + 5
+    while any(members(directory) != pids for directory in group.directories()) and time.monotonic() < deadline:
+        os.sched_yield()
 
 
 def members(directory: str) -> set[int]:
@@ -114,21 +138,20 @@ def test_a_group_counts_its_processes_and_kills_them_all(group: Group) -> None:
 
 @pytest.mark.kernel
 def test_frozen_processes_do_not_run_and_thawed_ones_do(group: Group) -> None:
-    """Seen from outside: a frozen process does not die of a signal other than KILL until it is thawed."""
+    """A handler is not called while its process is frozen."""
     pid, _ = syscalls.clone3(0, cgroup=group.v2_fd)
     if pid == 0:
+        signal.signal(signal.SIGUSR1, lambda *_: os._exit(5))
         for fd in group.tasks:
             os.write(fd, b"0")
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         while True:
             signal.pause()
-    while pid not in group.pids():
-        os.sched_yield()
+    await_members(group, {pid})
     group.freeze()
-    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGUSR1)
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     group.thaw()
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
 
 
 @pytest.mark.kernel
@@ -192,3 +215,27 @@ def test_a_process_killed_for_memory_is_counted(tree: Tree, group: Group) -> Non
         os._exit(hoard[0])
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert group.oom_kills() >= 1
+
+
+@pytest.mark.kernel
+def test_device_rules_hold_in_every_kind_of_group(tree: Tree, base: Path, layer: Path) -> None:
+    """Also where version 1 has to deny, and after a second preparation beside a living group."""
+    tree.prepare()
+    keeper = tree.create("k" * 64, 1)
+    tree.prepare()
+
+    def attempt() -> list[int]:
+        answers = []
+        for minor in (1, 3):
+            os.mknod(f"/tmp/{minor}", stat.S_IFCHR | 0o600, os.makedev(1, minor))
+            try:
+                os.close(os.open(f"/tmp/{minor}", os.O_RDONLY))
+                answers.append(0)
+            except OSError as error:
+                answers.append(error.errno or -1)
+        return answers
+
+    try:
+        assert Starter(base, tree).probe(layer, attempt) == [errno.EPERM, 0]
+    finally:
+        keeper.remove()
