@@ -146,9 +146,11 @@ class ChainCheck:
 
     def _out_of_order(self, row: StoredRow, following: StoredRow | None) -> bool:
         """Whether the row is sound in itself but stands in the wrong place."""
+        if following is None:
+            return False
         try:
-            late = following is not None and row.time > following.time
-            return late or row.time <= self._time or row.version > self._versions.get(row.stream, 0) + 1
+            late = row.time > following.time or row.time <= self._time
+            return late or row.version > self._versions.get(row.stream, 0) + 1
         except TypeError:
             return False
 

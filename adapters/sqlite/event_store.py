@@ -62,7 +62,7 @@ class SqliteEventStore:
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._projector: Projector | None = None
-        self.views = SqliteViews(self.projections, self, self._rebuilding)
+        self.views = SqliteViews(self.projections, self, self._unreadable)
 
     async def open(self) -> None:
         """Make the store ready. Raises: NewerStore, StorageError when the file cannot be used at all.
@@ -237,8 +237,8 @@ class SqliteEventStore:
             projector.step()
         return projector
 
-    def _rebuilding(self) -> frozenset[str]:
-        return self._projector.rebuilding if self._projector else frozenset()
+    def _unreadable(self) -> frozenset[str]:
+        return self._projector.unreadable if self._projector else frozenset()
 
     def _new_rebuild(self, projections: Sequence[Projection]) -> Rebuild:
         rebuild = self._opened.rebuild(projections)

@@ -5,16 +5,20 @@ until that is done it cannot be read. One that fails stays where it is, says why
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from adapters.sqlite.reading import Reader
 from adapters.sqlite.rebuild import SET_CURSOR, Rebuild, stale, unflushed
 from adapters.sqlite.rows import Rows, rows_of
 from domain.errors import LadingError
+from domain.messages import Recorded
 from domain.projections.fold import Projection
 
 SLICE = 500
 """Events per slice: some milliseconds, for which an append may have to wait."""
+
+_FAILURES = (LadingError, LookupError, TypeError, ValueError)
+"""What a fold raises that meets an event it cannot understand, and what reading a damaged log raises."""
 
 
 class Projector:
@@ -31,57 +35,77 @@ class Projector:
         outdated = stale(connection, projections)
         self._rebuild = Rebuild(connection, self._reader, outdated) if outdated else None
         self._begun = False
+        self.unreadable = frozenset(projection.name for projection in outdated)
         self.failures: dict[str, str] = {}
 
     @property
-    def rebuilding(self) -> frozenset[str]:
-        """Names of the projections that cannot be read yet."""
-        return frozenset(p.name for p in self._rebuild.projections) if self._rebuild else frozenset()
+    def rebuilding(self) -> bool:
+        """Whether projections are being folded anew."""
+        return self._rebuild is not None
 
     def step(self) -> bool:
         """Do one slice; whether there is more to do."""
         if self._rebuild is not None:
             self._fold_anew(self._rebuild)
             return True
-        behind = [name for name in self._rows if name not in self.failures and self._cursors[name] < self._position()]
+        behind = [name for name in self._rows if self._is_behind(name)]
         if behind:
             self._follow(behind, min(self._cursors[name] for name in behind))
         return bool(behind)
 
     def caught_up(self, projections: Sequence[Projection], position: int) -> None:
-        """Somebody else has folded these up to a position."""
+        """Somebody has folded these anew, up to a position."""
         for projection in projections:
             if projection.name in self._rows:
                 self._cursors[projection.name] = position
                 self.failures.pop(projection.name, None)
+        self.unreadable -= {projection.name for projection in projections}
+
+    def _is_behind(self, name: str) -> bool:
+        return name not in self.failures and self._cursors[name] < self._position()
 
     def _fold_anew(self, rebuild: Rebuild) -> None:
-        if not self._begun:
-            rebuild.begin()
-            self._begun = True
-        if rebuild.step():
-            return
-        position = rebuild.finish()
+        try:
+            if not self._begun:
+                rebuild.begin()
+                self._begun = True
+            if rebuild.step():
+                return
+            position = rebuild.finish()
+        except _FAILURES as error:
+            self._fail((projection.name for projection in rebuild.projections), error)
+        else:
+            self.caught_up(rebuild.projections, position)
         self._rebuild = None
-        self.caught_up(rebuild.projections, position)
 
     def _follow(self, names: Sequence[str], after: int) -> None:
-        records, reached = self._reader.slice(after, SLICE)
+        try:
+            records, reached = self._reader.slice(after, SLICE)
+        except _FAILURES as error:
+            self._fail(names, error)
+            return
         for name in names:
-            if self._cursors[name] >= reached:
-                continue
-            rows = self._rows[name]
-            try:
-                with unflushed(self._connection):
-                    for record in records:
-                        if record.position > self._cursors[name]:
-                            rows.fold(record)
-                    rows.keep()
-                    rows.flush()
-                    self._connection.execute(SET_CURSOR, (name, reached))
-            except (LadingError, LookupError, TypeError, ValueError) as error:
-                rows.forget()
-                self.failures[name] = f"{type(error).__name__}: {error}"
-            else:
-                rows.settle()
-                self._cursors[name] = reached
+            if self._cursors[name] < reached:
+                self._fold(name, [r for r in records if r.position > self._cursors[name]], reached)
+
+    def _fold(self, name: str, records: Sequence[Recorded], reached: int) -> None:
+        rows = self._rows[name]
+        try:
+            with unflushed(self._connection):
+                for record in records:
+                    rows.fold(record)
+                rows.keep()
+                rows.flush()
+                self._connection.execute(SET_CURSOR, (name, reached))
+        except _FAILURES as error:
+            rows.forget()
+            self._fail((name,), error)
+        except sqlite3.Error:
+            rows.forget()
+            raise
+        else:
+            rows.settle()
+            self._cursors[name] = reached
+
+    def _fail(self, names: Iterable[str], error: Exception) -> None:
+        self.failures.update(dict.fromkeys(names, f"{type(error).__name__}: {error}"))

@@ -62,10 +62,15 @@ def verify(reader: Reader, kept: HeadFile, projections: Sequence[Projection], fa
     head, fault = _check_chain(reader, outside)
     damage += _check_file(reader.connection)
     differences: list[str] = []
+    unknown: tuple[str, ...] = ()
     if fault is None and not damage:
-        differences = [f"projection {name} has stopped: {why}" for name, why in failures.items()]
-        differences += _compare(reader, [p for p in projections if p.name not in failures])
-    return Report(head.position, head.hash.hex(), fault, tuple(damage), tuple(differences), _unknown(reader, fault))
+        try:
+            differences = [f"projection {name} has stopped: {why}" for name, why in failures.items()]
+            differences += _compare(reader, [p for p in projections if p.name not in failures])
+            unknown = _unknown(reader)
+        except sqlite3.Error as error:
+            damage.append(str(error))
+    return Report(head.position, head.hash.hex(), fault, tuple(damage), tuple(differences), unknown)
 
 
 def digest(connection: sqlite3.Connection, projection: Projection) -> str:
@@ -93,9 +98,7 @@ def _check_file(connection: sqlite3.Connection) -> list[str]:
     return [] if lines == ["ok"] else lines
 
 
-def _unknown(reader: Reader, fault: Fault | None) -> tuple[str, ...]:
-    if fault is not None:
-        return ()
+def _unknown(reader: Reader) -> tuple[str, ...]:
     names = reader.connection.execute("SELECT name FROM types ORDER BY name").fetchall()
     return tuple(name for (name,) in names if event_type(name) is None)
 

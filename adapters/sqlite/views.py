@@ -83,14 +83,14 @@ class View:
 
 
 class SqliteViews:
-    """The projections' rows, for queries (port `Views`); `rebuilding` names those that cannot be read yet."""
+    """The projections' rows, for queries (port `Views`); `unreadable` names those that cannot be read yet."""
 
     def __init__(
-        self, projections: Sequence[Projection], connections: Connections, rebuilding: Callable[[], Collection[str]]
+        self, projections: Sequence[Projection], connections: Connections, unreadable: Callable[[], Collection[str]]
     ) -> None:
         self._views = {projection.name: View(projection) for projection in projections}
         self._connections = connections
-        self._rebuilding = rebuilding
+        self._unreadable = unreadable
 
     async def get(self, projection: str, key: str) -> Row | None:
         """One row by its key."""
@@ -160,8 +160,8 @@ class SqliteViews:
         return [view.shape.restore(values) for values in found]
 
     def _view(self, name: str) -> View:
-        if name in self._rebuilding():
-            raise Unavailable(f"{name} is being rebuilt", hint="try again in a moment")
+        if name in self._unreadable():
+            raise Unavailable(f"{name} is being folded anew", hint="try again in a moment")
         if name not in self._views:
             raise LookupError(f"there is no projection {name!r}")
         return self._views[name]

@@ -119,7 +119,11 @@ class Writer:
                 self._commit(calls)
             if isinstance(item, _Job):
                 self._do(item)
-            wait = self._between(busy=bool(calls) or item is not None)
+            try:
+                wait = self._between(busy=bool(calls) or item is not None)
+            except Exception as error:  # a caller must never wait for a thread that has ended
+                self._close_for(f"{type(error).__name__}: {error}")
+                wait = None
         self._finish()
 
     def _next(self, wait: float | None) -> _Item | None:
@@ -154,11 +158,14 @@ class Writer:
         """Translate, and close the store for appends if what was written is in doubt."""
         refusal = storage_error(error)
         if is_fatal(error):
-            self.failure = StorageError(
-                f"no event is accepted any more: {refusal.message}",
-                hint="containers keep running; mend the disk and restart the daemon",
-            )
+            self._close_for(refusal.message)
         return refusal
+
+    def _close_for(self, reason: str) -> None:
+        self.failure = StorageError(
+            f"no event is accepted any more: {reason}",
+            hint="containers keep running; mend the disk and restart the daemon",
+        )
 
     def _do(self, job: _Job) -> None:
         try:
@@ -172,21 +179,17 @@ class Writer:
 
     def _between(self, *, busy: bool) -> float | None:
         """Do what is due between two commits; how long to wait for the next order (None: for ever)."""
-        try:
-            if self._commits >= self._due:
-                self._write_back("PASSIVE")
-            now = time.monotonic()
-            if busy and now - self._chores_at < _CHORES_EVERY:
-                return _LAZY
-            self._chores_at = now
-            return self._chores(busy=busy)
-        except sqlite3.Error as error:
-            self._failed(error)
-            return None
-
-    def _chores(self, *, busy: bool) -> float | None:
         if self.failure is not None:
             return None
+        if self._commits >= self._due:
+            self._write_back("PASSIVE")
+        now = time.monotonic()
+        if busy and now - self._chores_at < _CHORES_EVERY:
+            return _LAZY
+        self._chores_at = now
+        return self._chores(busy=busy)
+
+    def _chores(self, *, busy: bool) -> float | None:
         self._head.write(self._ledger.tip)
         if self._projector.step():
             return 0
