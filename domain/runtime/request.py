@@ -12,9 +12,9 @@ from domain.runtime import capabilities
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats",
     "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
-    "/sys/devices/virtual/powercap",
+    "/sys/devices/virtual/powercap", "/sys/devices/system/cpu/cpu*/thermal_throttle",
 )
-"""Files and directories of the kernel that tell about the host: hidden behind nothing."""
+"""Files and directories of the kernel that tell about the host: hidden behind nothing. A `*` stands for numbers."""
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 """What would change the host when written."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

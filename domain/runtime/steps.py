@@ -177,7 +177,10 @@ class AttachBind(Step):
 
 @dataclass(frozen=True, slots=True)
 class Mask(Step):
-    """Hide kernel files behind our /dev/null and directories behind one empty tmpfs; missing ones are skipped."""
+    """Hide kernel files behind our /dev/null and directories behind one empty tmpfs; missing ones are skipped.
+
+    A `*` in a path stands for every number from 0 on.
+    """
 
     paths: Sequence[str]
 

@@ -165,6 +165,17 @@ def test_a_descriptor_as_entrypoint_is_not_found(box: Starter, layer: Path) -> N
     assert result.failure["exit_code"] == 127
 
 
+@pytest.mark.parametrize("init", [False, True], ids=["bare", "init"])
+def test_the_supervisors_interpreter_is_no_entrypoint(box: Starter, root: Path, init: bool) -> None:
+    """/proc/self/exe is the supervisor's program until the execve (CVE-2019-5736), by whatever way it is named."""
+    (root / "bin/link").symlink_to("/proc/self/exe")
+    (root / "links").symlink_to("/proc/self")
+    for argv in ("/proc/self/exe", "/proc/thread-self/exe", "link", "/links/exe", "/proc/1/exe"):
+        result = box.run(root, argv, init=init, init_program="/bin/true")
+        assert result.failure is not None, argv
+        assert result.failure["exit_code"] == 126
+
+
 def test_tmpfs_targets_that_lead_into_the_kernels_files_are_refused(box: Starter, root: Path) -> None:
     """A tmpfs over /proc/sys/… by way of a link would unmask it."""
     (root / "trap").symlink_to("/proc/sys")

@@ -1,0 +1,126 @@
+"""Who the process is: host name, session, descriptors, user, working directory, filter, capabilities."""
+
+import os
+import stat
+from collections.abc import Callable
+from errno import EINVAL, ENOSYS
+
+from adapters.kernel import syscalls
+from adapters.kernel.child.context import Context
+from adapters.kernel.child.paths import HERE, INSIDE, directory_inside, unusable
+from adapters.kernel.syscalls import encode
+from domain.errors import CommandFailed, KernelError
+from domain.runtime import users
+
+
+def _set_hostname(_: Context, name: str) -> None:
+    syscalls.sethostname(name)
+
+
+def _new_session(_: Context) -> None:
+    os.setsid()
+
+
+def _close_descriptors(context: Context) -> None:
+    """Closed, not marked: a mark works at exec, and a working directory or a program may be named through
+    /proc/self/fd before that (CVE-2024-21626)."""
+    os.chdir("/")
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0, inheritable=True)
+    if context.status != 3:
+        os.dup2(context.status, 3, inheritable=False)
+        context.status = 3
+    os.set_inheritable(3, False)
+    syscalls.close_range(4)
+
+
+def _new_keyring(_: Context) -> None:
+    try:
+        syscalls.keyctl_join_session_keyring()
+    except KernelError as error:
+        if error.errno != ENOSYS:  # a kernel without CONFIG_KEYS has nothing to inherit
+            raise
+
+
+def _resolve_user(context: Context, user: str) -> None:
+    """The output pipes go to the user, who could not open /dev/stdout otherwise."""
+    context.account = users.resolve(user, _image_file("/etc/passwd"), _image_file("/etc/group"))
+    if context.account.uid != 0:
+        for fd in (1, 2):
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, context.account.uid, context.account.gid)
+
+
+def _image_file(path: str) -> bytes:
+    """The beginning of a regular file of the image; nothing for a pipe, a device, or what cannot be opened."""
+    try:
+        fd = syscalls.openat2(HERE, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, INSIDE)
+    except KernelError:
+        return b""
+    try:
+        found = os.fstat(fd)
+        return os.read(fd, min(found.st_size, users.LARGEST_FILE + 1)) if stat.S_ISREG(found.st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _make_workdir(_: Context, path: str) -> None:
+    place = directory_inside(path)[0]
+    os.fchdir(place)
+    os.close(place)
+
+
+def _load_seccomp(_: Context, program: str) -> None:
+    syscalls.seccomp_set_mode_filter(bytes.fromhex(program))
+
+
+def _become_user(context: Context, capabilities: int) -> None:
+    """The bounding set shrinks while CAP_SETPCAP is there; ids change while CAP_SETUID is."""
+    _shrink_bounding_set(capabilities)
+    account = context.account
+    os.setgroups(account.groups)
+    os.setresgid(account.gid, account.gid, account.gid)
+    os.setresuid(account.uid, account.uid, account.uid)
+    permitted = capabilities & syscalls.capget()[1] if account.uid == 0 else 0
+    syscalls.capset(permitted, permitted, 0)
+    syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def _shrink_bounding_set(capabilities: int) -> None:
+    for capability in range(64):
+        if not capabilities >> capability & 1:
+            try:
+                syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
+            except KernelError as error:
+                if error.errno != EINVAL:
+                    raise
+                return  # the first one that this kernel does not know
+
+
+def _change_directory(_: Context, path: str) -> None:
+    """A user who may not enter stays where root has gone, as the industry's runtime has it. A directory outside of the
+    root has a name that does not begin with a slash."""
+    try:
+        os.chdir(encode(path))
+    except PermissionError:
+        pass
+    except OSError as error:
+        raise unusable(path, error.errno or 0) from error
+    if not syscalls.getcwd().startswith(b"/"):
+        raise CommandFailed(f"the working directory {path} is outside of the container", exit_code=125)
+
+
+STEPS: dict[str, Callable[..., None]] = {
+    "SetHostname": _set_hostname,
+    "NewSession": _new_session,
+    "CloseDescriptors": _close_descriptors,
+    "NewKeyring": _new_keyring,
+    "ResolveUser": _resolve_user,
+    "MakeWorkdir": _make_workdir,
+    "LoadSeccomp": _load_seccomp,
+    "BecomeUser": _become_user,
+    "ChangeDirectory": _change_directory,
+}
+"""Step name → function."""

@@ -1,0 +1,74 @@
+"""The root file system: host files taken along, the overlay, the pivot."""
+
+import os
+from collections.abc import Callable, Sequence
+from errno import EINVAL
+
+from adapters.kernel import syscalls
+from adapters.kernel.child.context import Context
+from domain.errors import KernelError
+
+_MOUNT_OPTIONS = 4095  # mount(2) takes one page
+
+
+
+def _prepare_bind(context: Context, name: str, path: str, read_only: bool) -> None:
+    tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE | syscalls.AT_SYMLINK_NOFOLLOW)
+    attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+    attributes |= syscalls.MOUNT_ATTR_RDONLY if read_only else 0
+    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, attributes)
+    context.binds[name] = tree
+
+
+def _overlay_root(_: Context, layer_root: str, layers: Sequence[str], upper: str, work: str, target: str) -> None:
+    """Layers by short relative names, because mount(2) takes one page of options; upper and work by descriptor, because
+    the container reads the options in /proc/mounts and host paths are none of its business."""
+    os.chdir(layer_root)
+    upper_fd, work_fd = (os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in (upper, work))
+    lower = ":".join(reversed(layers))
+    data = (f"lowerdir={lower},upperdir=/proc/self/fd/{upper_fd},workdir=/proc/self/fd/{work_fd},"
+            "index=off,redirect_dir=off,metacopy=off")
+    if len(data) + len(",xino=auto") > _MOUNT_OPTIONS:
+        _overlay_of_many(layers, upper_fd, work_fd, target)
+    else:
+        try:
+            syscalls.mount("overlay", target, "overlay", 0, f"{data},xino=auto")
+        except KernelError as error:
+            if error.errno != EINVAL:
+                raise
+            syscalls.mount("overlay", target, "overlay", 0, data)
+    os.close(upper_fd)
+    os.close(work_fd)
+
+
+def _overlay_of_many(layers: Sequence[str], upper_fd: int, work_fd: int, target: str) -> None:
+    """One layer at a time, which kernels before 6.8 cannot."""
+    fs = syscalls.fsopen("overlay")
+    settings = [("lowerdir+", layer) for layer in reversed(layers)]
+    settings += [("upperdir", f"/proc/self/fd/{upper_fd}"), ("workdir", f"/proc/self/fd/{work_fd}")]
+    settings += [("index", "off"), ("redirect_dir", "off"), ("metacopy", "off"), ("xino", "auto")]
+    for key, value in settings:
+        syscalls.fsconfig(fs, syscalls.FSCONFIG_SET_STRING, key, value)
+    syscalls.fsconfig(fs, syscalls.FSCONFIG_CMD_CREATE)
+    tree = syscalls.fsmount(fs, 0)
+    os.close(fs)
+    place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.move_mount(tree, place, path=target)
+    os.close(place)
+    os.close(tree)
+
+
+def _pivot_root(_: Context, target: str) -> None:
+    """The old root lands on top of the new one and is detached from there: no directory for it is needed."""
+    os.chdir(target)
+    syscalls.pivot_root(".", ".")
+    syscalls.umount2(".", syscalls.MNT_DETACH)
+    os.chdir("/")
+
+
+STEPS: dict[str, Callable[..., None]] = {
+    "PrepareBind": _prepare_bind,
+    "OverlayRoot": _overlay_root,
+    "PivotRoot": _pivot_root,
+}
+"""Step name → function."""
