@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,7 +37,8 @@ fix: ## let ruff repair what it can
 
 bench: ## measure start, life and throughput of containers (root)
 	@.ci/prepare runtime
-	@.venv/bin/python bench
+	@.ci/busybox >/dev/null
+	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m bench $(BENCH_ARGS)
 
 install: ## install below PREFIX (default /usr/local): lading, ladingd, a private environment, a systemd unit
 	@PREFIX="$(PREFIX)" UNITDIR="$(UNITDIR)" .ci/install
