@@ -45,12 +45,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The answer of `why`. `asker` None: nobody asked."""
+    """The answer of `why`. `asker` None: nobody asked; `signal` and `sender` are empty where none was sent."""
 
     grade: Grade
     sentence: str
     asker: Asker | None = None
     signal: str = ""
+    sender: str = ""
     looked_at: str = ""
     suggestion: str = ""
     chain: tuple[Step, ...] = ()
@@ -128,22 +129,28 @@ def _of_exit(records: Sequence[Recorded], container: Container, record: Recorded
             f"{name} was killed by the kernel: it ran out of memory",
             None,
             sent or "SIGKILL",
+            "the kernel",
             chain=chain,
             suggestion="give the host more memory, or make the program use less",
         )
-    if asker is not None:
+    if asker is not None and not _long_ago(asker, event, record):
         return _asked(container, event, asker, chain)
     if event.signal:
         return _foreign_signal(container, event, sent, chain)
     return _by_itself(container, event, chain)
 
 
+def _long_ago(asker: Asker, event: Exited, record: Recorded) -> bool:
+    """A signal that the program outlived for more than a minute is not why it ended: HUP, USR1 and their like."""
+    return asker.verb == "kill" and event.signal != asker.signal and record.time - asker.time > 60_000_000_000
+
+
 def _asked(container: Container, event: Exited, asker: Asker, chain: tuple[Step, ...]) -> Reason:
     name, who = container.name, asker.actor.user or asker.actor.via
-    wished = signal_name(asker.signal)
+    wished, sender = signal_name(asker.signal), f"the engine, for {who}"
     if event.signal == asker.signal:
         sentence = f"{name} ended by {wished}, which {who} sent with {asker.verb}"
-        return Reason("known", sentence, asker, wished, chain=chain)
+        return Reason("known", sentence, asker, wished, sender, chain=chain)
     if event.signal == _KILL:
         late = f"{name} did not end within its time after {wished}, so it was killed; {who} asked with {asker.verb}"
         return Reason(
@@ -151,11 +158,12 @@ def _asked(container: Container, event: Exited, asker: Asker, chain: tuple[Step,
             late,
             asker,
             "SIGKILL",
+            sender,
             chain=chain,
             suggestion=f"its program ignores {wished}: run it with --init, or set --stop-signal",
         )
     sentence = f"{name} ended with status {event.code} after {who} asked with {asker.verb} ({wished})"
-    return Reason("likely", sentence, asker, wished, chain=chain)
+    return Reason("likely", sentence, asker, wished, sender, chain=chain)
 
 
 def _foreign_signal(container: Container, event: Exited, sent: str, chain: tuple[Step, ...]) -> Reason:
@@ -167,6 +175,7 @@ def _foreign_signal(container: Container, event: Exited, sent: str, chain: tuple
             sentence + ", so another process of the host sent it",
             None,
             sent,
+            "a process outside the engine",
             looked,
             chain=chain,
             suggestion="look for kill -9 in the host's own logs (audit, out-of-memory messages of the kernel)",
@@ -176,6 +185,7 @@ def _foreign_signal(container: Container, event: Exited, sent: str, chain: tuple
         sentence + ": its own process crashed, or another one of the host sent it",
         None,
         sent,
+        "itself, or a process outside the engine",
         looked,
         chain=chain,
         suggestion=f"read its last words: lading logs --tail 50 {container.name}",

@@ -45,7 +45,7 @@ def sentence(error: LadingError) -> str:
 
 def lines(error: LadingError) -> str:
     """The refusal, and below it what to do."""
-    hint = safe(error.hint)
+    hint = "\n".join(safe(line) for line in error.hint.splitlines())
     if hint and isinstance(error, NameTaken | InUse):
         hint = f"try: {hint}"
     return sentence(error) + (f"\n{hint}" if hint else "")

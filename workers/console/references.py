@@ -31,5 +31,5 @@ def _key(name: str) -> str:
 
 async def pointers(engine: Engine) -> Pointers:
     """All names of this host."""
-    found = await engine.images.all()
-    return Pointers({name: entry.image.id for entry in found for name in entry.references})
+    rows = await engine.views.select("refs")
+    return Pointers({str(row["reference"]): str(row["image_id"]) for row in rows})

@@ -26,6 +26,7 @@ from domain.ports import LogFrame, OpenIntent, Reply
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
+from domain.projections.refs import Refs
 from workers.blueprint import blueprint
 from workers.console.dispatch import dispatch
 from workers.mover import Caller
@@ -105,7 +106,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.records: list[Recorded] = []
-        self.projections: tuple[Projection, ...] = (Containers(), Names(), Past())
+        self.projections: tuple[Projection, ...] = (Containers(), Names(), Past(), Refs())
         self.rows: dict[str, dict[str, Row]] = {projection.name: {} for projection in self.projections}
         self.grown = asyncio.Condition()
         self.reply: dict[str, Reply] = {}
@@ -246,10 +247,10 @@ class FakeImages:
         self.done.append(("import", data, reference, message, tuple(changes)))
         return f"sha256:{'e' * 64}"
 
-    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[Registered]:
+    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
         """Everything that is there."""
         self.done.append(("load", b"".join([chunk async for chunk in content])))
-        return tuple(self.entries.values())
+        return [f"Loaded image: {name}" for entry in self.entries.values() for name in entry.references]
 
 
 class FakeLogs:

@@ -103,13 +103,25 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
 @pytest.mark.parametrize(
     "line",
     [
-        ["run", "-it", "alpine"], ["run", "--memory", "1g", "alpine"], ["run", "-m1g", "alpine"], ["run", "-v", "/a:/b", "alpine"],
-        ["run", "-p", "80:80", "alpine"], ["create", "--cpus=2", "alpine"], ["run", "--network", "bridge", "alpine"],
-        ["run", "--pull=always", "alpine"], ["start", "-i", "x"], ["rm", "--link", "x"], ["rmi", "--platform=x", "y"],
-        ["run", "--privileged", "alpine"], ["create", "-a", "stdout", "alpine"], ["logs", "--details", "x"],
-        ["-H", "unix:///x", "ps"], ["--context", "x", "ps"], ["run", "-a", "stdin", "alpine"],
+        ["run", "-it", "alpine"],
+        ["run", "--memory", "1g", "alpine"],
+        ["run", "-m1g", "alpine"],
+        ["run", "-v", "/a:/b", "alpine"],
+        ["run", "-p", "80:80", "alpine"],
+        ["create", "--cpus=2", "alpine"],
+        ["run", "--network", "bridge", "alpine"],
+        ["run", "--pull=always", "alpine"],
+        ["start", "-i", "x"],
+        ["rm", "--link", "x"],
+        ["rmi", "--platform=x", "y"],
+        ["run", "--privileged", "alpine"],
+        ["create", "-a", "stdout", "alpine"],
+        ["logs", "--details", "x"],
+        ["-H", "unix:///x", "ps"],
+        ["--context", "x", "ps"],
+        ["run", "-a", "stdin", "alpine"],
     ],
-)  # fmt: skip
+)
 async def test_a_flag_of_a_later_version_is_refused_in_one_line(prompt: Prompt, line: list[str]) -> None:
     """Nothing is accepted silently; nothing was created."""
     answer = await prompt(*line)
@@ -157,7 +169,10 @@ async def test_every_verb_under_a_noun_is_the_verb_itself(prompt: Prompt) -> Non
     """`container ls` is `ps`."""
     await prompt.ok("run", "-d", "--name", "web", "alpine:3.10")
     for first, second in [
-        (["ps"], ["container", "ls"]), (["ps", "-a"], ["container", "list", "-a"]), (["images"], ["image", "ls"]),
-        (["info"], ["system", "info"]), (["inspect", "web"], ["container", "inspect", "web"]),
-    ]:  # fmt: skip
+        (["ps"], ["container", "ls"]),
+        (["ps", "-a"], ["container", "list", "-a"]),
+        (["images"], ["image", "ls"]),
+        (["info"], ["system", "info"]),
+        (["inspect", "web"], ["container", "inspect", "web"]),
+    ]:
         assert (await prompt.ok(*first)).out == (await prompt.ok(*second)).out

@@ -64,14 +64,16 @@ async def test_rm_leaves_nothing_when_it_returns(engine: FakeEngine, prompt: Pro
 
 async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, prompt: Prompt) -> None:
     """One container with all of it."""
+    line = (
+        "run -d --name web -e A=1 -e EMPTY= -e MINE -e NOT_SET --env-file vars -w /srv -u 1000:1000 -h box "
+        "--entrypoint /bin/app -l a=1 -l b --label-file labels --init --read-only --tmpfs /run:size=1m --tmpfs /tmp "
+        "--stop-signal INT --stop-timeout -1 --restart on-failure:3 --network host alpine:3.10 -x --rm"
+    )
     call = FakeCall(
-        ["run", "-d", "--name", "web", "-e", "A=1", "-e", "EMPTY=", "-e", "MINE", "-e", "NOT_SET", "--env-file", "vars", "-w",
-         "/srv", "-u", "1000:1000", "-h", "box", "--entrypoint", "/bin/app", "-l", "a=1", "-l", "b", "--label-file", "labels",
-         "--init", "--read-only", "--tmpfs", "/run:size=1m", "--tmpfs", "/tmp", "--stop-signal", "INT", "--stop-timeout", "-1",
-         "--restart", "on-failure:3", "--network", "host", "alpine:3.10", "-x", "--rm"],
+        line.split(),
         environment={"MINE": "m=y", "FROM_FILE": "f"},
         files={"vars": b"# note\n\n  B=two words \nFROM_FILE\nABSENT\nA=0\n", "labels": b"c=3\nd\n#e\n"},
-    )  # fmt: skip
+    )
     answer = await prompt(call=call)
     assert (answer.status, answer.out, answer.err) == (0, f"{ID}\n", "")
     container = await engine.container(ID)

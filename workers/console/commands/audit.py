@@ -13,6 +13,7 @@ from domain.text.units import exact_duration
 from workers.console.engine import Engine
 from workers.console.listing import Field, Shape
 from workers.console.moments import moment, time_of
+from workers.console.past import resolve_past
 from workers.console.verb import Example, Invocation, Verb
 
 _WIDEST = 48
@@ -72,7 +73,7 @@ async def _audit(invocation: Invocation) -> int:
 
 async def _records(engine: Engine, name: str) -> Sequence[Recorded]:
     try:
-        return await engine.history(await engine.resolve_past(name))
+        return await engine.history(await resolve_past(engine, name))
     except NotFound as error:
         records = await _of_image(engine, name) if type(error) is NotFound else ()
         if not records:

@@ -7,6 +7,7 @@ from domain.options import flag, one, refused
 from domain.ports import LogFrame
 from domain.text.times import rfc3339_fixed
 from workers.console.moments import moment, time_of
+from workers.console.past import resolve_past
 from workers.console.streams import STDOUT, until_gone
 from workers.console.verb import Example, Invocation, Verb
 
@@ -20,7 +21,7 @@ async def _show(invocation: Invocation) -> None:
     options, engine = invocation.options, invocation.engine
     since, until = await _bound(invocation, "since"), await _bound(invocation, "until")
     tail = _tail(options.one("tail"))
-    id = await engine.resolve_past(invocation.arguments[0])
+    id = await resolve_past(engine, invocation.arguments[0])
     if options.flag("follow"):
         frames = engine.follow(id, since=since, until=until, tail=tail)
     else:

@@ -6,6 +6,7 @@ from domain.reasons import Asker, Reason, reason
 from domain.text.safe import safe
 from domain.text.times import local
 from domain.text.units import exact_duration
+from workers.console.past import resolve_past
 from workers.console.verb import Example, Invocation, Verb
 
 _LINES = 5
@@ -14,7 +15,7 @@ _WIDEST = 200
 
 async def _why(invocation: Invocation) -> int:
     engine = invocation.engine
-    id = await engine.resolve_past(invocation.arguments[0])
+    id = await resolve_past(engine, invocation.arguments[0])
     answer = reason(await engine.history(id))
     lines = [f"{safe(answer.sentence)} ({answer.grade})", *_asked(answer), *_signal(answer)]
     if answer.looked_at:
@@ -46,14 +47,7 @@ def _who(asker: Asker) -> str:
 
 
 def _signal(answer: Reason) -> list[str]:
-    if not answer.signal:
-        return []
-    sender = (
-        "the engine, for " + safe(answer.asker.actor.user or answer.asker.actor.via)
-        if answer.asker
-        else "not the engine"
-    )
-    return [f"Signal: {answer.signal}, sent by {sender}"]
+    return [f"Signal: {answer.signal}, sent by {safe(answer.sender)}"] if answer.signal else []
 
 
 async def _last_lines(invocation: Invocation, id: str) -> list[str]:
