@@ -21,6 +21,7 @@ from domain.lifecycle.unpause import UnpauseFailed
 from domain.messages import Command, Event, Recorded, StreamId
 from domain.names import container_name, is_id_prefix, made_up
 from domain.ports import Clock, EventStore, LogFrame, LogReader, Runtime, Views
+from domain.text.times import local
 from workers.blueprint import blueprint
 from workers.imagedesk import ImageDesk
 from workers.mover import Caller, Moved, Mover
@@ -152,12 +153,15 @@ class Engine:
         except Ambiguous:
             raise
         except NotFound:
-            rows = await self.views.select(
-                "names", where={"name": name.removeprefix("/")}, order="since", descending=True
-            )
-            if not rows and is_id_prefix(name):
-                rows = await self.views.select("past", prefix=("id", name), limit=2)
-            return _only(rows, "id", name)
+            rows = await self.views.select("names", where={"name": name.removeprefix("/")}, order="since")
+            ids = list(dict.fromkeys(str(row["id"]) for row in rows))
+            if not ids and is_id_prefix(name):
+                ids = [str(row["id"]) for row in await self.views.select("past", prefix=("id", name), limit=8)]
+            if len(ids) > 1:
+                raise Ambiguous(f"{name} has named {len(ids)} containers", hint=await self._candidates(ids)) from None
+            if not ids:
+                raise
+            return ids[0]
 
     def output(self, id: str, *, from_start: bool) -> AsyncIterator[LogFrame]:
         """What the container writes until its present run ends; with `from_start` also what it has written before."""
@@ -195,6 +199,13 @@ class Engine:
     async def verify(self) -> Report:
         """Read the whole log again and check its chain, its head and its projections."""
         return await self._check()
+
+    async def _candidates(self, ids: Sequence[str]) -> str:
+        """The newest of them with their dates, for a person to pick one."""
+        rows = [row for id in ids[-5:] if (row := await self.views.get("past", id)) is not None]
+        return "say which one by its id: " + ", ".join(
+            f"{str(row['id'])[:12]} (created {local(int(str(row['created_at'])))})" for row in reversed(rows)
+        )
 
     async def history(self, id: str) -> Sequence[Recorded]:
         """All events of one container, oldest first."""
