@@ -1,0 +1,50 @@
+"""The history of a container as steps."""
+
+from domain.audit import detail, facts, steps
+from domain.lifecycle.create import Created
+from domain.lifecycle.exit import Exited
+from domain.lifecycle.kill import KillRequested
+from domain.lifecycle.rename import Renamed
+from domain.lifecycle.start import Started, StartRequested
+from domain.lifecycle.stop import StopRequested
+from domain.spec import ContainerSpec
+from tests.domain.stories import ENGINE, SECOND, Story
+
+
+def test_a_step_took_the_time_from_the_wish_to_its_outcome() -> None:
+    """And a run the time from its start to its end."""
+    story = Story()
+    wish = story.tell(StartRequested(attempt=1))
+    story.now += 4 * SECOND
+    story.tell(Started(attempt=1, pid=5, start_time=6), ENGINE, wish)
+    story.now += 9 * SECOND
+    story.tell(Exited(attempt=1, code=0, ended=story.now), ENGINE)
+    told = list(steps(story.records))
+    assert [(step.event, step.state, step.took) for step in told] == [
+        ("created", "created", None),
+        ("start-requested", "starting", None),
+        ("started", "running", 5 * SECOND),
+        ("exited", "exited", 9 * SECOND),
+    ]
+    assert [step.by for step in told] == ["ann", "ann", "engine", "engine"]
+
+
+def test_sealed_values_are_in_no_step() -> None:
+    """Names of variables are told, values never."""
+    created = Created(name="web", spec=ContainerSpec(image="a", image_id="b"), env=("TOKEN=hunter2", "EMPTY="))
+    assert facts(created)["env"] == ["TOKEN=(secret)", "EMPTY=(secret)"]
+    assert "hunter2" not in detail(created)
+    assert "env=TOKEN,EMPTY" in detail(created)
+
+
+def test_details_name_what_matters() -> None:
+    """In words, without what is empty."""
+    assert detail(KillRequested(signal=9, ends=True)) == "signal=SIGKILL ends=True"
+    assert detail(StopRequested(signal=15, timeout=3)) == "signal=SIGTERM timeout=3"
+    assert detail(Exited(attempt=2, code=0)) == "attempt=2 code=0 how=self"
+    assert detail(Exited(attempt=1, code=137, signal=9, oom=True, how="oom", ended=5, requested=3)) == (
+        "attempt=1 code=137 signal=SIGKILL oom=True how=oom"
+    )
+    assert detail(Renamed(name="new", old="old")) == "name=new old=old"
+    spec = ContainerSpec(image="alpine", image_id="x", entrypoint=("sh", "-c"), command=("echo a b",))
+    assert detail(Created(name="web", spec=spec)) == "name=web image=alpine command=\"sh -c 'echo a b'\""
