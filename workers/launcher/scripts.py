@@ -41,7 +41,6 @@ sys.exit(daemon())
 _UNIT = """\
 [Unit]
 Description=Lading container engine
-Documentation=file:{root}/README.md
 After=local-fs.target network.target
 StartLimitIntervalSec=0
 
@@ -84,7 +83,7 @@ def daemon_script() -> str:
 
 def unit_file(program: str) -> str:
     """The text of `lading.service`, which starts `program`."""
-    return _UNIT.format(root=root(), program=program)
+    return _UNIT.format(program=program)
 
 
 def launchers() -> int:
