@@ -4,6 +4,7 @@ The warden owns processes and their output; what only needs a control group or a
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -202,14 +203,14 @@ class KernelRuntime:
         """Unless that is being done already."""
         key = report.id, report.attempt
         if self._listener is not None and key not in self._deliveries:
-            task = asyncio.get_running_loop().create_task(self._until_heard(report, self._listener))
+            task = asyncio.get_running_loop().create_task(self._until_heard(report))
             self._deliveries[key] = task
             task.add_done_callback(lambda _: self._deliveries.pop(key, None))
 
-    async def _until_heard(self, report: ExitReport, listener: Callable[[ExitReport], Awaitable[None]]) -> None:
-        for number in range(1 << 30):
+    async def _until_heard(self, report: ExitReport) -> None:
+        for number in itertools.count():
             try:
-                return await listener(report)
+                return await self._listener(report) if self._listener is not None else None
             except Exception:  # the outermost loop of this task: whatever ails the listener, the exit stays true
                 log.exception("the exit of %s was not taken", report.id[:12])
                 await asyncio.sleep(_RETRY_PAUSES[min(number, len(_RETRY_PAUSES) - 1)])

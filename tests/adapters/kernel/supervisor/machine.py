@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = _PAT
 
 def processes_of(data_root: Path) -> dict[str, int]:
     """Role → pid of the living small processes of a data root."""
-    found = {}
+    found: dict[str, int] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
