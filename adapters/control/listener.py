@@ -63,13 +63,20 @@ class ControlSocket:
     async def close(self) -> None:
         """Stop listening, hang up every client, delete the socket file if it is still ours. Twice is fine."""
         if self._server is not None:
+            # asyncio cannot close a server that is just accepting (its _attach fails): look away first, let that end.
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            await asyncio.sleep(0)
             self._server.close()
         with contextlib.suppress(OSError):
             state = self._path.lstat()
             if (state.st_dev, state.st_ino) == self._inode:
                 self._path.unlink()
-        for client in list(self._clients):
-            client.hang_up()
+        # Three turns of the loop take a connection from accept to its last callback.
+        for _ in range(3):
+            for client in list(self._clients):
+                client.hang_up()
+            await asyncio.sleep(0)
         await self._pool.close()
 
     def identity(self, number: str) -> Actor:

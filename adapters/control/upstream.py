@@ -63,6 +63,8 @@ class Upstream(asyncio.Protocol):
         self._steps = deque((self._greeted, self._logged_in))
         self._securing: asyncio.Task[None] | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Whoever waited may have given up before the connection failed: then nobody asks, and that is fine.
+        self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
         self.when_lost: Callable[[Upstream], None] = lambda _: None
         self._gone = False
 

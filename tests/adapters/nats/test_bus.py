@@ -145,7 +145,7 @@ async def test_an_error_line_is_not_the_end(bus: NatsBus) -> None:
     bus.on_reconnect(note)
     await bus.serve(WORK, _echo)
     assert bus._line is not None
-    bus._line.write(b"NONSENSE\r\n")
+    bus._line.write(b"NONSENSE\r\n")  # type: ignore[no-untyped-call]
     await asyncio.wait_for(back.wait(), 5)
     assert await bus.request(WORK, b"x", 5) == b"x"
 

@@ -28,14 +28,15 @@ MAY_NOT_SAY = [
     ("worker", "_INBOX.ann.1"), ("ann", "lading.other.cmd.ann.stop"), ("ann", "$SYS.REQ.SERVER.PING"),
 ]
 MAY_HEAR = [
-    ("daemon", "lading.box.cmd.>"), ("worker", "lading.box.work.>"), ("ann", "_INBOX.ann.>"), ("ann", "lading.box.ev.>"),
-    ("reader", "lading.box.ev.>"), ("proxy", "_INBOX.local.>"), ("proxy", "lading.box.ev.>"),
+    ("daemon", "lading.box.cmd.>"), ("worker", "lading.box.work.>"), ("ann", "_INBOX.ann.>"),
+    ("ann", "lading.box.ev.>"), ("reader", "lading.box.ev.>"), ("proxy", "_INBOX.local.>"),
+    ("proxy", "lading.box.ev.>"),
 ]
 MAY_NOT_HEAR = [
     ("reader", "_INBOX.>"), ("reader", "_INBOX.ann.>"), ("reader", "_INBOX.*.>"), ("reader", ">"),
     ("ann", "_INBOX.daemon.>"), ("ann", "_INBOX.local.>"), ("ann", "lading.box.cmd.>"), ("ann", "lading.box.call.>"),
-    ("bob", "lading.box.work.>"), ("bob", "lading.box.io.>"), ("proxy", "_INBOX.daemon.>"), ("proxy", "lading.box.call.>"),
-    ("worker", "lading.box.cmd.>"), ("worker", "_INBOX.>"), ("ann", "$SYS.>"),
+    ("bob", "lading.box.work.>"), ("bob", "lading.box.io.>"), ("proxy", "_INBOX.daemon.>"),
+    ("proxy", "lading.box.call.>"), ("worker", "lading.box.cmd.>"), ("worker", "_INBOX.>"), ("ann", "$SYS.>"),
 ]
 
 

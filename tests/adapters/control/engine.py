@@ -1,0 +1,154 @@
+"""A daemon without an engine: a real bus, a real control socket, and a console whose verbs try out one thing each."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.control.console import Call, Console, serve_calls
+from adapters.control.listener import ControlSocket
+from adapters.nats.bus import NatsBus
+from adapters.nats.server import EmbeddedServer
+
+HOST = "box"
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass
+class Engine:
+    """What runs, and what became of the calls."""
+
+    run: Path
+    server: EmbeddedServer
+    bus: NatsBus
+    control: ControlSocket
+    console: Console
+    cancelled: list[str]
+
+    @property
+    def socket(self) -> Path:
+        """Where the control socket is."""
+        return self.run / "lading.sock"
+
+
+@asynccontextmanager
+async def engine(run: Path) -> AsyncIterator[Engine]:
+    """Start everything in the order of the daemon, and take it down in the other one."""
+    run.mkdir(mode=0o711, exist_ok=True)
+    server = EmbeddedServer(run / "nats", HOST)
+    await server.start()
+    bus = NatsBus(server.locate)
+    await bus.connect()
+    control = ControlSocket(run / "lading.sock", HOST, server.locate, " ".join)
+    cancelled: list[str] = []
+    console = await serve_calls(bus, HOST, _noting(cancelled), control)
+    await control.start()
+    yield Engine(run, server, bus, control, console, cancelled)
+    await control.close()
+    await console.close()
+    await bus.close()
+    await server.stop()
+
+
+def _noting(cancelled: list[str]) -> Callable[[Call], Awaitable[None]]:
+    async def handle(call: Call) -> None:
+        try:
+            await VERBS[call.argv[0]](call)
+        except asyncio.CancelledError:
+            cancelled.append(call.argv[0])
+            raise
+
+    return handle
+
+
+async def _echo(call: Call) -> None:
+    await call.out((" ".join(call.argv[1:]) + "\n").encode("utf-8", "surrogateescape"))
+
+
+async def _fail(call: Call) -> None:
+    await call.err(b"no\n")
+    await call.exit(int(call.argv[1]))
+
+
+async def _who(call: Call) -> None:
+    await call.out(f"{call.actor.uid} {call.actor.user} {call.actor.via} {call.actor.command}\n".encode())
+
+
+async def _where(call: Call) -> None:
+    await call.out(f"{call.cwd}\n{call.umask:o}\n{call.terminal}\n".encode())
+
+
+async def _flood(call: Call) -> None:
+    for _ in range(int(call.argv[1])):
+        await call.out(bytes(MEBIBYTE))
+
+
+async def _sleep(call: Call) -> None:
+    await call.out(b"asleep\n")
+    await asyncio.sleep(600)
+
+
+async def _cat(call: Call) -> None:
+    async for piece in call.open_file(call.argv[1]):
+        await call.out(piece)
+
+
+async def _stdin(call: Call) -> None:
+    async for piece in call.stdin():
+        await call.out(piece)
+
+
+async def _count(call: Call) -> None:
+    size = 0
+    async for piece in call.stdin():
+        size += len(piece)
+    await call.out(b"%d\n" % size)
+
+
+async def _env(call: Call) -> None:
+    values = await call.getenv(call.argv[1:])
+    await call.out("".join(f"{name}={value}\n" for name, value in values.items()).encode("utf-8", "surrogateescape"))
+
+
+async def _new(call: Call) -> None:
+    await call.create_file(call.argv[1], 0o640, call.argv[2].encode())
+
+
+async def _delete(call: Call) -> None:
+    await call.unlink(call.argv[1])
+
+
+async def _ask(call: Call) -> None:
+    await call.out(f"<{await call.ask('sure? ')}>\n".encode())
+
+
+async def _signals(call: Call) -> None:
+    """Tells each signal; TERM ends it as it would end a program."""
+    numbers: asyncio.Queue[int] = asyncio.Queue()
+    await call.forward_signals(numbers.put)
+    await call.out(b"ready\n")
+    while (number := await numbers.get()) != 15:
+        await call.out(b"%d\n" % number)
+    await call.exit(143)
+
+
+async def _slow_stop(call: Call) -> None:
+    """Says in which state it left things when it is interrupted."""
+    await call.out(b"stopping\n")
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        await call.err(b"left half done\n")
+        await call.exit(130)
+
+
+async def _defect(call: Call) -> None:
+    raise RuntimeError("a defect")
+
+
+VERBS: dict[str, Callable[[Call], Awaitable[None]]] = {
+    "echo": _echo, "fail": _fail, "who": _who, "where": _where, "flood": _flood, "sleep": _sleep, "cat": _cat,
+    "stdin": _stdin, "count": _count, "env": _env, "new": _new, "delete": _delete, "ask": _ask, "signals": _signals,
+    "slow-stop": _slow_stop, "defect": _defect, "run": _defect,
+}
