@@ -1,5 +1,6 @@
 """The tree as the house tests see it: files that git knows or would add, never caches or environments."""
 
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -10,20 +11,19 @@ ROOMS = ("domain", "adapters", "workers", "migrations")
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Every file of the project; in an unpacked source archive, where git knows nothing, a walk finds them."""
-    listed = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True, check=False,
-    )
-    if listed.returncode == 0 and listed.stdout:
-        names = listed.stdout.decode().split("\0")
+    """Every file of the project; without git, or in an unpacked source archive, a walk finds them."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, check=False).stdout if shutil.which("git") else b""
+    if listed:
+        names = listed.decode().split("\0")
         return tuple(sorted(path for name in names if name and (path := ROOT / name).is_file()))
     return tuple(sorted(path for path in ROOT.rglob("*") if path.is_file() and not _hidden(path)))
 
 
 def _hidden(path: Path) -> bool:
     parts = path.relative_to(ROOT).parts
-    return any(part == "__pycache__" or (part.startswith(".") and part != ".ci") for part in parts)
+    made = {"__pycache__", "build", "dist", "results"}
+    return any(part in made or (part.startswith(".") and part != ".ci") or part.endswith(".egg-info") for part in parts)
 
 
 def packages() -> dict[str, Path]:
