@@ -51,7 +51,6 @@ PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 47, 4
 KEYCTL_JOIN_SESSION_KEYRING = 1
 SECCOMP_SET_MODE_FILTER = 1
 
-
 PIDFD_INFO_EXIT = 8
 _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info of its first 64 bytes)
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
@@ -67,6 +66,7 @@ _HINTS = {
     ("clone3", ENOMEM): "the pid namespace is dead or memory is short",
     ("mount", ELOOP): "one layer of the overlay lies inside another",
     ("mount", EINVAL): "the kernel does not take these mount options; `dmesg` has the reason",
+    ("fsconfig", EINVAL): "before 6.8 a kernel takes as many layers as fit in one page of mount options, not more",
     ("pivot_root", EINVAL): "the old root is no mount point (an initramfs), or its propagation is shared",
     ("move_mount", EINVAL): "a file cannot be mounted on a directory, nor a directory on a file",
     ("seccomp", EACCES): "a filter needs CAP_SYS_ADMIN or no_new_privs",

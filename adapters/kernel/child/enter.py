@@ -17,7 +17,7 @@ def _reset_process(_: Context, umask: int, oom_score_adj: int) -> None:
     """Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so across exec; handlers do not. Lowering the score
     needs CAP_SYS_RESOURCE; a host that lacks it keeps the score it had."""
     os.umask(umask)
-    for number in _signal.valid_signals():
+    for number in range(1, _signal.NSIG):
         if _signal.getsignal(number) == _signal.SIG_IGN:
             _signal.signal(number, _signal.SIG_DFL)
     if os.sched_getscheduler(0) != os.SCHED_OTHER:

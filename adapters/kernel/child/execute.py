@@ -63,8 +63,8 @@ def _not_executed(name: str, error: OSError | None) -> CommandFailed:
     shown = ascii(name)[1:-1]
     if error is None:
         return CommandFailed(f'exec: "{shown}": executable file not found in $PATH', exit_code=127)
-    if error.errno in MISSING:
-        what = "" if os.path.exists(encode(name)) else f"stat {shown}: "  # it is there: its interpreter is not
+    if error.errno in MISSING:  # the file, or the interpreter that it names
+        what = f"stat {shown}: " if "/" in name and not os.path.exists(encode(name)) else ""
         return CommandFailed(f'exec: "{shown}": {what}no such file or directory', exit_code=127)
     if error.errno in (EACCES, EPERM, ELOOP):
         reason = "is a directory" if "/" in name and os.path.isdir(encode(name)) else "permission denied"

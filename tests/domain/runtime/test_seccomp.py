@@ -64,6 +64,7 @@ def test_the_compiled_filter_is_the_profile(
     assert ask(door, name, argument, held) == wanted
 
 
+@pytest.mark.slow
 @given(door=DOOR, number=st.integers(0, 2**32 - 1), held=CAPABILITIES)
 def test_unknown_numbers_do_not_exist(door: tuple[str, int, dict[str, int]], number: int, held: int) -> None:
     """Libraries fall back to older calls on ENOSYS and on nothing else; x32 is a range of unknown numbers."""
@@ -105,6 +106,7 @@ def test_personalities_are_the_five_harmless_ones(door: tuple[str, int, dict[str
     assert ask(door, "personality", persona) == (bpf.ALLOW if harmless else NO)
 
 
+@pytest.mark.slow
 @given(door=DOOR, held=CAPABILITIES)
 def test_a_capability_brings_its_calls(door: tuple[str, int, dict[str, int]], held: int) -> None:
     """And nobody gets them without."""

@@ -145,9 +145,13 @@ class Starter:
         return result.probed
 
     def start(
-        self, request: RunRequest, during: During | None = None, probe: Callable[[], object] | None = None
+        self,
+        request: RunRequest,
+        during: During | None = None,
+        probe: Callable[[], object] | None = None,
+        keep: bool = False,
     ) -> Result:
-        """The same for a ready request."""
+        """The same for a ready request; `keep` leaves the container's directory."""
         document = json.loads(json.dumps(plan(request).wire()))
         group = apply.run_host(document["host"], self.tree)
         try:
@@ -155,7 +159,8 @@ class Starter:
         finally:
             group.kill()
             group.remove(5.0)
-            shutil.rmtree(request.directory)
+            if not keep:
+                shutil.rmtree(request.directory)
 
     def _supervise(
         self, document: dict[str, Any], group: cgroups.Group, during: During | None, probe: Callable[[], object] | None

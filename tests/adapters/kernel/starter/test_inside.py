@@ -6,9 +6,11 @@ import mmap
 import os
 import platform
 import resource
+import shutil
 import signal
 import stat
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -350,6 +352,7 @@ def test_the_working_directory_is_made_and_entered(box: Starter, layer: Path) ->
         (("directory",), 127, 'exec: "directory": executable file not found in $PATH'),
         (("/bin/garbage",), 126, 'exec: "/bin/garbage": exec format error'),
         (("/bin/orphan",), 127, 'exec: "/bin/orphan": no such file or directory'),
+        (("orphan",), 127, 'exec: "orphan": no such file or directory'),
     ],
 )
 @pytest.mark.parametrize("init", [False, True], ids=["bare", "init"])
@@ -357,7 +360,7 @@ def test_a_command_that_cannot_be_executed_says_so_before_anything_ran(
     box: Starter, root: Path, argv: tuple[str, ...], code: int, text: str, init: bool
 ) -> None:
     """127 for what is not there, 126 for what is no program."""
-    if init and argv[0] in ("/bin/garbage", "/bin/orphan"):
+    if init and argv[0] in ("/bin/garbage", "/bin/orphan", "orphan"):
         return  # only execve finds out, in the little init's child: test_init has that
     (root / "bin/plain").write_text("data")
     (root / "bin/directory").mkdir()
@@ -511,6 +514,37 @@ def test_limits_are_the_supervisors_own(box: Starter, layer: Path) -> None:
     """Nothing in a plan touches them."""
     inside = box.probe(layer, lambda: list(resource.getrlimit(resource.RLIMIT_NOFILE)))
     assert inside == list(resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
+@pytest.mark.parametrize(("count", "width"), [(2, 4), (120, 12), (90, 64)])
+def test_many_layers_are_one_root_and_the_highest_wins(
+    box: Starter, base: Path, layer: Path, count: int, width: int
+) -> None:
+    """Up to one page of options in one call, beyond that one layer at a time, which needs Linux 6.8."""
+    if width == 64 and tuple(map(int, platform.release().split(".")[:2])) < (6, 8):
+        pytest.skip("this kernel takes one page of layers")
+    names = [f"{number:0{width}x}" for number in range(count)]
+    for name in names:
+        (layer.parent / name).mkdir()
+        (layer.parent / name / "name").write_text(name)
+        (layer.parent / name / f"own-{name}").touch()
+    try:
+        lines = box.shell(layer, "cat /name; echo; ls / | grep -c own-", layers=(layer.name, *names)).lines
+        assert lines == [names[-1], str(count)]
+    finally:
+        for name in names:
+            shutil.rmtree(layer.parent / name)
+
+
+def test_what_is_written_is_in_the_writable_layer_and_survives_a_second_run(box: Starter, layer: Path) -> None:
+    """The layer stays as it was; an attempt of its own gives the same container its old files."""
+    request = box.request(layer, "sh", "-c", "echo one >> /root/kept; rm /etc/group; cat /root/kept")
+    kept = Path(request.directory)
+    assert box.start(request, keep=True).out == "one\n"
+    assert (kept / "upper/root/kept").read_text() == "one\n"
+    assert stat.S_ISCHR((kept / "upper/etc/group").lstat().st_mode)
+    assert box.start(replace(request, attempt=2)).out == "one\none\n"
+    assert not (layer / "root/kept").exists()
 
 
 def test_output_is_byte_exact_and_exit_statuses_are_the_programs(box: Starter, layer: Path) -> None:
