@@ -115,8 +115,8 @@ def _exit(before: Container, event: Exited) -> Iterator[tuple[str, Mapping[str, 
 
 def _image(record: Recorded) -> Iterator[Notice]:
     match record.event:
-        case ImageRegistered(how=how):
-            action, id, name = _IMAGE_ACTIONS.get(how, how), record.stream.key, record.event.source
+        case ImageRegistered(how=how, source=source):
+            action, id, name = _IMAGE_ACTIONS.get(how, how), record.stream.key, source or record.stream.key
         case ImageRemoved():
             action, id, name = "delete", record.stream.key, record.stream.key
         case Tagged(image_id=image):

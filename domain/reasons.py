@@ -222,7 +222,11 @@ def _of_state(records: Sequence[Recorded], container: Container, chain: tuple[St
         assert isinstance(event, StartFailed)
         gone = " and was removed" if container.state is State.REMOVED else ""
         return Reason(
-            "known", f"{name} could not be started{gone}: {event.reason}", chain=chain, suggestion=_mend(event)
+            "known",
+            f"{name} could not be started{gone}: {event.reason}",
+            _starter(records),
+            chain=chain,
+            suggestion=_mend(event),
         )
     if container.state is State.REMOVED:
         asked = _last(records, RemoveRequested)

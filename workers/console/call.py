@@ -22,6 +22,10 @@ class Terminal(Protocol):
     def stdout_tty(self) -> bool:
         """Whether a person reads the output."""
 
+    @property
+    def stderr_tty(self) -> bool:
+        """Whether a person reads the notes."""
+
 
 class Call(Protocol):
     """One command line and the client that typed it. Nothing raises because the client is gone: see `closed`."""

@@ -10,6 +10,7 @@ from domain.errors import CommandFailed, InUse, LadingError, NameTaken
 from domain.options import OptionError
 from domain.text.safe import safe
 from workers.console.verb import Invocation, Verb
+from workers.mover import Caller
 
 UNREADABLE = 125
 
@@ -51,14 +52,12 @@ def lines(error: LadingError) -> str:
     return sentence(error) + (f"\n{hint}" if hint else "")
 
 
-async def each(
-    invocation: Invocation, act: Callable[[str], Awaitable[None]], arguments: tuple[str, ...] | None = None
-) -> int:
+async def each(invocation: Invocation, act: Callable[[str, Caller], Awaitable[None]]) -> int:
     """Do `act` for every argument; the failures are told and do not stop the others. The exit status."""
     status = 0
-    for argument in invocation.arguments if arguments is None else arguments:
+    for place, argument in enumerate(invocation.arguments):
         try:
-            await act(argument)
+            await act(argument, invocation.asked(place))
         except LadingError as error:
             await invocation.warn(lines(error))
             status = 1

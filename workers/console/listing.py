@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from domain.text.safe import safe, safe_json
-from domain.text.table import render
+from domain.text.table import render, width
 from domain.text.template.apply import parse
 from domain.text.template.values import Trusted
 
@@ -26,32 +26,47 @@ class Field(Generic[T]):
 
 @dataclass(frozen=True)
 class Shape(Generic[T]):
-    """How a list looks. `table` is the default table, `raw` the keys and fields of the raw form; `label` answers
+    """How a list looks. `table` is the default table, of which `spare` are the titles of columns that are left out, in
+    this order, where a terminal is too narrow; `raw` the keys and fields of the raw form; `label` answers
     `.Label "key"`."""
 
     fields: Mapping[str, Field[T]]
     table: tuple[Field[T], ...]
     raw: tuple[tuple[str, str], ...] = ()
     label: Callable[[T, str], str] | None = None
+    spare: tuple[str, ...] = ()
 
     def wants(self, form: str, *names: str) -> bool:
         """Whether a template mentions one of the fields, so that what is costly is only asked for when it is shown."""
         return any(name in form for name in names) or form.strip() == "json" or "json ." in form
 
-    def render(self, rows: Sequence[T], form: str) -> str:
-        """The whole list; `form` is the value of `--format` (empty: the table). Raises TemplateError."""
+    def render(self, rows: Sequence[T], form: str, *, columns: int = 0) -> str:
+        """The whole list; `form` is the value of `--format` (empty: the table), `columns` the width of the terminal,
+        0 for none. Raises TemplateError."""
         form = form.strip(" ")
         if form in ("", "table"):
-            return self._table(rows)
+            return self._fitting(rows, columns)
         if form == "json":
             return "".join(safe_json(_Row(self, row).data()) + "\n" for row in rows)
         if form == "raw" and self.raw:
             return "".join(self._raw(row) for row in rows)
         return self._template(rows, form)
 
-    def _table(self, rows: Sequence[T]) -> str:
-        header = [field.header for field in self.table]
-        return render([header, *([safe(field.value(row)) for field in self.table] for row in rows)])
+    def _fitting(self, rows: Sequence[T], columns: int) -> str:
+        """The table without the columns that can be spared, as far as the terminal is too narrow for them."""
+        spared: tuple[str, ...] = ()
+        text = self._table(rows, spared)
+        for title in self.spare if columns else ():
+            if max(width(line) for line in text.splitlines()) <= columns:
+                break
+            spared = (*spared, title)
+            text = self._table(rows, spared)
+        return text
+
+    def _table(self, rows: Sequence[T], spared: tuple[str, ...]) -> str:
+        fields = [field for field in self.table if field.header not in spared]
+        header = [field.header for field in fields]
+        return render([header, *([safe(field.value(row)) for field in fields] for row in rows)])
 
     def _raw(self, row: T) -> str:
         return "".join(f"{key}: {safe(self.fields[name].value(row))}".rstrip() + "\n" for key, name in self.raw) + "\n"

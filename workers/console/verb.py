@@ -63,6 +63,17 @@ class Invocation:
         """Who asks."""
         return self.call.who
 
+    @property
+    def columns(self) -> int:
+        """The width of the terminal that shows stdout; 0 when it is none, or nothing may be shortened."""
+        terminal = self.call.terminal
+        return terminal.cols if terminal.stdout_tty and not self.options.flag("no-trunc") else 0
+
+    def asked(self, place: int) -> Caller:
+        """Who asks for what the argument at `place` means: each argument is a request of its own."""
+        who = self.who
+        return Caller(who.actor, f"{who.command_id}/{place}") if who.command_id and place else who
+
     async def say(self, text: str) -> None:
         """A line of text on stdout; it must be safe already."""
         await self.out(text + "\n")

@@ -4,8 +4,11 @@ import asyncio
 
 import pytest
 
+from domain.container import Container
 from domain.lifecycle.start import StartFailed
-from tests.workers.console.fakes import FakeCall, FakeEngine, Prompt
+from domain.messages import Command
+from tests.workers.console.fakes import ROOT, FakeCall, FakeEngine, Prompt, Terminal
+from workers.mover import Caller
 
 ID = "1" * 64
 
@@ -209,3 +212,35 @@ async def test_arguments_are_echoed_without_what_a_terminal_obeys(engine: FakeEn
     answer = await prompt("stop", "x\x1b[2J")
     assert "\x1b" not in answer.err
     assert "x\\x1b[2J" in answer.err
+
+
+async def test_every_argument_is_a_request_of_its_own(engine: FakeEngine, prompt: Prompt) -> None:
+    """A repeated request gets its old answer; two arguments are not one request."""
+    for name in ("one1", "two2"):
+        await prompt.ok("run", "-d", "--name", name, "alpine:3.10")
+    await prompt(call=FakeCall(["stop", "one1", "two2"], who=Caller(ROOT, "call")))
+    wishes = [r.meta.command_id for r in engine.store.records if r.event.stored_as == "stop-requested.v1"]
+    assert wishes == ["call", "call/1"]
+
+
+@pytest.mark.usefixtures("web")
+async def test_a_long_wait_says_what_it_waits_for(
+    engine: FakeEngine, prompt: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal only, and only when it is long."""
+    monkeypatch.setattr("workers.console.patience.AFTER", 0.0)
+    execute, told = engine.execute, asyncio.Event()
+
+    async def slow(id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
+        await told.wait()
+        return await execute(id, command, who)
+
+    monkeypatch.setattr(engine, "execute", slow)
+    call = FakeCall(["stop", "-t", "5", "web"], terminal=Terminal(stderr_tty=True))
+    stopping = asyncio.ensure_future(prompt(call=call))
+    while not call.stderr:
+        await asyncio.sleep(0)
+    told.set()
+    answer = await stopping
+    assert (answer.out, answer.err) == ("web\n", "stopping web: waiting for SIGTERM, KILL after 5 s\n")
+    assert (await prompt.ok("start", "web")).err == ""

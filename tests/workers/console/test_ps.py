@@ -1,12 +1,13 @@
 """ps: columns, words, filters, formats, and the past."""
 
 import json
+import re
 
 import pytest
 
 from domain.container import State
 from domain.lifecycle.start import StartFailed
-from tests.workers.console.fakes import SECOND, FakeEngine, Prompt
+from tests.workers.console.fakes import SECOND, FakeCall, FakeEngine, Prompt, Terminal
 from workers.console.containers import Listed, listed, reason, status, status_with_reason
 
 NOW = 1_000_000 * SECOND
@@ -256,3 +257,26 @@ async def test_a_start_that_failed_is_seen_in_the_list(engine: FakeEngine, promp
     await prompt("run", "--name", "web", "alpine:3.10", "nope")
     assert "Created: start failed (127)" in (await prompt.ok("ps", "-a")).out
     assert (await prompt.ok("ps", "-a", "--format", "{{.Status}}|{{.Reason}}")).out == "Created|start failed (127)\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "titles"),
+    [
+        (200, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]),
+        (113, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]),
+        (99, ["CONTAINER ID", "IMAGE", "CREATED", "STATUS", "NAMES"]),
+        (30, ["CONTAINER ID", "CREATED", "STATUS", "NAMES"]),
+    ],
+)
+async def test_a_narrow_terminal_gets_fewer_columns(prompt: Prompt, columns: int, titles: list[str]) -> None:
+    """Rows are not wrapped, ids and names are never cut; what is piped is always whole."""
+    await prompt.ok("run", "-d", "--name", "a_name_of_20_letters", "alpine:3.10", "sleep", "100")
+    shown = await prompt(call=FakeCall(["ps"], terminal=Terminal(cols=columns, stdout_tty=True)))
+    assert re.split(" {2,}", shown.lines[0]) == titles
+    assert "111111111111" in shown.lines[1]
+    assert shown.lines[1].endswith("a_name_of_20_letters")
+    for call in (
+        FakeCall(["ps"], terminal=Terminal(cols=columns)),
+        FakeCall(["ps", "--no-trunc"], terminal=Terminal(cols=columns, stdout_tty=True)),
+    ):
+        assert "PORTS" in (await prompt(call=call)).lines[0]

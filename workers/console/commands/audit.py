@@ -45,7 +45,7 @@ def _shape(*, full: bool) -> Shape[Step]:
         Field[Step]("COMMAND", lambda s: cut(s.record.meta.actor.command)),
         Field[Step]("DETAIL", lambda s: cut(s.detail)),
     )
-    return Shape(fields, table)
+    return Shape(fields, table, spare=("CAUSE", "TOOK", "COMMAND"))
 
 
 async def _audit(invocation: Invocation) -> int:
@@ -62,7 +62,8 @@ async def _audit(invocation: Invocation) -> int:
     if options.flag("json"):
         await invocation.out("".join(safe_json(_document(step)) + "\n" for step in told))
     else:
-        await invocation.out(_shape(full=options.flag("no-trunc")).render(told, options.text("format")))
+        shape = _shape(full=options.flag("no-trunc"))
+        await invocation.out(shape.render(told, options.text("format"), columns=invocation.columns))
     if not told:
         await invocation.warn(
             f"none of its {len(records)} events lies in this window: the first is of "

@@ -59,7 +59,7 @@ async def _images(invocation: Invocation) -> int:
         return 0
     used = await _used(invocation) if "Containers" in options.text("format") else Counter[str]()
     shape = _shape(invocation.now(), used, full=options.flag("no-trunc"), digests=options.flag("digests"))
-    await invocation.out(shape.render(rows, options.text("format")))
+    await invocation.out(shape.render(rows, options.text("format"), columns=invocation.columns))
     return 0
 
 

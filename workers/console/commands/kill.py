@@ -6,6 +6,7 @@ from domain.options import one
 from domain.signals import number
 from workers.console.errors import Plain, each
 from workers.console.verb import Example, Invocation, Verb
+from workers.mover import Caller
 
 
 async def _kill(invocation: Invocation) -> int:
@@ -16,8 +17,8 @@ async def _kill(invocation: Invocation) -> int:
         # The engine's refusal, not a flag that cannot be read: scripts expect status 1.
         raise Plain(f"Error response from daemon: {error.message}", hint=error.hint) from error
 
-    async def act(name: str) -> None:
-        await invocation.engine.execute(await invocation.engine.resolve(name), wish, invocation.who)
+    async def act(name: str, who: Caller) -> None:
+        await invocation.engine.execute(await invocation.engine.resolve(name), wish, who)
         await invocation.echo(name)
 
     return await each(invocation, act)

@@ -3,11 +3,12 @@
 from domain.lifecycle.pause import Pause
 from workers.console.errors import each
 from workers.console.verb import Example, Invocation, Verb
+from workers.mover import Caller
 
 
 async def _pause(invocation: Invocation) -> int:
-    async def act(name: str) -> None:
-        await invocation.engine.execute(await invocation.engine.resolve(name), Pause(), invocation.who)
+    async def act(name: str, who: Caller) -> None:
+        await invocation.engine.execute(await invocation.engine.resolve(name), Pause(), who)
         await invocation.echo(name)
 
     return await each(invocation, act)

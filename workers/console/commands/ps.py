@@ -25,6 +25,7 @@ from workers.console.references import Pointers, pointers
 from workers.console.verb import Example, Invocation, Verb
 
 _PAGE = 1000
+_SPARE = ("PORTS", "COMMAND", "IMAGE")
 
 
 def _shape(now: int, *, full: bool, sizes: bool) -> Shape[Listed]:
@@ -73,7 +74,7 @@ def _shape(now: int, *, full: bool, sizes: bool) -> Shape[Listed]:
     if sizes:
         table.append(fields["Size"])
         raw = (*raw, ("size", "Size"))
-    return Shape(fields, tuple(table), raw, lambda c, key: c.labels.get(key, ""))
+    return Shape(fields, tuple(table), raw, lambda c, key: c.labels.get(key, ""), _SPARE)
 
 
 def _labels(container: Listed) -> str:
@@ -110,7 +111,7 @@ async def _ps(invocation: Invocation) -> int:
     rows = [replace(c, shown_image=names.shown(c.image, c.image_id)) for c in rows]
     if options.flag("size") or "Size" in form:
         rows = list(await asyncio.gather(*(_sized(engine, c) for c in rows)))
-    await invocation.out(shape.render(rows, form))
+    await invocation.out(shape.render(rows, form, columns=invocation.columns))
     return 0
 
 

@@ -5,14 +5,15 @@ from domain.lifecycle.remove import Remove
 from domain.options import flag, refused
 from workers.console.errors import each, lines
 from workers.console.verb import Example, Invocation, Verb
+from workers.mover import Caller
 
 
 async def _rm(invocation: Invocation) -> int:
     engine, force = invocation.engine, invocation.options.flag("force")
 
-    async def act(name: str) -> None:
+    async def act(name: str, who: Caller) -> None:
         try:
-            await engine.execute(await engine.resolve(name), Remove(force=force), invocation.who)
+            await engine.execute(await engine.resolve(name), Remove(force=force), who)
         except NotFound as error:
             if not force:
                 raise

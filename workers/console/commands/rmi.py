@@ -5,15 +5,16 @@ from domain.options import flag, refused
 from domain.text.safe import safe
 from workers.console.errors import each, lines
 from workers.console.verb import Example, Invocation, Verb
+from workers.mover import Caller
 
 
 async def _rmi(invocation: Invocation) -> int:
     options = invocation.options
 
-    async def act(name: str) -> None:
+    async def act(name: str, who: Caller) -> None:
         try:
             done = await invocation.engine.images.remove(
-                name, invocation.who, force=options.flag("force"), prune=not options.flag("no-prune")
+                name, who, force=options.flag("force"), prune=not options.flag("no-prune")
             )
         except NotFound as error:
             if not options.flag("force"):

@@ -12,10 +12,11 @@ from workers.console.verb import Example, Invocation, Verb
 async def _start(invocation: Invocation) -> int:
     if invocation.options.flag("attach"):
         return await _attached(invocation)
+    engine = invocation.engine
     failed: list[str] = []
-    for name in invocation.arguments:
+    for place, name in enumerate(invocation.arguments):
         try:
-            await invocation.engine.execute(await invocation.engine.resolve(name), Start(), invocation.who)
+            await engine.execute(await engine.resolve(name), Start(), invocation.asked(place))
             await invocation.echo(name)
         except LadingError as error:
             await invocation.warn(lines(error))

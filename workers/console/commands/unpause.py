@@ -3,11 +3,12 @@
 from domain.lifecycle.unpause import Unpause
 from workers.console.errors import each
 from workers.console.verb import Example, Invocation, Verb
+from workers.mover import Caller
 
 
 async def _unpause(invocation: Invocation) -> int:
-    async def act(name: str) -> None:
-        await invocation.engine.execute(await invocation.engine.resolve(name), Unpause(), invocation.who)
+    async def act(name: str, who: Caller) -> None:
+        await invocation.engine.execute(await invocation.engine.resolve(name), Unpause(), who)
         await invocation.echo(name)
 
     return await each(invocation, act)

@@ -4,13 +4,14 @@ from domain.options import flag
 from workers.console.errors import each
 from workers.console.streams import until_gone
 from workers.console.verb import Example, Invocation, Verb
+from workers.mover import Caller
 
 
 async def _wait(invocation: Invocation) -> int:
     engine = invocation.engine
     statuses: list[int] = []
 
-    async def act(name: str) -> None:
+    async def act(name: str, who: Caller) -> None:
         status = await until_gone(invocation.call, engine.wait(await engine.resolve(name)))
         if status is None:
             return
