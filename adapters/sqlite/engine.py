@@ -103,14 +103,17 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def lay_out_wal(connection: sqlite3.Connection) -> None:
-    """Let the WAL file grow to its usual size; a disk without room for it is no error."""
+def lay_out_wal(connection: sqlite3.Connection, size: int = WAL_BYTES) -> None:
+    """Let the WAL file grow to its usual size; a disk without room for it is no error.
+
+    On an empty WAL this also makes whatever an earlier round left in the file unreadable.
+    """
     (usual,) = connection.execute("PRAGMA cache_size").fetchone()
-    connection.execute("PRAGMA cache_size=-1000")  # what does not fit into the cache goes to the WAL before the end
+    connection.execute("PRAGMA cache_size=-500")  # what does not fit into the cache goes to the WAL before the end
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("CREATE TABLE room (bytes BLOB)")
-        connection.execute("INSERT INTO room VALUES (zeroblob(?))", (WAL_BYTES,))
+        connection.execute("INSERT INTO room VALUES (zeroblob(?))", (size,))
     except sqlite3.OperationalError as error:
         if not is_full(error):
             raise
@@ -118,6 +121,14 @@ def lay_out_wal(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         connection.execute(f"PRAGMA cache_size={usual}")
+
+
+def is_laid_out(path: Path) -> bool:
+    """Whether the WAL file has its usual size."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size >= WAL_BYTES * 3 // 4
+    except FileNotFoundError:
+        return False
 
 
 def is_full(error: sqlite3.Error) -> bool:

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from adapters.sqlite.engine import driver, lay_out_wal, reader_engine, storage_error, writer_engine
+from adapters.sqlite.engine import driver, is_laid_out, lay_out_wal, reader_engine, storage_error, writer_engine
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.ledger import Ledger, order
 from adapters.sqlite.projector import Projector
@@ -192,7 +192,8 @@ class SqliteEventStore:
             inline = [rows_of(connection, p) for p in self.projections if p.inline]
             ledger = Ledger(connection, inline, self._now)
             self._projector = self._new_projector(connection, ledger)
-            lay_out_wal(connection)
+            if not is_laid_out(self.path):
+                lay_out_wal(connection)
             reading = self._readers.raw_connection()
         except sqlite3.Error as error:
             engine.dispose()
@@ -202,11 +203,11 @@ class SqliteEventStore:
         self._reader = Reader(driver(reading))
 
         def stop() -> None:
-            reading.close()
-            self._readers.dispose()
             writer.stop()
             held.close()
             engine.dispose()
+            reading.close()  # last, for a reader cannot delete the WAL: its room is kept for the next start
+            self._readers.dispose()
 
         self._stop = stop
         writer.start()

@@ -35,6 +35,9 @@ _ORDERS = 256
 _FRAMES = 2000
 """After how many pages the WAL is written back: half of what it is laid out for."""
 
+_LITTLE = 1 << 20
+"""Enough to overwrite the beginning of the WAL, after which all of it is void."""
+
 _LAZY = 0.05
 """Seconds without an order after which chores are done."""
 
@@ -202,29 +205,33 @@ class Writer:
             sealing.warm_up()
         return None
 
-    def _write_back(self, mode: str) -> None:
-        """Checkpoint; a full disk is no error, the WAL just stays. Learns how many commits fill the WAL."""
+    def _write_back(self, mode: str) -> bool:
+        """Checkpoint; whether all of the WAL is in the file now. A full disk is no error, the WAL just stays.
+
+        Learns how many commits fill the WAL.
+        """
+        busy, frames, written = 1, 0, 0
         try:
-            _, frames, _ = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            busy, frames, written = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         except sqlite3.Error as error:
             if not is_full(error):
                 raise
-            frames = 0
         if frames > 0:
             self._due = max(16, min(4096, self._commits * _FRAMES // frames))
         self._commits = 0
+        return not busy and frames == written
 
     def _forget(self) -> None:
         """Remove dropped keys from the WAL as well, which holds the pages as they were."""
-        self._write_back("TRUNCATE")
-        lay_out_wal(self._connection)
-        self._ledger.keys_dropped = False
+        if self._write_back("TRUNCATE"):
+            lay_out_wal(self._connection)
+            self._ledger.keys_dropped = False
 
     def _finish(self) -> None:
         try:
             self._head.write(self._ledger.tip)
-            if self.failure is None:
-                self._write_back("TRUNCATE")
+            if self.failure is None and self._write_back("RESTART"):
+                lay_out_wal(self._connection, _LITTLE)
         except sqlite3.Error as error:
             self._failed(error)
 

@@ -1,6 +1,7 @@
 """`verify` names the first thing that is wrong, whatever was done to the file."""
 
 import asyncio
+import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +128,7 @@ async def test_tampering_is_named(opened: Opener, statement: str, position: int,
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a store with a small log."""
     root = tmp_path_factory.mktemp("filled")
 
@@ -138,21 +139,24 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         await store.close()
 
     asyncio.run(write())
-    return (root / "lading.db").read_bytes()
+    return root / "lading.db"
 
 
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(chosen=st.data())
-def test_any_byte_changed_in_any_event_row_is_found(filled: bytes, chosen: st.DataObject) -> None:
+def test_any_byte_changed_in_any_event_row_is_found(filled: Path, chosen: st.DataObject) -> None:
     """In every column, in every row; the number in the finding is that of the row."""
     position = chosen.draw(st.integers(1, 8))
     column = chosen.draw(st.sampled_from(COLUMNS))
     with TemporaryDirectory() as name:
         root = Path(name)
-        (root / "lading.db").write_bytes(filled)
+        (root / "lading.db").write_bytes(filled.read_bytes())
         (value,) = sql(root, f"SELECT {column} FROM events WHERE pos = ?", position)[0]
-        sql(root, f"UPDATE events SET {column} = ? WHERE pos = ?", _changed(value, chosen), position)
+        try:
+            sql(root, f"UPDATE events SET {column} = ? WHERE pos = ?", _changed(value, chosen), position)
+        except sqlite3.IntegrityError:  # two rows of one stream and version cannot even be written
+            return
         with closing(connect(root / "lading.db", "ro")) as connection:
             fault = verify(Reader(connection), HeadFile(root), projections(), {}).fault
     assert fault is not None
