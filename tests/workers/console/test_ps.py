@@ -263,8 +263,8 @@ async def test_a_start_that_failed_is_seen_in_the_list(engine: FakeEngine, promp
     ("columns", "titles"),
     [
         (200, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]),
-        (113, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]),
-        (99, ["CONTAINER ID", "IMAGE", "CREATED", "STATUS", "NAMES"]),
+        (105, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]),
+        (90, ["CONTAINER ID", "IMAGE", "CREATED", "STATUS", "NAMES"]),
         (30, ["CONTAINER ID", "CREATED", "STATUS", "NAMES"]),
     ],
 )
