@@ -28,14 +28,18 @@ def render(rows: Sequence[Sequence[str]], *, minimum: int = 10, padding: int = 3
     nor measured, as rows may have different lengths.
     """
     widths: list[int] = []
-    for row in rows:
-        for column, cell in enumerate(row[:-1]):
-            if column == len(widths):
-                widths.append(minimum)
-            widths[column] = max(widths[column], width(cell) + padding)
+    for column in range(max((len(row) for row in rows), default=1) - 1):
+        widest = max(width(row[column]) for row in rows if len(row) > column + 1)
+        widths.append(max(minimum, widest + padding))
     return "".join(_line(row, widths) for row in rows)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [cell + " " * (widths[column] - width(cell)) for column, cell in enumerate(row[:-1])]
-    return "".join(cells) + (row[-1] if row else "") + "\n"
+    if not row:
+        return "\n"
+    cells = [_padded(cell, wide) for cell, wide in zip(row[:-1], widths, strict=False)]
+    return "".join(cells) + row[-1] + "\n"
+
+
+def _padded(cell: str, wide: int) -> str:
+    return cell.ljust(wide) if cell.isascii() else cell + " " * (wide - width(cell))

@@ -1,9 +1,8 @@
 """Containers as lists show them: rows of the projection, their words (STATUS), and the filters of `ps`."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from domain.container import State
 from domain.errors import InvalidValue
@@ -49,7 +48,6 @@ class Listed:
     restarts: int
     size: int = -1
     virtual: int = -1
-    shown_image: str = field(default="")
 
     @property
     def status_name(self) -> str:
@@ -61,7 +59,7 @@ class Listed:
 
 def listed(row: Mapping[str, object]) -> Listed:
     """A row of the projection `containers`."""
-    command, labels = _json(row["command"]), _json(row["labels"])
+    command, labels = row["command"], row["labels"]
     return Listed(
         id=str(row["id"]),
         name=str(row["name"]),
@@ -79,10 +77,6 @@ def listed(row: Mapping[str, object]) -> Listed:
         reason=str(row["reason"]),
         restarts=_whole(row["restarts"]),
     )
-
-
-def _json(value: object) -> object:
-    return json.loads(value) if isinstance(value, str) else value
 
 
 def _whole(value: object) -> int:

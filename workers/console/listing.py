@@ -36,10 +36,6 @@ class Shape(Generic[T]):
     label: Callable[[T, str], str] | None = None
     spare: tuple[str, ...] = ()
 
-    def wants(self, form: str, *names: str) -> bool:
-        """Whether a template mentions one of the fields, so that what is costly is only asked for when it is shown."""
-        return any(name in form for name in names) or form.strip() == "json" or "json ." in form
-
     def render(self, rows: Sequence[T], form: str, *, columns: int = 0) -> str:
         """The whole list; `form` is the value of `--format` (empty: the table), `columns` the width of the terminal,
         0 for none. Raises TemplateError."""

@@ -1,7 +1,7 @@
 """Names of images as lists show them: which image a name points to now."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domain.errors import InvalidValue
 from domain.images import reference
@@ -13,9 +13,16 @@ class Pointers:
     """Kept names (`busybox:latest`) → the id of the image; None when nobody knows."""
 
     ids: Mapping[str, str] | None
+    _known: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def shown(self, name: str, id: str) -> str:
         """The name that was used, or 12 digits of the id once the name is gone or points elsewhere."""
+        known = self._known.get((name, id))
+        if known is None:
+            known = self._known[name, id] = self._shown(name, id)
+        return known
+
+    def _shown(self, name: str, id: str) -> str:
         if self.ids is None or self.ids.get(_key(name)) == id:
             return name
         digits = id.removeprefix("sha256:")

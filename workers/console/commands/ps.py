@@ -7,6 +7,7 @@ The default table's STATUS carries the reason of an exit after the text that scr
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from domain.errors import LadingError
 from domain.messages import Recorded
@@ -25,17 +26,18 @@ from workers.console.references import Pointers, pointers
 from workers.console.verb import Example, Invocation, Verb
 
 _PAGE = 1000
+_MANY = 300
 _SPARE = ("PORTS", "COMMAND", "IMAGE")
 
 
-def _shape(now: int, *, full: bool, sizes: bool) -> Shape[Listed]:
+def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Listed]:
     def command(c: Listed) -> str:
         text = " ".join(c.command)
         return safe_json(text if full or len(text) <= 20 else text[:19] + "…")
 
     fields = {
         "ID": Field[Listed]("CONTAINER ID", lambda c: c.id if full else c.id[:12]),
-        "Image": Field[Listed]("IMAGE", lambda c: c.shown_image),
+        "Image": Field[Listed]("IMAGE", lambda c: names.shown(c.image, c.image_id)),
         "Command": Field[Listed]("COMMAND", command),
         "CreatedAt": Field[Listed]("CREATED AT", lambda c: created_at(c.created_at)),
         "RunningFor": Field[Listed]("CREATED", lambda c: ago(c.created_at, now)),
@@ -90,29 +92,33 @@ def _size(container: Listed) -> str:
 
 async def _ps(invocation: Invocation) -> int:
     options, engine = invocation.options, invocation.engine
-    at = options.one("at")
-    now = invocation.now()
-    if at is None:
-        rows = await _present(engine, options)
-    else:
-        when = moment("at", at, now)
-        position = await position_of(engine, when)
-        now = await time_of(engine, when)
-        rows = [listed(row) for row in await _past(engine, position)]
-        await _as_of(invocation, position, now)
+    rows, now = await _rows(invocation)
     rows = await _chosen(engine, options, rows)
     if options.flag("quiet"):
-        ids = (c.id if options.flag("no-trunc") else c.id[:12] for c in rows)
-        await invocation.out("".join(f"{id}\n" for id in ids))
+        await invocation.out("".join(f"{c.id if options.flag('no-trunc') else c.id[:12]}\n" for c in rows))
         return 0
-    shape = _shape(now, full=options.flag("no-trunc"), sizes=options.flag("size"))
     form = options.text("format")
-    names = Pointers(None) if at else await pointers(engine)
-    rows = [replace(c, shown_image=names.shown(c.image, c.image_id)) for c in rows]
+    names = Pointers(None) if options.has("at") else await pointers(engine)
+    shape = _shape(now, names, full=options.flag("no-trunc"), sizes=options.flag("size"))
     if options.flag("size") or "Size" in form:
         rows = list(await asyncio.gather(*(_sized(engine, c) for c in rows)))
-    await invocation.out(shape.render(rows, form, columns=invocation.columns))
+    # A long list is written in a thread: starts and stops of others do not wait for it.
+    away = len(rows) > _MANY
+    write = partial(shape.render, rows, form, columns=invocation.columns)
+    await invocation.out(await asyncio.to_thread(write) if away else write())
     return 0
+
+
+async def _rows(invocation: Invocation) -> tuple[list[Listed], int]:
+    """The containers, and the moment for which the list speaks."""
+    engine, at, now = invocation.engine, invocation.options.one("at"), invocation.now()
+    if at is None:
+        return await _present(engine, invocation.options), now
+    when = moment("at", at, now)
+    position = await position_of(engine, when)
+    then = await time_of(engine, when)
+    await _as_of(invocation, position, then)
+    return [listed(row) for row in await _past(engine, position)], then
 
 
 async def _as_of(invocation: Invocation, position: int, time: int) -> None:
