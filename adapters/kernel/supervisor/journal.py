@@ -3,11 +3,11 @@
 One line per entry, appended; the checksum (CRC-32 of the JSON text) finds a torn line, which ends the journal:
 
     5f2c9a10 {"op":"exit","id":"3f…","attempt":1,"pid":4711,"start":123456,"code":42,…}
-    0bd1f0a2 {"op":"ack","id":"3f…","attempt":1}
+    0bd1f0a2 {"op":"over","id":"3f…","attempt":1,"pid":4711,"start":123456}
 
 The file is allocated ahead (NUL bytes follow the last line), so that a full disk does not stop exits from being
-recorded. Acknowledged entries are dropped when the file is rewritten; the last few stay as tombstones, so that a late
-`start` for a run that is over does not begin it anew. After a failed write or sync nothing is appended to the same file
+recorded. `over` says that the exit was acknowledged. When the file is rewritten what is over is dropped, but for the
+last few: so a late `start` of such a run does not begin it anew. After a failed write or sync nothing is appended to the same file
 any more: the next attempt writes a new one.
 """
 
@@ -24,7 +24,8 @@ Exit = dict[str, Any]
 
 _AHEAD = 1 << 16
 _REWRITE_ABOVE = 1 << 16
-_TOMBSTONES = 512
+_OVER_KEPT = 512
+_LINE = 200
 
 
 class Journal:
@@ -33,7 +34,7 @@ class Journal:
     def __init__(self, path: str) -> None:
         self._path = path
         self._pending: dict[Key, Exit] = {}
-        self._over: dict[Key, Exit] = {}
+        self._over: dict[Key, tuple[int, int]] = {}
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._sound = True
         self._end = self._allocated = 0
@@ -45,8 +46,13 @@ class Journal:
         return list(self._pending.values())
 
     def find(self, key: Key) -> Exit | None:
-        """How the run ended, if it did and is not long forgotten."""
-        return self._pending.get(key) or self._over.get(key)
+        """How the run ended, if that waits to be acknowledged."""
+        return self._pending.get(key)
+
+    def ended(self, key: Key) -> tuple[int, int] | None:
+        """(pid, start time) of a run that has ended and is not long forgotten."""
+        exit = self._pending.get(key)
+        return _process(exit) if exit is not None else self._over.get(key)
 
     def append(self, exits: Iterable[Exit]) -> None:
         """Store exits; on stable storage when it returns. Raises OSError: nothing is promised, try again later."""
@@ -63,14 +69,14 @@ class Journal:
         """Forget exits that are in the log; if that is lost they are told again, so no sync."""
         known = [key for key in keys if key in self._pending]
         for key in known:
-            self._over[key] = self._pending.pop(key)
-        while len(self._over) > _TOMBSTONES:
+            self._over[key] = _process(self._pending.pop(key))
+        while len(self._over) > _OVER_KEPT:
             del self._over[next(iter(self._over))]
         try:
             if not self._sound or (self._end > _REWRITE_ABOVE and self._end > 3 * self._live_size()):
                 self._rewrite([])
             elif known:
-                self._write("".join(_line({"op": "ack", "id": key[0], "attempt": key[1]}) for key in known), sync=False)
+                self._write("".join(_over(key, self._over[key]) for key in known if key in self._over), sync=False)
         except OSError:
             self._sound = False  # an acknowledgement that is lost is repeated; the next append starts a new file
 
@@ -83,11 +89,9 @@ class Journal:
         self._allocated = len(data)
         for entry, self._end in _entries(data):
             key = _key(entry)
-            if entry.pop("op") == "ack":
-                if key in self._pending:
-                    self._over[key] = self._pending.pop(key)
-            elif entry.pop("over", False):
-                self._over[key] = entry
+            if entry.pop("op") == "over":
+                self._pending.pop(key, None)
+                self._over[key] = _process(entry)
             else:
                 self._pending[key] = entry
 
@@ -112,7 +116,7 @@ class Journal:
             self._allocated = self._end + _AHEAD
 
     def _rewrite(self, more: list[Exit]) -> None:
-        text = "".join(_line({"op": "exit", **exit, "over": True}) for exit in self._over.values())
+        text = "".join(_over(key, process) for key, process in self._over.items())
         text += "".join(_line({"op": "exit", **exit}) for exit in (*self._pending.values(), *more))
         fresh = f"{self._path}.new"
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -129,11 +133,19 @@ class Journal:
         self._sound = True
 
     def _live_size(self) -> int:
-        return 300 * (len(self._pending) + len(self._over))
+        return _LINE * (len(self._pending) + len(self._over))
 
 
 def _key(entry: Exit) -> Key:
     return str(entry["id"]), int(entry["attempt"])
+
+
+def _process(entry: Exit) -> tuple[int, int]:
+    return int(entry["pid"]), int(entry["start"])
+
+
+def _over(key: Key, process: tuple[int, int]) -> str:
+    return _line({"op": "over", "id": key[0], "attempt": key[1], "pid": process[0], "start": process[1]})
 
 
 def _line(entry: Exit) -> str:

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
     state = os.path.join(options["data"], "state")
     os.makedirs(state, 0o700, exist_ok=True)
     os.makedirs(options["run"], 0o711, exist_ok=True)
-    lock = _lock(os.path.join(state, LOCK_NAME))
+    lock = _lock(os.path.join(state, LOCK_NAME), options["run"])
     if lock is None:
         return
     listener = _listen(os.path.join(options["run"], SOCKET_NAME))
@@ -40,13 +40,18 @@ def main(arguments: list[str]) -> None:
     interpreter.spawn(python, argv, [python, lock, listener.fileno(), null], session=True)
 
 
-def _lock(path: str) -> int | None:
-    """The lock that keeper and warden hold for as long as one of them lives; None if somebody has it."""
+def _lock(path: str, run_dir: str) -> int | None:
+    """The lock that keeper and warden hold for as long as one of them lives; None if those of `run_dir` have it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return None
+        holder = os.fsdecode(os.pread(fd, 4096, 0))
+        if holder in ("", run_dir):  # "": it has just begun
+            return None
+        raise SystemExit(f"the data root is in use by the supervisor of {holder}") from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, os.fsencode(run_dir), 0)
     return fd
 
 

@@ -1,9 +1,12 @@
 """What the kernel tells about processes that are not, or no longer, ours."""
 
+import ctypes
 import os
 
 from adapters.kernel import syscalls
 from domain.errors import KernelError
+
+_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
 
 
 def wait_status(pidfd: int) -> int | None:
@@ -39,6 +42,14 @@ def start_time(pid: int) -> int:
             return int(file.read().rpartition(b")")[2].split()[19])
     except (OSError, IndexError):
         return 0
+
+
+def forget_internal_signals() -> None:
+    """Signals 32 and 33 to their default: posix_spawn of the C library leaves them ignored (glibc 2.38, spawni.c), that
+    outlives exec, and the library's own sigaction refuses to touch them."""
+    libc = ctypes.CDLL(None)
+    for number in (32, 33):
+        libc.syscall(_RT_SIGACTION[os.uname().machine], number, bytes(32), None, 8)
 
 
 def first_of(pids: list[int]) -> int:

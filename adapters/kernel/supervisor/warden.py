@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from adapters.kernel import apply, cgroups
@@ -157,7 +158,7 @@ class Warden:
         if run.phase == PREPARING:
             return self._dismantle(run, lambda: self._again(run) if run.waiters else None)
         self._by_pid[run.pid] = run
-        if self.journal.find(run.key) is not None:
+        if self.journal.ended(run.key) is not None:
             return self._bury(run)
         return self._attend(run)
 
@@ -166,7 +167,7 @@ class Warden:
             if (id, attempt) in self.runs:
                 continue
             group = self._tree.open(id, attempt)
-            if self.journal.find((id, attempt)) is None:
+            if self.journal.ended((id, attempt)) is None:
                 self._record_ownerless(id, attempt, group)
             self._remove_group(group, lambda: None)
 
@@ -185,10 +186,10 @@ class Warden:
     def start(self, request: Message, answer: Callable[[Message], None]) -> None:
         """Start a run, or answer what came of it earlier."""
         key = request["id"], request["attempt"]
-        ended = self.journal.find(key)
+        ended = self.journal.ended(key)
         run = self.runs.get(key)
         if ended is not None:
-            return answer({"pid": ended["pid"], "start": ended["start"], "cgroup": self.group_name(*key)})
+            return answer({"pid": ended[0], "start": ended[1], "cgroup": self.group_name(*key)})
         if self.leaving:
             return answer(failure("shutdown", "the supervisor is being stopped"))
         if run is None:
@@ -229,7 +230,7 @@ class Warden:
         self._attend(run)
         if self.leaving and run.group is not None:
             run.group.kill()
-        self._loop.later(_SET_UP_SECONDS, lambda: self._give_up(run))
+        self._loop.later(_SET_UP_SECONDS, partial(self._give_up, run.key, pid))
 
     def _attend(self, run: Run) -> None:
         """Watch everything a run has open."""
@@ -253,6 +254,7 @@ class Warden:
             run.failure = failure("set-up", "the process was killed before it could execute", errno.ECHILD)
         if run.failure is None:
             run.phase = STARTED
+            run.request = {}
             self._hold(run)
         failpoint("warden.before-answer")
         self._answer(run)
@@ -265,8 +267,10 @@ class Warden:
         for answer in waiters:
             answer({"pid": run.pid, "start": run.start_time, "cgroup": self.group_name(*run.key)})
 
-    def _give_up(self, run: Run) -> None:
-        if run.phase == CLONED and self.runs.get(run.key) is run and run.group is not None:
+    def _give_up(self, key: tuple[str, int], pid: int) -> None:
+        """It is still not set up: a mount may hang for ever. (By its key: a timer must not keep the plan of a run.)"""
+        run = self.runs.get(key)
+        if run is not None and run.pid == pid and run.phase == CLONED and run.group is not None:
             run.group.kill()
 
     def _start_failed(self, run: Run, complaint: Message) -> None:

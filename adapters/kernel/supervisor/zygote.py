@@ -23,7 +23,7 @@ import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
 
 from adapters.kernel import apply, syscalls
-from adapters.kernel.supervisor import faults, handover
+from adapters.kernel.supervisor import faults, handover, process
 from domain.errors import KernelError
 from domain.failpoints import failpoint
 
@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> None:
     os.set_inheritable(WARDEN, False)
     _restore_files_limit(int(options["files"]))
     _private_mounts()
+    process.forget_internal_signals()
     warden = socket(AF_UNIX, SOCK_SEQPACKET, fileno=WARDEN)
     gc.collect()
     gc.freeze()
