@@ -1,6 +1,7 @@
 """The default filter, run instruction by instruction: what must be refused is refused through every door."""
 
 from errno import ENOSYS, EPERM
+from functools import lru_cache
 
 import pytest
 from hypothesis import given
@@ -30,10 +31,13 @@ REFUSED = """
 """
 
 
+compiled = lru_cache(maxsize=64)(seccomp.default_filter)
+
+
 def ask(door: tuple[str, int, dict[str, int]], name: str, argument: int = 0, held: int = capabilities.DEFAULT) -> int:
     """What a call gets through a door."""
     machine, architecture, numbers = door
-    return run(seccomp.default_filter(machine, held), numbers[name], architecture, argument)
+    return run(compiled(machine, held), numbers[name], architecture, argument)
 
 
 @pytest.mark.parametrize("door", DOORS, ids=["x86_64", "i386", "aarch64"])
@@ -70,8 +74,8 @@ def test_unknown_numbers_do_not_exist(door: tuple[str, int, dict[str, int]], num
     """Libraries fall back to older calls on ENOSYS and on nothing else; x32 is a range of unknown numbers."""
     machine, architecture, numbers = door
     if number not in numbers.values():
-        assert run(seccomp.default_filter(machine, held), number, architecture) == UNKNOWN
-    assert run(seccomp.default_filter("x86_64", held), 0x40000000 | number, AUDIT_ARCH_X86_64) == UNKNOWN
+        assert run(compiled(machine, held), number, architecture) == UNKNOWN
+    assert run(compiled("x86_64", held), 0x40000000 | number, AUDIT_ARCH_X86_64) == UNKNOWN
 
 
 @given(architecture=st.integers(0, 2**32 - 1), number=st.integers(0, 500))
@@ -79,7 +83,7 @@ def test_foreign_architectures_have_no_calls(architecture: int, number: int) -> 
     """Another table has another meaning for each number."""
     for machine, known in (("x86_64", (AUDIT_ARCH_X86_64, AUDIT_ARCH_I386)), ("aarch64", (AUDIT_ARCH_AARCH64,))):
         if architecture not in known:
-            assert run(seccomp.default_filter(machine, capabilities.DEFAULT), number, architecture) == UNKNOWN
+            assert run(compiled(machine, capabilities.DEFAULT), number, architecture) == UNKNOWN
 
 
 @given(door=DOOR, flags=st.integers(0, 2**32 - 1))
