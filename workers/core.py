@@ -139,12 +139,15 @@ class Core:
         )
 
     async def _find(self, work: Work) -> tuple[Container, Recorded] | None:
-        """The container and the intent of some work; None when it has an outcome already."""
-        container = await self.mover.container(work.id)
-        if work.position not in container.open:
-            return None
+        """The container and the intent of some work; None when it has an outcome already.
+
+        The work may be told before the mover has folded it: it waits for the fold.
+        """
         stream = StreamId("container", work.id)
         (intent,) = await self._outside.store.read(work.position - 1, 1, streams=(stream,))
+        container = await self.mover.until(work.id, lambda c: c.version >= intent.version)
+        if container is None or work.position not in container.open:
+            return None
         return container, intent
 
     async def _hand_out(self) -> int:

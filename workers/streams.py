@@ -64,8 +64,10 @@ def _more(ended: "asyncio.Future[Any]", bell: asyncio.Event) -> Callable[[], Awa
             return False
         ring = asyncio.ensure_future(bell.wait())
         waiting: set[asyncio.Future[Any]] = {ring, ended}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        ring.cancel()
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ring.cancel()
         bell.clear()
         last_look = ended.done()
         return True

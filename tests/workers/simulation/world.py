@@ -1,0 +1,206 @@
+"""What survives the death of a daemon (log, processes, image contents), and daemons that live in it one after the other."""
+
+import asyncio
+import io
+import tarfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from adapters.memory.bus import MemoryBus
+from adapters.memory.event_store import MemoryEventStore
+from adapters.memory.images import MemoryImageStore
+from adapters.memory.runtime import Behaviour, MemoryRuntime
+from domain.catalogue import projections
+from domain.messages import Actor, Append, Meta, Recorded
+from domain.ports import ExitReport, StartedProcess
+from domain.spec import ContainerSpec
+from workers.core import Core, Outside, announced
+from workers.engine import Engine, Parts
+from workers.imagedesk import ImageDesk
+from workers.images import Images
+from workers.mover import Caller, Origin
+from workers.relay import Relay
+
+WHO = Caller(Actor(via="socket", user="ann", uid=1000, command="lading"))
+HOST = "sim"
+
+
+class SteppedStore(MemoryEventStore):
+    """A step before and after every commit: a crash can come between the two, and after."""
+
+    async def append(self, batch: Sequence[Append], meta: Meta, *, reply: str | None = None) -> Sequence[Recorded]:
+        """See the port."""
+        await asyncio.sleep(0)
+        records = await super().append(batch, meta, reply=reply)
+        await asyncio.sleep(0)
+        return records
+
+
+class SteppedRuntime(MemoryRuntime):
+    """A step before and after every effect on the kernel."""
+
+    async def start(
+        self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]
+    ) -> StartedProcess:
+        """See the port."""
+        return await _stepped(super().start(id, attempt, spec, env, layers))
+
+    async def signal(self, id: str, signal: int) -> None:
+        """See the port."""
+        await _stepped(super().signal(id, signal))
+
+    async def freeze(self, id: str) -> None:
+        """See the port."""
+        await _stepped(super().freeze(id))
+
+    async def thaw(self, id: str) -> None:
+        """See the port."""
+        await _stepped(super().thaw(id))
+
+    async def remove(self, id: str) -> None:
+        """See the port."""
+        await _stepped(super().remove(id))
+
+    async def acknowledge(self, report: ExitReport) -> None:
+        """See the port."""
+        await _stepped(super().acknowledge(report))
+
+    def daemon_died(self) -> None:
+        """Nobody listens any more; short commands that were under way have ended meanwhile."""
+        self._listener = None
+        self._telling.clear()
+        self._bells.clear()
+        for key, run in self._runs.items():
+            if run.alive and not run.behaviour.lasts:
+                self._end(key, run.behaviour.code, 0)
+
+    @property
+    def living(self) -> dict[str, int]:
+        """Container id → pid of what really runs."""
+        return {id: run.process.pid for (id, _), run in self._runs.items() if run.alive}
+
+    @property
+    def frozen(self) -> set[str]:
+        """Containers that are frozen."""
+        return {id for (id, _), run in self._runs.items() if run.alive and run.frozen}
+
+
+async def _stepped(effect: Awaitable[Any]) -> Any:
+    await asyncio.sleep(0)
+    try:
+        return await effect
+    finally:
+        await asyncio.sleep(0)
+
+
+class Numbers:
+    """Clock and chance that always give the same; time is the loop's."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def now(self) -> int:
+        """Nanoseconds of the simulated clock."""
+        return int(asyncio.get_running_loop().time() * 1e9) + 1
+
+    async def sleep(self, seconds: float) -> None:
+        """Simulated."""
+        await asyncio.sleep(seconds)
+
+    def new_id(self) -> str:
+        """Count upwards."""
+        self._count += 1
+        return f"{self._count:064x}"
+
+    def choice(self, bound: int) -> int:
+        """Count upwards."""
+        self._count += 1
+        return self._count % bound
+
+
+class World:
+    """One host. `told` is what callers were told, in order: it must be true for ever."""
+
+    def __init__(self, directory: Path) -> None:
+        self.now = 1
+        self.store = SteppedStore(projections(), now=self._tick)
+        self.runtime = SteppedRuntime(
+            {"serve": Behaviour(lasts=True, handles=frozenset({15})), "crash": Behaviour(code=3)}
+        )
+        self.contents = MemoryImageStore(now=lambda: 1)
+        self.numbers = Numbers()
+        self.directory = directory
+        self.told: list[tuple[str, str]] = []
+
+    @asynccontextmanager
+    async def daemon(self) -> AsyncIterator[Engine]:
+        """A daemon that has begun: log and kernel agree."""
+        bus = MemoryBus()
+        relay = Relay(bus, HOST, await self.store.head())
+        store = announced(self.store, relay)
+        images = Images(store, self.store.views, self.contents, self.numbers)
+        core = Core(
+            Outside(
+                host=HOST,
+                origin=Origin(boot="boot", version="0"),
+                store=store,
+                views=self.store.views,
+                bus=bus,
+                runtime=self.runtime,
+                images=images,
+                clock=self.numbers,
+                relay=relay,
+                layers=self.contents.layer_paths,
+                upper=lambda id: self.directory / id,
+            )
+        )
+        await core.begin()
+        yield self._engine(core, relay, images)
+        await core.end()
+        await bus.close()
+
+    def crash(self) -> None:
+        """The daemon is gone; everything else is where it was."""
+        self.runtime.daemon_died()
+
+    def tell(self, what: str, id: str) -> None:
+        """A caller was told that its wish is fulfilled."""
+        self.told.append((what, id))
+
+    def _engine(self, core: Core, relay: Relay, images: Images) -> Engine:
+        nothing = cast(Any, None)
+        return Engine(
+            Parts(
+                host=HOST,
+                version="0",
+                mover=core.mover,
+                store=self.store,
+                views=self.store.views,
+                images=ImageDesk(images, core.mover, self.directory),
+                clock=self.numbers,
+                runtime=self.runtime,
+                relay=relay,
+                logs=nothing,
+                streams=nothing,
+                facts=nothing,
+                check=nothing,
+            )
+        )
+
+    def _tick(self) -> int:
+        self.now += 1
+        return self.now
+
+
+def root_file_system(path: Path) -> Path:
+    """A tar with one file."""
+    with tarfile.open(path, "w") as tar:
+        info = tarfile.TarInfo("bin/true")
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"x"))
+    return path
+
+
+Story = Callable[[World, Engine], Awaitable[None]]
