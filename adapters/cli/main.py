@@ -100,6 +100,7 @@ def main(argv: list[str], daemon: tuple[str, ...]) -> int:
     taken down afterwards, so the caller may leave the interpreter without its farewell (`posix._exit`)."""
     if _signal.getsignal(_SIGINT) is _signal.default_int_handler:
         _signal.signal(_SIGINT, _signal.SIG_DFL)
+    _open_standard_streams()
     try:
         path, argv = address(argv)
         verb = verb_of(argv)
@@ -114,6 +115,15 @@ def main(argv: list[str], daemon: tuple[str, ...]) -> int:
     except BrokenPipeError:
         die(_SIGPIPE)
         return 141
+
+
+def _open_standard_streams() -> None:
+    """A standard stream that is closed (`<&-`) would be the connection: the next descriptor gets the lowest number."""
+    for descriptor in (0, 1, 2):
+        try:
+            posix.fstat(descriptor)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR)
 
 
 def address(argv: list[str]) -> tuple[str, list[str]]:
@@ -218,11 +228,12 @@ def _converse(line: Line, argv: list[str], verb: list[str]) -> int:
 
 def _call(argv: list[str], status: int) -> bytes:
     """The message that begins the call. Raises Failed."""
-    columns, rows = posix.get_terminal_size(1) if posix.isatty(1) else (0, 0)
+    screen = posix.isatty(1)
+    columns, rows = posix.get_terminal_size(1) if screen else (0, 0)
     umask = posix.umask(0o77)
     posix.umask(umask)
     environment = posix.environ
-    color = columns and not environment.get(b"NO_COLOR") and environment.get(b"TERM") != b"dumb"
+    color = screen and not environment.get(b"NO_COLOR") and environment.get(b"TERM") != b"dumb"
     try:
         directory = posix.getcwdb()
     except OSError:
@@ -230,7 +241,7 @@ def _call(argv: list[str], status: int) -> bytes:
     encoding = sys.getfilesystemencoding()
     words = b"".join([word.encode(encoding, "surrogateescape") + b"\0" for word in argv])
     head = b"1\0cols=%d\0rows=%d\0stdin=%d\0stdout=%d\0stderr=%d\0color=%d\0umask=%o\0session=%b\0cwd=%b\0\0" % (
-        columns, rows, posix.isatty(0), posix.isatty(1), posix.isatty(2), bool(color), umask, _SESSION, directory)
+        columns, rows, posix.isatty(0), screen, posix.isatty(2), color, umask, _SESSION, directory)
     size = len(head) + len(words)
     if size > _MAX_PAYLOAD:
         raise Failed("the argument list is too long", status)
