@@ -7,8 +7,8 @@ One line per entry, appended; the checksum (CRC-32 of the JSON text) finds a tor
 
 The file is allocated ahead (NUL bytes follow the last line), so that a full disk does not stop exits from being
 recorded. `over` says that the exit was acknowledged. When the file is rewritten what is over is dropped, but for the
-last few: so a late `start` of such a run does not begin it anew. After a failed write or sync nothing is appended to the same file
-any more: the next attempt writes a new one.
+last few: so a late `start` of such a run does not begin it anew. After a failed write or sync nothing is appended to
+the same file any more: the next attempt writes a new one.
 """
 
 import binascii
