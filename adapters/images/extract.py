@@ -14,10 +14,11 @@ Layers are named below LAYERS-DIR, uppermost first. The answer on standard outpu
 """
 
 import errno
+import gc
 import os
 import resource
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from struct import Struct
 
 from adapters.images.stack import OPAQUE, Stack, is_whiteout
@@ -48,6 +49,7 @@ _MEMORY = 1 << 30
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIME = Struct("=qH")
 _HOLE = bytes(1 << 20)
+_SMALL = 1 << 16
 _OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
                           errno.EUCLEAN, errno.ESTALE, errno.ENODEV))
 
@@ -70,7 +72,9 @@ class Extractor:
 
     def __init__(self, below: Stack | None, limits: Limits, times: int) -> None:
         self._below, self._limits, self._times_fd = below, limits, times
-        self._real: dict[bytes, bytes] = {b"": b""}
+        self._real: dict[bytes, bytes] = {}
+        self._as_written: dict[bytes, bytes] = {}
+        self._forget()
         self._times = bytearray()
         self._root_seen = False
         # A file made in a set-group-ID directory gets its group: from then on owners are always set.
@@ -85,21 +89,28 @@ class Extractor:
     def apply(self, entry: Entry, reader: Reader) -> None:
         """Put one entry where it belongs. Raises: Unusable, Damaged, OSError."""
         self._count(entry)
-        parts = clean(entry.name)
-        if not parts:
-            self._root(entry)
-            return
-        name = parts[-1]
-        marked = [part for part in parts if part.startswith(MARK)]
-        if marked:
-            self._mark(parts, marked)
-            return
+        above, _, name = entry.name.rstrip(b"/").rpartition(b"/")
+        plain = _plain(name)
+        parent = self._as_written.get(above) if plain else None
+        if parent is None:
+            parts = clean(entry.name)
+            if not parts:
+                self._root(entry)
+                return
+            marked = [part for part in parts if part.startswith(MARK)]
+            if marked:
+                self._mark(parts, marked)
+                return
+            name = parts[-1]
         kind = self._kinds.get(entry.kind)
         if kind is None:
             return
         if not (0 <= entry.uid <= _HIGHEST_ID and 0 <= entry.gid <= _HIGHEST_ID):
             raise Unusable(f"its owner {entry.uid}:{entry.gid} is out of range")
-        parent = self._parent(parts[:-1])
+        if parent is None:
+            parent = self._parent(parts[:-1])
+            if plain:
+                self._as_written[above] = parent
         kind(entry, parent + b"/" + name if parent else name, reader)
 
     def finish(self) -> None:
@@ -137,9 +148,14 @@ class Extractor:
             above = self._real.get(b"/".join(parts[:-1]))
             real = self._resolve(parts) if above is None else self._resolve(parts[-1:], above)
             if len(self._real) > 50_000:
-                self._real = {b"": b""}
+                self._forget()
             self._real[key] = real
         return real
+
+    def _forget(self) -> None:
+        """What directories are called is remembered by their clean names, and by the names in the archive."""
+        self._real = {b"": b""}
+        self._as_written = {}
 
     def _resolve(self, parts: list[bytes], real: bytes = b"") -> bytes:
         todo, links = parts[::-1], 0
@@ -193,7 +209,7 @@ class Extractor:
         layer, status = found
         fd = os.open(path or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=layer)
         try:
-            xattrs = [(os.fsencode(key), os.getxattr(fd, key)) for key in os.listxattr(fd)]
+            xattrs = tuple((os.fsencode(key), os.getxattr(fd, key)) for key in os.listxattr(fd))
         finally:
             os.close(fd)
         self._own(path or b".", status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
@@ -266,7 +282,9 @@ class Extractor:
             self._remove(path)
             fd = os.open(path, _NEW_FILE, mode)
         try:
-            if entry.stored or entry.sparse is not None:
+            if entry.sparse is None and entry.stored <= _SMALL and (data := reader.small()) is not None:
+                _write(fd, data)
+            elif entry.stored or entry.sparse is not None:
                 self._fill(fd, entry, reader)
             if entry.uid or entry.gid or self._always_chown:
                 os.fchown(fd, entry.uid, entry.gid)
@@ -395,7 +413,7 @@ class Extractor:
         source = os.open(below, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=layer)
         try:
             entry.size = os.fstat(source).st_size
-            entry.xattrs = [(os.fsencode(key), os.getxattr(source, key)) for key in os.listxattr(source)]
+            entry.xattrs = tuple((os.fsencode(key), os.getxattr(source, key)) for key in os.listxattr(source))
             self.size += entry.size
             self._check_space()
             if self.size > self._limits.bytes:
@@ -445,7 +463,7 @@ class Extractor:
 
     # Common ground
 
-    def _set_xattrs(self, where: int | bytes, xattrs: list[tuple[bytes, bytes]], *, is_file: bool) -> None:
+    def _set_xattrs(self, where: int | bytes, xattrs: Iterable[tuple[bytes, bytes]], *, is_file: bool) -> None:
         for key, value in xattrs:
             if not _wanted(key, is_file):
                 continue
@@ -464,7 +482,7 @@ class Extractor:
             remove_tree(path)
         else:
             os.unlink(path)
-        self._real = {b"": b""}
+        self._forget()
 
 
 def clean(name: bytes) -> list[bytes]:
@@ -498,6 +516,11 @@ def remove_tree(path: bytes) -> None:
             todo += directories
         else:
             os.rmdir(todo.pop())
+
+
+def _plain(name: bytes) -> bool:
+    """Whether a last component means just itself."""
+    return 0 < len(name) <= 255 and not name.startswith(MARK) and name not in (b".", b"..") and b"\0" not in name
 
 
 def _wanted(key: bytes, is_file: bool) -> bool:
@@ -556,6 +579,7 @@ def respond(work: Callable[[], bytes], to: int = 1) -> int:
 
 
 def _extract(layers: str, target: str, limits: Limits, names: list[str]) -> bytes:
+    gc.disable()  # nothing here is circular
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     below = open_layers(layers, names)

@@ -12,6 +12,7 @@ from binascii import Error as BinasciiError
 from binascii import a2b_base64
 from collections.abc import Iterator
 from struct import Struct
+from zlib import adler32
 
 BLOCK = 512
 PIECE = 1 << 20
@@ -22,9 +23,11 @@ MOST_HOLES = 1 << 17
 
 _HEADER = Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _ZEROS = bytes(BLOCK)
+_KNOWN: dict[bytes, int] = {}  # fields that were decoded before: owners and modes come again and again
 _SPACES = sum(b" " * 8)
 
 FILE, LINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+_FILES = frozenset((b"\0", b"7", b"0"))
 _WITHOUT_DATA = frozenset((LINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO))
 _KEPT_GLOBALS = frozenset((b"uid", b"gid", b"mtime"))
 
@@ -56,6 +59,16 @@ class Source:
         parts = [bytes(piece) for piece in self.pieces(count)]
         return b"".join(parts)
 
+    def at_once(self, count: int) -> memoryview | None:
+        """The next `count` bytes when they are in the buffer, else nothing: the quick way for small files."""
+        end = self._at + count
+        if end > len(self._buffer):
+            return None
+        taken = memoryview(self._buffer)[self._at:end]
+        self._at = end
+        self.offset += count
+        return taken
+
     def pieces(self, count: int) -> Iterator[memoryview]:
         """The next `count` bytes in pieces that stay valid; fewer only at the end."""
         while count:
@@ -69,6 +82,10 @@ class Source:
 
     def skip(self, count: int) -> bool:
         """Leave out `count` bytes; False when the end came before."""
+        if self._at + count <= len(self._buffer):
+            self._at += count
+            self.offset += count
+            return True
         buffered = min(count, len(self._buffer) - self._at)
         self._at += buffered
         self.offset += buffered
@@ -101,16 +118,12 @@ class Entry:
     `sparse` lists (offset, length) of the data, or is None. `offset` is where the stored bytes begin.
     """
 
-    __slots__ = ("gid", "kind", "major", "minor", "mode", "mtime", "name", "offset", "size", "sparse", "stored",
-                 "target", "uid", "xattrs")
-
-    def __init__(self) -> None:
-        self.name = self.target = b""
-        self.kind = FILE
-        self.mode = self.uid = self.gid = self.size = self.stored = self.mtime = 0
-        self.major = self.minor = self.offset = 0
-        self.sparse: list[tuple[int, int]] | None = None
-        self.xattrs: list[tuple[bytes, bytes]] = []
+    # Most entries keep most defaults: those of the class cost nothing for each of them.
+    name = target = b""
+    kind = FILE
+    mode = uid = gid = size = stored = mtime = major = minor = offset = 0
+    sparse: list[tuple[int, int]] | None = None
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Reader:
@@ -128,6 +141,13 @@ class Reader:
             if entry is None:
                 return
             yield entry
+
+    def small(self) -> memoryview | None:
+        """All stored bytes of the entry when they are at hand; otherwise ask for `data`."""
+        data = self._source.at_once(self._left)
+        if data is not None:
+            self._left = 0
+        return data
 
     def data(self) -> Iterator[memoryview]:
         """The stored bytes of the entry in pieces. Raises: Damaged when they are not all there."""
@@ -195,11 +215,9 @@ class Reader:
         entry.name, entry.target = name or entry.name, target or entry.target
         for key, value in self._globals.items():
             _ATTRIBUTES[key](entry, value)
-        sparse = _apply(entry, pax)
-        if entry.kind in (b"\0", b"7", b"0", b"S") and entry.name.endswith(b"/") and entry.kind != b"S":
-            entry.kind = DIRECTORY
-        elif entry.kind in (b"\0", b"7"):
-            entry.kind = FILE
+        sparse = _apply(entry, pax) if pax else {}
+        if entry.kind in _FILES:
+            entry.kind = DIRECTORY if entry.name.endswith(b"/") else FILE
         if entry.kind in _WITHOUT_DATA:
             entry.size = entry.stored = 0
         if entry.stored < 0:
@@ -289,13 +307,15 @@ def parse_pax(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _check(block: bytes) -> None:
-    """The checksum counts its own field as spaces; very old writers summed signed bytes."""
-    plain = sum(block) - sum(block[148:156]) + _SPACES
-    told = _number(block[148:156])
-    if told != plain:
-        signed = plain - 256 * sum(1 for byte in block[:148] + block[156:] if byte > 127)
-        if told != signed:
-            raise Damaged("the data is not a tar archive, or it is damaged")
+    """The checksum is the sum of all bytes, its own field counted as spaces; very old writers summed signed bytes."""
+    field = block[148:156]
+    told = _number(field)
+    # The lower half of Adler-32 is one more than the sum, modulo 65521: fifty times faster than sum().
+    if (told - _SPACES + sum(field) + 1) % 65521 == adler32(block) & 0xFFFF:
+        return
+    signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + block[156:]) + _SPACES
+    if told != signed:
+        raise Damaged("the data is not a tar archive, or it is damaged")
 
 
 def _plain(block: bytes) -> Entry:
@@ -317,6 +337,16 @@ def _plain(block: bytes) -> Entry:
 
 def _number(field: bytes) -> int:
     """Octal digits between spaces and NULs, or base-256 when the first bit is set."""
+    value = _KNOWN.get(field)
+    if value is None:
+        value = _decoded(field)
+        if len(_KNOWN) > 10_000:
+            _KNOWN.clear()
+        _KNOWN[field] = value
+    return value
+
+
+def _decoded(field: bytes) -> int:
     if field[0] & 0x80:
         value = int.from_bytes(field, "big", signed=False)
         bits = 8 * len(field)
@@ -341,9 +371,9 @@ def _apply(entry: Entry, pax: list[tuple[bytes, bytes]]) -> dict[bytes, list[byt
             if value:
                 setter(entry, value)
         elif key.startswith(b"SCHILY.xattr."):
-            entry.xattrs.append((key[13:], value))
+            entry.xattrs += ((key[13:], value),)
         elif key.startswith(b"LIBARCHIVE.xattr."):
-            entry.xattrs.append((_percent_decoded(key[17:]), _base64(value, entry)))
+            entry.xattrs += ((_percent_decoded(key[17:]), _base64(value, entry)),)
         elif key.startswith(b"GNU.sparse."):
             sparse.setdefault(key, []).append(value)
     entry.name = sparse.get(b"GNU.sparse.name", [entry.name])[-1]

@@ -3,6 +3,7 @@
 Trees may be deeper than paths or recursion can go; one directory is open at a time, and the way back up is checked.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -98,7 +99,7 @@ def _leave(fd: int, expected: tuple[int, int]) -> int:
     above = os.open("..", _DIRECTORY, dir_fd=fd)
     if _identity(above) != expected:
         os.close(above)
-        raise OSError(116, "the directory was moved while it was being read")
+        raise OSError(errno.ESTALE, "the directory was moved while it was being read")
     os.close(fd)
     return above
 
@@ -109,35 +110,47 @@ def _identity(fd: int) -> tuple[int, int]:
 
 
 def _empty(here: int) -> None:
-    """Delete all in the directory; takes the descriptor over."""
+    """Delete all in the directory; takes the descriptor over. Every directory is listed once, however many are in it."""
     way: list[tuple[tuple[int, int], str]] = []
     try:
+        todo = [_clear(here)]
         while True:
-            name = _clear_files(here)
-            if name is not None:
+            if todo[-1]:
+                name = todo[-1].pop()
                 below = _enter(here, name)
                 if below is not None:
                     way.append((_identity(here), name))
                     os.close(here)
                     here = below
+                    todo.append(_clear(here))
             elif way:
                 expected, name = way.pop()
                 here = _leave(here, expected)
                 os.rmdir(name, dir_fd=here)
+                todo.pop()
             else:
                 return
     finally:
         os.close(here)
 
 
-def _clear_files(fd: int) -> str | None:
-    """Unlink all that is not a directory; gives back the name of a directory, None when there is none."""
-    found = None
+def _clear(fd: int) -> list[str]:
+    """Delete what can be deleted at once; gives back the names of the directories that hold something."""
+    full = []
     for name in os.listdir(fd):
         try:
-            os.unlink(name, dir_fd=fd)
+            _delete_one(fd, name)
         except FileNotFoundError:
             pass
-        except IsADirectoryError:
-            found = name
-    return found
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            full.append(name)
+    return full
+
+
+def _delete_one(fd: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=fd)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=fd)
