@@ -6,6 +6,7 @@ as SIGKILL does: no `finally` of theirs runs while the test looks.
 """
 
 import asyncio
+import contextlib
 import selectors
 from collections.abc import Coroutine
 from typing import Any
@@ -68,5 +69,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         tasks = asyncio.all_tasks(self)
         for task in tasks:
             task.cancel()
-        self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True) if tasks else asyncio.sleep(0))
+        while any(not task.done() for task in tasks):
+            with contextlib.suppress(RuntimeError):  # the end of the work that crashed stops the loop once
+                self.run_until_complete(asyncio.wait(tasks))
         self.close()

@@ -45,27 +45,27 @@ class SteppedRuntime(MemoryRuntime):
         self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]
     ) -> StartedProcess:
         """See the port."""
-        return await _stepped(super().start(id, attempt, spec, env, layers))
+        return await _stepped(super().start, id, attempt, spec, env, layers)
 
     async def signal(self, id: str, signal: int) -> None:
         """See the port."""
-        await _stepped(super().signal(id, signal))
+        await _stepped(super().signal, id, signal)
 
     async def freeze(self, id: str) -> None:
         """See the port."""
-        await _stepped(super().freeze(id))
+        await _stepped(super().freeze, id)
 
     async def thaw(self, id: str) -> None:
         """See the port."""
-        await _stepped(super().thaw(id))
+        await _stepped(super().thaw, id)
 
     async def remove(self, id: str) -> None:
         """See the port."""
-        await _stepped(super().remove(id))
+        await _stepped(super().remove, id)
 
     async def acknowledge(self, report: ExitReport) -> None:
         """See the port."""
-        await _stepped(super().acknowledge(report))
+        await _stepped(super().acknowledge, report)
 
     def daemon_died(self) -> None:
         """Nobody listens any more; short commands that were under way have ended meanwhile."""
@@ -87,10 +87,10 @@ class SteppedRuntime(MemoryRuntime):
         return {id for (id, _), run in self._runs.items() if run.alive and run.frozen}
 
 
-async def _stepped(effect: Awaitable[Any]) -> Any:
+async def _stepped(effect: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
     await asyncio.sleep(0)
     try:
-        return await effect
+        return await effect(*arguments)
     finally:
         await asyncio.sleep(0)
 
