@@ -25,6 +25,7 @@ class Nursery:
         self._cloned, self._failed, self._died = cloned, failed, died
         self._waiting: dict[str, Run] = {}
         self._generation = int(options["generation"])
+        self._strangers = False
         self._channel: socket.socket
         self._spawn()
 
@@ -53,11 +54,12 @@ class Nursery:
 
     def reap_strangers(self, known: set[int]) -> None:
         """Children whose birth nobody could tell us about: a zygote was killed between the clone and its answer."""
-        for pid in process.children() - known - {self.pid}:
-            try:
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-            except ChildProcessError:
-                continue
+        if not self._strangers:
+            return
+        strangers = process.children() - known - {self.pid}
+        self._strangers = bool(strangers)
+        for pid in strangers:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
     def close(self) -> None:
         """End the zygote and wait for it."""
@@ -94,6 +96,7 @@ class Nursery:
     def _respawn(self) -> None:
         self._loop.close(self._channel.detach())
         os.waitpid(self.pid, 0)
+        self._strangers = True
         open_requests, self._waiting = self._waiting, {}
         self._spawn()
         for run in open_requests.values():

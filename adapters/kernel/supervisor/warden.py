@@ -398,13 +398,14 @@ class Warden:
             if run.pidfd >= 0:
                 process.reap(run.pidfd)
                 self._loop.close(run.pidfd)
-            for fd in run.namespaces.values():
-                self._loop.close(fd)
+            # Before the keeper is told: whoever closes a namespace last waits until it is torn down, and nothing waits
+            # for the keeper.
+            handover.close(list(run.namespaces.values()))
             run.pidfd, run.namespaces = -1, {}
             run.output.close()
             self._tell_keeper(handover.DROP, run.name.encode())
-            if run.pid:
-                self._by_pid.pop(run.pid, None)
+            self._by_pid.pop(run.pid, None)
+            if run.recovered:
                 self._tell_keeper(handover.FORGET, b"%d" % run.pid)
             self.runs.pop(run.key, None)
             self.nursery.reap_strangers(set(self._by_pid))

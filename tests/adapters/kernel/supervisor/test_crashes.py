@@ -38,26 +38,26 @@ async def test_random_kills_lose_no_line_and_no_status(machine: Machine) -> None
     """Keeper, warden and zygote die at any moment, one at a time; six containers print and must not notice."""
     chance = random.Random(20)
     async with machine.connected():
-        scripts = [COUNTING.format(lines=4000 + n, pace=20).replace("exit 42", f"exit {42 + n}") for n in range(6)]
+        scripts = [COUNTING.format(lines=3000 + n, pace=20).replace("exit 42", f"exit {42 + n}") for n in range(6)]
         runs = [(await machine.start(script))[0] for script in scripts]
-        for _ in range(8):
+        for _ in range(6):
             await _alive(machine)
             await asyncio.sleep(chance.uniform(0, 0.1))
             machine.kill(chance.choice(["keeper", "warden", "zygote"]))
         for number, id in enumerate(runs):
             assert (await machine.end(id)).code == 42 + number
-            assert await machine.output(id) == counted(4000 + number)
+            assert await machine.output(id) == counted(3000 + number)
 
 
 async def test_keeper_and_warden_dying_in_turn_keep_the_container(machine: Machine) -> None:
     """Each finds in the other all it needs, any number of times."""
     async with machine.connected():
-        id, _ = await machine.start(COUNTING.format(lines=6000, pace=20))
+        id, _ = await machine.start(COUNTING.format(lines=4000, pace=20))
         for role in ("warden", "keeper", "warden", "keeper", "keeper", "warden"):
             await _alive(machine)
             machine.kill(role)
         assert (await machine.end(id)).code == 42
-        assert await machine.output(id) == counted(6000)
+        assert await machine.output(id) == counted(4000)
 
 
 async def test_a_status_is_true_when_the_process_ends_while_nobody_watches(machine: Machine) -> None:

@@ -22,9 +22,11 @@ IN_A_LIFE = (
 AFTER_A_DEATH = ("keeper.before-hand-back", "keeper.before-reap", "warden.before-succession", "warden.in-succession",
                  "warden.recover-run")
 IN_THE_CHILD = ("zygote.child",)
+OF_THE_PLAN = ("host.MakeGroup", "host.MakeDirectory")
+CHILD_OF_THE_PLAN = ("child.Opaque", "child.PivotRoot", "child.Mask", "child.WaitForGo")
 
 
-@pytest.mark.parametrize("point", IN_A_LIFE)
+@pytest.mark.parametrize("point", IN_A_LIFE + OF_THE_PLAN)
 @pytest.mark.kernel
 @pytest.mark.slow
 async def test_a_run_survives_a_kill(machine: Machine, point: str) -> None:
@@ -57,7 +59,7 @@ async def test_a_recovery_survives_a_kill(machine: Machine, point: str, role: st
         assert (await machine.end(other)).code == 7
 
 
-@pytest.mark.parametrize("point", IN_THE_CHILD)
+@pytest.mark.parametrize("point", IN_THE_CHILD + CHILD_OF_THE_PLAN)
 @pytest.mark.kernel
 @pytest.mark.slow
 async def test_a_child_killed_before_it_executes_is_a_failed_start(machine: Machine, point: str) -> None:
