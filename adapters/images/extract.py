@@ -99,6 +99,7 @@ class Extractor:
                 return
             marked = [part for part in parts if part.startswith(MARK)]
             if marked:
+                self.size -= entry.size  # what is in a marker does not matter
                 self._mark(parts, marked)
                 return
             name = parts[-1]
