@@ -144,7 +144,7 @@ class Runtime(Protocol):
         """The exit is in the log: forget it."""
 
     async def remove(self, id: str) -> None:
-        """Delete every trace: cgroups, writable layer, run directory. Twice is fine. Raises KernelError (the residue)."""
+        """Delete every trace: cgroups, writable layer. Twice is fine. Raises KernelError, naming the residue."""
 
     async def strays(self, known: set[str]) -> Sequence[str]:
         """Kill and delete what lies under our roots and belongs to no container in `known`; returns what was found."""

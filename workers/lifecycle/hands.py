@@ -11,9 +11,12 @@ from domain.ports import Clock, Runtime
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """`ended(id, seconds)` waits until the end of the run is in the log and says whether it came in time (None: for
-    ever). `layers(container)` gives the layer directories of its image. `image_of(container, intent)` makes the image of
-    a commit in the image store; recording it is left to who stores the outcome."""
+    """The answers to an act's questions.
+
+    `ended(id, seconds)` waits until the end of the run is in the log and says whether it came in time (None: for ever).
+    `layers(container)` gives the layer directories of its image. `image_of(container, intent)` makes the image of a
+    commit in the image store; recording it is left to who stores the outcome.
+    """
 
     runtime: Runtime
     clock: Clock

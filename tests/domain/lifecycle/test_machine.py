@@ -271,7 +271,7 @@ def test_wishes_that_are_fulfilled_already_give_no_event() -> None:
 )
 def test_refusals_use_the_words_that_scripts_match(state: State, command: Command, text: str) -> None:
     """Scripts written for the industry's CLI look for these texts."""
-    with pytest.raises(Refused, match=".*") as refused:
+    with pytest.raises(Refused) as refused:
         MACHINE.decide(container(state), command)
     assert text in str(refused.value)
 
@@ -290,8 +290,8 @@ def test_random_wishes_and_outcomes_never_break_the_fold(commands: list[Command]
             position += 1
             now = MACHINE.evolve(now, recorded(event, position=position, version=now.version + 1, time=position))
         legal = [e for e in EXAMPLES.values() if now.state in TABLE[type(e)] and e.settles]
-        if legal and data.draw(st.booleans()):
+        if legal and data.draw(st.sampled_from((True, False))):
             position += 1
-            outcome = data.draw(st.sampled_from(legal))
+            outcome: Event = data.draw(st.sampled_from(legal))
             now = MACHINE.evolve(now, recorded(outcome, position=position, version=now.version + 1, time=position))
     assert now.version == position

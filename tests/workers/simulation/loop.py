@@ -11,7 +11,6 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any
 
-
 MOST = 20_000
 """Steps that no story needs: only timers go round, and nothing comes of it."""
 

@@ -1,4 +1,4 @@
-"""What survives the death of a daemon (log, processes, image contents), and daemons that live in it one after the other."""
+"""What survives the death of a daemon (log, processes, image contents), and the daemons that live in it in turn."""
 
 import asyncio
 import io
@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from adapters.memory.bus import MemoryBus
 from adapters.memory.event_store import MemoryEventStore
@@ -23,6 +23,7 @@ from workers.images import Images
 from workers.mover import Caller, Origin
 from workers.relay import Relay
 
+T = TypeVar("T")
 WHO = Caller(Actor(via="socket", user="ann", uid=1000, command="lading"))
 HOST = "sim"
 
@@ -87,7 +88,7 @@ class SteppedRuntime(MemoryRuntime):
         return {id for (id, _), run in self._runs.items() if run.alive and run.frozen}
 
 
-async def _stepped(effect: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+async def _stepped(effect: Callable[..., Awaitable[T]], *arguments: object) -> T:
     await asyncio.sleep(0)
     try:
         return await effect(*arguments)
