@@ -27,7 +27,8 @@ GLOBAL = (
     flag("version", "v", "Print the version"),
     *refused("--config= -c/--context= -H/--host= -l/--log-level= --tls --tlscacert= --tlscert= --tlskey= --tlsverify"),
 )
-_HELP = (flag("help", "", "Print this help"),)
+_CLIENTS_OWN = {"daemon": "Start, stop, and ask for the daemon"}
+"""What the client answers without the daemon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,8 @@ def _chain(error: BaseException) -> str:
 
 
 def _main_help() -> str:
-    return texts.of_program(dict.fromkeys(VERBS.values()), {noun: entry[0] for noun, entry in NOUNS.items()}, GLOBAL)
+    nouns = {noun: entry[0] for noun, entry in NOUNS.items()}
+    return texts.of_program(dict.fromkeys(VERBS.values()), {**nouns, **_CLIENTS_OWN}, GLOBAL)
 
 
 def _usage_line() -> str:

@@ -264,3 +264,9 @@ async def test_create_prints_the_id_and_starts_nothing(engine: FakeEngine, promp
     """start does that."""
     assert (await prompt.ok("create", "--name", "job", "alpine:3.10", "true")).out == f"{ID}\n"
     assert (await engine.container(ID)).state == "created"
+
+
+async def test_the_short_spelling_of_network_is_known(engine: FakeEngine, prompt: Prompt) -> None:
+    """Fingers type --net."""
+    await prompt.ok("run", "-d", "--net=host", "alpine:3.10")
+    assert (await engine.container(ID)).settled.network == "host"
