@@ -109,10 +109,10 @@ class MemoryEventStore:
     def _settle(self, records: Sequence[Recorded]) -> None:
         for table in self.tables.values():
             table.settle()
-        dropped = {record.stream for record in records if record.event.drops_key}
-        for kept in self._state.log if dropped else ():
-            if kept.record.stream in dropped:
-                kept.secret = b""
+        for dropped in (record for record in records if record.event.drops_key):
+            for kept in self._state.log[: dropped.position]:
+                if kept.record.stream == dropped.stream:
+                    kept.secret = b""
 
     def _append(self, append: Append, meta: Meta) -> list[Recorded]:
         version = self._state.versions.get(append.stream, 0)

@@ -118,10 +118,10 @@ class SqliteEventStore:
         return self._held().position_at(time)
 
     async def caught_up(self) -> None:
-        """Returns when the asynchronous projections have read the whole log."""
-        projector = self._projector
-        while projector is not None and await self._in_writer(projector.step):
-            pass
+        """Returns when the asynchronous projections have read all that is in the log now."""
+        head, projector = await self.head(), self._projector
+        while projector is not None and not projector.has_read(head):
+            await self._in_writer(projector.step)
 
     async def rebuild(self, names: Sequence[str] | None = None) -> None:
         """Fold projections (all, or those named) anew while events are appended, and swap the tables at the end."""

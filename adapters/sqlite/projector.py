@@ -53,6 +53,12 @@ class Projector:
             self._follow(behind, min(self._cursors[name] for name in behind))
         return bool(behind)
 
+    def has_read(self, position: int) -> bool:
+        """Whether every projection that can has come this far."""
+        return self._rebuild is None and all(
+            name in self.failures or self._cursors[name] >= position for name in self._rows
+        )
+
     def caught_up(self, projections: Sequence[Projection], position: int) -> None:
         """Somebody has folded these anew, up to a position."""
         for projection in projections:

@@ -79,13 +79,13 @@ class Rebuild:
                 self._connection.execute(table_ddl(projection, _shadow(projection)))
 
     def step(self) -> bool:
-        """Fold one slice; whether there are more."""
+        """Fold one slice; whether there are more whole ones (`finish` takes what is left)."""
         records, reached = self._reader.slice(self._position, SLICE)
         self._feed(records)
         if any(ended for _, ended in self._ended):
             with unflushed(self._connection):
                 self._write_ended()
-        more = reached > self._position
+        more = reached - self._position >= SLICE
         self._position = reached
         return more
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Engine, insert
+from sqlalchemy.exc import DBAPIError
 
 from adapters.sqlite.engine import connect, create_private, storage_error, sync_directory
 from adapters.sqlite.tables import ALEMBIC_VERSION, METADATA
@@ -30,6 +31,8 @@ def prepare(path: Path, engine: Engine) -> None:
             _migrate(path, engine, stored)
     except sqlite3.Error as error:
         raise storage_error(error, path) from error
+    except DBAPIError as error:
+        raise StorageError(f"{path} cannot be migrated: {error.orig}") from error
     except OSError as error:
         raise StorageError(f"cannot create {path}: {error.strerror}") from error
 
@@ -61,7 +64,7 @@ def _migrate(path: Path, engine: Engine, stored: str) -> None:
             hint="install that version again, or use another data root",
         )
     back_up(path, path.with_name(f"{path.name}.schema-{stored}"))
-    upgrade(engine)
+    upgrade(engine, MIGRATIONS)
 
 
 def back_up(path: Path, copy: Path) -> None:
@@ -80,7 +83,7 @@ def back_up(path: Path, copy: Path) -> None:
     sync_directory(copy.parent)
 
 
-def upgrade(engine: Engine, migrations: Path = MIGRATIONS) -> None:
+def upgrade(engine: Engine, migrations: Path) -> None:
     """Run the migrations that are due, all in one transaction."""
     from alembic import command
     from alembic.config import Config
