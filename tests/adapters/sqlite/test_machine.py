@@ -9,7 +9,14 @@ from tempfile import mkdtemp
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from adapters.memory.event_store import MemoryEventStore
 from adapters.sqlite.event_store import SqliteEventStore
@@ -43,6 +50,8 @@ METAS = st.builds(
     st.integers(0, 12),
 )
 
+ORDERS = st.tuples(st.lists(PARTS, min_size=1, max_size=2), METAS, st.sampled_from([None, "x"]))
+
 Result = tuple[Recorded, ...] | tuple[str, str]
 
 
@@ -67,13 +76,7 @@ class Stores(RuleBasedStateMachine):
         """Mostly at the right versions, sometimes not."""
         self.runner.run(self._append([(parts, meta, reply)]))
 
-    @rule(
-        orders=st.lists(
-            st.tuples(st.lists(PARTS, min_size=1, max_size=2), METAS, st.sampled_from([None, "x"])),
-            min_size=2,
-            max_size=6,
-        )
-    )
+    @rule(orders=st.lists(ORDERS, min_size=2, max_size=6))
     def append_together(self, orders: list[tuple[list[tuple[int, int, list[Event]]], Meta, str | None]]) -> None:
         """Several callers at once, in one group as a rule."""
         self.runner.run(self._append(orders))
@@ -162,10 +165,8 @@ async def _result(
         return type(error).__name__, str(error)
 
 
-class TestStores(Stores.TestCase):  # type: ignore[misc,name-defined]
-    """Found by pytest."""
-
-    settings = settings(
-        max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
-    pytestmark = pytest.mark.slow
+@pytest.mark.slow
+def test_the_store_and_its_model_never_differ() -> None:
+    """Whatever is asked of them, in whatever order, with restarts and crashes in between."""
+    chosen = settings(max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Stores, settings=chosen)
