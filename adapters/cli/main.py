@@ -43,7 +43,7 @@ class Line:
     def fill(self) -> None:
         """Wait for something and take it. Raises EOFError."""
         try:
-            data = self.connection.recv(262144)
+            data = self.connection.recv(65536)
         except ConnectionError:
             data = b""
         if not data:

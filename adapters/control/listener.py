@@ -42,7 +42,7 @@ _LAST_WORD_SECONDS = 5.0
 class ControlSocket:
     """Listens at `path`; `locate` leads to the bus, `mask` makes a command line fit for the log."""
 
-    def __init__(self, path: Path, host: str, locate: Locate, mask: Mask, *, group: str = GROUP, pool: int = 4) -> None:
+    def __init__(self, path: Path, host: str, locate: Locate, mask: Mask, *, group: str = GROUP, pool: int = 8) -> None:
         self._path, self._host, self._group = path, host, group
         self._peers, self._names, self._pool = Peers(host, mask), Names(), Pool(locate, pool)
         self._server: asyncio.Server | None = None

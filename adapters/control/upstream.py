@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 _WRITE_HIGH = 256 * 1024
 _RETRY_SECONDS = 0.1
+_REFILL_SECONDS = 0.02
 _HANDSHAKE_SECONDS = 5.0
 _MOST_OPENING = 32
 
@@ -183,11 +184,12 @@ class Upstream(asyncio.Protocol):
 class Pool:
     """A few connections that are logged in already, so that a client does not wait for the handshake."""
 
-    def __init__(self, locate: Locate, size: int = 4) -> None:
+    def __init__(self, locate: Locate, size: int = 8) -> None:
         self._locate, self._size = locate, size
         self._idle: deque[Upstream] = deque()
         self._waiting: deque[asyncio.Future[Upstream]] = deque()
         self._opening: set[asyncio.Task[None]] = set()
+        self._later: asyncio.TimerHandle | None = None
         self._closed = False
 
     def start(self) -> None:
@@ -197,6 +199,8 @@ class Pool:
     async def close(self) -> None:
         """Hang up every idle connection; clients that wait get none."""
         self._closed = True
+        if self._later is not None:
+            self._later.cancel()
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
@@ -210,7 +214,7 @@ class Pool:
         upstream = self._idle.popleft() if self._idle else None
         if upstream is not None:
             upstream.when_lost = lambda _: None
-        self._refill()
+            self._refill_soon()
         return upstream
 
     async def wait(self) -> Upstream:
@@ -225,7 +229,15 @@ class Pool:
                 future.result().close()
             raise
 
+    def _refill_soon(self) -> None:
+        """Not now: opening a connection takes both processes longer than answering a call, which is waiting."""
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(_REFILL_SECONDS, self._refill)
+
     def _refill(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         wanted = self._size + len(self._waiting) - len(self._idle) - len(self._opening)
         if self._closed:
             return

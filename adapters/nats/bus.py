@@ -182,7 +182,7 @@ class NatsBus:
         client._transport = line  # nats-py offers no other way to bring a transport along
         access = await self._locate(self._role)
         await client.connect(
-            "nats://bus:4222", user=lambda: line.access.user, password=lambda: line.access.password,
+            "nats://bus:4222", user=access.user or None, password=access.password or None,
             tls=tls_context(access), tls_hostname=access.host if access.tls else None, name=f"lading {self._role}",
             inbox_prefix=self._inbox, pending_size=_NATS_BUFFER, flush_timeout=10.0,
             allow_reconnect=True, max_reconnect_attempts=-1, reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]

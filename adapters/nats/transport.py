@@ -29,11 +29,6 @@ class Line(TcpTransport):
     def __bool__(self) -> bool:
         return True
 
-    @property
-    def access(self) -> Access:
-        """Where the line leads."""
-        return self._access
-
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         """Wait for the server to be up, then connect. Raises OSError, TimeoutError."""
         self._access, self._greeted = await self._locate(self._role), False

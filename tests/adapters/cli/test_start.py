@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from adapters.control.console import Call, serve_calls
+from adapters.control.listener import ControlSocket
+from adapters.nats.bus import NatsBus
+from adapters.nats.server import EmbeddedServer
 from tests.adapters.cli.conftest import ROOT, Ended, Lading
-from tests.adapters.control.engine import Engine
+from tests.adapters.control.engine import HOST, Engine
 from tests.adapters.control.test_listener import until
 
 NOBODY = 65534
@@ -106,6 +110,29 @@ async def test_the_verbs_about_the_daemon_can_be_repeated(lading: Lading, tmp_pa
     for _ in range(2):
         assert await lading("daemon", "stop") == Ended(0, b"", b"")
     assert (await lading("daemon", "nonsense")).status == 1
+
+
+async def test_a_call_waits_for_a_daemon_that_is_just_starting(lading: Lading) -> None:
+    """The socket is there before whoever answers: the server says that nobody heard it, and the client asks again."""
+    lading.run_directory.mkdir(mode=0o711)
+    server = EmbeddedServer(lading.run_directory / "nats", HOST)
+    await server.start()
+    bus = NatsBus(server.locate)
+    await bus.connect()
+    control = ControlSocket(lading.run_directory / "lading.sock", HOST, server.locate, " ".join)
+    await control.start()
+    client = asyncio.create_task(lading("x"))
+    await until(lambda: control.connected("c1"))
+
+    async def answer(call: Call) -> None:
+        await call.out(b"here\n")
+
+    console = await serve_calls(bus, HOST, answer, control)
+    assert await client == Ended(0, b"here\n", b"")
+    await control.close()
+    await console.close()
+    await bus.close()
+    await server.stop()
 
 
 @pytest.mark.kernel

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,19 +36,20 @@ class Engine:
 async def engine(run: Path) -> AsyncIterator[Engine]:
     """Start everything in the order of the daemon, and take it down in the other one."""
     run.mkdir(mode=0o711, exist_ok=True)
-    server = EmbeddedServer(run / "nats", HOST)
-    await server.start()
-    bus = NatsBus(server.locate)
-    await bus.connect()
-    control = ControlSocket(run / "lading.sock", HOST, server.locate, " ".join)
-    cancelled: list[str] = []
-    console = await serve_calls(bus, HOST, _noting(cancelled), control)
-    await control.start()
-    yield Engine(run, server, bus, control, console, cancelled)
-    await control.close()
-    await console.close()
-    await bus.close()
-    await server.stop()
+    async with AsyncExitStack() as stack:
+        server = EmbeddedServer(run / "nats", HOST)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        bus = NatsBus(server.locate)
+        await bus.connect()
+        stack.push_async_callback(bus.close)
+        control = ControlSocket(run / "lading.sock", HOST, server.locate, " ".join)
+        cancelled: list[str] = []
+        console = await serve_calls(bus, HOST, _noting(cancelled), control)
+        stack.push_async_callback(console.close)
+        await control.start()
+        stack.push_async_callback(control.close)
+        yield Engine(run, server, bus, control, console, cancelled)
 
 
 def _noting(cancelled: list[str]) -> Callable[[Call], Awaitable[None]]:

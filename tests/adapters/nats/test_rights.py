@@ -45,7 +45,9 @@ async def _told(server: EmbeddedServer, role: str, text: str) -> list[str]:
     if role in PASSWORDS:
         access = replace(access, user=role, password=PASSWORDS[role])
     async with Wire(access) as wire:
-        return await wire.say(text)
+        lines = await wire.say(text)
+        assert wire.answered
+        return lines
 
 
 @pytest.mark.parametrize(("role", "subject"), MAY_SAY)
@@ -77,7 +79,9 @@ async def test_without_a_password_nobody_gets_in(server: EmbeddedServer) -> None
     access = await server.locate("daemon")
     for stranger in (replace(access, user="", password=""), replace(access, password="guess")):
         async with Wire(stranger) as wire:
-            assert any("Authorization Violation" in line for line in await wire.say("SUB > 1\r\n"))
+            lines = await wire.say("SUB > 1\r\n")
+        assert not wire.answered
+        assert lines == [] or "Authorization Violation" in lines[0]
 
 
 async def test_the_system_account_is_closed(server: EmbeddedServer) -> None:

@@ -12,6 +12,7 @@ class Wire:
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        self.answered = False
 
     async def __aenter__(self) -> "Wire":
         self._reader, self._writer = await asyncio.open_connection(self._access.host, self._access.port)
@@ -26,13 +27,21 @@ class Wire:
         self._writer.close()
 
     async def say(self, text: str) -> list[str]:
-        """Send it, and return every line that comes back before the answer to a PING (or the end)."""
+        """Send it, and return every line that comes back before the answer to a PING; `answered` is whether that came."""
         self._writer.write(text.encode() + b"PING\r\n")
         lines = []
         async with asyncio.timeout(5):
-            while (line := (await self._reader.readline()).decode()) and line != "PONG\r\n":
+            while (line := await self._line()) and line != "PONG\r\n":
                 if line == "PING\r\n":
                     self._writer.write(b"PONG\r\n")
                 elif line.strip():
                     lines.append(line.strip())
+        self.answered = line == "PONG\r\n"
         return lines
+
+    async def _line(self) -> str:
+        """The next line; none when the server hung up, which it may do with a reset."""
+        try:
+            return (await self._reader.readline()).decode()
+        except ConnectionError:
+            return ""
