@@ -27,7 +27,7 @@ class Wire:
         self._writer.close()
 
     async def say(self, text: str) -> list[str]:
-        """Send it, and return every line that comes back before the answer to a PING; `answered` is whether that came."""
+        """Send it, and return every line before the answer to a PING; `answered` is whether that came."""
         self._writer.write(text.encode() + b"PING\r\n")
         lines = []
         async with asyncio.timeout(5):
