@@ -64,6 +64,19 @@ class EventStore(Protocol):
 class Views(Protocol):
     """The projections' rows, for queries."""
 
+    async def at(
+        self,
+        projection: str,
+        position: int,
+        *,
+        where: dict[str, object] | None = None,
+        prefix: tuple[str, str] | None = None,
+        order: str = "",
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[Row]:
+        """`select` on a temporal projection, as its rows were after the event at a position."""
+
     async def get(self, projection: str, key: str) -> Row | None:
         """One row by its key."""
 

@@ -27,6 +27,7 @@ from domain.projections.containers import Containers
 from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
 from domain.projections.refs import Refs
+from domain.projections.spans import Spans
 from workers.blueprint import blueprint
 from workers.console.dispatch import dispatch
 from workers.mover import Caller
@@ -166,7 +167,26 @@ class FakeViews:
     """The rows of the store's projections."""
 
     def __init__(self, store: FakeStore) -> None:
-        self._rows = store.rows
+        self._store, self._rows = store, store.rows
+
+    async def at(
+        self,
+        projection: str,
+        position: int,
+        *,
+        where: dict[str, object] | None = None,
+        prefix: tuple[str, str] | None = None,
+        order: str = "",
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[Row]:
+        """All rows of the spans at that position."""
+        spans, rows = Spans(), dict[str, Row]()
+        for record in await self._store.read(0, position):
+            for key in spans.keys(record):
+                row = spans.fold(rows.pop(key, None), record, key)
+                rows |= {key: row} if row is not None else {}
+        return list(rows.values())
 
     async def get(self, projection: str, key: str) -> Row | None:
         """By key."""

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 
 from domain.errors import LadingError
-from domain.messages import Recorded
 from domain.options import Parsed, flag, many, number, one
 from domain.projections.containers import Containers
 from domain.projections.fold import Row
@@ -25,8 +24,6 @@ from workers.console.moments import moment, position_of, time_of
 from workers.console.references import Pointers, pointers
 from workers.console.verb import Example, Invocation, Verb
 
-_PAGE = 1000
-_MANY = 300
 _SPARE = ("PORTS", "COMMAND", "IMAGE")
 
 
@@ -137,25 +134,18 @@ async def _present(engine: Engine, options: Parsed) -> list[Listed]:
 
 
 async def _past(engine: Engine, position: int) -> Sequence[Row]:
-    """The rows as they were after the event at `position`, newest first."""
-    projection, rows, seen = Containers(), dict[str, Row](), 0
-    while seen < position:
-        records = await engine.store.read(seen, min(_PAGE, position - seen))
-        if not records:
-            break
-        for record in records:
-            _fold(projection, rows, record)
-        seen = records[-1].position
-    return sorted(rows.values(), key=lambda row: int(str(row["created_at"])), reverse=True)
+    """The rows as they were after the event at `position`, newest first: who was there tells the projection of spans,
+    how each of them was its own history."""
+    rows = [await _then(engine, str(span["id"]), position) for span in await engine.views.at("spans", position)]
+    return sorted((row for row in rows if row), key=lambda row: int(str(row["created_at"])), reverse=True)
 
 
-def _fold(projection: Containers, rows: dict[str, Row], record: Recorded) -> None:
-    for key in projection.keys(record):
-        after = projection.fold(rows.get(key), record, key)
-        if after is None:
-            rows.pop(key, None)
-        else:
-            rows[key] = after
+async def _then(engine: Engine, id: str, position: int) -> Row | None:
+    projection, row = Containers(), None
+    for record in await engine.history(id):
+        if record.position <= position:
+            row = projection.fold(row, record, id)
+    return row
 
 
 async def _chosen(engine: Engine, options: Parsed, rows: list[Listed]) -> list[Listed]:
