@@ -24,6 +24,7 @@ from workers.console.moments import moment, position_of, time_of
 from workers.console.references import Pointers, pointers
 from workers.console.verb import Example, Invocation, Verb
 
+_MANY = 300
 _SPARE = ("PORTS", "COMMAND", "IMAGE")
 
 
