@@ -247,24 +247,26 @@ class Images:
             async with self.guard:
                 await self._let_go()
                 intents = await self._request_held()
-            for intent in intents:
-                await self._delete(intent.stream.key, intent.position, Meta())
-            return await self._sweep()
+            freed = [await self._delete(intent.stream.key, intent.position, Meta()) for intent in intents]
+            return sum(freed) + await self._sweep()
 
-    async def complete_or_undo(self, intent: OpenIntent) -> None:
-        """End a removal that a crash has interrupted: nothing can be using the image since, so it goes on."""
-        if intent.kind == ImageRemoveRequested.stored_as:
-            async with self._removing:
-                await self._delete(intent.stream.key, intent.position, Meta())
+    async def complete_or_undo(self, intent: OpenIntent) -> int:
+        """End a removal that a crash has interrupted: nothing can be using the image since, so it goes on.
+
+        Returns the bytes freed; intents of other kinds are nobody's business here.
+        """
+        if intent.kind != ImageRemoveRequested.stored_as:
+            return 0
+        async with self._removing:
+            return await self._delete(intent.stream.key, intent.position, Meta())
 
     async def recover(self) -> int:
         """At start: end what was interrupted, and delete what is left over; returns the bytes freed.
 
         Raises: StorageError.
         """
-        for intent in await self._store.open_intents():
-            await self.complete_or_undo(intent)
-        return await self.sweep()
+        freed = [await self.complete_or_undo(intent) for intent in await self._store.open_intents()]
+        return sum(freed) + await self.sweep()
 
     # Names and ids
 
@@ -410,15 +412,15 @@ class Images:
             row = parent
         return found
 
-    async def _delete(self, image_id: str, intent: int, meta: Meta) -> None:
-        """Free the contents, unless containers need them, and append the outcome."""
+    async def _delete(self, image_id: str, intent: int, meta: Meta) -> int:
+        """Free the contents, unless containers need them, and append the outcome; returns the bytes freed."""
         held = bool(await self._users(image_id))
-        if not held:
-            failpoint("images.before-sweep")
-            await self._sweep(without=image_id)
+        failpoint("images.before-sweep")
+        freed = 0 if held else await self._sweep(without=image_id)
         failpoint("images.before-removed")
         stream = await self._stream(image_id)
         await self._store.append([stream.append(ImageRemoved(held=held))], replace(meta, cause=intent, command_id=""))
+        return freed
 
     async def _let_go(self) -> None:
         """End the leases of commits that are in the log by now."""

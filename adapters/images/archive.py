@@ -98,8 +98,9 @@ class Archive:
             raise Refused(f"{safe(name)} in the archive is too large: {member.size} bytes, at most {limit} are read")
         data = b"".join(self._pieces(member))
         if expected is not None and (len(data) != expected.size or digest_of(data) != expected.digest):
-            raise Refused(f"{safe(name)} in the archive is damaged: it is {digest_of(data)}, "
-                          f"but should be {expected.digest}")
+            raise Refused(
+                f"{safe(name)} in the archive is damaged: it is {digest_of(data)}, but should be {expected.digest}"
+            )
         return data
 
     def pieces(self, name: str) -> Iterator[bytes]:
@@ -178,10 +179,14 @@ def images_of(archive: Archive, platform: Platform) -> tuple[SavedImage, ...]:
     if "index.json" in archive:
         return _of_layout(archive, platform)
     if "repositories" in archive:
-        raise Refused("the archive was saved by a docker before 1.10 and is too old",
-                      hint="load it with an older docker and save it again with a newer one")
-    raise Refused("the archive holds no image: it has neither manifest.json nor index.json",
-                  hint="for the files of a root file system use import")
+        raise Refused(
+            "the archive was saved by a docker before 1.10 and is too old",
+            hint="load it with an older docker and save it again with a newer one",
+        )
+    raise Refused(
+        "the archive holds no image: it has neither manifest.json nor index.json",
+        hint="for the files of a root file system use import",
+    )
 
 
 def _spooled(pieces: Iterator[bytes], spool: Path, limit: int) -> int:
@@ -210,8 +215,9 @@ def _of_saved(archive: Archive, saved: Saved) -> SavedImage:
     promised = _promised(name) if name.startswith("blobs/") else ""
     if promised and promised != digest_of(config):
         raise Refused(f"{safe(name)} in the archive is damaged: it is {digest_of(config)}")
-    layers = tuple(LayerSource(path, _promised(path) if path.startswith("blobs/") else "")
-                   for path in map(_inside, saved.layers))
+    layers = tuple(
+        LayerSource(path, _promised(path) if path.startswith("blobs/") else "") for path in map(_inside, saved.layers)
+    )
     return _image(config, layers, tuple(_tag(tag) for tag in saved.tags))
 
 
@@ -249,8 +255,9 @@ def _of_layout(archive: Archive, platform: Platform) -> tuple[SavedImage, ...]:
     return tuple(image for names, entries in groups.items() for image in _of_group(archive, names, entries, platform))
 
 
-def _of_group(archive: Archive, names: tuple[str, ...], entries: list[Descriptor],
-              platform: Platform) -> Iterator[SavedImage]:
+def _of_group(
+    archive: Archive, names: tuple[str, ...], entries: list[Descriptor], platform: Platform
+) -> Iterator[SavedImage]:
     """Several entries of one name are one image for several platforms."""
     if len(entries) > 1 and all(entry.platform for entry in entries):
         entries = [choose(entries, platform, names[0] if names else "the image in the archive")]
@@ -268,8 +275,15 @@ def _names(entry: Descriptor) -> tuple[str, ...]:
     return ()
 
 
-def _of_document(archive: Archive, data: bytes, what: str, locate: Callable[[str], str], names: tuple[str, ...],
-                 platform: Platform, depth: int = 0) -> SavedImage:
+def _of_document(
+    archive: Archive,
+    data: bytes,
+    what: str,
+    locate: Callable[[str], str],
+    names: tuple[str, ...],
+    platform: Platform,
+    depth: int = 0,
+) -> SavedImage:
     document = parse_document(data, f"{what} in the archive")
     if isinstance(document, Manifest):
         config = archive.read(locate(document.config.digest), LARGEST_CONFIG, document.config)

@@ -152,8 +152,8 @@ def _unzstd(pieces: Pieces) -> Pieces:
         while out := reader.read(PIECE):
             held += out
             if len(held) > len(seal):
-                yield held[:-len(seal)]
-                held = held[-len(seal):]
+                yield held[: -len(seal)]
+                held = held[-len(seal) :]
     if held != seal:
         raise EOFError
 
@@ -163,5 +163,12 @@ def _plain(pieces: Pieces) -> Pieces:
 
 
 _ERRORS: tuple[type[Exception], ...] = (
-    zlib.error, fast_zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, EOFError, ValueError)
+    zlib.error,
+    fast_zlib.error,
+    lzma.LZMAError,
+    zstandard.ZstdError,
+    OSError,
+    EOFError,
+    ValueError,
+)
 _READERS = {"gzip": _gunzip, "zstd": _unzstd, "bzip2": _bunzip2, "xz": _unxz, "plain": _plain}

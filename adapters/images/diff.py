@@ -20,8 +20,14 @@ from adapters.images.tar_writer import END, Head, encoded, padding
 
 _PIECE = 1 << 20
 _FLUSH = 1 << 18
-_KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIRECTORY, stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR,
-          stat.S_IFBLK: BLOCK_DEVICE, stat.S_IFIFO: FIFO}
+_KINDS = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHAR,
+    stat.S_IFBLK: BLOCK_DEVICE,
+    stat.S_IFIFO: FIFO,
+}
 _STEERING = frozenset((b"trusted.overlay.redirect", b"trusted.overlay.metacopy"))
 
 
@@ -129,8 +135,14 @@ class Differ:
 
     def _head(self, name: bytes, status: os.stat_result) -> Head:
         seconds = status.st_mtime_ns // 10**9
-        return Head(name, _KINDS[stat.S_IFMT(status.st_mode)], mode=stat.S_IMODE(status.st_mode), uid=status.st_uid,
-                    gid=status.st_gid, mtime=seconds if self._newest is None else min(seconds, self._newest))
+        return Head(
+            name,
+            _KINDS[stat.S_IFMT(status.st_mode)],
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime=seconds if self._newest is None else min(seconds, self._newest),
+        )
 
     def _data(self, fd: int, size: int, path: bytes) -> None:
         left = size
@@ -161,7 +173,7 @@ class Differ:
         data = memoryview(bytes(self._pending))
         self._pending.clear()
         while data:
-            data = data[os.write(self._out, data):]
+            data = data[os.write(self._out, data) :]
 
 
 def _kept(where: int | bytes, keys: list[bytes], path: bytes = b"") -> list[tuple[bytes, bytes]]:
@@ -169,10 +181,15 @@ def _kept(where: int | bytes, keys: list[bytes], path: bytes = b"") -> list[tupl
     if not keys:
         return []
     if not _STEERING.isdisjoint(keys):
-        raise Damaged("the writable layer is not a plain difference (redirect_dir or metacopy was on)",
-                      path or (where if isinstance(where, bytes) else b""))
-    return [(key, os.getxattr(where, key)) for key in keys
-            if key == b"security.capability" or (key.startswith(b"user.") and b".overlay." not in key)]
+        raise Damaged(
+            "the writable layer is not a plain difference (redirect_dir or metacopy was on)",
+            path or (where if isinstance(where, bytes) else b""),
+        )
+    return [
+        (key, os.getxattr(where, key))
+        for key in keys
+        if key == b"security.capability" or (key.startswith(b"user.") and b".overlay." not in key)
+    ]
 
 
 def main(argv: list[str]) -> int:

@@ -50,8 +50,20 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIME = Struct("=qH")
 _HOLE = bytes(1 << 20)
 _SMALL = 1 << 16
-_OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
-                          errno.EUCLEAN, errno.ESTALE, errno.ENODEV))
+_OF_THE_DISK = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EROFS,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EUCLEAN,
+        errno.ESTALE,
+        errno.ENODEV,
+    )
+)
 
 
 class Unusable(Damaged):
@@ -83,8 +95,14 @@ class Extractor:
         self.size = self.entries = 0
         self.warnings: dict[bytes, None] = {}
         self._kinds: dict[bytes, Callable[[Entry, bytes, Reader], None]] = {
-            FILE: self._file, DIRECTORY: self._directory, SYMLINK: self._symlink, LINK: self._link, CHAR: self._device,
-            BLOCK_DEVICE: self._device, FIFO: self._device}
+            FILE: self._file,
+            DIRECTORY: self._directory,
+            SYMLINK: self._symlink,
+            LINK: self._link,
+            CHAR: self._device,
+            BLOCK_DEVICE: self._device,
+            FIFO: self._device,
+        }
 
     def apply(self, entry: Entry, reader: Reader) -> None:
         """Put one entry where it belongs. Raises: Unusable, Damaged, OSError."""
@@ -445,7 +463,7 @@ class Extractor:
             return
         if name.startswith(_META_MARK):
             return
-        removed = name[len(MARK):]
+        removed = name[len(MARK) :]
         if removed in (b"", b".", b".."):
             raise Unusable("it is a whiteout of nothing")
         if self._below:
@@ -552,7 +570,7 @@ def _set_directory_time(path: bytes, time: int) -> None:
 
 def _write(fd: int, data: memoryview) -> None:
     while data:
-        data = data[os.write(fd, data):]
+        data = data[os.write(fd, data) :]
 
 
 _NO_DATA = Reader(Source(-1))

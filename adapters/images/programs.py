@@ -15,14 +15,16 @@ from domain.errors import Refused, StorageError
 from domain.text.safe import safe
 
 _ROOT = str(Path(__file__).parents[2])
-_BOOT = ("import sys; sys.path.insert(0, sys.argv[1]); from adapters.images.{0} import main; "
-         "sys.exit(main(sys.argv[2:]))")
+_BOOT = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from adapters.images.{0} import main; sys.exit(main(sys.argv[2:]))"
+)
 PIPE_SIZE = 1 << 20
 
 
 @contextmanager
-def running(program: str, arguments: list[str], *, stdin: int = subprocess.DEVNULL,
-            stdout: int = subprocess.PIPE) -> "Iterator[subprocess.Popen[bytes]]":
+def running(
+    program: str, arguments: list[str], *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+) -> "Iterator[subprocess.Popen[bytes]]":
     """Run `program` (a module of this package); at the end it is reaped, and killed when the caller failed."""
     argv = [sys.executable, "-I", "-S", "-c", _BOOT.format(program), _ROOT, *arguments]
     process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env={}, cwd="/")
@@ -60,5 +62,7 @@ def answer(process: "subprocess.Popen[bytes]", what: str, *, errors: bool = Fals
         raise Refused(f"{what} {problem}: {reason}")
     if process.returncode == 0 and kind == b"failed" and fields:
         raise StorageError(f"{what} cannot be stored: {safe(os.fsdecode(fields[0]))}")
-    raise StorageError(f"{what} cannot be stored: its process ended with status {process.returncode}",
-                       hint=safe(os.fsdecode(outputs[1]))[-300:])
+    raise StorageError(
+        f"{what} cannot be stored: its process ended with status {process.returncode}",
+        hint=safe(os.fsdecode(outputs[1]))[-300:],
+    )

@@ -36,15 +36,28 @@ from domain.text.safe import safe
 
 _T = TypeVar("_T")
 _THREADS = 4
-_ARCHITECTURES = {"x86_64": ("amd64", ""), "aarch64": ("arm64", "v8"), "armv7l": ("arm", "v7"), "i686": ("386", ""),
-                  "riscv64": ("riscv64", ""), "ppc64le": ("ppc64le", ""), "s390x": ("s390x", "")}
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""),
+    "aarch64": ("arm64", "v8"),
+    "armv7l": ("arm", "v7"),
+    "i686": ("386", ""),
+    "riscv64": ("riscv64", ""),
+    "ppc64le": ("ppc64le", ""),
+    "s390x": ("s390x", ""),
+}
 
 
 class LocalImageStore:
     """Contents below one directory, which belongs to this object alone."""
 
-    def __init__(self, root: Path, *, now: Callable[[], int] = time.time_ns, limits: Limits | None = None,
-                 newest: int | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        now: Callable[[], int] = time.time_ns,
+        limits: Limits | None = None,
+        newest: int | None = None,
+    ) -> None:
         """`now` gives ns since the epoch; `newest` (seconds, as SOURCE_DATE_EPOCH) caps times in committed layers."""
         self._content = Content(root)
         self._now, self._limits, self._newest = now, limits or Limits(), newest
@@ -68,16 +81,24 @@ class LocalImageStore:
         images = await self._given(lambda stop: self._load(archive, references, stop))
         return tuple(map(_registered, images, references))
 
-    async def commit(self, upper: Path, parent: Image, image_config: dict[str, object], *, author: str = "",
-                     message: str = "", created_by: str = "", paused: bool = True) -> Image:
+    async def commit(
+        self,
+        upper: Path,
+        parent: Image,
+        image_config: dict[str, object],
+        *,
+        author: str = "",
+        message: str = "",
+        created_by: str = "",
+        paused: bool = True,
+    ) -> Image:
         """A new image: the parent's layers and one from the overlay upper directory.
 
         A file that shrinks while it is read is filled up with zeros; if the container was said to be `paused`, that
         cannot be, and the commit is refused. Raises: Refused, StorageError.
         """
         step = Step(author, message, created_by)
-        return (await self._given(
-            lambda stop: (self._commit(upper, parent, image_config, step, paused, stop),)))[0]
+        return (await self._given(lambda stop: (self._commit(upper, parent, image_config, step, paused, stop),)))[0]
 
     def release(self, image_id: str) -> None:
         """The image that an operation gave back is in the log, or never will be: once for each time it was given."""
@@ -147,8 +168,15 @@ class LocalImageStore:
                 layers.append(_layer(below[-1] if below else "", diff_id, record))
             return self._image(saved.config, tuple(layers), lease)
 
-    def _known_layer(self, archive: Archive, source: LayerSource, below: tuple[str, ...], expected: Expected,
-                     lease: Lease, stop: threading.Event) -> LayerRecord:
+    def _known_layer(
+        self,
+        archive: Archive,
+        source: LayerSource,
+        below: tuple[str, ...],
+        expected: Expected,
+        lease: Lease,
+        stop: threading.Event,
+    ) -> LayerRecord:
         """The layer whose diff id is known beforehand: unpacked only if it is not here yet."""
         chain = chain_id(below[-1] if below else "", expected.diff_id)
         lease.add(f"layers/{hex_of(chain)}")
@@ -164,8 +192,14 @@ class LocalImageStore:
                 self._content.adopt_layer(place.work, chain, record)
                 return record
 
-    def _new_layer(self, pieces: Iterable[bytes], below: tuple[str, ...], expected: Expected, lease: Lease,
-                   check: Callable[[], None] = lambda: None) -> tuple[str, LayerRecord]:
+    def _new_layer(
+        self,
+        pieces: Iterable[bytes],
+        below: tuple[str, ...],
+        expected: Expected,
+        lease: Lease,
+        check: Callable[[], None] = lambda: None,
+    ) -> tuple[str, LayerRecord]:
         """A layer whose diff id nobody knows yet; `check` has the last word before it is kept."""
         with self._content.workspace() as work:
             place = Place(_made(work / "layer"), self._content.layers, below)
@@ -179,8 +213,15 @@ class LocalImageStore:
                     self._content.adopt_layer(place.work, chain, record)
                 return record.diff_id, kept or record
 
-    def _commit(self, upper: Path, parent: Image, image_config: dict[str, object], step: Step, paused: bool,
-                stop: threading.Event) -> Image:
+    def _commit(
+        self,
+        upper: Path,
+        parent: Image,
+        image_config: dict[str, object],
+        step: Step,
+        paused: bool,
+        stop: threading.Event,
+    ) -> Image:
         below = tuple(layer.chain_id for layer in parent.layers)
         with self._lease() as lease:
             for chain in below:
@@ -188,8 +229,12 @@ class LocalImageStore:
                 lease.add(f"layers/{hex_of(chain)}", *([f"blobs/{hex_of(known.blob.digest)}"] if known else []))
             with difference(upper, self._content.layers, below, self._newest) as changes:
                 diff_id, record = self._new_layer(
-                    _until(stop, changes.pieces()), below, Expected("the container's layer"), lease,
-                    lambda: changes.check(paused=paused))
+                    _until(stop, changes.pieces()),
+                    below,
+                    Expected("the container's layer"),
+                    lease,
+                    lambda: changes.check(paused=paused),
+                )
             config = committed(parent, image_config, diff_id, self._now(), step, _platform())
             return self._image(config, (*parent.layers, _layer(below[-1] if below else "", diff_id, record)), lease)
 
@@ -199,8 +244,13 @@ class LocalImageStore:
         lease.add(f"blobs/{hex_of(id)}")
         self._content.put_blob(config)
         parsed = parse_config(config)
-        image = Image(id=id, config=parsed.document, layers=layers, created=parsed.created,
-                      size=sum(layer.size for layer in layers))
+        image = Image(
+            id=id,
+            config=parsed.document,
+            layers=layers,
+            created=parsed.created,
+            size=sum(layer.size for layer in layers),
+        )
         lease.add(f"stubs/{hex_of(top_of(image))}")
         self._stubs(image)
         self._leases.give(id, lease)
@@ -220,8 +270,9 @@ class LocalImageStore:
     def _link(self, layer: Layer) -> str:
         name = hex_of(layer.chain_id)
         if not (self._content.layers / name / "fs").is_dir():
-            raise StorageError(f"layer {layer.chain_id} is missing in the image store",
-                               hint="load or pull the image again")
+            raise StorageError(
+                f"layer {layer.chain_id} is missing in the image store", hint="load or pull the image again"
+            )
         with _as_storage_error():
             return self._content.link(f"../layers/{name}/fs", name)
 

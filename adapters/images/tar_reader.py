@@ -52,7 +52,7 @@ class Source:
         """The next `count` bytes, fewer only at the end."""
         end = self._at + count
         if end <= len(self._buffer):
-            taken = self._buffer[self._at:end]
+            taken = self._buffer[self._at : end]
             self._at = end
             self.offset += count
             return taken
@@ -64,7 +64,7 @@ class Source:
         end = self._at + count
         if end > len(self._buffer):
             return None
-        taken = memoryview(self._buffer)[self._at:end]
+        taken = memoryview(self._buffer)[self._at : end]
         self._at = end
         self.offset += count
         return taken
@@ -74,7 +74,7 @@ class Source:
         while count:
             if self._at == len(self._buffer) and not self._fill():
                 return
-            piece = memoryview(self._buffer)[self._at:self._at + count]
+            piece = memoryview(self._buffer)[self._at : self._at + count]
             self._at += len(piece)
             self.offset += len(piece)
             count -= len(piece)
@@ -235,8 +235,8 @@ class Reader:
         entry.kind, entry.size = FILE, _number(block[483:495])
         while True:
             for start in range(at, at + 24 * count, 24):
-                if block[start:start + 24].strip(b"\0"):
-                    holes.append((_number(block[start:start + 12]), _number(block[start + 12:start + 24])))
+                if block[start : start + 24].strip(b"\0"):
+                    holes.append((_number(block[start : start + 12]), _number(block[start + 12 : start + 24])))
             if not more:
                 break
             block = self._source.take(BLOCK)
@@ -296,7 +296,7 @@ def parse_pax(data: bytes) -> list[tuple[bytes, bytes]]:
         space = data.find(b" ", at, at + 12)
         length = data[at:space]
         end = at + int(length) if space > at and length.isdigit() else 0
-        key, equals, value = data[space + 1:end - 1].partition(b"=")
+        key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if end <= space or end > len(data) or data[end - 1] != 0x0A or not equals or not key:
             if not data[at:].strip(b"\0"):
                 return records
@@ -410,8 +410,14 @@ def _set_mtime(entry: Entry, value: bytes) -> None:
     entry.mtime = -time if negative else time
 
 
-_ATTRIBUTES = {b"path": _set_name, b"linkpath": _set_target, b"size": _set_size, b"uid": _set_uid, b"gid": _set_gid,
-               b"mtime": _set_mtime}
+_ATTRIBUTES = {
+    b"path": _set_name,
+    b"linkpath": _set_target,
+    b"size": _set_size,
+    b"uid": _set_uid,
+    b"gid": _set_gid,
+    b"mtime": _set_mtime,
+}
 
 
 def _decimal(value: bytes, entry: Entry) -> int:

@@ -15,8 +15,9 @@ class Head:
 
     __slots__ = ("gid", "kind", "major", "minor", "mode", "mtime", "name", "size", "target", "uid", "xattrs")
 
-    def __init__(self, name: bytes, kind: bytes, *, mode: int = 0, uid: int = 0, gid: int = 0, size: int = 0,
-                 mtime: int = 0) -> None:
+    def __init__(
+        self, name: bytes, kind: bytes, *, mode: int = 0, uid: int = 0, gid: int = 0, size: int = 0, mtime: int = 0
+    ) -> None:
         self.name, self.kind, self.mode, self.uid, self.gid = name, kind, mode, uid, gid
         self.size, self.mtime = size, mtime
         self.target = b""
@@ -34,8 +35,12 @@ def encoded(head: Head) -> bytes:
     if len(head.target) > 100:
         pax.append((b"linkpath", head.target))
     numbers = []
-    for key, value, largest in ((b"uid", head.uid, _LARGEST_ID), (b"gid", head.gid, _LARGEST_ID),
-                                (b"size", head.size, _LARGEST), (b"mtime", head.mtime, _LARGEST)):
+    for key, value, largest in (
+        (b"uid", head.uid, _LARGEST_ID),
+        (b"gid", head.gid, _LARGEST_ID),
+        (b"size", head.size, _LARGEST),
+        (b"mtime", head.mtime, _LARGEST),
+    ):
         fits = 0 <= value <= largest
         numbers.append(value if fits else 0)
         if not fits:
@@ -57,15 +62,30 @@ def _split(name: bytes) -> tuple[bytes | None, bytes]:
     slash = name.find(b"/", len(name) - 101, len(name) - 1)
     if not 0 < slash <= 155 or len(name) - slash - 1 > 100:
         return None, b""
-    return name[slash + 1:], name[:slash]
+    return name[slash + 1 :], name[:slash]
 
 
 def _block(name: bytes, prefix: bytes, head: Head, numbers: list[int]) -> bytes:
     uid, gid, size, mtime = numbers
-    block = b"".join((
-        name.ljust(100, b"\0"), b"%07o\0" % head.mode, b"%07o\0" % uid, b"%07o\0" % gid, b"%011o\0" % size,
-        b"%011o\0" % mtime, b" " * 8, head.kind, head.target[:100].ljust(100, b"\0"), b"ustar\x0000", bytes(64),
-        b"%07o\0" % head.major, b"%07o\0" % head.minor, prefix.ljust(155, b"\0"), bytes(12)))
+    block = b"".join(
+        (
+            name.ljust(100, b"\0"),
+            b"%07o\0" % head.mode,
+            b"%07o\0" % uid,
+            b"%07o\0" % gid,
+            b"%011o\0" % size,
+            b"%011o\0" % mtime,
+            b" " * 8,
+            head.kind,
+            head.target[:100].ljust(100, b"\0"),
+            b"ustar\x0000",
+            bytes(64),
+            b"%07o\0" % head.major,
+            b"%07o\0" % head.minor,
+            prefix.ljust(155, b"\0"),
+            bytes(12),
+        )
+    )
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
 

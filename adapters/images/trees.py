@@ -110,7 +110,7 @@ def _identity(fd: int) -> tuple[int, int]:
 
 
 def _empty(here: int) -> None:
-    """Delete all in the directory; takes the descriptor over. Every directory is listed once, however many are in it."""
+    """Delete all in the directory; takes the descriptor over. Every directory is listed once, whatever is in it."""
     way: list[tuple[tuple[int, int], str]] = []
     try:
         todo = [_clear(here)]

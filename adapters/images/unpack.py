@@ -87,8 +87,11 @@ class _Feed:
         """What has arrived. Raises: Refused when it is not what was promised."""
         diff_id = "sha256:" + self._diff_hash.hexdigest()
         self._verify(diff_id)
-        blob = Blob(digest="sha256:" + self._kept_hash.hexdigest(), size=self._kept_size,
-                    compression="gzip" if self._kind == "plain" else self._kind)
+        blob = Blob(
+            digest="sha256:" + self._kept_hash.hexdigest(),
+            size=self._kept_size,
+            compression="gzip" if self._kind == "plain" else self._kind,
+        )
         return LayerRecord(diff_id=diff_id, size=size, tar_size=self._tar_size, entries=entries, blob=blob)
 
     def _received(self) -> Iterator[bytes]:
@@ -114,8 +117,10 @@ class _Feed:
         if expected.blob not in ("", digest):
             raise Refused(f"{expected.what} is damaged: it is {digest}, but should be {expected.blob}")
         if expected.diff_id not in ("", diff_id):
-            raise Refused(f"{expected.what} unpacks to {diff_id} but its image says {expected.diff_id}; "
-                          "the image was built wrongly, refusing it")
+            raise Refused(
+                f"{expected.what} unpacks to {diff_id} but its image says {expected.diff_id}; "
+                "the image was built wrongly, refusing it"
+            )
 
 
 def _extracted(feed: _Feed, target: Path, place: Place, limits: Limits, what: str) -> list[bytes]:
@@ -136,4 +141,4 @@ def write(fd: int, data: bytes) -> None:
     """All of it."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view):]
+        view = view[os.write(fd, view) :]

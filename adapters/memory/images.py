@@ -42,13 +42,23 @@ class MemoryImageStore:
         with _opened(archive) as tar:
             found = [
                 (_read(tar, saved.config), tuple(_size(tar, name) for name in saved.layers), saved.tags)
-                for saved in parse_saved(_read(tar, "manifest.json"))]
+                for saved in parse_saved(_read(tar, "manifest.json"))
+            ]
         return tuple(
             Registered(image=self._load(config, sizes), references=tuple(parse(tag).key for tag in tags))
-            for config, sizes, tags in found)
+            for config, sizes, tags in found
+        )
 
-    async def commit(self, upper: Path, parent: Image, image_config: dict[str, object], *, author: str = "",
-                     message: str = "", created_by: str = "") -> Image:
+    async def commit(
+        self,
+        upper: Path,
+        parent: Image,
+        image_config: dict[str, object],
+        *,
+        author: str = "",
+        message: str = "",
+        created_by: str = "",
+    ) -> Image:
         """The parent's layers and one that stands for the names and bytes below `upper`."""
         files = sorted(path for path in upper.rglob("*") if path.is_file())
         names = hashlib.sha256(b"".join(str(path.relative_to(upper)).encode() + path.read_bytes() for path in files))
@@ -99,8 +109,13 @@ class MemoryImageStore:
 
     def _keep(self, config: bytes, layers: tuple[Layer, ...]) -> Image:
         parsed = parse_config(config)
-        image = Image(id=digest_of(config), config=parsed.document, layers=layers, created=parsed.created,
-                      size=sum(layer.size for layer in layers))
+        image = Image(
+            id=digest_of(config),
+            config=parsed.document,
+            layers=layers,
+            created=parsed.created,
+            size=sum(layer.size for layer in layers),
+        )
         self._layers |= {layer.chain_id: layer.size for layer in layers}
         self._configs.add(image.id)
         self._images[image.id] = image

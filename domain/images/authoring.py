@@ -25,20 +25,25 @@ class Step:
 def imported(changes: Sequence[str], diff_id: str, now: int, message: str, platform: Platform) -> bytes:
     """The config of an image with one layer from a tar. Raises: InvalidValue for a change that cannot be meant."""
     document = _platform(platform) | {
-        "created": rfc3339(now), "config": apply_changes(Settings(), changes).document(),
+        "created": rfc3339(now),
+        "config": apply_changes(Settings(), changes).document(),
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        "history": [_entry(now, Step(message=message or IMPORTED))]}
+        "history": [_entry(now, Step(message=message or IMPORTED))],
+    }
     return _bytes(document)
 
 
-def committed(parent: Image, config: dict[str, object], diff_id: str, now: int, step: Step,
-              platform: Platform) -> bytes:
+def committed(
+    parent: Image, config: dict[str, object], diff_id: str, now: int, step: Step, platform: Platform
+) -> bytes:
     """The config of an image with one more layer; `config` is the inner part, complete. Raises: InvalidValue."""
     kept = {key: parent.config[key] for key in ("architecture", "os", "variant", "os.version") if key in parent.config}
     document = (kept or _platform(platform)) | {
-        "created": rfc3339(now), "config": parse_settings(config).document(),
+        "created": rfc3339(now),
+        "config": parse_settings(config).document(),
         "rootfs": {"type": "layers", "diff_ids": [*(layer.diff_id for layer in parent.layers), diff_id]},
-        "history": [*history(parent.config), _entry(now, step)]}
+        "history": [*history(parent.config), _entry(now, step)],
+    }
     if step.author:
         document["author"] = step.author
     return _bytes(document)

@@ -29,8 +29,9 @@ def _apply(settings: Settings, change: str) -> Settings:
     word, _, rest = change.strip().partition(" ")
     instruction = _INSTRUCTIONS.get(word.upper())
     if instruction is None:
-        raise InvalidValue(f"{safe(word)[:100]} is not a valid change command",
-                           hint="use one of " + " ".join(_INSTRUCTIONS))
+        raise InvalidValue(
+            f"{safe(word)[:100]} is not a valid change command", hint="use one of " + " ".join(_INSTRUCTIONS)
+        )
     if not rest.strip() or "\0" in rest:
         raise InvalidValue(f"{word.upper()} requires at least one argument")
     return instruction(settings, rest.strip())
@@ -85,13 +86,20 @@ def _stop_signal(settings: Settings, rest: str) -> Settings:
 def _on_build(settings: Settings, rest: str) -> Settings:
     trigger = rest.split()[0].upper()
     if trigger in _NOT_IN_TRIGGERS:
-        raise InvalidValue(f"{trigger} isn't allowed as an ONBUILD trigger" if trigger != "ONBUILD" else
-                           "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+        raise InvalidValue(
+            f"{trigger} isn't allowed as an ONBUILD trigger"
+            if trigger != "ONBUILD"
+            else "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"
+        )
     return replace(settings, on_build=(*settings.on_build, rest))
 
 
-_TIMES = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod",
-          "start-interval": "StartInterval"}
+_TIMES = {
+    "interval": "Interval",
+    "timeout": "Timeout",
+    "start-period": "StartPeriod",
+    "start-interval": "StartInterval",
+}
 
 
 def _healthcheck(settings: Settings, rest: str) -> Settings:
@@ -127,8 +135,17 @@ def _health_value(name: str, text: str) -> int:
 
 
 _INSTRUCTIONS: dict[str, Callable[[Settings, str], Settings]] = {
-    "CMD": _command, "ENTRYPOINT": _entrypoint, "ENV": _env, "EXPOSE": _expose, "LABEL": _label, "ONBUILD": _on_build,
-    "USER": _user, "VOLUME": _volume, "WORKDIR": _workdir, "HEALTHCHECK": _healthcheck, "STOPSIGNAL": _stop_signal,
+    "CMD": _command,
+    "ENTRYPOINT": _entrypoint,
+    "ENV": _env,
+    "EXPOSE": _expose,
+    "LABEL": _label,
+    "ONBUILD": _on_build,
+    "USER": _user,
+    "VOLUME": _volume,
+    "WORKDIR": _workdir,
+    "HEALTHCHECK": _healthcheck,
+    "STOPSIGNAL": _stop_signal,
 }
 
 

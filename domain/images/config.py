@@ -51,10 +51,20 @@ class Settings:
     def document(self) -> dict[str, Any]:
         """As the config document spells it; empty parts are left out."""
         sets = {"Volumes": self.volumes, "ExposedPorts": self.ports}
-        lists = {"Env": self.env, "Cmd": self.command, "Entrypoint": self.entrypoint, "OnBuild": self.on_build,
-                 "Shell": self.shell}
-        plain = {"User": self.user, "WorkingDir": self.workdir, "StopSignal": self.stop_signal,
-                 "Labels": dict(sorted((self.labels or {}).items())), "Healthcheck": self.healthcheck}
+        lists = {
+            "Env": self.env,
+            "Cmd": self.command,
+            "Entrypoint": self.entrypoint,
+            "OnBuild": self.on_build,
+            "Shell": self.shell,
+        }
+        plain = {
+            "User": self.user,
+            "WorkingDir": self.workdir,
+            "StopSignal": self.stop_signal,
+            "Labels": dict(sorted((self.labels or {}).items())),
+            "Healthcheck": self.healthcheck,
+        }
         document = dict(self.other or {})
         document |= {key: list(value) for key, value in lists.items() if value is not None and value != ()}
         document |= {key: {name: {} for name in sorted(value)} for key, value in sets.items() if value}
@@ -82,9 +92,12 @@ def parse_config(data: bytes, what: str = "the image's config") -> Parsed:
     if platform.os not in ("", "linux"):
         raise Refused(f"{what} is for the operating system {safe(platform.os)[:50]}; only linux images can run here")
     return Parsed(
-        document=document | {"config": settings.document(), "history": history(document)}, settings=settings,
-        diff_ids=_diff_ids(document["rootfs"].get("diff_ids"), what), created=timestamp(document.get("created")),
-        platform=platform)
+        document=document | {"config": settings.document(), "history": history(document)},
+        settings=settings,
+        diff_ids=_diff_ids(document["rootfs"].get("diff_ids"), what),
+        created=timestamp(document.get("created")),
+        platform=platform,
+    )
 
 
 def parse_settings(value: object) -> Settings:
@@ -94,31 +107,63 @@ def parse_settings(value: object) -> Settings:
     raw: dict[str, Any] = value or {}
     labels = raw.get("Labels") or {}
     return Settings(
-        env=_environment(raw.get("Env")), command=_argv(raw.get("Cmd"), "Cmd"),
-        entrypoint=_argv(raw.get("Entrypoint"), "Entrypoint"), user=user(_text(raw.get("User"), "User")),
+        env=_environment(raw.get("Env")),
+        command=_argv(raw.get("Cmd"), "Cmd"),
+        entrypoint=_argv(raw.get("Entrypoint"), "Entrypoint"),
+        user=user(_text(raw.get("User"), "User")),
         workdir=workdir(_text(raw.get("WorkingDir"), "WorkingDir")),
         volumes=tuple(sorted({volume(name) for name in _names(raw.get("Volumes"), "Volumes")})),
         ports=tuple(sorted({port for name in _names(raw.get("ExposedPorts"), "ExposedPorts") for port in ports(name)})),
         labels={_text(k, "Labels"): _text(v, "Labels") for k, v in _mapping(labels, "Labels").items()},
         stop_signal=stop_signal(_text(raw.get("StopSignal"), "StopSignal")),
         healthcheck=_mapping(raw.get("Healthcheck") or {}, "Healthcheck") or None,
-        on_build=_argv(raw.get("OnBuild"), "OnBuild") or (), shell=_argv(raw.get("Shell"), "Shell") or (),
-        other={key: inner for key, inner in raw.items() if key not in _KNOWN and inner})
+        on_build=_argv(raw.get("OnBuild"), "OnBuild") or (),
+        shell=_argv(raw.get("Shell"), "Shell") or (),
+        other={key: inner for key, inner in raw.items() if key not in _KNOWN and inner},
+    )
 
 
-_KNOWN = frozenset({
-    "Env", "Cmd", "Entrypoint", "User", "WorkingDir", "Volumes", "ExposedPorts", "Labels", "StopSignal", "Healthcheck",
-    "OnBuild", "Shell",
-})
+_KNOWN = frozenset(
+    {
+        "Env",
+        "Cmd",
+        "Entrypoint",
+        "User",
+        "WorkingDir",
+        "Volumes",
+        "ExposedPorts",
+        "Labels",
+        "StopSignal",
+        "Healthcheck",
+        "OnBuild",
+        "Shell",
+    }
+)
 
 
-def of_container(image: Settings, *, entrypoint: Sequence[str], command: Sequence[str], env: Sequence[str],
-                 workdir: str, user: str, labels: Mapping[str, str], stop_signal: str = "") -> Settings:
+def of_container(
+    image: Settings,
+    *,
+    entrypoint: Sequence[str],
+    command: Sequence[str],
+    env: Sequence[str],
+    workdir: str,
+    user: str,
+    labels: Mapping[str, str],
+    stop_signal: str = "",
+) -> Settings:
     """What `commit` records: the container's own settings over those of its image; no triggers for builds."""
     return replace(
-        image, entrypoint=tuple(entrypoint) or None, command=tuple(command) or None, env=merged_env(image.env, env),
-        workdir=workdir, user=user, labels={**(image.labels or {}), **labels},
-        stop_signal=stop_signal or image.stop_signal, on_build=())
+        image,
+        entrypoint=tuple(entrypoint) or None,
+        command=tuple(command) or None,
+        env=merged_env(image.env, env),
+        workdir=workdir,
+        user=user,
+        labels={**(image.labels or {}), **labels},
+        stop_signal=stop_signal or image.stop_signal,
+        on_build=(),
+    )
 
 
 def merged_env(below: Iterable[str], above: Iterable[str]) -> tuple[str, ...]:

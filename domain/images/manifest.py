@@ -116,8 +116,9 @@ def parse_document(data: bytes, what: str) -> Manifest | Index:
     if not isinstance(document, dict):
         raise InvalidValue(f"{what} is neither a manifest nor an index")
     if document.get("schemaVersion") == 1 or "fsLayers" in document:
-        raise Refused(f"{what} uses the 2015 image format (schema 1)",
-                      hint="pull it with an older docker and push it again")
+        raise Refused(
+            f"{what} uses the 2015 image format (schema 1)", hint="pull it with an older docker and push it again"
+        )
     if "manifests" in document and ("layers" in document or "config" in document):
         raise Refused(f"{what} is ambiguous: a manifest and an index at once")
     if "manifests" in document:
@@ -177,9 +178,9 @@ def _variants(platform: Platform) -> tuple[str, ...]:
     """The variants a machine can run, best first."""
     if platform.architecture == "arm":
         known = ("v8", "v7", "v6", "v5")
-        return (*known[known.index(platform.variant):], "") if platform.variant in known else ("v7", "v6", "v5", "")
+        return (*known[known.index(platform.variant) :], "") if platform.variant in known else ("v7", "v6", "v5", "")
     if platform.architecture == "amd64" and platform.variant in ("v4", "v3", "v2"):
-        return ("v4", "v3", "v2", "")[("v4", "v3", "v2").index(platform.variant):]
+        return ("v4", "v3", "v2", "")[("v4", "v3", "v2").index(platform.variant) :]
     return (platform.variant, "") if platform.variant else ("",)
 
 

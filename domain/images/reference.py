@@ -109,7 +109,7 @@ def _split_tag(name: str) -> tuple[str, str | None]:
     colon = name.rfind(":")
     if colon <= name.rfind("/") or name[colon:].endswith("]"):
         return name, None
-    return name[:colon], name[colon + 1:]
+    return name[:colon], name[colon + 1 :]
 
 
 def _split_host(name: str) -> tuple[str, str]:

@@ -55,7 +55,9 @@ def _by_name(target: Target, force: bool) -> Removal:
         user = target.users[0]
         raise InUse(
             f'conflict: unable to remove repository reference "{target.reference}" (must force) - container '
-            f"{user.id[:12]} is using its referenced image {_short(target.image_id)}", hint=_hint(user))
+            f"{user.id[:12]} is using its referenced image {_short(target.image_id)}",
+            hint=_hint(user),
+        )
     dropped = (target.reference, *_orphans(target))
     left = set(target.references) - set(dropped)
     held = target.children or any(user.running for user in target.users) or (target.users and not force)
@@ -74,15 +76,21 @@ def _by_id(target: Target, force: bool) -> Removal:
         raise _conflict(target, "cannot be forced", "image has dependent child images", "remove the children first")
     for user in target.users:
         if user.running:
-            raise _conflict(target, "cannot be forced", f"image is being used by running container {user.id[:12]}",
-                            _hint(user))
+            raise _conflict(
+                target, "cannot be forced", f"image is being used by running container {user.id[:12]}", _hint(user)
+            )
     if not force and not _single(target.references):
-        raise _conflict(target, "must be forced", "image is referenced in multiple repositories",
-                        "name one of them to drop only that, or use -f")
+        raise _conflict(
+            target,
+            "must be forced",
+            "image is referenced in multiple repositories",
+            "name one of them to drop only that, or use -f",
+        )
     if not force and target.users:
         user = target.users[0]
-        raise _conflict(target, "must be forced", f"image is being used by stopped container {user.id[:12]}",
-                        _hint(user))
+        raise _conflict(
+            target, "must be forced", f"image is being used by stopped container {user.id[:12]}", _hint(user)
+        )
     return Removal(target.references, True)
 
 

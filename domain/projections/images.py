@@ -47,7 +47,14 @@ class Images:
 def _registered(event: ImageRegistered, time: int, key: str) -> Row:
     image = event.image
     return {
-        "id": key, "created": image.created, "size": image.size, "config": image.config,
-        "layers": [layer.model_dump() for layer in image.layers], "parent": event.parent,
-        "how": event.how, "source": event.source, "registered": time, "state": "present",
+        "id": key,
+        "created": image.created,
+        "size": image.size,
+        "config": image.config,
+        "layers": [layer.model_dump() for layer in image.layers],
+        "parent": event.parent,
+        "how": event.how,
+        "source": event.source,
+        "registered": time,
+        "state": "present",
     }

@@ -44,8 +44,14 @@ def layer(**files: str) -> bytes:
 
 def saved(tmp_path: Path, layers: list[bytes], tags: list[str], **config: Any) -> Path:
     """A docker-archive."""
-    document = json.dumps({"os": "linux", "architecture": "amd64", "config": config, "rootfs": {
-        "type": "layers", "diff_ids": [digest_of(data) for data in layers]}})
+    document = json.dumps(
+        {
+            "os": "linux",
+            "architecture": "amd64",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(data) for data in layers]},
+        }
+    )
     names = {f"{number}.tar": data for number, data in enumerate(layers)}
     manifest = json.dumps([{"Config": "config.json", "RepoTags": tags, "Layers": list(names)}])
     path = tmp_path / f"{sha256(document.encode()).hexdigest()}.tar"
@@ -77,7 +83,7 @@ async def test_an_import_gives_one_layer_and_the_changes(store: Store, tmp_path:
 async def test_a_load_gives_ids_layers_and_references(store: Store, tmp_path: Path) -> None:
     """References in the form under which they are kept, layers lowest first."""
     layers = [layer(a="1"), layer(b="22")]
-    found, = await store.load(saved(tmp_path, layers, ["docker.io/library/app:v1", "host.io/x:y"], Cmd=["sh"]))
+    (found,) = await store.load(saved(tmp_path, layers, ["docker.io/library/app:v1", "host.io/x:y"], Cmd=["sh"]))
     assert found.references == ("app:v1", "host.io/x:y")
     assert [one.diff_id for one in found.image.layers] == [digest_of(data) for data in layers]
     assert tuple(one.chain_id for one in found.image.layers) == chain_ids([digest_of(data) for data in layers])
@@ -112,7 +118,7 @@ async def test_a_commit_puts_one_layer_on_top(store: Store, tmp_path: Path) -> N
 
 async def test_layer_names_are_short_and_in_order(store: Store, tmp_path: Path) -> None:
     """One for each layer, lowest first, and perhaps one on top."""
-    found, = await store.load(saved(tmp_path, [layer(a="1"), layer(b="2")], ["a:b"]))
+    (found,) = await store.load(saved(tmp_path, [layer(a="1"), layer(b="2")], ["a:b"]))
     both = store.layer_paths(found.image)
     below = store.layer_paths(found.image.model_copy(update={"layers": found.image.layers[:1]}))
     assert both[0] == below[0]
@@ -146,8 +152,8 @@ async def missing(store: Store, image: Image) -> None:
 async def test_layers_that_another_image_needs_survive(store: Store, tmp_path: Path) -> None:
     """They are shared."""
     base = layer(a="1")
-    one, = await store.load(saved(tmp_path, [base, layer(b="2")], ["a:1"]))
-    two, = await store.load(saved(tmp_path, [base, layer(c="3")], ["a:2"]))
+    (one,) = await store.load(saved(tmp_path, [base, layer(b="2")], ["a:1"]))
+    (two,) = await store.load(saved(tmp_path, [base, layer(c="3")], ["a:2"]))
     store.release(one.image.id)
     store.release(two.image.id)
     await store.sweep([two.image])

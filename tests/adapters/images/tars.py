@@ -11,9 +11,19 @@ from pathlib import Path
 Member = tuple[tarfile.TarInfo, bytes]
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", *, mode: int = 0o644, uid: int = 0, gid: int = 0,
-           mtime: float = 1_000_000, target: str = "", device: tuple[int, int] = (0, 0),
-           pax: Mapping[str, str] | None = None) -> Member:
+def member(
+    name: str,
+    kind: bytes = tarfile.REGTYPE,
+    data: bytes = b"",
+    *,
+    mode: int = 0o644,
+    uid: int = 0,
+    gid: int = 0,
+    mtime: float = 1_000_000,
+    target: str = "",
+    device: tuple[int, int] = (0, 0),
+    pax: Mapping[str, str] | None = None,
+) -> Member:
     """One entry of an archive."""
     info = tarfile.TarInfo(name)
     info.type, info.size, info.mode, info.uid, info.gid, info.mtime = kind, len(data), mode, uid, gid, mtime
@@ -23,14 +33,29 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", *, mode:
     return info, data
 
 
-def file(name: str, data: bytes = b"data", *, mode: int = 0o644, uid: int = 0, gid: int = 0, mtime: float = 1_000_000,
-         pax: Mapping[str, str] | None = None) -> Member:
+def file(
+    name: str,
+    data: bytes = b"data",
+    *,
+    mode: int = 0o644,
+    uid: int = 0,
+    gid: int = 0,
+    mtime: float = 1_000_000,
+    pax: Mapping[str, str] | None = None,
+) -> Member:
     """A regular file."""
     return member(name, tarfile.REGTYPE, data, mode=mode, uid=uid, gid=gid, mtime=mtime, pax=pax)
 
 
-def directory(name: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0, mtime: float = 1_000_000,
-              pax: Mapping[str, str] | None = None) -> Member:
+def directory(
+    name: str,
+    *,
+    mode: int = 0o755,
+    uid: int = 0,
+    gid: int = 0,
+    mtime: float = 1_000_000,
+    pax: Mapping[str, str] | None = None,
+) -> Member:
     """A directory."""
     return member(name, tarfile.DIRTYPE, mode=mode, uid=uid, gid=gid, mtime=mtime, pax=pax)
 
@@ -45,7 +70,9 @@ def hardlink(name: str, target: str) -> Member:
     return member(name, tarfile.LNKTYPE, target=target)
 
 
-def device(name: str, major: int, minor: int, kind: bytes = tarfile.CHRTYPE, *, mode: int = 0o644, uid: int = 0) -> Member:
+def device(
+    name: str, major: int, minor: int, kind: bytes = tarfile.CHRTYPE, *, mode: int = 0o644, uid: int = 0
+) -> Member:
     """A device node."""
     return member(name, kind, device=(major, minor), mode=mode, uid=uid)
 
@@ -64,13 +91,35 @@ def archive(*members: Member, format: int = tarfile.PAX_FORMAT) -> bytes:
     return out.getvalue()
 
 
-def header(name: bytes, kind: bytes = b"0", *, size: int = 0, mode: bytes = b"0000644\0", uid: bytes = b"0000000\0",
-           mtime: bytes = b"00000000000\0", target: bytes = b"", magic: bytes = b"ustar\x0000", sized: bytes = b"",
-           rest: bytes = b"") -> bytes:
+def header(
+    name: bytes,
+    kind: bytes = b"0",
+    *,
+    size: int = 0,
+    mode: bytes = b"0000644\0",
+    uid: bytes = b"0000000\0",
+    mtime: bytes = b"00000000000\0",
+    target: bytes = b"",
+    magic: bytes = b"ustar\x0000",
+    sized: bytes = b"",
+    rest: bytes = b"",
+) -> bytes:
     """One header block, byte by byte, with the right checksum."""
-    block = b"".join((
-        name.ljust(100, b"\0"), mode, uid, b"0000000\0", sized or b"%011o\0" % size, mtime, b" " * 8, kind,
-        target.ljust(100, b"\0"), magic, rest)).ljust(512, b"\0")
+    block = b"".join(
+        (
+            name.ljust(100, b"\0"),
+            mode,
+            uid,
+            b"0000000\0",
+            sized or b"%011o\0" % size,
+            mtime,
+            b" " * 8,
+            kind,
+            target.ljust(100, b"\0"),
+            magic,
+            rest,
+        )
+    ).ljust(512, b"\0")
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
 
@@ -94,7 +143,14 @@ def tree(root: Path, *, times: bool = False) -> dict[str, str]:
 
 def _described(path: bytes, times: bool) -> str:
     status = os.lstat(path)
-    kinds = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFCHR: "c", stat.S_IFBLK: "b", stat.S_IFIFO: "p"}
+    kinds = {
+        stat.S_IFREG: "f",
+        stat.S_IFDIR: "d",
+        stat.S_IFLNK: "l",
+        stat.S_IFCHR: "c",
+        stat.S_IFBLK: "b",
+        stat.S_IFIFO: "p",
+    }
     text = f"{kinds[stat.S_IFMT(status.st_mode)]} {stat.S_IMODE(status.st_mode):o} {status.st_uid}:{status.st_gid}"
     if stat.S_ISREG(status.st_mode):
         with open(path, "rb") as content:
@@ -103,11 +159,13 @@ def _described(path: bytes, times: bool) -> str:
         text += f" -> {os.fsdecode(os.readlink(path))}"
     elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
         text += f" {os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-    text += "".join(f" {key}={os.getxattr(path, key, follow_symlinks=False)!r}"
-                    for key in sorted(os.listxattr(path, follow_symlinks=False)))
+    text += "".join(
+        f" {key}={os.getxattr(path, key, follow_symlinks=False)!r}"
+        for key in sorted(os.listxattr(path, follow_symlinks=False))
+    )
     return f"{text} @{status.st_mtime_ns}" if times else text
 
 
 def pieces(data: bytes, size: int = 100_000) -> Iterable[bytes]:
     """The data as it would come from a file."""
-    return (data[at:at + size] for at in range(0, len(data), size))
+    return (data[at : at + size] for at in range(0, len(data), size))

@@ -30,9 +30,11 @@ async def load(store: LocalImageStore, tmp_path: Path, data: bytes) -> tuple[Reg
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
-async def test_a_docker_archive_is_loaded_however_it_is_packed(pack: Any, store: LocalImageStore, tmp_path: Path) -> None:
+async def test_a_docker_archive_is_loaded_however_it_is_packed(
+    pack: Any, store: LocalImageStore, tmp_path: Path
+) -> None:
     """The whole file may be compressed, whatever it is called."""
-    found, = await load(store, tmp_path, pack(docker_archive([ONE, TWO], ["app:v1", "docker.io/library/other:v2"])))
+    (found,) = await load(store, tmp_path, pack(docker_archive([ONE, TWO], ["app:v1", "docker.io/library/other:v2"])))
     assert found.references == ("app:v1", "other:v2")
     assert found.image.id == f"sha256:{sha(config([ONE, TWO]))}"
     assert [layer.diff_id for layer in found.image.layers] == [f"sha256:{sha(layer)}" for layer in (ONE, TWO)]
@@ -46,22 +48,33 @@ async def test_layers_may_be_compressed_inside(pack: Any, store: LocalImageStore
     """crane does so, and OCI layouts always; the names do not say it."""
     document = config([ONE])
     manifest = [{"Config": "c.json", "RepoTags": ["a:b"], "Layers": ["l.tar.gz"]}]
-    found, = await load(store, tmp_path, archive(
-        named("manifest.json", json.dumps(manifest)), named("c.json", document), named("l.tar.gz", pack(ONE))))
+    (found,) = await load(
+        store,
+        tmp_path,
+        archive(named("manifest.json", json.dumps(manifest)), named("c.json", document), named("l.tar.gz", pack(ONE))),
+    )
     layout = Layout()
     layout.add(layout.image([ONE], [pack(ONE)]), "a:b")
-    other, = await load(store, tmp_path, layout.tar())
+    (other,) = await load(store, tmp_path, layout.tar())
     assert found == other
 
 
 async def test_links_in_the_archive_lead_to_its_own_entries(store: LocalImageStore, tmp_path: Path) -> None:
     """podman links layers to blobs, docker 20.10 a layer to another image's."""
-    found, = await load(store, tmp_path, podman_archive([ONE, TWO], ["localhost/app:v1"]))
+    (found,) = await load(store, tmp_path, podman_archive([ONE, TWO], ["localhost/app:v1"]))
     documents = config([ONE]), config([ONE], Cmd=["x"])
-    manifest = [{"Config": "1.json", "RepoTags": ["a:1"], "Layers": ["1/layer.tar"]},
-                {"Config": "2.json", "RepoTags": ["a:2"], "Layers": ["2/layer.tar"]}]
-    data = archive(named("1/layer.tar", ONE), symlink("2/layer.tar", "../1/layer.tar"), named("1.json", documents[0]),
-                   hardlink("h.json", "1.json"), named("2.json", documents[1]), named("manifest.json", json.dumps(manifest)))
+    manifest = [
+        {"Config": "1.json", "RepoTags": ["a:1"], "Layers": ["1/layer.tar"]},
+        {"Config": "2.json", "RepoTags": ["a:2"], "Layers": ["2/layer.tar"]},
+    ]
+    data = archive(
+        named("1/layer.tar", ONE),
+        symlink("2/layer.tar", "../1/layer.tar"),
+        named("1.json", documents[0]),
+        hardlink("h.json", "1.json"),
+        named("2.json", documents[1]),
+        named("manifest.json", json.dumps(manifest)),
+    )
     two = await load(store, tmp_path, data)
     assert (found.references, [one.references for one in two]) == (("localhost/app:v1",), [("a:1",), ("a:2",)])
     assert two[0].image.layers == two[1].image.layers
@@ -71,13 +84,15 @@ async def test_an_index_gives_the_image_for_this_machine(store: LocalImageStore,
     """Also when indexes lie in indexes, and attestations beside images."""
     layout = Layout()
     machine = "arm64" if os.uname().machine == "aarch64" else "amd64"
-    images = {arch: layout.image([archive(file(arch))], document=config([archive(file(arch))], Labels={"arch": arch}))
-              for arch in ("amd64", "arm64", "s390x")}
+    images = {
+        arch: layout.image([archive(file(arch))], document=config([archive(file(arch))], Labels={"arch": arch}))
+        for arch in ("amd64", "arm64", "s390x")
+    }
     entries = [{**d, "platform": {"os": "linux", "architecture": arch}} for arch, d in images.items()]
     attestation = {**layout.blob(b"{}"), "platform": {"os": "unknown", "architecture": "unknown"}}
     index = layout.blob(json.dumps({"schemaVersion": 2, "manifests": [attestation, *entries]}).encode())
     layout.add(index, "multi:v1")
-    found, = await load(store, tmp_path, layout.tar())
+    (found,) = await load(store, tmp_path, layout.tar())
     assert (found.references, found.image.config["config"]) == (("multi:v1",), {"Labels": {"arch": machine}})
     flat = Layout()
     flat.blobs = layout.blobs
@@ -90,13 +105,13 @@ async def test_a_bare_tag_names_nothing(store: LocalImageStore, tmp_path: Path) 
     """Only the saver knew of what it was one."""
     layout = Layout()
     layout.add(layout.image([ONE]), "latest")
-    found, = await load(store, tmp_path, layout.tar())
+    (found,) = await load(store, tmp_path, layout.tar())
     assert found.references == ()
 
 
 async def test_an_image_without_names_or_layers_is_an_image(store: LocalImageStore, tmp_path: Path) -> None:
     """Docker 25 writes null for the names."""
-    found, = await load(store, tmp_path, docker_archive([], None))
+    (found,) = await load(store, tmp_path, docker_archive([], None))
     assert (found.references, found.image.layers) == ((), ())
     assert len(store.layer_paths(found.image)) == 1, "the mount points"
 
@@ -113,15 +128,36 @@ def broken() -> dict[str, tuple[bytes, str]]:
     liar = Layout()
     liar.add(liar.image([ONE], [gzip.compress(TWO)]), "a:b")
     artifact = Layout()
-    artifact.add(artifact.blob(json.dumps({"schemaVersion": 2, "layers": [], "config": {
-        **artifact.blob(b"{}"), "mediaType": "application/vnd.cncf.helm.config.v1+json"}}).encode()), "chart:v1")
+    artifact.add(
+        artifact.blob(
+            json.dumps(
+                {
+                    "schemaVersion": 2,
+                    "layers": [],
+                    "config": {**artifact.blob(b"{}"), "mediaType": "application/vnd.cncf.helm.config.v1+json"},
+                }
+            ).encode()
+        ),
+        "chart:v1",
+    )
     both = Layout()
-    both.add(both.blob(json.dumps({"schemaVersion": 2, "layers": [], "config": both.blob(b"{}"), "manifests": []}).encode()))
+    both.add(
+        both.blob(json.dumps({"schemaVersion": 2, "layers": [], "config": both.blob(b"{}"), "manifests": []}).encode())
+    )
     old = Layout()
     old.add(old.blob(json.dumps({"schemaVersion": 1, "fsLayers": []}).encode()))
     foreign = Layout()
-    foreign.add(foreign.blob(json.dumps({"schemaVersion": 2, "manifests": [
-        {**foreign.image([ONE]), "platform": {"os": "linux", "architecture": "mips"}}]}).encode()), "far:v1")
+    foreign.add(
+        foreign.blob(
+            json.dumps(
+                {
+                    "schemaVersion": 2,
+                    "manifests": [{**foreign.image([ONE]), "platform": {"os": "linux", "architecture": "mips"}}],
+                }
+            ).encode()
+        ),
+        "far:v1",
+    )
     loop = Layout()
     loop.add({"digest": f"sha256:{'0' * 64}", "size": 1}, "a:b")
     document = config([ONE])
@@ -137,10 +173,16 @@ def broken() -> dict[str, tuple[bytes, str]]:
         "no tag": (docker_archive([ONE], ["test_image_2"]), 'names an image "test_image_2", which has no tag'),
         "bad name": (docker_archive([ONE], ["UPPER/x:y"]), "must be lowercase"),
         "missing layer": (archive(named("manifest.json", json.dumps(saved)), named("c", document)), "l is missing"),
-        "layer leads out": (archive(named("manifest.json", json.dumps(saved)), named("c", document),
-                                    symlink("l", "/etc/passwd")), "l is missing"),
-        "link in a circle": (archive(named("manifest.json", json.dumps(saved)), named("c", document), symlink("l", "m"),
-                                     symlink("m", "l")), "leads nowhere"),
+        "layer leads out": (
+            archive(named("manifest.json", json.dumps(saved)), named("c", document), symlink("l", "/etc/passwd")),
+            "l is missing",
+        ),
+        "link in a circle": (
+            archive(
+                named("manifest.json", json.dumps(saved)), named("c", document), symlink("l", "m"), symlink("m", "l")
+            ),
+            "leads nowhere",
+        ),
         "twice": (archive(named("manifest.json", "[]"), named("manifest.json", json.dumps(saved))), "twice"),
         "too few layers": (docker_archive([ONE], document=config([ONE, TWO])), "1 layers, but its config speaks of 2"),
         "wrong layer": (docker_archive([TWO], document=config([ONE])), "layer 1 of app:v1 unpacks to sha256:"),
@@ -149,9 +191,12 @@ def broken() -> dict[str, tuple[bytes, str]]:
         "bad user": (docker_archive([ONE], document=config([ONE], User="a\nb")), "invalid user"),
         "no config": (docker_archive([ONE], document=b"[]"), "not an image configuration"),
         "windows": (docker_archive([ONE], document=windows), "only linux"),
-        "wrong size": (layout.tar(), "damaged"), "wrong blob": (damaged.tar(), "is damaged: it is sha256:|is larger than|bytes, but should have"),
-        "wrong diff id": (liar.tar(), "the image was built wrongly"), "artifact": (artifact.tar(), "OCI artifact of type"),
-        "two readings": (both.tar(), "ambiguous"), "schema 1": (old.tar(), "schema 1"),
+        "wrong size": (layout.tar(), "damaged"),
+        "wrong blob": (damaged.tar(), "is damaged: it is sha256:|is larger than|bytes, but should have"),
+        "wrong diff id": (liar.tar(), "the image was built wrongly"),
+        "artifact": (artifact.tar(), "OCI artifact of type"),
+        "two readings": (both.tar(), "ambiguous"),
+        "schema 1": (old.tar(), "schema 1"),
         "other machine": (foreign.tar(), r"far:v1 exists, but not for linux/.* It offers: linux/mips"),
         "missing manifest": (loop.tar(), "is missing"),
         "empty index": (Layout().tar(), "index.json is empty"),
@@ -166,7 +211,9 @@ async def test_what_cannot_be_loaded_is_refused_in_one_line(kind: str, store: Lo
         await load(store, tmp_path, data)
     assert "\n" not in caught.value.message
     assert await store.sweep([]) >= 0
-    assert [os.listdir(tmp_path / "store" / kind) for kind in ("layers", "blobs/sha256", "stubs", "l", "tmp")] == [[]] * 5
+    assert [os.listdir(tmp_path / "store" / kind) for kind in ("layers", "blobs/sha256", "stubs", "l", "tmp")] == [
+        []
+    ] * 5
     assert await load(store, tmp_path, docker_archive([ONE]))
 
 

@@ -45,7 +45,7 @@ def test_what_is_not_compressed_stays_as_it_is() -> None:
 @pytest.mark.parametrize("cut", [1, 4, 12, 5000])
 def test_a_stream_that_ends_early_is_damaged(kind: str, cut: int) -> None:
     """A shorter image is not an image."""
-    stream = STREAMS[kind][:-len(SKIPPABLE)] if kind == "zstd" else STREAMS[kind]
+    stream = STREAMS[kind][: -len(SKIPPABLE)] if kind == "zstd" else STREAMS[kind]
     with pytest.raises(Refused, match=f"it is damaged: its {kind} data"):
         plain(stream[:-cut])
 
@@ -83,6 +83,7 @@ def test_a_window_that_needs_too_much_memory_is_refused() -> None:
 
 def test_what_we_compress_others_read() -> None:
     """And it is the same every time."""
+
     def packed() -> bytes:
         compressor = Compressor()
         return b"".join(map(compressor.add, pieces(DATA))) + compressor.finish()

@@ -46,10 +46,17 @@ def opaque(path: Path) -> bool:
 
 def test_everything_arrives_as_the_archive_says(layers: Layers) -> None:
     """Types, modes, owners, times, targets, numbers."""
-    fs = layers.add(archive(
-        directory("d", mode=0o2750, uid=5, gid=6, mtime=77), file("d/f", b"abc", mode=0o4755, uid=7, gid=8, mtime=88),
-        symlink("d/s", "f", uid=9), hardlink("d/h", "d/f"), device("d/c", 1, 3, mode=0o666), fifo("d/p"),
-        device("d/b", 7, 9, tarfile.BLKTYPE, mode=0o640, uid=3)))
+    fs = layers.add(
+        archive(
+            directory("d", mode=0o2750, uid=5, gid=6, mtime=77),
+            file("d/f", b"abc", mode=0o4755, uid=7, gid=8, mtime=88),
+            symlink("d/s", "f", uid=9),
+            hardlink("d/h", "d/f"),
+            device("d/c", 1, 3, mode=0o666),
+            fifo("d/p"),
+            device("d/b", 7, 9, tarfile.BLKTYPE, mode=0o640, uid=3),
+        )
+    )
     found = tree(fs, times=True)
     second = 10**9
     assert found["d"] == f"d 2750 5:6 @{77 * second}"
@@ -64,8 +71,13 @@ def test_everything_arrives_as_the_archive_says(layers: Layers) -> None:
 
 def test_nanoseconds_and_times_before_1970_are_kept(layers: Layers) -> None:
     """As far as the file system takes them."""
-    fs = layers.add(archive(file("a", pax={"mtime": "1234567890.123456789"}), file("b", pax={"mtime": "-86400.5"}),
-                            file("c", pax={"mtime": "99999999999999"})))
+    fs = layers.add(
+        archive(
+            file("a", pax={"mtime": "1234567890.123456789"}),
+            file("b", pax={"mtime": "-86400.5"}),
+            file("c", pax={"mtime": "99999999999999"}),
+        )
+    )
     assert os.stat(fs / "a").st_mtime_ns == 1234567890123456789
     assert os.stat(fs / "b").st_mtime_ns == -86400_500_000_000
     assert (fs / "c").exists()
@@ -73,7 +85,9 @@ def test_nanoseconds_and_times_before_1970_are_kept(layers: Layers) -> None:
 
 def test_directory_times_survive_what_is_made_in_them(layers: Layers) -> None:
     """They are set when everything else is there."""
-    fs = layers.add(archive(directory("d", mtime=5), file("d/a"), directory("d/e", mtime=6), file("d/e/b"), file("d/c")))
+    fs = layers.add(
+        archive(directory("d", mtime=5), file("d/a"), directory("d/e", mtime=6), file("d/e/b"), file("d/c"))
+    )
     assert (os.stat(fs / "d").st_mtime, os.stat(fs / "d/e").st_mtime) == (5, 6)
 
 
@@ -86,16 +100,27 @@ def test_a_group_of_a_directory_is_not_inherited(layers: Layers) -> None:
 
 def test_capabilities_survive_the_change_of_owner(layers: Layers) -> None:
     """chown(2) clears them, so they come after it; and so it is with the set-user-ID bit."""
-    fs = layers.add(archive(file("f", mode=0o4755, uid=5, pax={"SCHILY.xattr.security.capability": os.fsdecode(CAPABILITY)})))
+    fs = layers.add(
+        archive(file("f", mode=0o4755, uid=5, pax={"SCHILY.xattr.security.capability": os.fsdecode(CAPABILITY)}))
+    )
     assert os.getxattr(fs / "f", "security.capability") == CAPABILITY
     assert stat.S_IMODE(os.stat(fs / "f").st_mode) == 0o4755
 
 
 def test_only_capabilities_and_user_attributes_are_set(layers: Layers) -> None:
     """What steers overlayfs or other systems is not the image's to say."""
-    pax = {f"SCHILY.xattr.{key}": "y" for key in (
-        "user.mine", "trusted.overlay.opaque", "trusted.evil", "user.overlay.opaque", "user.overlay.redirect",
-        "security.selinux", "system.posix_acl_access")}
+    pax = {
+        f"SCHILY.xattr.{key}": "y"
+        for key in (
+            "user.mine",
+            "trusted.overlay.opaque",
+            "trusted.evil",
+            "user.overlay.opaque",
+            "user.overlay.redirect",
+            "security.selinux",
+            "system.posix_acl_access",
+        )
+    }
     fs = layers.add(archive(directory("d", pax=pax), file("d/f", pax=pax)))
     assert os.listxattr(fs / "d") == ["user.mine"]
     assert os.listxattr(fs / "d/f") == ["user.mine"]
@@ -103,11 +128,30 @@ def test_only_capabilities_and_user_attributes_are_set(layers: Layers) -> None:
 
 def test_the_last_entry_of_a_name_wins(layers: Layers) -> None:
     """Whatever was there goes first, with all that was in it."""
-    fs = layers.add(archive(
-        file("a", b"1"), file("a", b"2"), directory("b"), file("b/inner"), symlink("b", "x"), symlink("c", "a"), file("c", b"3"),
-        symlink("d", "/etc"), directory("d"), file("e"), directory("e"), file("e/f")))
+    fs = layers.add(
+        archive(
+            file("a", b"1"),
+            file("a", b"2"),
+            directory("b"),
+            file("b/inner"),
+            symlink("b", "x"),
+            symlink("c", "a"),
+            file("c", b"3"),
+            symlink("d", "/etc"),
+            directory("d"),
+            file("e"),
+            directory("e"),
+            file("e/f"),
+        )
+    )
     assert {name: text.split()[0] for name, text in tree(fs).items()} == {
-        "a": "f", "b": "l", "c": "f", "d": "d", "e": "d", "e/f": "f"}
+        "a": "f",
+        "b": "l",
+        "c": "f",
+        "d": "d",
+        "e": "d",
+        "e/f": "f",
+    }
     assert (fs / "a").read_bytes() == b"2"
 
 
@@ -128,8 +172,19 @@ def test_a_removed_name_becomes_overlayfs_mark(layers: Layers) -> None:
 def test_a_file_beats_a_removal_of_its_name_in_either_order(layers: Layers) -> None:
     """Removals speak of the layers below."""
     layers.add(archive(file("a"), file("b"), directory("c"), file("c/old"), directory("d"), file("d/old")))
-    fs = layers.add(archive(file("a", b"new"), file(".wh.a"), file(".wh.b"), file("b", b"new"), directory("c"), file("c/new"),
-                            file(".wh.c"), file(".wh.d"), file("d/new")))
+    fs = layers.add(
+        archive(
+            file("a", b"new"),
+            file(".wh.a"),
+            file(".wh.b"),
+            file("b", b"new"),
+            directory("c"),
+            file("c/new"),
+            file(".wh.c"),
+            file(".wh.d"),
+            file("d/new"),
+        )
+    )
     assert ((fs / "a").read_bytes(), (fs / "b").read_bytes()) == (b"new", b"new")
     assert (opaque(fs / "c"), opaque(fs / "d")) == (True, True), "a new directory hides the removed one"
 
@@ -137,7 +192,9 @@ def test_a_file_beats_a_removal_of_its_name_in_either_order(layers: Layers) -> N
 def test_an_opaque_mark_hides_what_is_below_and_not_beside(layers: Layers) -> None:
     """Siblings of the same layer stay, before and after the mark."""
     layers.add(archive(directory("d"), file("d/old")))
-    fs = layers.add(archive(directory("d"), file("d/first"), file("d/.wh..wh..opq"), file("d/second"), file("e/.wh..wh..opq")))
+    fs = layers.add(
+        archive(directory("d"), file("d/first"), file("d/.wh..wh..opq"), file("d/second"), file("e/.wh..wh..opq"))
+    )
     assert opaque(fs / "d")
     assert opaque(fs / "e")
     assert sorted(os.listdir(fs / "d")) == ["first", "second"]
@@ -176,8 +233,12 @@ def test_a_device_0_0_is_a_removal(layers: Layers) -> None:
 
 def test_implied_parents_are_as_in_the_layers_below(layers: Layers) -> None:
     """A private directory does not become public because a layer has a file in it."""
-    layers.add(archive(directory("p", mode=0o700, uid=5, gid=6, mtime=7, pax={"SCHILY.xattr.user.a": "b"}),
-                       directory("tmp", mode=0o1777)))
+    layers.add(
+        archive(
+            directory("p", mode=0o700, uid=5, gid=6, mtime=7, pax={"SCHILY.xattr.user.a": "b"}),
+            directory("tmp", mode=0o1777),
+        )
+    )
     layers.add(archive(directory("p/q", mode=0o710, gid=9)))
     fs = layers.add(archive(file("p/q/f"), file("tmp/g"), file("new/h")))
     found = tree(fs, times=True)
@@ -201,24 +262,41 @@ def test_the_root_directory_is_as_in_the_layers_below_unless_it_is_in_the_layer(
     second = layers.add(archive(file("f")))
     third = layers.add(archive(directory(".", mode=0o755)))
     assert [(stat.S_IMODE(os.stat(fs).st_mode), os.stat(fs).st_uid) for fs in (first, second, third)] == [
-        (0o711, 3), (0o711, 3), (0o755, 0)]
+        (0o711, 3),
+        (0o711, 3),
+        (0o755, 0),
+    ]
 
 
 def test_a_hard_link_to_a_lower_layer_brings_the_file_here(layers: Layers) -> None:
     """Both names are then one file, with everything that belongs to it."""
-    layers.add(archive(file("bin", b"x" * 100_000, mode=0o4711, uid=5,
-                            pax={"SCHILY.xattr.security.capability": os.fsdecode(CAPABILITY)}),
-                       symlink("l", "bin"), device("c", 1, 5), directory("d")))
+    layers.add(
+        archive(
+            file(
+                "bin",
+                b"x" * 100_000,
+                mode=0o4711,
+                uid=5,
+                pax={"SCHILY.xattr.security.capability": os.fsdecode(CAPABILITY)},
+            ),
+            symlink("l", "bin"),
+            device("c", 1, 5),
+            directory("d"),
+        )
+    )
     fs = layers.add(archive(hardlink("also", "/bin"), hardlink("l2", "l"), hardlink("c2", "c")))
     assert os.stat(fs / "also").st_ino == os.stat(fs / "bin").st_ino
-    assert tree(fs)["bin"].startswith("f 4711 5:0") and CAPABILITY == os.getxattr(fs / "also", "security.capability")
+    assert tree(fs)["bin"].startswith("f 4711 5:0")
+    assert os.getxattr(fs / "also", "security.capability") == CAPABILITY
     assert (fs / "also").read_bytes() == b"x" * 100_000
     assert os.readlink(fs / "l2") == "bin"
     assert tree(fs)["c2"].endswith("1:5")
 
 
-@pytest.mark.parametrize("entry", [hardlink("h", "nowhere"), hardlink("h", "d"), hardlink("h", "/"), hardlink("h", "h"),
-                                   hardlink("h", "gone")])
+@pytest.mark.parametrize(
+    "entry",
+    [hardlink("h", "nowhere"), hardlink("h", "d"), hardlink("h", "/"), hardlink("h", "h"), hardlink("h", "gone")],
+)
 def test_a_hard_link_to_nothing_or_a_directory_is_refused(entry: tuple[tarfile.TarInfo, bytes], layers: Layers) -> None:
     """With the name of the entry."""
     layers.add(archive(file("gone")))
@@ -229,8 +307,11 @@ def test_a_hard_link_to_nothing_or_a_directory_is_refused(entry: tuple[tarfile.T
 
 def test_a_hard_link_over_something_replaces_it(layers: Layers) -> None:
     """As every later entry does."""
-    fs = layers.add(archive(file("a", b"a"), directory("b"), file("b/c"), hardlink("b", "a"), hardlink("b", "a"),
-                            hardlink("a", "a")))
+    fs = layers.add(
+        archive(
+            file("a", b"a"), directory("b"), file("b/c"), hardlink("b", "a"), hardlink("b", "a"), hardlink("a", "a")
+        )
+    )
     assert tree(fs)["b"] == tree(fs)["a"]
 
 
@@ -273,8 +354,12 @@ def test_empty_layers_are_layers(data: bytes, layers: Layers) -> None:
 def test_a_layer_that_is_not_what_was_promised_is_refused(layers: Layers) -> None:
     """Both digests are named, and nothing is kept."""
     wrong = "sha256:" + "0" * 64
-    for expected in (Expected("layer 1", diff_id=wrong), Expected("layer 1", blob=wrong), Expected("layer 1", size=5),
-                     Expected("layer 1", size=1 << 20)):
+    for expected in (
+        Expected("layer 1", diff_id=wrong),
+        Expected("layer 1", blob=wrong),
+        Expected("layer 1", size=5),
+        Expected("layer 1", size=1 << 20),
+    ):
         with pytest.raises(Refused, match="layer 1") as caught:
             layers.add(archive(file("f")), expected)
         assert expected.size != -1 or wrong in caught.value.message
@@ -283,10 +368,13 @@ def test_a_layer_that_is_not_what_was_promised_is_refused(layers: Layers) -> Non
     assert os.listdir(layers.content.blobs) == []
 
 
-@pytest.mark.parametrize(("limits", "text"), [
-    (Limits(bytes=10_000, reserve=0), "unpacks to more than 10000 bytes"),
-    (Limits(entries=2, reserve=0), "more than 2 entries"),
-])
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        (Limits(bytes=10_000, reserve=0), "unpacks to more than 10000 bytes"),
+        (Limits(entries=2, reserve=0), "more than 2 entries"),
+    ],
+)
 def test_more_than_the_limit_is_refused(limits: Limits, text: str, layers: Layers) -> None:
     """Also what only claims to be large."""
     layers.limits = limits

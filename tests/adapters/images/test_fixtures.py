@@ -24,14 +24,24 @@ TREES = {
     "tool-made/podman-docker-dir-edge.tar.gz": ("podman-edge", ""),
     "tool-made/skopeo-oci-layout-zstd-edge.tar": ("podman-edge", ""),
     "tool-made/umoci-oci-layout-whiteouts.tar": ("umoci-final", ""),
-    **{f"public/{name}.tar": (f"public-{name}", "") for name in (
-        "hello-world-v25", "whiteout_image", "overwritten_file", "source_image_with_empty_layer_history", "whiteout_dir",
-        "test_image_1")},
+    **{
+        f"public/{name}.tar": (f"public-{name}", "")
+        for name in (
+            "hello-world-v25",
+            "whiteout_image",
+            "overwritten_file",
+            "source_image_with_empty_layer_history",
+            "whiteout_dir",
+            "test_image_1",
+        )
+    },
 }
 REFUSED = {
     "tool-made/podman-zstd-chunked-oci-layout.tar": r"unpacks to sha256:.* but its image says sha256:",
-    "public/no_manifest.tar": "before 1.10", "public/emptyLayer.tar": "before 1.10",
-    "public/null_manifest.tar": "holds no image", "public/test_bundle.tar": '"test_image_2", which has no tag',
+    "public/no_manifest.tar": "before 1.10",
+    "public/emptyLayer.tar": "before 1.10",
+    "public/null_manifest.tar": "holds no image",
+    "public/test_bundle.tar": '"test_image_2", which has no tag',
 }
 
 
@@ -43,8 +53,10 @@ async def test_the_merged_tree_is_the_expected_one(name: str, store: LocalImageS
     last = found[-1] if "umoci" in name else found[0]
     assert reference in (*last.references, "")
     await store.verify(last.image)
-    layers = [store.layer_root() / short for short in store.layer_paths(last.image)[:len(last.image.layers)]]
-    assert alone_unlinked(merged_rows(layers, tmp_path)) == alone_unlinked(rows_of(ROOT / "expected" / f"{expected}.tsv"))
+    layers = [store.layer_root() / short for short in store.layer_paths(last.image)[: len(last.image.layers)]]
+    assert alone_unlinked(merged_rows(layers, tmp_path)) == alone_unlinked(
+        rows_of(ROOT / "expected" / f"{expected}.tsv")
+    )
 
 
 def alone_unlinked(rows: list[list[str]]) -> list[list[str]]:
@@ -71,7 +83,7 @@ async def test_other_public_archives_load(name: str, store: LocalImageStore) -> 
 @pytest.mark.parametrize("name", ["buildah-oci-index-4-platforms", "skopeo-dir-manifest-list-4-platforms"])
 async def test_the_image_for_this_machine_is_chosen(name: str, store: LocalImageStore) -> None:
     """Out of four."""
-    found, = await store.load(ROOT / "tool-made" / f"{name}.tar")
+    (found,) = await store.load(ROOT / "tool-made" / f"{name}.tar")
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "")
     assert found.image.config["architecture"] == machine
 

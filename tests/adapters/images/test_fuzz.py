@@ -40,7 +40,9 @@ class Model:
 
     def drop(self, path: str) -> None:
         """The path and all below."""
-        self.found = {name: what for name, what in self.found.items() if name != path and not name.startswith(path + "/")}
+        self.found = {
+            name: what for name, what in self.found.items() if name != path and not name.startswith(path + "/")
+        }
 
 
 OPERATIONS = st.one_of(
@@ -64,7 +66,9 @@ def made(operation: tuple[str, str, object]) -> Member:
 def modelled(operation: tuple[str, str, object]) -> str:
     """The same for the model."""
     kind, _, value = operation
-    return {"file": f"f {value}", "dir": f"d {value:o}" if isinstance(value, int) else "", "symlink": f"l {value}"}[kind]
+    return {"file": f"f {value}", "dir": f"d {value:o}" if isinstance(value, int) else "", "symlink": f"l {value}"}[
+        kind
+    ]
 
 
 def seen(fs: Path) -> dict[str, str]:
@@ -72,15 +76,18 @@ def seen(fs: Path) -> dict[str, str]:
     found = {}
     for name, text in tree(fs).items():
         kind, mode = text.split()[:2]
-        content = {"f": lambda name=name: (fs / name).read_text(), "d": lambda mode=mode: mode,
-                   "l": lambda name=name: os.readlink(fs / name)}[kind]
-        found[name] = f"{kind} {content()}"
+        content = (fs / name).read_text() if kind == "f" else os.readlink(fs / name) if kind == "l" else mode
+        found[name] = f"{kind} {content}"
     return found
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(OPERATIONS, max_size=10), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT]))
-def test_any_sequence_of_entries_gives_what_the_model_says(operations: list[tuple[str, str, object]], format: int) -> None:
+@given(
+    st.lists(OPERATIONS, max_size=10), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+)
+def test_any_sequence_of_entries_gives_what_the_model_says(
+    operations: list[tuple[str, str, object]], format: int
+) -> None:
     """Last one wins, directories merge, parents are implied; a parent that is a file or a dead link is no parent."""
     model = Model()
     try:
@@ -100,21 +107,33 @@ def test_any_sequence_of_entries_gives_what_the_model_says(operations: list[tupl
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.one_of(OPERATIONS, st.tuples(st.just("link"), PATHS, PATHS),
-                          st.tuples(st.just("symlink"), PATHS, st.sampled_from(["/", "..", "../../..", "/a", "b", "."]))),
-                max_size=12), st.binary(max_size=40), st.integers(0, 6000))
-def test_no_sequence_of_entries_does_more_than_be_refused(operations: list[tuple[str, str, object]], noise: bytes,
-                                                         at: int) -> None:
-    """With links in all directions, and bytes of the archive overwritten: Refused, or a layer; nothing else, nowhere else."""
+@given(
+    st.lists(
+        st.one_of(
+            OPERATIONS,
+            st.tuples(st.just("link"), PATHS, PATHS),
+            st.tuples(st.just("symlink"), PATHS, st.sampled_from(["/", "..", "../../..", "/a", "b", "."])),
+        ),
+        max_size=12,
+    ),
+    st.binary(max_size=40),
+    st.integers(0, 6000),
+)
+def test_no_sequence_of_entries_does_more_than_be_refused(
+    operations: list[tuple[str, str, object]], noise: bytes, at: int
+) -> None:
+    """With links in all directions, and bytes overwritten: Refused, or a layer; nothing else, nowhere else."""
     members = [hardlink(o[1], str(o[2])) if o[0] == "link" else made(o) for o in operations]
     data = archive(*members)
-    data = data[:at] + noise + data[at + len(noise):]
+    data = data[:at] + noise + data[at + len(noise) :]
     with TemporaryDirectory() as place:
         layers = Layers(Content(Path(place) / "store"))
         (Path(place) / "host").write_text("host")
+        message = ""
         try:
             layers.add(data)
         except Refused as error:
-            assert "\n" not in error.message
+            message = error.message
+        assert "\n" not in message
         assert sorted(os.listdir(place)) == ["host", "store"]
         assert os.listdir(layers.content.tmp) == []

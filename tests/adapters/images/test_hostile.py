@@ -33,7 +33,9 @@ pytestmark = pytest.mark.kernel  # changing the root needs root
 
 def inside(fs: Path) -> set[str]:
     """All names in the layer."""
-    return {os.path.relpath(os.path.join(where, name), fs) for where, dirs, files in os.walk(fs) for name in dirs + files}
+    return {
+        os.path.relpath(os.path.join(where, name), fs) for where, dirs, files in os.walk(fs) for name in dirs + files
+    }
 
 
 def escapes(outside: Path) -> dict[str, list[Member]]:
@@ -47,8 +49,12 @@ def escapes(outside: Path) -> dict[str, list[Member]]:
         "relative link": [symlink("l", up), file("l/new"), directory("l/directory", mode=0o777)],
         "link to a file": [symlink("l", f"{path}/file"), file("l", b"evil")],
         "link chain": [symlink("a", "b"), symlink("b", path), file("a/new"), file("a/directory/inner", b"evil")],
-        "link through proc": [symlink("l", f"/proc/self/root{path}"), file("l/new"), symlink("m", "/proc/self/cwd/.."),
-                              file("m/new")],
+        "link through proc": [
+            symlink("l", f"/proc/self/root{path}"),
+            file("l/new"),
+            symlink("m", "/proc/self/cwd/.."),
+            file("m/new"),
+        ],
         "hard link out": [hardlink("h", f"{path}/file")],
         "hard link by dots": [hardlink("h", f"{up}/file")],
         "hard link through a link": [symlink("l", path), hardlink("h", "l/file"), file("h", b"evil")],
@@ -56,14 +62,20 @@ def escapes(outside: Path) -> dict[str, list[Member]]:
         "removal through a link": [symlink("l", path), file("l/.wh.file"), file("l/.wh.directory")],
         "removal by dots": [file(f"{up}/.wh.file")],
         "opaque mark through a link": [symlink("l", path), file("l/.wh..wh..opq"), file("l/directory/.wh..wh..opq")],
-        "attributes through a link": [symlink("l", path), directory("l", mode=0o777, uid=9, mtime=3),
-                                      directory("l/directory", mode=0o777, uid=9)],
-        "xattrs through a link": [symlink("l", f"{path}/file"),
-                                  file("l", pax={"SCHILY.xattr.user.evil": "1"})],
+        "attributes through a link": [
+            symlink("l", path),
+            directory("l", mode=0o777, uid=9, mtime=3),
+            directory("l/directory", mode=0o777, uid=9),
+        ],
+        "xattrs through a link": [symlink("l", f"{path}/file"), file("l", pax={"SCHILY.xattr.user.evil": "1"})],
         "replace through a link": [symlink("l", path), symlink("l/file", "/etc/passwd"), fifo("l/directory")],
         "device through a link": [symlink("l", path), device("l/null", 1, 3)],
-        "dots through a link": [directory("d"), symlink("d/l", "../.."), file("d/l/../../../file", b"evil"),
-                                file(f"d/l/{up}/new")],
+        "dots through a link": [
+            directory("d"),
+            symlink("d/l", "../.."),
+            file("d/l/../../../file", b"evil"),
+            file(f"d/l/{up}/new"),
+        ],
     }
 
 
@@ -81,7 +93,7 @@ def test_nothing_lands_outside_in_one_layer(trick: str, layers: Layers, outside:
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_nothing_lands_outside_over_two_layers(trick: str, layers: Layers, outside: Path) -> None:
-    """The link comes with one layer and what goes through it with the next; so do removals that need something below."""
+    """The link comes with one layer and what goes through it with the next; so do removals something below."""
     first, *rest = escapes(outside)[trick]
     try:
         layers.add(archive(first))
@@ -111,20 +123,25 @@ def test_a_file_cannot_be_a_parent(layers: Layers) -> None:
         layers.add(archive(file("a"), file("a/b")))
 
 
-@pytest.mark.parametrize(("entry", "reason"), [
-    (file("n" * 256), "longer than 255"),
-    (file("d/" * 2047 + "name"), "too long"),
-    (file("x", pax={"path": "n" * 5000}), "too long"),
-    (file("x", pax={"path": "a\0b"}), "NUL"),
-    (symlink("l", ""), "link target"),
-    (symlink("l", "t" * 5000), "link target"),
-    (file("f", uid=-5), "out of range"),
-    (file("f", uid=1 << 32), "out of range"),
-    (file("f", uid=(1 << 32) - 1), "out of range"),
-    (file("f", pax={"gid": "-1"}), "out of range"),
-    (file("."), "root"), (symlink("/", "x"), "root"), (file("a/.."), "root"),
-    (device("c", 5000, 1), "device number"),
-])
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (file("n" * 256), "longer than 255"),
+        (file("d/" * 2047 + "name"), "too long"),
+        (file("x", pax={"path": "n" * 5000}), "too long"),
+        (file("x", pax={"path": "a\0b"}), "NUL"),
+        (symlink("l", ""), "link target"),
+        (symlink("l", "t" * 5000), "link target"),
+        (file("f", uid=-5), "out of range"),
+        (file("f", uid=1 << 32), "out of range"),
+        (file("f", uid=(1 << 32) - 1), "out of range"),
+        (file("f", pax={"gid": "-1"}), "out of range"),
+        (file("."), "root"),
+        (symlink("/", "x"), "root"),
+        (file("a/.."), "root"),
+        (device("c", 5000, 1), "device number"),
+    ],
+)
 def test_entries_that_cannot_be_meant_are_refused(entry: Member, reason: str, layers: Layers) -> None:
     """Never cut, never wrapped."""
     with pytest.raises(Refused, match=reason):
@@ -171,8 +188,15 @@ def test_what_is_no_archive_is_refused_in_one_line(data: bytes, layers: Layers) 
 
 def test_a_fifo_and_devices_do_not_hang_or_harm(layers: Layers) -> None:
     """They are made, never opened."""
-    fs = layers.add(archive(fifo("p"), device("sda", 8, 0, tarfile.BLKTYPE), device("mem", 1, 1), file("p", b"file now"),
-                            hardlink("mem2", "mem")))
+    fs = layers.add(
+        archive(
+            fifo("p"),
+            device("sda", 8, 0, tarfile.BLKTYPE),
+            device("mem", 1, 1),
+            file("p", b"file now"),
+            hardlink("mem2", "mem"),
+        )
+    )
     assert (fs / "p").read_bytes() == b"file now"
 
 
@@ -210,7 +234,8 @@ data = Path(sys.argv[2]).read_bytes()
 with content.workspace() as work:
     (work / "layer").mkdir()
     place = Place(work / "layer", content.layers)
-    record = unpack((data[at:at + 65536] for at in range(0, len(data), 65536)), place, Expected("bomb"), Limits(reserve=0))
+    pieces = (data[at:at + 65536] for at in range(0, len(data), 65536))
+    record = unpack(pieces, place, Expected("bomb"), Limits(reserve=0))
 peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(record.size, peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
@@ -226,8 +251,13 @@ def test_300_megabytes_of_zeros_cost_less_than_150_of_memory(kind: str, tmp_path
     squeeze = zlib.compressobj(1, zlib.DEFLATED, 31) if kind == "gzip" else zstandard.ZstdCompressor().compressobj()
     plain = (info.tobuf(), *[bytes(1 << 20)] * 300, END)
     (tmp_path / "bomb").write_bytes(b"".join(map(squeeze.compress, plain)) + squeeze.flush())
-    done = subprocess.run([sys.executable, "-c", BOMB, str(tmp_path / "store"), str(tmp_path / "bomb")],
-                          capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, "-c", BOMB, str(tmp_path / "store"), str(tmp_path / "bomb")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
     unpacked, own, child = map(int, done.stdout.split())
     assert unpacked == size
     assert own < 150_000, "KiB in the process that feeds"
@@ -237,8 +267,12 @@ def test_300_megabytes_of_zeros_cost_less_than_150_of_memory(kind: str, tmp_path
 def test_the_times_of_many_directories_do_not_fill_the_memory(layers: Layers) -> None:
     """They are kept on disk until the end; more than a mebibyte of them here."""
     names = [b"%0240d/%0240d/%d/" % (n // 50, n % 50, n) for n in range(2500)]
-    block = [header(b"x", b"x", size=512) + padded(_path_record(name)) + header(
-        b"d", b"5", mode=b"0000755\0", mtime=b"00000000007\0") for name in names]
+    block = [
+        header(b"x", b"x", size=512)
+        + padded(_path_record(name))
+        + header(b"d", b"5", mode=b"0000755\0", mtime=b"00000000007\0")
+        for name in names
+    ]
     fs = layers.add(b"".join(block) + END)
     assert {os.stat(os.fsencode(fs) + b"/" + name).st_mtime for name in names} == {7}
 

@@ -1,0 +1,109 @@
+"""Manifests, indexes, and the choice among platforms."""
+
+import json
+from typing import Any
+
+import pytest
+
+from domain.errors import Refused
+from domain.images.manifest import Descriptor, Index, Manifest, Platform, choose, parse_document, parse_saved
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def pointer(**more: Any) -> dict[str, Any]:
+    """A descriptor."""
+    return {"digest": DIGEST, "size": 5, **more}
+
+
+def entry(text: str) -> Descriptor:
+    """An entry of an index for a platform."""
+    os, architecture, variant = (text + "//").split("/")[:3]
+    return Descriptor(
+        digest=DIGEST, size=len(text), platform=Platform(os=os, architecture=architecture, variant=variant)
+    )
+
+
+def test_documents_are_known_by_their_keys() -> None:
+    """Whatever media type stands beside them."""
+    manifest = parse_document(
+        json.dumps({"config": pointer(), "layers": [pointer(mediaType="x", annotations=None)]}).encode(), "it"
+    )
+    index = parse_document(
+        json.dumps({"manifests": [pointer(platform={"os": "linux", "architecture": "arm64"})]}).encode(), "it"
+    )
+    assert isinstance(manifest, Manifest)
+    assert isinstance(index, Index)
+    assert str(index.manifests[0].platform) == "linux/arm64"
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ({"schemaVersion": 1}, "schema 1"),
+        ({"fsLayers": []}, "schema 1"),
+        ({"manifests": [], "layers": []}, "ambiguous"),
+        ({"manifests": [], "config": pointer()}, "ambiguous"),
+        ({"config": pointer()}, "invalid at layers"),
+        ({"config": pointer(size=-1), "layers": []}, "invalid at config.size"),
+        ({"config": pointer(size="5"), "layers": []}, "invalid at config.size"),
+        ({"config": pointer(digest="sha256:../x"), "layers": []}, "invalid digest"),
+        ([], "neither"),
+        ("x", "neither"),
+        (
+            {"config": pointer(mediaType="application/vnd.x"), "layers": []},
+            "OCI artifact of type application/vnd.x, not an image",
+        ),
+    ],
+)
+def test_documents_that_cannot_be_believed_are_refused(document: object, text: str) -> None:
+    """With one line that says why."""
+    with pytest.raises(Refused, match=text):
+        parse_document(json.dumps(document).encode(), "it")
+
+
+def test_an_archives_list_is_read() -> None:
+    """Docker 25 writes null for names, old tools leave keys out."""
+    (saved,) = parse_saved(
+        json.dumps([{"Config": "c", "RepoTags": None, "Layers": ["l"], "LayerSources": {}}]).encode()
+    )
+    assert (saved.config, saved.tags, saved.layers) == ("c", (), ("l",))
+    assert parse_saved(b'[{"Config": "c"}]')[0].layers == ()
+    for wrong in (b"null", b"[]", b"{}", b"[1]", b'[{"Config": 1}]', b'[{"Layers": []}]'):
+        with pytest.raises(Refused):
+            parse_saved(wrong)
+
+
+@pytest.mark.parametrize(
+    ("machine", "offers", "chosen"),
+    [
+        ("linux/amd64", ["linux/arm64", "linux/amd64"], "linux/amd64"),
+        ("linux/arm64/v8", ["linux/arm64"], "linux/arm64"),
+        ("linux/arm64", ["linux/arm64/v8"], "linux/arm64/v8"),
+        ("linux/arm/v7", ["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7"),
+        ("linux/arm/v7", ["linux/arm/v8", "linux/arm/v6"], "linux/arm/v6"),
+        ("linux/amd64/v3", ["linux/amd64", "linux/amd64/v2"], "linux/amd64/v2"),
+        ("linux/amd64", ["unknown/unknown", "windows/amd64", "linux/amd64"], "linux/amd64"),
+    ],
+)
+def test_the_best_entry_that_runs_here_is_chosen(machine: str, offers: list[str], chosen: str) -> None:
+    """Variants fall back to older ones; attestations are no images."""
+    wanted = entry(machine).platform
+    assert wanted is not None
+    assert str(choose([entry(text) for text in offers], wanted, "x").platform) == chosen
+
+
+def test_nothing_that_fits_lists_what_there_is() -> None:
+    """Without the attestations."""
+    with pytest.raises(Refused, match=r"^x exists, but not for linux/arm64\. It offers: linux/386, linux/amd64$"):
+        choose(
+            [entry("linux/amd64"), entry("linux/386"), entry("unknown/unknown")],
+            Platform(os="linux", architecture="arm64"),
+            "x",
+        )
+
+
+def test_a_single_entry_without_a_platform_is_taken() -> None:
+    """There is nothing to choose."""
+    only = Descriptor(digest=DIGEST, size=1)
+    assert choose([only], Platform(os="linux", architecture="amd64"), "x") is only
