@@ -57,7 +57,7 @@ class KernelRuntime:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None:
-        for task in list(self._deliveries.values()):
+        for task in (*self._deliveries.values(), *self._errands):
             task.cancel()
         await self._link.stop()
 
@@ -91,7 +91,8 @@ class KernelRuntime:
     def on_exit(self, listener: Callable[[ExitReport], Awaitable[None]]) -> None:
         """See the port. A listener that raises is called again."""
         self._listener = listener
-        self._later(self._tell_pending())
+        if self._link.connected:  # else the first connection brings them
+            self._later(self._tell_pending())
 
     def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Call `callback` whenever keeper and warden were both gone and a new tree was built: runs were lost."""
@@ -186,7 +187,7 @@ class KernelRuntime:
         for exit in reply["exits"]:
             self._deliver(_report(exit))
         if rebuilt and self._lost is not None:
-            await self._lost()
+            self._later(self._lost())  # on its own: a connection that breaks meanwhile must not cut it short
 
     def _event(self, message: Message) -> None:
         if message.get("ev") == "log":
@@ -220,7 +221,7 @@ class KernelRuntime:
             try:
                 await work
             except LadingError as error:
-                log.debug("the supervisor was not told: %s", error)
+                log.warning("after a change of the supervisor: %s", error)
 
         task = asyncio.get_running_loop().create_task(quietly())
         self._errands.add(task)

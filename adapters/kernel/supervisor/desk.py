@@ -14,6 +14,7 @@ from adapters.kernel.supervisor.run import STARTED, Run
 from adapters.kernel.supervisor.wire import Message
 
 PROTOCOL = 1
+_PAUSE = 0.1
 _Kind = TypeVar("_Kind")
 _ID = frozenset("0123456789abcdef")
 
@@ -74,8 +75,12 @@ class Desk:
     def _accept(self, events: int) -> None:
         try:
             connection, _ = self._listener.accept()
-        except OSError:
-            return  # it has gone again, or there are no descriptors left: then it waits
+        except BlockingIOError:
+            return  # it has gone again
+        except OSError:  # no descriptors left: it waits, and must not wake us all the time
+            self._loop.forget(self._listener.fileno())
+            self._loop.later(_PAUSE, lambda: self._loop.watch(self._listener.fileno(), self._accept))
+            return
         if not admitted(connection):
             connection.close()
             return

@@ -40,20 +40,22 @@ class Keeper:
     def run(self) -> None:
         """Until the warden says that it is the end."""
         wake = _wake_on_child()
-        poller = select.poll()
-        poller.register(wake, select.POLLIN)
         while not self._quit or self._warden:
             if not self._warden:
                 self._start()
-            if self._channel is not None:
-                poller.register(self._channel.fileno(), select.POLLIN)
-            ready = dict(poller.poll())
+            ready = self._wait(wake)
             if wake in ready:
                 os.read(wake, 4096)
             if self._channel is not None and self._channel.fileno() in ready:
-                poller.unregister(self._channel.fileno())
                 self._serve(self._channel)
             self._reap()
+
+    def _wait(self, wake: int) -> set[int]:
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        if self._channel is not None:
+            poller.register(self._channel.fileno(), select.POLLIN)
+        return {fd for fd, _ in poller.poll()}
 
     def _start(self) -> None:
         """A new warden, and everything that is held for it."""

@@ -40,6 +40,11 @@ class Link:
         self._task = loop.create_task(self._stay_connected(first))
         await first
 
+    @property
+    def connected(self) -> bool:
+        """Whether a warden can be asked at this moment."""
+        return self._writer is not None
+
     async def stop(self) -> None:
         """Disconnect; the warden goes on. Open questions end with Unavailable."""
         for task in (self._task, self._greeting):

@@ -11,6 +11,7 @@ import fcntl
 import os
 import termios
 import time
+from contextlib import suppress
 
 from domain import logs
 from domain.failpoints import failpoint
@@ -28,8 +29,8 @@ class Output:
         self._end = self._indexed = self._time = 0
         self.lost = 0
         if os.path.exists(f"{self._base}.log"):
-            self._open()
-            self._repair()
+            with suppress(OSError):  # it will be tried again with the first byte
+                self._open()
 
     def pump(self, pipe: int, stream: int) -> int:
         """Move what waits in `pipe`, at most one frame; how many bytes that were."""
@@ -51,7 +52,12 @@ class Output:
     def _open(self) -> None:
         os.makedirs(os.path.dirname(self._base), 0o700, exist_ok=True)
         self._log = os.open(f"{self._base}.log", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        self._index = os.open(f"{self._base}.idx", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            self._index = os.open(f"{self._base}.idx", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._repair()
+        except OSError:
+            self.close()  # never write into a file whose end is not known
+            raise
 
     def _frame(self, pipe: int, stream: int, waiting: int) -> int:
         if self._log < 0:

@@ -166,7 +166,10 @@ class Warden:
         for id, attempt in self._tree.groups():
             if (id, attempt) in self.runs:
                 continue
-            group = self._tree.open(id, attempt)
+            try:
+                group = self._tree.open(id, attempt)
+            except FileNotFoundError:
+                continue  # the daemon is removing it
             if self.journal.ended((id, attempt)) is None:
                 self._record_ownerless(id, attempt, group)
             self._remove_group(group, lambda: None)
