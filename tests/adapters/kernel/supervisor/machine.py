@@ -9,12 +9,29 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from adapters.files.logs import LogFiles
+from adapters.kernel import syscalls
 from adapters.kernel.runtime import KernelRuntime
 from adapters.kernel.supervisor import tree
+from domain.errors import KernelError
 from domain.ports import ExitReport, StartedProcess
 from domain.spec import ContainerSpec
 
 _PATIENCE = 20.0
+
+
+def kernel_remembers_exits() -> bool:
+    """Whether a pidfd tells the status of a process that somebody else has reaped (6.15)."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(3)
+    pidfd = os.pidfd_open(pid)
+    try:
+        os.waitpid(pid, 0)
+        return syscalls.pidfd_exit_status(pidfd) == 3 << 8
+    except KernelError:
+        return False
+    finally:
+        os.close(pidfd)
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = _PATIENCE) -> None:

@@ -5,11 +5,12 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from adapters.kernel.supervisor import tree
 from tests.adapters.kernel.supervisor.machine import Machine
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -90,6 +91,33 @@ async def test_a_full_disk_costs_output_but_no_container(machine: Machine) -> No
             output = await machine.output(id)
             assert output.endswith(b"again\n")
             assert 0 < len(output) < 64 * 65536
+
+
+async def test_a_full_disk_does_not_cost_an_exit_status(machine: Machine) -> None:
+    """The journal has its blocks already; the next daemon is told the truth."""
+    state = machine.data / "state"
+    state.mkdir(parents=True)
+    with small_disk(state):
+        async with machine.connected():
+            machine.acknowledges = False
+            await machine.start("exit 1")
+            fill(state)
+            ids = [(await machine.start(f"exit {number}"))[0] for number in range(10, 20)]
+            for number, id in enumerate(ids, 10):
+                assert (await machine.end(id)).code == number
+        machine.exits.clear()
+        machine.kill("warden")
+        async with machine.connected():
+            for number, id in enumerate(ids, 10):
+                assert (await machine.end(id)).code == number
+        await asyncio.to_thread(tree.stop_warden, machine.run_dir)
+
+
+def fill(path: Path) -> None:
+    """Not one block is left."""
+    with suppress(OSError), (path / "filling").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
 
 
 @contextmanager
