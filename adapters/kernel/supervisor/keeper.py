@@ -2,8 +2,10 @@
 
 It is the warden's parent and subreaper, so whatever the warden leaves behind becomes its child. (If the keeper dies as
 well, later, those become init's, and only a kernel since 6.15 can tell their status: else it is reported as unknown.)
-It understands nothing: keys and notes are bytes. Descriptors at birth: 2 error log, 3 sealed interpreter, 4 the lock of the data root,
-5 the listening socket, 6 the state of a former warden (or /dev/null).
+It understands nothing: keys and notes are bytes.
+
+Descriptors at birth: 2 error log, 3 sealed interpreter, 4 the lock of the data root, 5 the listening socket, 6 the
+state of a former warden (or /dev/null).
 """
 
 import os

@@ -21,9 +21,7 @@ _PATIENCE = 20.0
 
 def kernel_remembers_exits() -> bool:
     """Whether a pidfd tells the status of a process that somebody else has reaped (6.15)."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(3)
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "sleep 0.1; exit 3"], {})
     pidfd = os.pidfd_open(pid)
     try:
         os.waitpid(pid, 0)
