@@ -14,6 +14,7 @@ from adapters.kernel import init_program
 from adapters.kernel.runtime import KernelRuntime
 from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
+from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import facts
@@ -103,7 +104,8 @@ def _server(settings: Settings) -> EmbeddedServer | ExternalServer:
     if settings.nats_url:
         credentials = Path(settings.nats_credentials) if settings.nats_credentials else None
         return ExternalServer(settings.nats_url, credentials)
-    return EmbeddedServer(settings.run_dir / "nats", settings.host)
+    users = [User(user.name, user.password, user.role) for user in settings.nats_users]
+    return EmbeddedServer(settings.run_dir / "nats", settings.host, users)
 
 
 def assemble(settings: Settings, plant: Plant, head: int) -> Whole:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -19,11 +20,13 @@ from typing import Any
 from domain.errors import LadingError
 from workers.composition import SMALL, STATE, Whole, assemble, open_plant, prepare, versions
 from workers.faults import arm_faults
-from workers.lock import RootLock
+from workers.lock import RootInUse, RootLock
 from workers.retention import Retention
 from workers.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
+IN_USE = 75
+"""Exit status (EX_TEMPFAIL of sysexits.h) of a daemon that finds another one: who started it may use that one."""
 LOG_LIMIT = 8 << 20
 """Bytes of the daemon's own log after which it begins anew; one older file is kept."""
 
@@ -42,6 +45,9 @@ def main(arguments: list[str]) -> int:
         arm_faults(_own(settings.failpoints))
         asyncio.run(_run(settings))
         lock.release()
+    except RootInUse as error:
+        sys.stderr.write(f"ladingd: {error.message} ({error.hint})\n")
+        return IN_USE
     except LadingError as error:
         hint = f" ({error.hint})" if error.hint else ""
         sys.stderr.write(f"ladingd: {error.message}{hint}\n")
@@ -73,9 +79,18 @@ async def _run(settings: Settings) -> None:
         ended = _signals()
         whole = await _open(settings, stack)
         log.info("ready on %s", settings.socket)
+        _let_go_of_the_starter(settings)
         reason = await ended
         log.info("ending: %s", reason)
         await whole.core.end(reason)
+
+
+def _let_go_of_the_starter(settings: Settings) -> None:
+    """A client that started us reads from a pipe why we failed. It goes away now, and writing there would kill us."""
+    if stat.S_ISFIFO(os.fstat(2).st_mode):
+        fd = os.open(settings.data_root / STATE / "daemon.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
+        os.dup2(fd, 2)
+        os.close(fd)
 
 
 async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:

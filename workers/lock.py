@@ -7,6 +7,10 @@ from pathlib import Path
 from domain.errors import Refused
 
 
+class RootInUse(Refused):
+    """Another daemon has the data root."""
+
+
 class RootLock:
     """Held while the object lives; `state/lock` names the holder for those who come second."""
 
@@ -22,7 +26,7 @@ class RootLock:
         except BlockingIOError:
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "another process"
             os.close(fd)
-            raise Refused(
+            raise RootInUse(
                 f"the data root {self._path.parent.parent} is in use by a daemon (pid {holder})",
                 hint="stop it with `lading daemon stop`, or choose another LADING_DATA_ROOT and LADING_RUN_DIR",
             ) from None

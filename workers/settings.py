@@ -6,7 +6,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.errors import InvalidValue
 
@@ -22,6 +24,19 @@ _VARIABLES = {
 }
 
 
+class BusUser(BaseModel):
+    """A user of the embedded server: `[nats_users.ann]` with `password` (may be a bcrypt hash) and `role`.
+
+    `operator` may ask for anything, which equals root on this host; `reader` may only ask questions and hear events.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    password: str = Field(min_length=8, repr=False)
+    role: Literal["operator", "reader"] = "reader"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`log_retention_hours`: how long output outlives its container. `nats_url` empty: the embedded server.
@@ -32,6 +47,7 @@ class Settings:
     host: str = ""
     nats_url: str = ""
     nats_credentials: str = ""
+    nats_users: tuple[BusUser, ...] = ()
     log_retention_hours: float = 168.0
     failpoints: str = ""
 
@@ -77,6 +93,27 @@ def _file(path: Path, *, given: bool) -> dict[str, Any]:
     for key, value in values.items():
         if key not in known:
             raise InvalidValue(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(sorted(known))}")
+        if key == "nats_users":
+            continue
         if not isinstance(value, (int, float) if key == "log_retention_hours" else str):
             raise InvalidValue(f"{path}: {key} has the wrong type: {value!r}")
+    values["nats_users"] = _users(path, values.get("nats_users", {}))
     return values
+
+
+def _users(path: Path, table: object) -> tuple[BusUser, ...]:
+    """The tables `[nats_users.NAME]`."""
+    if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
+        raise InvalidValue(f"{path}: nats_users must be tables", hint="[nats_users.ann] with password and role")
+    try:
+        return tuple(BusUser(name=name, **entry) for name, entry in table.items())
+    except (ValidationError, TypeError) as error:
+        raise InvalidValue(f"{path}: nats_users: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Where and what, without the value: it may be a password."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error)
