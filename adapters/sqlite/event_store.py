@@ -147,6 +147,11 @@ class SqliteEventStore:
         """What `info` shows: some rules of the store depend on the version of SQLite."""
         return {"SQLite": sqlite3.sqlite_version, "Schema": SCHEMA}
 
+    async def catch_up(self) -> None:
+        """`caught_up`, unless the store is closed for writing: then the rows stay as they are."""
+        if self.failure is None:
+            await self.caught_up()
+
     def held(self) -> sqlite3.Connection:
         """The connection of the loop's thread."""
         return self._held().connection

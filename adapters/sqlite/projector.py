@@ -63,6 +63,7 @@ class Projector:
         """Somebody has folded these anew, up to a position."""
         for projection in projections:
             if projection.name in self._rows:
+                self._rows[projection.name] = rows_of(self._connection, projection)  # forgets the rows it kept
                 self._cursors[projection.name] = position
                 self.failures.pop(projection.name, None)
         self.unreadable -= {projection.name for projection in projections}

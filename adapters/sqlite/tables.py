@@ -85,7 +85,7 @@ OPEN_INTENTS = Table(
     "open_intents",
     METADATA,
     Column("pos", Integer, primary_key=True),
-    Column("stream", Integer, nullable=False, index=True),
+    Column("stream", Integer, nullable=False),
     Column("type", Integer, nullable=False),
 )
 KEYS = Table(

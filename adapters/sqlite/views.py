@@ -1,5 +1,6 @@
 """Queries over the rows of projections: names are checked against the columns, values are bound, never spelled out.
 
+Asynchronous projections are brought up to date before they answer, so readers see what was appended before they asked.
 Of a temporal projection the rows that hold now are shown, or with `at` those that held at a position.
 """
 
@@ -31,6 +32,9 @@ class Connections(Protocol):
     def held(self) -> sqlite3.Connection:
         """The connection of the loop's thread."""
 
+    async def catch_up(self) -> None:
+        """Returns when the asynchronous projections show all that is in the log now."""
+
     async def heavy(self, query: Callable[[sqlite3.Connection], Found]) -> Found:
         """Run a query that may take long in a thread."""
 
@@ -40,6 +44,7 @@ class View:
 
     def __init__(self, projection: Projection) -> None:
         self.name = projection.name
+        self.inline = projection.inline
         self.temporal = is_temporal(projection)
         self.table: Table = projection_table(projection)
         self.columns: tuple[Column, ...] = table_columns(projection)
@@ -137,6 +142,8 @@ class SqliteViews:
         limit: int | None,
     ) -> Sequence[Row]:
         view = self._view(projection)
+        if not view.inline:
+            await self._connections.catch_up()
         statement = view.select(where, prefix[0] if prefix else "", order, descending, limit is not None)
         values = [item for value in where.values() for item in _items(value)]
         if view.temporal:

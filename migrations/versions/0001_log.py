@@ -56,7 +56,6 @@ def upgrade() -> None:
         sa.Column("stream", sa.Integer, nullable=False),
         sa.Column("type", sa.Integer, nullable=False),
     )
-    op.create_index("ix_open_intents_stream", "open_intents", ["stream"])
     op.create_table(
         "keys",
         sa.Column("stream", sa.Integer, primary_key=True),
