@@ -53,7 +53,7 @@ def compare(
     for target in targets:
         theirs = summaries.get(target.against)
         value = ratio(ours, theirs) if theirs else None
-        remark = note if theirs else f"no {target.against} here"
+        remark = note if theirs else f"without {target.against}"
         rows.append(Row(what, unit, ours, value, target.limit, target.at_most, target.against, theirs, remark))
     return rows
 
