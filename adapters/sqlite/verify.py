@@ -133,7 +133,7 @@ class _Comparison:
     def __init__(self, projection: Projection) -> None:
         self.projection = projection
         self.trouble = ""
-        self._position = 0
+        self.position = 0
         self._ended = Digest()
         self._fold: Replay = replay(projection, self._ended.add)
 
@@ -142,13 +142,13 @@ class _Comparison:
         if self.trouble:
             return
         for record in records:
-            if self._position < record.position <= until:
+            if self.position < record.position <= until:
                 try:
                     self._fold.feed(record)
                 except (LadingError, LookupError, TypeError, ValueError) as error:
                     self.trouble = f"projection {self.projection.name} cannot fold event {record.position}: {error}"
                     return
-                self._position = record.position
+                self.position = record.position
 
     def difference(self, connection: sqlite3.Connection) -> str:
         """Compare with the table."""
@@ -183,7 +183,7 @@ def _compare(reader: Reader, projections: Sequence[Projection]) -> list[str]:
     reader.connection.execute("BEGIN")  # from here on rows and log stand still for us
     try:
         until = _reached(reader, projections)
-        for records in reader.log(after=min((*until.values(), reached))):
+        for records in reader.log(after=min((reached, *(fold.position for fold in folds)))):
             _feed(folds, intents, records, until, after=reached)
         found = [intents.difference(reader), *(fold.difference(reader.connection) for fold in folds)]
     finally:
