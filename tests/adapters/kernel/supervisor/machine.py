@@ -126,8 +126,3 @@ class Machine:
     def groups(self) -> list[str]:
         """Control groups of this data root, in all hierarchies."""
         return [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{self.group_root}/*.*") if path.is_dir()]
-
-
-def live_children_of_groups(machine: Machine) -> list[int]:
-    """Every process in a control group of the machine."""
-    return [int(pid) for group in machine.groups() for pid in Path(group, "cgroup.procs").read_text().split()]
