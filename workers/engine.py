@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from domain.container import LIVE, Container, State
-from domain.errors import Ambiguous, CommandFailed, KernelError, NameTaken, NotFound, Refused
+from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
 from domain.lifecycle.commit import Commit, CommitFailed, Committed
 from domain.lifecycle.create import Create
 from domain.lifecycle.kill import SignalFailed
@@ -82,11 +82,16 @@ class Engine:
         """Create and start in one append; returns the id when the first process was executed.
 
         Raises: CommandFailed and KernelError when it could not be started (the container stays, unless it removes
-        itself), Refused, NotFound.
+        itself; then it is gone), Refused, NotFound.
         """
         id, moved = await self._create(request, (Start(),), who)
         if moved is not None:
-            await self._done(id, moved.intents)
+            try:
+                await self._done(id, moved.intents)
+            except LadingError:
+                if request.auto_remove:
+                    await self.wait_removed(id)
+                raise
         return id
 
     async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:

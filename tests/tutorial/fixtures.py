@@ -1,0 +1,72 @@
+"""Fixtures of everything that starts a whole engine; each folder's conftest takes what it needs."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tutorial.engine import ROOT, Engine
+from tests.tutorial.truth import contradictions, settled
+
+__all__ = ["base_image", "clean", "engine", "fresh", "served"]
+
+
+@pytest.fixture(scope="session")
+def base_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive that `make demo` uses, too."""
+    found = subprocess.run([str(ROOT / ".ci/busybox")], capture_output=True, text=True, check=False, timeout=300)
+    if found.returncode:
+        pytest.skip("needs a statically linked busybox")
+    target = tmp_path_factory.mktemp("base") / "busybox.tar"
+    script = str(ROOT / ".ci/base_image.py")
+    subprocess.run([sys.executable, "-I", script, found.stdout.strip(), str(target)], check=True, timeout=60)
+    return target
+
+
+@pytest.fixture(scope="module")
+def served(base_image: Path) -> Iterator[Engine]:
+    """A running engine with the image `busybox`, for all tests of a file; nothing of it is left afterwards."""
+    engine = Engine()
+    try:
+        engine.start()
+        engine.ok("import", str(base_image), "busybox")
+    finally:
+        if not engine.listens():
+            engine.close()
+    yield engine
+    left = engine.close()
+    assert not left, left
+
+
+@pytest.fixture
+def engine(served: Engine) -> Iterator[Engine]:
+    """The engine of the file without containers; after each test nothing of its containers is left."""
+    yield served
+    clean(served)
+
+
+def clean(engine: Engine) -> None:
+    """Remove every container; then kernel, files and log must agree that there is none."""
+    if not engine.listens():
+        engine.start()
+    engine.remove_all()
+    settled(engine)
+    found = contradictions(engine)
+    assert not found, found
+    held = {key: count for key, count in engine.descriptors().items() if not key.endswith("pipe")}
+    assert not held, f"descriptors of containers that are gone: {held}"
+
+
+@pytest.fixture
+def fresh(base_image: Path) -> Iterator[Engine]:
+    """An engine for one test, with the image, that may be damaged at will."""
+    engine = Engine()
+    try:
+        engine.start()
+        engine.ok("import", str(base_image), "busybox")
+        yield engine
+    finally:
+        left = engine.close()
+    assert not left, left
