@@ -53,7 +53,7 @@ async def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
     """At any instant of a busy writer, again and again over one store."""
     acknowledged: dict[str, int] = {}
     chance = random.Random(7)
-    for turn in range(8):
+    for turn in range(5):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path), str(turn * 8)], stdout=subprocess.PIPE, cwd=ROOT
         )
