@@ -1,8 +1,43 @@
 """Deletes trees that a container has made: any depth, any names, any modes, never through a link."""
 
 import os
+from errno import EEXIST, ENOTEMPTY, EXDEV
 
 _PREFIX = ".erase-"
+
+
+class Trash:
+    """A directory for what is to be deleted later: moving a tree there is one system call, deleting it is dozens, each
+    of which may wait for the file system's journal (4.5 ms of a `run --rm` of 44, against 0.3)."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def make(self) -> None:
+        """The directory itself, if it is missing."""
+        os.makedirs(self._path, 0o700, exist_ok=True)
+
+    def throw(self, parent: str, name: str) -> None:
+        """Take the directory `name` out of `parent`, or delete it where it is if it cannot move. Raises OSError."""
+        try:
+            os.rename(f"{parent}/{name}", f"{self._path}/{name}")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in (EXDEV, EEXIST, ENOTEMPTY):
+                raise
+            erase(parent, name)
+
+    def empty(self) -> None:
+        """Delete everything in it, also what a crash has left. Raises the first OSError, after having tried all."""
+        stays: OSError | None = None
+        for name in os.listdir(self._path):
+            try:
+                erase(self._path, name)
+            except OSError as error:
+                stays = stays or error
+        if stays is not None:
+            raise stays
 
 
 def erase(parent: str, name: str) -> None:

@@ -29,6 +29,7 @@ _HEXADECIMAL = frozenset("0123456789abcdef")
 _ALIVE = ("started", "ended")
 _REMOVE_PATIENCE = 10.0
 _FREEZE_PATIENCE = 10.0
+_TRASH_PAUSE = 0.1
 _RETRY_PAUSES = (0.1, 0.5, 2.0, 5.0)
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
@@ -44,6 +45,9 @@ class KernelRuntime:
         self._init_program = init_program
         self._link = Link(run_dir, self._data_root, failpoints=failpoints, event=self._event, connected=self._connected)
         self._groups = cgroups.detect(tree.group_root(self._data_root))
+        self._trash = erase.Trash(str(self._data_root / "trash"))
+        self._emptying: asyncio.TimerHandle | None = None
+        self._one_empties = asyncio.Lock()
         self._listener: Callable[[ExitReport], Awaitable[None]] | None = None
         self._lost: Callable[[], Awaitable[None]] | None = None
         self._deliveries: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -52,13 +56,18 @@ class KernelRuntime:
 
     async def __aenter__(self) -> "KernelRuntime":
         (self._data_root / "containers").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._trash.make()
         await self._link.start()
+        self._empty_trash_soon()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None:
         for task in (*self._deliveries.values(), *self._errands):
             task.cancel()
+        if self._emptying is not None:
+            self._emptying.cancel()
+            await asyncio.to_thread(self._empty_trash)
         await self._link.stop()
 
     # Runs ------------------------------------------------------------------------------------------------------------
@@ -139,13 +148,14 @@ class KernelRuntime:
 
     async def processes(self, id: str) -> Sequence[int]:
         """See the port."""
-        return await asyncio.to_thread(lambda: [pid for group in self._groups_of(_checked(id)) for pid in group.pids()])
+        return await asyncio.to_thread(lambda: [pid for group in self._groups.of(_checked(id)) for pid in group.pids()])
 
     # Files -----------------------------------------------------------------------------------------------------------
 
     async def remove(self, id: str) -> None:
-        """See the port; output is kept."""
+        """See the port; output is kept. Files are out of the way when this returns, and deleted a little later."""
         await asyncio.to_thread(self._remove, _checked(id))
+        self._empty_trash_soon()
 
     async def strays(self, known: set[str]) -> Sequence[str]:
         """See the port."""
@@ -230,24 +240,12 @@ class KernelRuntime:
     def _directory(self, id: str) -> Path:
         return self._data_root / "containers" / id
 
-    def _groups_of(self, id: str) -> list[cgroups.Group]:
-        groups = []
-        for found, attempt in self._groups.groups():
-            if found == id:
-                try:
-                    group = self._groups.open(id, attempt)
-                except FileNotFoundError:
-                    continue
-                group.close_fds()
-                groups.append(group)
-        return groups
-
     def _kill_groups(self, id: str) -> None:
-        for group in self._groups_of(id):
+        for group in self._groups.of(id):
             group.kill()
 
     def _freezer(self, id: str, act: Callable[[cgroups.Group], None]) -> None:
-        groups = self._groups_of(id)
+        groups = self._groups.of(id)
         if not groups:
             raise NotFound(f"container {id[:12]} has no processes")
         for group in groups:
@@ -259,7 +257,7 @@ class KernelRuntime:
                 raise KernelError(f"freezer of {id[:12]}: {error}", errno=error.errno or 0, stage="freeze") from error
 
     def _remove(self, id: str) -> None:
-        for group in self._groups_of(id):
+        for group in self._groups.of(id):
             try:
                 group.kill()
                 group.remove(timeout=_REMOVE_PATIENCE)
@@ -268,12 +266,27 @@ class KernelRuntime:
                                   stage="rmdir", path=group.name) from error
         directory = self._directory(id)
         try:
-            erase.erase(str(directory.parent), directory.name)
-        except FileNotFoundError:
-            return  # nothing was ever started
+            self._trash.throw(str(directory.parent), directory.name)
         except OSError as error:
             raise KernelError(f"{directory} stays: {error}", errno=error.errno or 0, stage="remove",
                               path=str(directory)) from error
+
+    def _empty_trash_soon(self) -> None:
+        """Not at once: whoever waits for a removal wants its event in the log first, and the disk is one."""
+        if self._emptying is None:
+            self._emptying = asyncio.get_running_loop().call_later(
+                _TRASH_PAUSE, lambda: self._later(self._empty_trash_now()))
+
+    async def _empty_trash_now(self) -> None:
+        self._emptying = None
+        async with self._one_empties:
+            await asyncio.to_thread(self._empty_trash)
+
+    def _empty_trash(self) -> None:
+        try:
+            self._trash.empty()
+        except OSError as error:
+            log.warning("deleted files take room still: %s", error)
 
     def _strays(self, known: set[str]) -> list[str]:
         containers = self._data_root / "containers"

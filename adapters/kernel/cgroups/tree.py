@@ -134,6 +134,17 @@ class Tree:
         group.open_fds()
         return group
 
+    def of(self, id: str) -> list["Group"]:
+        """Every group of one container, without descriptors. The fence is made first and deleted last, so one look at
+        where it lies is enough."""
+        root = self.roots()[0]
+        try:
+            names = os.listdir(root)
+        except FileNotFoundError:
+            return []
+        return [Group(self, name) for name in sorted(names)
+                if name.startswith(f"{id}.") and os.path.isdir(f"{root}/{name}")]
+
     def groups(self) -> list[tuple[str, int]]:
         """(id, attempt) of every group that exists in any hierarchy."""
         found = set()

@@ -85,3 +85,17 @@ def test_the_size_counts_each_file_once(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("12345")
     assert erase.size(str(tmp_path)) == 1005
     assert erase.size(str(tmp_path / "none")) == 0
+
+
+def test_what_is_thrown_away_is_out_of_the_way_at_once_and_deleted_later(tmp_path: Path) -> None:
+    """Throwing moves, emptying deletes; what is not there is no error, and neither is a second one of the same name."""
+    trash = erase.Trash(str(tmp_path / "trash"))
+    trash.make()
+    for _ in range(2):
+        (tmp_path / "full/a/b").mkdir(parents=True)
+        trash.throw(str(tmp_path), "full")
+        assert not (tmp_path / "full").exists()
+    trash.throw(str(tmp_path), "full")
+    assert (tmp_path / "trash/full/a/b").is_dir()
+    trash.empty()
+    assert list((tmp_path / "trash").iterdir()) == []
