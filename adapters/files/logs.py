@@ -21,6 +21,7 @@ Found = tuple[Place, LogFrame]
 """A frame and the place of its data."""
 
 _BLOCK = 1 << 18
+_FURTHER = 1 << 20
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _STREAMS = (logs.STDOUT, logs.STDERR)
 
@@ -147,7 +148,7 @@ class _Output:
                 if tail.full:
                     return tail.start()
                 tail.add(number, first, self._pread(number, first, stop - first), until)
-        return tail.start() if tail.full else _Start((0, 0))
+        return tail.start()
 
     def _blocks_backwards(self, number: int, size: int) -> Iterator[tuple[int, int]]:
         """(start, stop) of runs of whole frames, the last first, each about as long as the index's spacing."""
@@ -205,21 +206,24 @@ class _Output:
 
 
 class _Tail:
-    """Counts beginnings of lines from the end on, of both streams together, until there are `lines`."""
+    """Counts ends of lines from the end on, of both streams together, until there are `lines`; then looks for where
+    the earliest of each stream begins, as far up as `_FURTHER` bytes (else it is taken to begin with its frame)."""
 
     def __init__(self, end: Place, lines: int) -> None:
         self._missing = lines
+        self._further = _FURTHER
         self._first = end
         self._cut = dict.fromkeys(_STREAMS, end)
-        self._followed = dict.fromkeys(_STREAMS, False)
+        self._open = dict.fromkeys(_STREAMS, False)
+        self._seen = dict.fromkeys(_STREAMS, False)
 
     @property
     def full(self) -> bool:
-        """Whether all lines were found."""
-        return self._missing <= 0
+        """Whether nothing further up is needed."""
+        return self._missing <= 0 and (self._further <= 0 or not any(self._open.values()))
 
     def start(self) -> _Start:
-        """Where the lines begin."""
+        """Where the lines begin, among all that was added."""
         return _Start(self._first, self._cut)
 
     def add(self, number: int, offset: int, block: bytes, until: int | None) -> None:
@@ -231,19 +235,35 @@ class _Tail:
             if self.full:
                 return
             if until is None or frame.time <= until:
-                self._add(number, offset, frame, block[frame.start:frame.stop])
+                self._add((number, offset + frame.start), frame.stream, block[frame.start:frame.stop])
 
-    def _add(self, number: int, offset: int, frame: logs.Frame, data: bytes) -> None:
-        """A line begins behind each newline that something follows."""
-        self._first = (number, offset + frame.start - logs.HEADER_SIZE)
-        position = len(data)
-        while not self.full and (newline := data.rfind(b"\n", 0, position)) >= 0:
-            if newline + 1 < len(data) or self._followed[frame.stream]:
-                self._missing -= 1
-                self._cut[frame.stream] = (number, offset + frame.start + newline + 1)
-            self._followed[frame.stream] = True
-            position = newline
-        self._followed[frame.stream] = self._followed[frame.stream] or bool(data)
+    def _add(self, place: Place, stream: int, data: bytes) -> None:
+        if self._missing <= 0:
+            self._further -= len(data)
+        if not self._seen[stream] and not data.endswith(b"\n"):
+            self._ended(stream)
+        self._seen[stream] = True
+        newline = data.rfind(b"\n")
+        while newline >= 0:
+            if self._open[stream]:
+                self._begins(stream, place, newline + 1)
+                self._open[stream] = False
+            if self._missing <= 0:
+                return
+            self._ended(stream)
+            newline = data.rfind(b"\n", 0, newline)
+        if self._open[stream]:
+            self._begins(stream, place, 0)  # or further up
+
+    def _ended(self, stream: int) -> None:
+        """Here ends a line, going up."""
+        if self._missing > 0:
+            self._missing -= 1
+            self._open[stream] = True
+
+    def _begins(self, stream: int, place: Place, distance: int) -> None:
+        self._cut[stream] = (place[0], place[1] + distance)
+        self._first = (place[0], place[1] - logs.HEADER_SIZE)
 
 
 def _size(path: Path) -> int:

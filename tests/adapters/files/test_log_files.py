@@ -116,6 +116,13 @@ async def test_an_unfinished_line_counts_as_a_line(tmp_path: Path) -> None:
     assert text(await read(tmp_path, tail=2)) == b"two\nthree"
 
 
+async def test_the_only_line_of_a_stream_is_a_last_line(tmp_path: Path) -> None:
+    """The error at the end of much ordinary output; and much is not read just to learn that it was the only one."""
+    write(tmp_path, 1, [*((n, 1, b"x" * 999 + b"\n") for n in range(3000)), (3000, 2, b"error\n")])
+    assert text(await read(tmp_path, tail=1)) == b"error\n"
+    assert [text(await read(tmp_path, tail=3), stream) for stream in (1, 2)] == [2 * (b"x" * 999 + b"\n"), b"error\n"]
+
+
 async def test_a_tail_spans_files(tmp_path: Path) -> None:
     """A container that was started again has one output."""
     write(tmp_path, 1, [(1, 1, b"a\nb\n")])
@@ -128,7 +135,7 @@ PIECES = st.lists(st.sampled_from([b"a", b"\n", b"bc\n", b"d\ne"]), min_size=1)
 LINES = st.lists(st.tuples(st.sampled_from([1, 2]), PIECES), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LINES, st.integers(0, 15))
 async def test_a_tail_is_the_last_lines(tmp_path: Path, pieces: list[tuple[int, list[bytes]]], lines: int) -> None:
     """Of each stream a suffix that begins at a line; together exactly as many lines as were asked for, if there are."""
