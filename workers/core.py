@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.container import Container
-from domain.errors import Conflict
+from domain.errors import Conflict, StorageError
 from domain.host import HostStarted, HostStopped, Recovered
 from domain.images.model import Image
 from domain.lifecycle.commit import CommitRequested
@@ -87,12 +87,18 @@ class Core:
         self._spawn(relay.insist())
         found.count("unfinished", await self._hand_out())
         await self._reconciler.retry_dead()
-        await self._outside.images.recover()
+        await self._recover_images()
         if rebooted:
             rows = await self._outside.views.select("containers", where={"state": "exited"})
             await self._reconciler.start_again([str(row["id"]) for row in rows])
         await self._note(Recovered(counts={what: number for what, number in sorted(found.counts.items()) if number}))
         return found.counts
+
+    async def _recover_images(self) -> None:
+        try:
+            await self._outside.images.recover()
+        except StorageError as error:
+            log.error("removals of images were not carried on: %s", error)
 
     async def compare_again(self) -> None:
         """The supervisor was lost and built anew while we ran: end what it no longer holds and say so."""
@@ -157,15 +163,27 @@ class Core:
             if intent.kind in ACTS:
                 await self._outside.relay.hand_out(intent)
                 continue
-            for record in await self._outside.store.read(intent.position - 1, 1, streams=(intent.stream,)):
+            try:
+                records = await self._outside.store.read(intent.position - 1, 1, streams=(intent.stream,))
+            except StorageError as error:
+                log.error("event %d cannot be read: %s", intent.position, error)
+                continue
+            for record in records:
                 self.timers.notice(record)
         return len(intents)
 
     async def _note(self, event: Event) -> bool:
-        """Append to the host's stream; says whether the last start was under another boot id."""
+        """Append to the host's stream; says whether the last start was under another boot id.
+
+        A host whose own story cannot be read still has containers to care for: it goes on without a note.
+        """
         stream = StreamId("host", self._outside.host)
         while True:
-            records = await self._outside.store.load(stream)
+            try:
+                records = await self._outside.store.load(stream)
+            except StorageError as error:
+                log.error("the story of this host cannot be read: %s", error)
+                return False
             version = records[-1].version if records else 0
             try:
                 meta = self.mover.meta(Caller())

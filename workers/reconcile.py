@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from domain.container import LIVE, Container, State
-from domain.errors import LadingError
+from domain.errors import IllegalTransition, LadingError, StorageError
 from domain.lifecycle.exit import ReportExit
 from domain.lifecycle.remove import Remove
 from domain.lifecycle.start import Adopt, Start
@@ -72,7 +72,10 @@ class Reconciler:
     async def retry_dead(self) -> None:
         """A container that could not be removed gets another try."""
         for row in await self._views.select("containers", where={"state": State.DEAD.value}):
-            await self._mover.accept(str(row["id"]), (Remove(force=True),), Caller())
+            try:
+                await self._mover.accept(str(row["id"]), (Remove(force=True),), Caller())
+            except LadingError as error:
+                log.warning("%s is not removed: %s", str(row["id"])[:12], error)
 
     async def start_again(self, ids: Iterable[str]) -> None:
         """After a reboot, the containers whose policy wants it are started."""
@@ -94,7 +97,12 @@ class Reconciler:
 
         async def one(id: str) -> None:
             async with gate:
-                container = await self._mover.container(id)
+                try:
+                    container = await self._mover.container(id)
+                except (StorageError, IllegalTransition) as error:
+                    log.error("the story of %s cannot be read, it is left alone: %s", id[:12], error)
+                    found.count("damaged")
+                    return
                 if container.state in LIVE or (container.state is State.REMOVING and container.pid):
                     await self._mover.report(id, await self._judge(container, kernel, found))
 

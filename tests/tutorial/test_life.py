@@ -86,10 +86,8 @@ def test_kill_sends_any_signal(engine: Engine) -> None:
     """Named, numbered, with and without SIG; KILL is the default; an unknown one is refused."""
     engine.shell("trap 'echo usr1' USR1; echo ready; while :; do sleep 0.05; done", name="it")
     engine.written("it", "ready")
-    heard = 0
-    for signal in ("USR1", "SIGUSR1", "10"):
+    for heard, signal in enumerate(("USR1", "SIGUSR1", "10"), 1):
         engine.ok("kill", "-s", signal, "it")
-        heard += 1
         _counts(engine, "usr1", heard)
     assert "NOPE" in engine.refused("kill", "-s", "NOPE", "it")
     assert engine.state("it") == "running"
