@@ -97,7 +97,7 @@ class Images:
         self._store, self._views, self._contents, self._clock = store, views, contents, clock
         self.guard = asyncio.Lock()
         self._removing = asyncio.Lock()
-        self._committed: list[str] = []
+        self._committed: set[str] = set()
 
     # Questions
 
@@ -176,7 +176,7 @@ class Images:
     ) -> tuple[Append, ...]:
         """What makes a committed image known, to be appended together with the outcome of the commit while `guard` is
         held. Raises: InvalidValue, Conflict."""
-        self._committed.append(image.id)
+        self._committed.add(image.id)
         event = ImageRegistered(image=image, how=how, source=source, parent=parent)
         key = _key(reference)
         return (await self._batch({image.id: event}, {key: image.id} if key else {}))[0]
@@ -424,11 +424,10 @@ class Images:
 
     async def _let_go(self) -> None:
         """End the leases of commits that are in the log by now."""
-        recorded = {image_id for image_id in self._committed if await self._views.get("images", image_id) is not None}
-        for image_id in self._committed:
-            if image_id in recorded:
+        for image_id in tuple(self._committed):
+            if await self._views.get("images", image_id) is not None:
                 self._contents.release(image_id)
-        self._committed = [image_id for image_id in self._committed if image_id not in recorded]
+                self._committed.discard(image_id)
 
     async def _sweep(self, without: str = "") -> int:
         return await self._contents.sweep(await self._needed(without=without))

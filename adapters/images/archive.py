@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.images.compression import inflated, sniffed
-from adapters.images.extract import clean
+from adapters.images.names import clean
 from adapters.images.tar_reader import FILE, LINK, SYMLINK, Damaged, Reader, Source
 from adapters.images.unpack import write
 from domain.errors import Refused

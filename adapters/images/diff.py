@@ -13,7 +13,8 @@ SHRUNK]…`, or as the extractor's (`adapters.images.extract`).
 import os
 import stat
 
-from adapters.images.extract import MARK, OPAQUE_MARK, open_layers, respond
+from adapters.images.extract import open_layers, respond
+from adapters.images.names import MARK, OPAQUE_MARK
 from adapters.images.stack import OPAQUE, Stack, is_whiteout
 from adapters.images.tar_reader import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, FILE, LINK, LONGEST_NAME, SYMLINK, Damaged
 from adapters.images.tar_writer import END, Head, encoded, padding

@@ -18,10 +18,12 @@ import gc
 import os
 import resource
 import stat
-from collections.abc import Callable, Iterable
-from struct import Struct
+from collections.abc import Callable
 
-from adapters.images.stack import OPAQUE, Stack, is_whiteout
+from adapters.images.attributes import Attributes, set_time, xattrs_of
+from adapters.images.directories import Directories, lstat, remove_tree
+from adapters.images.names import MARK, META_MARK, OPAQUE_MARK, Unusable, clean, is_plain
+from adapters.images.stack import Stack, is_whiteout
 from adapters.images.tar_reader import (
     BLOCK_DEVICE,
     CHAR,
@@ -37,37 +39,14 @@ from adapters.images.tar_reader import (
     Source,
 )
 
-MARK = b".wh."
-OPAQUE_MARK = b".wh..wh..opq"
-_META_MARK = b".wh..wh."
 _HIGHEST_ID = (1 << 32) - 2  # -1 means "leave it" to chown(2)
-_EARLIEST, _LATEST = -(1 << 31) * 10**9, ((1 << 34) - 1) * 10**9
 _CHECK_EVERY = 16 << 20
-_MOST_LINKS = 40
-_MOST_WARNINGS = 20
 _MEMORY = 1 << 30
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_TIME = Struct("=qH")
 _HOLE = bytes(1 << 20)
 _SMALL = 1 << 16
-_OF_THE_DISK = frozenset(
-    (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EIO,
-        errno.EROFS,
-        errno.ENOMEM,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.EUCLEAN,
-        errno.ESTALE,
-        errno.ENODEV,
-    )
-)
-
-
-class Unusable(Damaged):
-    """An entry that cannot be meant."""
+_DISK = "ENOSPC EDQUOT EIO EROFS ENOMEM EMFILE ENFILE EUCLEAN ESTALE ENODEV"
+_OF_THE_DISK = frozenset(getattr(errno, name) for name in _DISK.split())
 
 
 class Limits:
@@ -83,17 +62,11 @@ class Extractor:
     """Applies entries below the current directory, which is the root of this process."""
 
     def __init__(self, below: Stack | None, limits: Limits, times: int) -> None:
-        self._below, self._limits, self._times_fd = below, limits, times
-        self._real: dict[bytes, bytes] = {}
-        self._as_written: dict[bytes, bytes] = {}
-        self._forget()
-        self._times = bytearray()
-        self._root_seen = False
-        # A file made in a set-group-ID directory gets its group: from then on owners are always set.
-        self._always_chown = False
+        self._below, self._limits = below, limits
+        self._attributes = Attributes()
+        self._directories = Directories(below, self._attributes, times)
         self._unchecked = 0
         self.size = self.entries = 0
-        self.warnings: dict[bytes, None] = {}
         self._kinds: dict[bytes, Callable[[Entry, bytes, Reader], None]] = {
             FILE: self._file,
             DIRECTORY: self._directory,
@@ -108,40 +81,34 @@ class Extractor:
         """Put one entry where it belongs. Raises: Unusable, Damaged, OSError."""
         self._count(entry)
         above, _, name = entry.name.rstrip(b"/").rpartition(b"/")
-        plain = _plain(name)
-        parent = self._as_written.get(above) if plain else None
+        plain = is_plain(name)
+        parent = self._directories.quick(above) if plain else None
         if parent is None:
             parts = clean(entry.name)
-            if not parts:
-                self._root(entry)
-                return
             marked = [part for part in parts if part.startswith(MARK)]
             if marked:
                 self.size -= entry.size  # what is in a marker does not matter
                 self._mark(parts, marked)
                 return
-            name = parts[-1]
+            parent, name = b"", parts[-1] if parts else b""
+            if parts and entry.kind in self._kinds:
+                parent = self._directories.at(parts[:-1])
+                if plain:
+                    self._directories.remember(above, parent)
         kind = self._kinds.get(entry.kind)
         if kind is None:
             return
         if not (0 <= entry.uid <= _HIGHEST_ID and 0 <= entry.gid <= _HIGHEST_ID):
             raise Unusable(f"its owner {entry.uid}:{entry.gid} is out of range")
-        if parent is None:
-            parent = self._parent(parts[:-1])
-            if plain:
-                self._as_written[above] = parent
-        kind(entry, parent + b"/" + name if parent else name, reader)
+        if not name:
+            self._directories.root(entry)
+        else:
+            kind(entry, parent + b"/" + name if parent else name, reader)
 
-    def finish(self) -> None:
-        """Set what creating files has spoiled: the times of directories. Later records of one directory win."""
-        if not self._root_seen:
-            self._inherit(b"")
-        self._spill()
-        os.lseek(self._times_fd, 0, os.SEEK_SET)
-        with os.fdopen(os.dup(self._times_fd), "rb") as records:
-            while head := records.read(_TIME.size):
-                time, length = _TIME.unpack(head)
-                _set_directory_time(records.read(length) or b".", time)
+    def finish(self) -> tuple[bytes, ...]:
+        """Do what can only be done at the end; gives back warnings."""
+        self._directories.finish()
+        return tuple(self._attributes.warnings)
 
     def _count(self, entry: Entry) -> None:
         self.entries += 1
@@ -157,141 +124,10 @@ class Extractor:
         if disk.f_bavail * disk.f_frsize < self._limits.reserve:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    # Directories, also those that the archive only implies
-
-    def _parent(self, parts: list[bytes]) -> bytes:
-        """The real directory that the components lead to in this layer; links in it are resolved inside the layer."""
-        key = b"/".join(parts)
-        real = self._real.get(key)
-        if real is None:
-            above = self._real.get(b"/".join(parts[:-1]))
-            real = self._resolve(parts) if above is None else self._resolve(parts[-1:], above)
-            if len(self._real) > 50_000:
-                self._forget()
-            self._real[key] = real
-        return real
-
-    def _forget(self) -> None:
-        """What directories are called is remembered by their clean names, and by the names in the archive."""
-        self._real = {b"": b""}
-        self._as_written = {}
-
-    def _resolve(self, parts: list[bytes], real: bytes = b"") -> bytes:
-        todo, links = parts[::-1], 0
-        while todo:
-            part = todo.pop()
-            if part == b"..":
-                real = real.rpartition(b"/")[0]
-                continue
-            path = real + b"/" + part if real else part
-            status = _lstat(path)
-            if status is not None and stat.S_ISLNK(status.st_mode):
-                links += 1
-                if links > _MOST_LINKS:
-                    raise Unusable("too many links lead to it")
-                target = os.readlink(path)
-                real = b"" if target.startswith(b"/") else real
-                todo += [piece for piece in reversed(target.split(b"/")) if piece not in (b"", b".")]
-                if len(todo) > LONGEST_NAME:
-                    raise Unusable("too many links lead to it")
-                continue
-            if status is None or not stat.S_ISDIR(status.st_mode):
-                self._imply(path, status)
-            real = path
-        return real
-
-    def _imply(self, path: bytes, status: os.stat_result | None) -> None:
-        """Make a directory that has no entry of its own, as it is in the layers below."""
-        if len(path) > LONGEST_NAME:
-            raise Unusable("its name is too long")
-        if status is None:
-            os.mkdir(path, 0o755)
-            self._inherit(path)
-        elif is_whiteout(status):
-            os.unlink(path)
-            self._fresh(path, 0o755)
-            self._own(path, 0, 0, 0o755)
-            self._note_time(path, 0)
-        else:
-            raise Unusable("it lies below something that is not a directory")
-
-    def _inherit(self, path: bytes) -> None:
-        """Docker makes 0755 0:0 of a 0700 5:6 directory and of a 1777 /tmp here; the image says otherwise."""
-        found = self._below.directory(path) if self._below else None
-        if found is None:
-            if not path:
-                os.chmod(b".", 0o755)
-            else:
-                self._own(path, 0, 0, 0o755)
-            self._note_time(path, 0)
-            return
-        layer, status = found
-        fd = os.open(path or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=layer)
-        try:
-            xattrs = tuple((os.fsencode(key), os.getxattr(fd, key)) for key in os.listxattr(fd))
-        finally:
-            os.close(fd)
-        self._own(path or b".", status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
-        self._set_xattrs(path or b".", xattrs, is_file=False)
-        self._note_time(path, status.st_mtime_ns)
-
-    def _own(self, path: bytes, uid: int, gid: int, mode: int) -> None:
-        """A new directory's owner, then its mode: chown(2) takes bits away."""
-        if uid or gid or self._always_chown:
-            os.chown(path, uid, gid, follow_symlinks=False)
-        if mode & stat.S_ISGID:
-            self._always_chown = True
-        os.chmod(path, mode)
-
-    def _fresh(self, path: bytes, mode: int) -> None:
-        """A directory that took the place of a removed one: nothing of the layers below shines through."""
-        os.mkdir(path, mode)
-        os.setxattr(path, OPAQUE, b"y", follow_symlinks=False)
-
-    def _root(self, entry: Entry) -> None:
-        if entry.kind != DIRECTORY:
-            raise Unusable("it would replace the root directory")
-        self._root_seen = True
-        self._own(b".", entry.uid, entry.gid, entry.mode)
-        self._set_xattrs(b".", entry.xattrs, is_file=False)
-        self._note_time(b"", entry.mtime)
-
     def _directory(self, entry: Entry, path: bytes, reader: Reader) -> None:
-        try:
-            os.mkdir(path, entry.mode)
-        except FileExistsError:
-            self._merge(path, entry.mode)
-        uid, gid, mode = entry.uid, entry.gid, entry.mode
-        if uid or gid or mode & 0o6000 or self._always_chown:
-            self._own(path, uid, gid, mode)
-        if entry.xattrs:
-            self._set_xattrs(path, entry.xattrs, is_file=False)
-        self._note_time(path, entry.mtime)
-
-    def _merge(self, path: bytes, mode: int) -> None:
-        """A directory over a directory keeps what is in it; anything else goes first."""
-        status = os.lstat(path)
-        if stat.S_ISDIR(status.st_mode):
-            os.chown(path, 0, 0)
-            os.chmod(path, mode)
-        elif is_whiteout(status):
-            os.unlink(path)
-            self._fresh(path, mode)
-        else:
+        if not self._directories.make(entry, path):
             self._remove(path)
-            os.mkdir(path, mode)
-
-    def _note_time(self, path: bytes, time: int) -> None:
-        self._times += _TIME.pack(min(max(time, _EARLIEST), _LATEST), len(path)) + path
-        if len(self._times) > len(_HOLE):
-            self._spill()
-
-    def _spill(self) -> None:
-        """Two million directories must not fill the memory."""
-        _write(self._times_fd, memoryview(bytes(self._times)))
-        self._times.clear()
-
-    # Everything that is not a directory
+            self._directories.make(entry, path)
 
     def _file(self, entry: Entry, path: bytes, reader: Reader) -> None:
         mode = entry.mode
@@ -305,16 +141,10 @@ class Extractor:
                 _write(fd, data)
             elif entry.stored or entry.sparse is not None:
                 self._fill(fd, entry, reader)
-            if entry.uid or entry.gid or self._always_chown:
-                os.fchown(fd, entry.uid, entry.gid)
-                if mode & 0o6000:
-                    os.fchmod(fd, mode)
-            elif mode & 0o6000:
-                os.fchmod(fd, mode)
+            self._attributes.own_file(fd, entry.uid, entry.gid, mode)
             if entry.xattrs:
-                self._set_xattrs(fd, entry.xattrs, is_file=True)
-            time = min(max(entry.mtime, _EARLIEST), _LATEST)
-            os.utime(fd, ns=(time, time))
+                self._attributes.set_xattrs(fd, entry.xattrs, is_file=True)
+            set_time(fd, entry.mtime)
         finally:
             os.close(fd)
 
@@ -368,16 +198,11 @@ class Extractor:
         self._finish_node(entry, path)
         if entry.mode & 0o7000 or entry.uid or entry.gid:
             os.chmod(path, entry.mode)
-        self._set_time(path, entry.mtime)
+        set_time(path, entry.mtime)
 
     def _finish_node(self, entry: Entry, path: bytes) -> None:
-        if entry.uid or entry.gid or self._always_chown:
-            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
-        self._set_time(path, entry.mtime)
-
-    def _set_time(self, path: bytes, time: int) -> None:
-        time = min(max(time, _EARLIEST), _LATEST)
-        os.utime(path, ns=(time, time), follow_symlinks=False)
+        self._attributes.own_other(path, entry.uid, entry.gid)
+        set_time(path, entry.mtime)
 
     def _make(self, path: bytes, make: Callable[[], None]) -> None:
         try:
@@ -390,13 +215,13 @@ class Extractor:
         parts = clean(entry.target)
         if not parts:
             raise Unusable("it is a hard link to nothing")
-        parent = self._real.get(b"/".join(parts[:-1]))
+        parent = self._directories.known(parts[:-1])
         target = parent + b"/" + parts[-1] if parent else b"/".join(parts)
         if target == path:
-            if _lstat(path) is None:
+            if lstat(path) is None:
                 raise Unusable("it is a hard link to itself")
             return
-        status = _lstat(target)
+        status = lstat(target)
         if status is None or is_whiteout(status):
             target = self._copy_up(parts)
         elif stat.S_ISDIR(status.st_mode):
@@ -414,7 +239,7 @@ class Extractor:
         entry = Entry()
         entry.uid, entry.gid, entry.mode = status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
         entry.mtime = status.st_mtime_ns
-        parent = self._parent(parts[:-1])
+        parent = self._directories.at(parts[:-1])
         path = parent + b"/" + parts[-1] if parent else parts[-1]
         below = b"/".join(parts)
         if stat.S_ISREG(status.st_mode):
@@ -432,7 +257,7 @@ class Extractor:
         source = os.open(below, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=layer)
         try:
             entry.size = os.fstat(source).st_size
-            entry.xattrs = tuple((os.fsencode(key), os.getxattr(source, key)) for key in os.listxattr(source))
+            entry.xattrs = xattrs_of(source)
             self.size += entry.size
             self._check_space()
             if self.size > self._limits.bytes:
@@ -444,14 +269,12 @@ class Extractor:
                     pass
                 # Writing has taken set-user-ID and capabilities away.
                 os.fchmod(fd, entry.mode)
-                self._set_xattrs(fd, entry.xattrs, is_file=True)
-                os.utime(fd, ns=(entry.mtime, entry.mtime))
+                self._attributes.set_xattrs(fd, entry.xattrs, is_file=True)
+                set_time(fd, entry.mtime)
             finally:
                 os.close(fd)
         finally:
             os.close(source)
-
-    # Marks for what is removed
 
     def _mark(self, parts: list[bytes], marked: list[bytes]) -> None:
         name = parts[-1]
@@ -459,15 +282,15 @@ class Extractor:
             return  # something inside a marker: only its name counts
         if name == OPAQUE_MARK:
             if self._below:
-                os.setxattr(self._parent(parts[:-1]) or b".", OPAQUE, b"y", follow_symlinks=False)
+                self._directories.hide_below(self._directories.at(parts[:-1]))
             return
-        if name.startswith(_META_MARK):
+        if name.startswith(META_MARK):
             return
         removed = name[len(MARK) :]
         if removed in (b"", b".", b".."):
             raise Unusable("it is a whiteout of nothing")
         if self._below:
-            parent = self._parent(parts[:-1])
+            parent = self._directories.at(parts[:-1])
             self._whiteout(parent + b"/" + removed if parent else removed)
 
     def _whiteout(self, path: bytes) -> None:
@@ -478,22 +301,7 @@ class Extractor:
             os.mknod(path, stat.S_IFCHR, 0)
         except FileExistsError:
             if stat.S_ISDIR(os.lstat(path).st_mode):
-                os.setxattr(path, OPAQUE, b"y", follow_symlinks=False)
-
-    # Common ground
-
-    def _set_xattrs(self, where: int | bytes, xattrs: Iterable[tuple[bytes, bytes]], *, is_file: bool) -> None:
-        for key, value in xattrs:
-            if not _wanted(key, is_file):
-                continue
-            try:
-                os.setxattr(where, key, value)
-            except OSError as error:
-                self._warn(b"extended attribute " + key[:100] + b" not set: " + os.strerror(error.errno or 0).encode())
-
-    def _warn(self, text: bytes) -> None:
-        if len(self.warnings) < _MOST_WARNINGS:
-            self.warnings[text.replace(b"\0", b"?")] = None
+                self._directories.hide_below(path)
 
     def _remove(self, path: bytes) -> None:
         """Whatever has the name, without following it."""
@@ -501,71 +309,11 @@ class Extractor:
             remove_tree(path)
         else:
             os.unlink(path)
-        self._forget()
-
-
-def clean(name: bytes) -> list[bytes]:
-    """The components of a name, `..` stopping at the root. Raises: Unusable."""
-    if len(name) > LONGEST_NAME:
-        raise Unusable("its name is too long")
-    if b"\0" in name:
-        raise Unusable("its name holds a NUL byte")
-    parts: list[bytes] = []
-    for part in name.split(b"/"):
-        if part == b"..":
-            parts[-1:] = []
-        elif part and part != b".":
-            parts.append(part)
-            if len(part) > 255:
-                raise Unusable("a part of its name is longer than 255 bytes")
-    return parts
-
-
-def remove_tree(path: bytes) -> None:
-    """Delete a directory and all in it, however deep, without following anything."""
-    todo = [path]
-    while todo:
-        with os.scandir(todo[-1]) as entries:
-            inner = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for name, is_directory in inner:
-            if not is_directory:
-                os.unlink(name)
-        directories = [name for name, is_directory in inner if is_directory]
-        if directories:
-            todo += directories
-        else:
-            os.rmdir(todo.pop())
-
-
-def _plain(name: bytes) -> bool:
-    """Whether a last component means just itself."""
-    return 0 < len(name) <= 255 and not name.startswith(MARK) and name not in (b".", b"..") and b"\0" not in name
-
-
-def _wanted(key: bytes, is_file: bool) -> bool:
-    """Capabilities and what users set; never what steers overlayfs, nor other systems' labels."""
-    if key == b"security.capability":
-        return is_file
-    return key.startswith(b"user.") and b".overlay." not in key
+        self._directories.forget()
 
 
 def _hard_link(target: bytes, path: bytes) -> None:
     os.link(target, path, follow_symlinks=False)
-
-
-def _lstat(path: bytes) -> os.stat_result | None:
-    try:
-        return os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _set_directory_time(path: bytes, time: int) -> None:
-    try:
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            os.utime(path, ns=(time, time), follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # it was replaced by a later entry
 
 
 def _write(fd: int, data: memoryview) -> None:
@@ -619,8 +367,8 @@ def _extract(layers: str, target: str, limits: Limits, names: list[str]) -> byte
                 raise
             raise Damaged(os.strerror(error.errno or 0), entry.name) from error
     source.drain()
-    extractor.finish()
-    return b"\0".join((b"ok", b"%d" % extractor.size, b"%d" % extractor.entries, *extractor.warnings))
+    warnings = extractor.finish()
+    return b"\0".join((b"ok", b"%d" % extractor.size, b"%d" % extractor.entries, *warnings))
 
 
 def open_layers(layers: str, names: list[str]) -> list[int]:

@@ -134,6 +134,7 @@ def test_a_file_cannot_be_a_parent(layers: Layers) -> None:
         (symlink("l", "t" * 5000), "link target"),
         (file("f", uid=-5), "out of range"),
         (file("f", uid=1 << 32), "out of range"),
+        (directory("/", uid=1 << 40), "out of range"),
         (file("f", uid=(1 << 32) - 1), "out of range"),
         (file("f", pax={"gid": "-1"}), "out of range"),
         (file("."), "root"),

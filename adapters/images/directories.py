@@ -1,0 +1,212 @@
+"""The directories of a layer that is being extracted, also those that the archive only implies. Standard library only.
+
+Everything here happens below the current directory, which is the root of the process. A directory's time is set at the
+very end, when nothing is made in it any more.
+"""
+
+import os
+import stat
+from struct import Struct
+
+from adapters.images.attributes import Attributes, clamped, xattrs_of
+from adapters.images.names import Unusable
+from adapters.images.stack import OPAQUE, Stack, is_whiteout
+from adapters.images.tar_reader import DIRECTORY, LONGEST_NAME, Entry
+
+_MOST_LINKS = 40
+_MOST_KNOWN = 50_000
+_SPILL = 1 << 20
+_TIME = Struct("=qH")
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Directories:
+    """Finds, implies, makes and merges them; `times` is a file for what is to be set at the end."""
+
+    def __init__(self, below: Stack | None, attributes: Attributes, times: int) -> None:
+        self._below, self._attributes, self._times_fd = below, attributes, times
+        self._times = bytearray()
+        self._root_seen = False
+        self._real: dict[bytes, bytes] = {}
+        self._as_written: dict[bytes, bytes] = {}
+        self.forget()
+
+    def quick(self, written: bytes) -> bytes | None:
+        """The real directory behind a name that was given to `remember`."""
+        return self._as_written.get(written)
+
+    def remember(self, written: bytes, real: bytes) -> None:
+        """Names in archives come again and again."""
+        self._as_written[written] = real
+
+    def forget(self) -> None:
+        """Something was removed: no name is known any more."""
+        self._real = {b"": b""}
+        self._as_written = {}
+
+    def known(self, parts: list[bytes]) -> bytes | None:
+        """The real directory, if it was looked for before."""
+        return self._real.get(b"/".join(parts))
+
+    def at(self, parts: list[bytes]) -> bytes:
+        """The real directory that the components lead to, made if need be; links are resolved inside the layer."""
+        key = b"/".join(parts)
+        real = self._real.get(key)
+        if real is None:
+            above = self._real.get(b"/".join(parts[:-1]))
+            real = self._resolve(parts) if above is None else self._resolve(parts[-1:], above)
+            if len(self._real) > _MOST_KNOWN:
+                self.forget()
+            self._real[key] = real
+        return real
+
+    def root(self, entry: Entry) -> None:
+        """The layer's own entry for the root directory."""
+        if entry.kind != DIRECTORY:
+            raise Unusable("it would replace the root directory")
+        self._root_seen = True
+        self._attributes.own_directory(b".", entry.uid, entry.gid, entry.mode)
+        self._attributes.set_xattrs(b".", entry.xattrs, is_file=False)
+        self._note_time(b"", entry.mtime)
+
+    def make(self, entry: Entry, path: bytes) -> bool:
+        """Make it, or give the one that is there these attributes; False when something else is in the way."""
+        try:
+            os.mkdir(path, entry.mode)
+        except FileExistsError:
+            if not self._merge(path, entry.mode):
+                return False
+        if entry.uid or entry.gid or entry.mode & 0o6000 or self._attributes.always_chown:
+            self._attributes.own_directory(path, entry.uid, entry.gid, entry.mode)
+        if entry.xattrs:
+            self._attributes.set_xattrs(path, entry.xattrs, is_file=False)
+        self._note_time(path, entry.mtime)
+        return True
+
+    def hide_below(self, path: bytes) -> None:
+        """Nothing of the layers below shines through the directory."""
+        os.setxattr(path or b".", OPAQUE, b"y", follow_symlinks=False)
+
+    def finish(self) -> None:
+        """Set the times; later records of one directory win."""
+        if not self._root_seen:
+            self._inherit(b"")
+        self._spill()
+        os.lseek(self._times_fd, 0, os.SEEK_SET)
+        with os.fdopen(os.dup(self._times_fd), "rb") as records:
+            while head := records.read(_TIME.size):
+                time, length = _TIME.unpack(head)
+                _set_time(records.read(length) or b".", time)
+
+    def _resolve(self, parts: list[bytes], real: bytes = b"") -> bytes:
+        todo, links = parts[::-1], 0
+        while todo:
+            part = todo.pop()
+            if part == b"..":
+                real = real.rpartition(b"/")[0]
+                continue
+            path = real + b"/" + part if real else part
+            status = lstat(path)
+            if status is not None and stat.S_ISLNK(status.st_mode):
+                links += 1
+                target = os.readlink(path)
+                real = b"" if target.startswith(b"/") else real
+                todo += [piece for piece in reversed(target.split(b"/")) if piece not in (b"", b".")]
+                if links > _MOST_LINKS or len(todo) > LONGEST_NAME:
+                    raise Unusable("too many links lead to it")
+                continue
+            if status is None or not stat.S_ISDIR(status.st_mode):
+                self._imply(path, status)
+            real = path
+        return real
+
+    def _imply(self, path: bytes, status: os.stat_result | None) -> None:
+        """Make a directory that has no entry of its own, as it is in the layers below."""
+        if len(path) > LONGEST_NAME:
+            raise Unusable("its name is too long")
+        if status is None:
+            os.mkdir(path, 0o755)
+            self._inherit(path)
+        elif is_whiteout(status):
+            self._replace_whiteout(path, 0o755)
+            self._attributes.own_directory(path, 0, 0, 0o755)
+            self._note_time(path, 0)
+        else:
+            raise Unusable("it lies below something that is not a directory")
+
+    def _inherit(self, path: bytes) -> None:
+        """Docker makes 0755 0:0 of a 0700 5:6 directory and of a 1777 /tmp here; the image says otherwise."""
+        found = self._below.directory(path) if self._below else None
+        if found is None:
+            self._attributes.own_directory(path or b".", 0, 0, 0o755)
+            self._note_time(path, 0)
+            return
+        layer, status = found
+        fd = os.open(path or b".", _OPEN, dir_fd=layer)
+        try:
+            xattrs = xattrs_of(fd)
+        finally:
+            os.close(fd)
+        self._attributes.own_directory(path or b".", status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+        self._attributes.set_xattrs(path or b".", xattrs, is_file=False)
+        self._note_time(path, status.st_mtime_ns)
+
+    def _merge(self, path: bytes, mode: int) -> bool:
+        """A directory over a directory keeps what is in it."""
+        status = os.lstat(path)
+        if is_whiteout(status):
+            self._replace_whiteout(path, mode)
+        elif stat.S_ISDIR(status.st_mode):
+            os.chown(path, 0, 0)
+            os.chmod(path, mode)
+        else:
+            return False
+        return True
+
+    def _replace_whiteout(self, path: bytes, mode: int) -> None:
+        """A directory in the place of a removed one is a new one."""
+        os.unlink(path)
+        os.mkdir(path, mode)
+        self.hide_below(path)
+
+    def _note_time(self, path: bytes, time: int) -> None:
+        self._times += _TIME.pack(clamped(time), len(path)) + path
+        if len(self._times) > _SPILL:
+            self._spill()
+
+    def _spill(self) -> None:
+        """Two million directories must not fill the memory."""
+        data = memoryview(bytes(self._times))
+        self._times.clear()
+        while data:
+            data = data[os.write(self._times_fd, data) :]
+
+
+def lstat(path: bytes) -> os.stat_result | None:
+    """The status of what has the name, None when nothing has."""
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def remove_tree(path: bytes) -> None:
+    """Delete a directory and all in it, however deep, without following anything."""
+    todo = [path]
+    while todo:
+        with os.scandir(todo[-1]) as entries:
+            inner = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for name, is_directory in inner:
+            if not is_directory:
+                os.unlink(name)
+        directories = [name for name, is_directory in inner if is_directory]
+        if directories:
+            todo += directories
+        else:
+            os.rmdir(todo.pop())
+
+
+def _set_time(path: bytes, time: int) -> None:
+    status = lstat(path)
+    if status is not None and stat.S_ISDIR(status.st_mode):  # else a later entry has replaced it
+        os.utime(path, ns=(time, time), follow_symlinks=False)
