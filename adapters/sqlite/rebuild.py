@@ -115,9 +115,7 @@ class Rebuild:
 
     def _feed(self, records: Sequence[Recorded]) -> None:
         for fold in self._folds:
-            feed = fold.feed
-            for record in records:
-                feed(record)
+            fold.feed(records)
 
     def _write_ended(self) -> None:
         for insert, ended in self._ended:
@@ -135,9 +133,10 @@ class Rebuild:
 
 
 def stale(connection: sqlite3.Connection, projections: Sequence[Projection]) -> list[Projection]:
-    """Those whose rows are not the work of today's code."""
+    """Those whose table is missing, or whose rows are not the work of today's code."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     known = dict(connection.execute("SELECT name, fingerprint FROM projections").fetchall())
-    return [projection for projection in projections if known.get(projection.name) != fingerprint(projection)]
+    return [p for p in projections if p.name not in tables or known.get(p.name) != fingerprint(p)]
 
 
 def _shadow(projection: Projection) -> str:

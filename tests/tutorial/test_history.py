@@ -18,9 +18,9 @@ def test_audit_names_every_step_and_who_asked(engine: Engine) -> None:
     assert engine.cli(*words).code == 1
     steps = [json.loads(line) for line in engine.ok("audit", "--format", "json", "asked").splitlines()]
     assert [step["Event"] for step in steps] == ["created", "start-requested", "started", "exited"]
-    text = engine.ok("audit", "--no-trunc", "asked")
+    text = engine.ok("audit", "--format", "{{.By}} {{.Command}}", "asked")
     assert "root" in text
-    assert "lading run --name asked -e PASSWORD=" in text
+    assert "lading run --name asked -e 'PASSWORD=(secret)' '--env=TOKEN=(secret)' busybox false" in text
     assert "secret" not in text
     assert "secret" not in engine.ok("events", "--since", "1h", "--until", "0s")
     assert b"verysecret" not in (engine.data / "lading.db").read_bytes()
