@@ -41,7 +41,7 @@ STATE, LOGS, STORE, CONTAINERS, TEMPORARY = "state", "logs", "store", "container
 """Folders of the data root; `lading.db` lies beside them."""
 
 
-SMALL = ("warden.", "keeper.", "zygote.")
+SMALL = ("warden.", "keeper.", "zygote.", "host.", "child.")
 """Failpoints with these beginnings lie in the small processes."""
 
 

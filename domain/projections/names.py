@@ -1,8 +1,13 @@
-"""Every name a container ever had, so that what once existed can be named again. Rows are never deleted."""
+"""Every name a container ever had, so that what once existed can be named again. Rows are never deleted.
+
+Neither holds a set rule, so they follow the log a little later and cost no append anything; views catch up first.
+"""
 
 from domain.lifecycle.create import Created
+from domain.lifecycle.exit import Exited
 from domain.lifecycle.remove import Removed
 from domain.lifecycle.rename import Renamed
+from domain.lifecycle.start import StartFailed
 from domain.messages import Recorded
 from domain.projections.fold import Column, Row
 
@@ -11,12 +16,12 @@ class Names:
     """Key: `<id>/<name>`; `since` is the position at which the container took the name."""
 
     name = "names"
-    inline = True
+    inline = False
     revision = 1
     columns = (
         Column("key", "text"),
         Column("name", "text", indexed=True),
-        Column("id", "text", indexed=True),
+        Column("id", "text"),
         Column("since", "integer"),
         Column("time", "integer"),
     )
@@ -37,13 +42,13 @@ class Past:
     """Key: container id; what is left of a container that may be removed. Rows are never deleted."""
 
     name = "past"
-    inline = True
+    inline = False
     revision = 1
     columns = (
         Column("id", "text"),
         Column("name", "text"),
         Column("created_at", "integer"),
-        Column("removed_at", "integer", indexed=True),
+        Column("removed_at", "integer"),
         Column("exit_code", "integer"),
     )
 
@@ -62,5 +67,8 @@ class Past:
             return {**row, "name": event.name}
         if isinstance(event, Removed):
             return {**row, "removed_at": record.time}
-        code = getattr(event, "code", getattr(event, "exit_code", None))
-        return row if code is None else {**row, "exit_code": code}
+        if isinstance(event, Exited):
+            return {**row, "exit_code": event.code}
+        if isinstance(event, StartFailed):
+            return {**row, "exit_code": event.exit_code}
+        return row
