@@ -11,7 +11,7 @@ from pathlib import Path
 from adapters.images import trees
 from adapters.images.content import Content
 from adapters.images.leases import Leases
-from domain.errors import StorageError
+from domain.errors import InvalidValue, StorageError
 from domain.failpoints import failpoint
 from domain.images.layer import digest_of, hex_of
 from domain.images.model import Image
@@ -19,14 +19,12 @@ from domain.images.model import Image
 
 def sweep(content: Content, leases: Leases, images: Sequence[Image]) -> int:
     """Delete what none of `images` needs; returns the bytes freed."""
-    needed = _needed(content, images)
-    freed = 0
-    for name in _present(content):
-        if name in needed:
-            continue
-        size = _size(content, name)
-        if _move_away(content, leases, name):
-            freed += size
+    needed = _needed(images)
+    freed = _judge(content, leases, ("layers", "stubs"), needed)
+    # A layer that somebody holds stays, and a blob is kept for every layer that stayed.
+    for name in os.listdir(content.layers):
+        needed |= _blob_of(content, name)
+    freed += _judge(content, leases, ("blobs",), needed)
     _clear_links(content)
     for path in content.idle():
         failpoint("images.sweeping")
@@ -34,13 +32,23 @@ def sweep(content: Content, leases: Leases, images: Sequence[Image]) -> int:
     return freed
 
 
-def _needed(content: Content, images: Sequence[Image]) -> set[str]:
+def _needed(images: Sequence[Image]) -> set[str]:
     needed = set()
     for image in images:
         needed |= {f"blobs/{hex_of(image.id)}", f"stubs/{hex_of(top_of(image))}"}
-        for layer in image.layers:
-            needed |= {f"layers/{hex_of(layer.chain_id)}", *_blob_of(content, layer.chain_id)}
+        needed |= {f"layers/{hex_of(layer.chain_id)}" for layer in image.layers}
     return needed
+
+
+def _judge(content: Content, leases: Leases, kinds: Sequence[str], needed: set[str]) -> int:
+    freed = 0
+    for name in _present(content, kinds):
+        if name in needed:
+            continue
+        size = _size(content, name)
+        if _move_away(content, leases, name):
+            freed += size
+    return freed
 
 
 def top_of(image: Image) -> str:
@@ -48,17 +56,17 @@ def top_of(image: Image) -> str:
     return image.layers[-1].chain_id if image.layers else digest_of(b"")
 
 
-def _blob_of(content: Content, chain: str) -> set[str]:
+def _blob_of(content: Content, name: str) -> set[str]:
     try:
-        record = content.record(chain)
-    except StorageError:
-        return set()
+        record = content.record(f"sha256:{name}")
+    except (StorageError, InvalidValue):
+        return set()  # damaged, or not ours: verify says so
     return {f"blobs/{hex_of(record.blob.digest)}"} if record else set()
 
 
-def _present(content: Content) -> Iterator[str]:
-    for kind, directory in content.kinds().items():
-        for name in sorted(os.listdir(directory)):
+def _present(content: Content, kinds: Sequence[str]) -> Iterator[str]:
+    for kind in kinds:
+        for name in sorted(os.listdir(content.kinds()[kind])):
             yield f"{kind}/{name}"
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from adapters.images import snapshots
+from adapters.images.content import Content
+from adapters.images.leases import Lease, Leases
 from adapters.images.store import LocalImageStore
+from adapters.images.sweep import sweep
 from domain.errors import Refused, StorageError
 from domain.images.layer import digest_of
 from domain.images.model import Image
@@ -278,6 +281,20 @@ async def test_a_sweep_removes_everything_that_nobody_knows(store: LocalImageSto
     await store.verify(image)
 
 
+async def test_a_layer_that_is_being_used_keeps_its_blob(store: LocalImageStore, tmp_path: Path) -> None:
+    """An operation that has found a layer may not know its blob yet."""
+    image = await imported(store, tmp_path)
+    store.release(image.id)
+    content, leases = Content(store.layer_root().parent), Leases()
+    lease = Lease(leases)
+    lease.add(f"layers/{image.layers[0].chain_id.removeprefix('sha256:')}")
+    sweep(content, leases, [])
+    assert kept(store)[:2] == [1, 1]
+    lease.end()
+    sweep(content, leases, [])
+    assert kept(store) == [0] * 5
+
+
 @pytest.mark.parametrize("damage", ["config", "blob", "blob bytes", "layer", "record"])
 async def test_verify_names_what_is_damaged(damage: str, store: LocalImageStore, tmp_path: Path) -> None:
     """Byte by byte."""
@@ -330,7 +347,10 @@ async def test_a_cancelled_load_leaves_nothing(store: LocalImageStore, tmp_path:
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from adapters.images.content import Content
+from adapters.images.leases import Lease, Leases
 from adapters.images.store import LocalImageStore
+from adapters.images.sweep import sweep
 from domain import failpoints
 
 def die(name):
