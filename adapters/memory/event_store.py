@@ -205,7 +205,7 @@ class _Table:
         """Fold an event. Raises: NameTaken when a set rule says no."""
         for key in self.projection.keys(record):
             self._before.append((key, self._fold.rows.get(key), self._since.get(key, 0)))
-        self._fold.feed(record)
+        self._fold.feed((record,))
         for column in self.projection.columns:
             if column.unique:
                 self._check(column.name, self.projection.keys(record))

@@ -133,7 +133,6 @@ class _Comparison:
     def __init__(self, projection: Projection) -> None:
         self.projection = projection
         self.trouble = ""
-        self.position = 0
         self._ended = Digest()
         self._fold: Replay = replay(projection, self._ended.add)
 
@@ -141,14 +140,15 @@ class _Comparison:
         """Fold events, but none behind the position that the table has reached."""
         if self.trouble:
             return
-        for record in records:
-            if self.position < record.position <= until:
-                try:
-                    self._fold.feed(record)
-                except (LadingError, LookupError, TypeError, ValueError) as error:
-                    self.trouble = f"projection {self.projection.name} cannot fold event {record.position}: {error}"
-                    return
-                self.position = record.position
+        try:
+            self._fold.feed([record for record in records if self.position < record.position <= until])
+        except (LadingError, LookupError, TypeError, ValueError) as error:
+            self.trouble = f"projection {self.projection.name} cannot fold event {self.position}: {error}"
+
+    @property
+    def position(self) -> int:
+        """The last event that was folded."""
+        return self._fold.position
 
     def difference(self, connection: sqlite3.Connection) -> str:
         """Compare with the table."""

@@ -108,14 +108,18 @@ class Replay:
         self.projection = projection
         self.rows: dict[str, Row] = {}
         self.shape = Shape(projection.columns)
+        self.position = 0
 
-    def feed(self, record: Recorded) -> None:
-        """Fold the next event."""
-        for key in self.projection.keys(record):
-            before = self.rows.get(key)
-            after = self.projection.fold(before, record, key)
-            if after is not before:
-                self._change(key, before, after, record.position)
+    def feed(self, records: Iterable[Recorded]) -> None:
+        """Fold the next events; `position` is that of the last one, also when its fold has failed."""
+        rows, keys, fold, change = self.rows, self.projection.keys, self.projection.fold, self._change
+        for record in records:
+            self.position = record.position
+            for key in keys(record):
+                before = rows.get(key)
+                after = fold(before, record, key)
+                if after is not before:
+                    change(key, before, after, record.position)
 
     def table(self) -> Iterator[Values]:
         """The rows of the table, by key; in the end of a temporal one only those that still hold."""
@@ -166,8 +170,7 @@ def digest_of(projection: Projection, log: Iterable[Recorded]) -> str:
     """The digest of the projection's table after the whole log."""
     digest = Digest()
     fold = replay(projection, digest.add)
-    for record in log:
-        fold.feed(record)
+    fold.feed(log)
     for values in fold.table():
         digest.add(values)
     return str(digest)

@@ -11,7 +11,7 @@ from domain.lifecycle.exit import Exited
 from domain.lifecycle.remove import Removed
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Started, StartFailed, StartRequested
-from domain.messages import Recorded
+from domain.messages import Event, Recorded
 from domain.projections.fold import Column, Row
 
 
@@ -30,6 +30,9 @@ class Spans:
         Column("exit_code", "integer"),
     )
 
+    def __init__(self) -> None:
+        self._targets: dict[tuple[str, str, type[Event]], str] = {}
+
     def keys(self, record: Recorded) -> tuple[str, ...]:
         """Only the container's own stream touches its row."""
         return (record.stream.key,) if record.stream.kind == "container" else ()
@@ -42,18 +45,25 @@ class Spans:
             return {"id": key, "name": event.name, "state": state, "rest": state, "exit_code": 0}
         if row is None or isinstance(event, Removed):
             return None
-        before = Container(id=key, state=State(str(row["state"])), rest=State(str(row["rest"])))
-        after = MACHINE.target(before, event)
-        rest = before.rest
+        before, rest = str(row["state"]), str(row["rest"])
+        after = self._target(before, rest, event)
         if isinstance(event, StartRequested):
-            rest = State.EXITED if before.state is State.RESTARTING else before.state
+            rest = State.EXITED.value if before == State.RESTARTING else before
         return {
             "id": key,
             "name": event.name if isinstance(event, Renamed) else row["name"],
-            "state": after.value,
-            "rest": rest.value,
+            "state": after,
+            "rest": rest,
             "exit_code": _exit_code(row, event),
         }
+
+    def _target(self, state: str, rest: str, event: Event) -> str:
+        """Where the event leads; the table is small, and asked once for every event ever stored."""
+        known = self._targets.get((state, rest, type(event)))
+        if known is None:
+            known = MACHINE.target(Container(id="", state=State(state), rest=State(rest)), event).value
+            self._targets[state, rest, type(event)] = known
+        return known
 
 
 def _exit_code(row: Row, event: object) -> object:
