@@ -112,7 +112,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
         log.info("log and kernel agree: %s", found)
         if damaged := found.get("damaged"):
             whole.info.health["Warning"] = f"{damaged} containers have a damaged story: see lading audit verify"
-        retention = asyncio.create_task(Retention(settings, plant.store.views).run())
+        retention = asyncio.create_task(Retention(settings, plant.store.views, whole.engine.images.images.sweep).run())
         stack.callback(retention.cancel)
     await whole.programs.begin()
     await whole.console.serve(plant.bus)

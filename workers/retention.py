@@ -1,8 +1,12 @@
-"""Output outlives its container for a while, then its files are deleted; what happened stays in the log."""
+"""What outlives its container for a while: its output, and an image that was removed while the container held it.
+
+What happened stays in the log.
+"""
 
 import asyncio
 import shutil
 import time
+from collections.abc import Awaitable, Callable
 
 from domain.names import is_id
 from domain.ports import Views
@@ -14,7 +18,8 @@ EVERY = 3600.0
 class Retention:
     """Deletes the output of containers that were removed longer ago than the settings say."""
 
-    def __init__(self, settings: Settings, views: Views) -> None:
+    def __init__(self, settings: Settings, views: Views, sweep_images: Callable[[], Awaitable[int]]) -> None:
+        self._sweep_images = sweep_images
         self._logs = settings.data_root / "logs"
         self._keep = int(settings.log_retention_hours * 3600 * 1e9)
         self._views = views
@@ -23,6 +28,7 @@ class Retention:
         """Look once an hour, for ever."""
         while True:
             await self.sweep(time.time_ns())
+            await self._sweep_images()
             await asyncio.sleep(EVERY)
 
     async def sweep(self, now: int) -> int:

@@ -2,6 +2,7 @@
 
 from domain.container import Container, State
 from domain.errors import Refused
+from domain.images.reference import parse_target
 from domain.lifecycle.absent import present
 from domain.machine import Move, Transition
 from domain.messages import Command, Event
@@ -47,6 +48,8 @@ def _commit(container: Container, command: Commit) -> tuple[Event, ...]:
     present(container)
     if container.state not in COMMITTABLE:
         raise Refused(f"cannot commit container {container.name}: it is {container.state}")
+    if command.reference:
+        parse_target(command.reference)
     return (CommitRequested(**command.model_dump()),)
 
 

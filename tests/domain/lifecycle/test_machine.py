@@ -295,3 +295,9 @@ def test_random_wishes_and_outcomes_never_break_the_fold(commands: list[Command]
             outcome: Event = data.draw(st.sampled_from(legal))
             now = MACHINE.evolve(now, recorded(outcome, position=position, version=now.version + 1, time=position))
     assert now.version == position
+
+
+def test_a_commit_under_an_impossible_name_is_refused_before_anything_is_recorded() -> None:
+    """An intent that can never have an outcome would stay open for ever."""
+    with pytest.raises(Refused):
+        MACHINE.decide(container(S.RUNNING), Commit(reference="Not A Name"))
