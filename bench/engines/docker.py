@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from bench.engines.lading import PATH
@@ -92,7 +93,8 @@ class Docker:
         finally:
             self._nursery.close()
             for made in reversed(self._made):
-                made.rmdir()
+                with suppress(OSError):  # somebody else's docker has come to use it meanwhile
+                    made.rmdir()
 
     def cgroup(self) -> str:
         """The name of its control groups."""
