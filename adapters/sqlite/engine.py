@@ -3,7 +3,7 @@
 Facts that shape this module (https://sqlite.org/wal.html):
 - SQLite 3.7.0 to 3.51.2 can corrupt a WAL file when one connection commits while another one checkpoints. So only the
   writer checkpoints, and only when it is told to; readers are opened with `mode=ro` and `query_only`.
-- POSIX locks of a file vanish when any descriptor of it is closed in the process: nothing here opens the file itself.
+- POSIX locks of a file vanish when any descriptor of it is closed in the process: nothing here opens the main file.
 - A commit that finds its pages in the WAL file overwrites them in place (one flush); one that has to grow costs
   a second flush for the new size. So `lay_out_wal` lets the file grow once, by a transaction that is rolled back.
 """
@@ -19,7 +19,10 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
 from domain.errors import StorageError
 
-WAL_BYTES = 8 << 20
+PAGE = 2048
+"""Bytes of a page: a commit writes every page it touches, and most change by some hundred bytes."""
+
+WAL_BYTES = 4 << 20
 """What the WAL file is laid out for; also the reserve in which commits still fit when the disk is full."""
 
 _SHARED = (
@@ -30,7 +33,14 @@ _SHARED = (
     "wal_autocheckpoint=0",
     "busy_timeout=5000",
 )
-_WRITER = ("page_size=2048", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "cache_size=-16000", *_SHARED)
+_WRITER = (
+    f"page_size={PAGE}",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "secure_delete=ON",
+    "cache_size=-16000",
+    *_SHARED,
+)
 _READER = ("query_only=ON", "cache_size=-8000", *_SHARED)
 
 
@@ -103,10 +113,11 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def lay_out_wal(connection: sqlite3.Connection, size: int = WAL_BYTES) -> None:
+def lay_out_wal(connection: sqlite3.Connection, path: Path, size: int = WAL_BYTES) -> None:
     """Let the WAL file grow to its usual size; a disk without room for it is no error.
 
-    On an empty WAL this also makes whatever an earlier round left in the file unreadable.
+    On an empty WAL this also overwrites what an earlier round has left in the file. It is flushed here, or the next
+    commit would have to.
     """
     (usual,) = connection.execute("PRAGMA cache_size").fetchone()
     connection.execute("PRAGMA cache_size=-500")  # what does not fit into the cache goes to the WAL before the end
@@ -114,6 +125,7 @@ def lay_out_wal(connection: sqlite3.Connection, size: int = WAL_BYTES) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("CREATE TABLE room (bytes BLOB)")
         connection.execute("INSERT INTO room VALUES (zeroblob(?))", (size,))
+        _flush(_wal(path))
     except sqlite3.OperationalError as error:
         if not is_full(error):
             raise
@@ -123,12 +135,25 @@ def lay_out_wal(connection: sqlite3.Connection, size: int = WAL_BYTES) -> None:
         connection.execute(f"PRAGMA cache_size={usual}")
 
 
-def is_laid_out(path: Path) -> bool:
-    """Whether the WAL file has its usual size."""
+def wal_size(path: Path) -> int:
+    """Bytes of the WAL file of a database."""
     try:
-        return path.with_name(f"{path.name}-wal").stat().st_size >= WAL_BYTES * 3 // 4
+        return _wal(path).stat().st_size
     except FileNotFoundError:
-        return False
+        return 0
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _flush(path: Path) -> None:
+    """Only for the WAL: SQLite's locks are on the other two files."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_full(error: sqlite3.Error) -> bool:

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from adapters.sqlite.engine import driver, is_laid_out, lay_out_wal, reader_engine, storage_error, writer_engine
+from adapters.sqlite.engine import WAL_BYTES, driver, lay_out_wal, reader_engine, storage_error, wal_size, writer_engine
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.ledger import Ledger, order
 from adapters.sqlite.projector import Projector
@@ -197,13 +197,13 @@ class SqliteEventStore:
             inline = [rows_of(connection, p) for p in self.projections if p.inline]
             ledger = Ledger(connection, inline, self._now)
             self._projector = self._new_projector(connection, ledger)
-            if not is_laid_out(self.path):
-                lay_out_wal(connection)
+            if wal_size(self.path) < WAL_BYTES // 2:
+                lay_out_wal(connection, self.path)
             reading = self._readers.raw_connection()
         except sqlite3.Error as error:
             engine.dispose()
             raise storage_error(error, self.path) from error
-        writer = self._writer = Writer(connection, ledger, self._projector, self._head)
+        writer = self._writer = Writer(self.path, connection, ledger, self._projector, self._head)
         writer.failure = failure
         self._reader = Reader(driver(reading))
 

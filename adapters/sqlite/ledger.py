@@ -120,7 +120,7 @@ class _Writes:
     origins: list[tuple[int, bytes]] = field(default_factory=list)
     events: list[tuple[object, ...]] = field(default_factory=list)
     keys: dict[int, bytes | None] = field(default_factory=dict)
-    drops: bool = False
+    drops: int = 0
     commands: list[tuple[str, int, int, str]] = field(default_factory=list)
 
     def add(self, more: "_Writes") -> None:
@@ -130,7 +130,7 @@ class _Writes:
         self.origins += more.origins
         self.events += more.events
         self.keys.update(more.keys)
-        self.drops = self.drops or more.drops
+        self.drops += more.drops
         self.commands += more.commands
 
 
@@ -168,7 +168,7 @@ class Ledger:
     """Owns the tip of the log; used by the writer's thread alone."""
 
     def __init__(self, connection: sqlite3.Connection, inline: Sequence[Rows], now: Callable[[], int]) -> None:
-        self.keys_dropped = False
+        self.keys_dropped = 0
         self._connection = connection
         self._inline = tuple(inline)
         self._now = now
@@ -267,7 +267,7 @@ class Ledger:
     def _adopt(self, sheet: _Sheet) -> None:
         self._disowned = self._disowned or bool(sheet.writes.events)
         self.tip, self._time, self._ids = sheet.tip, sheet.time, sheet.ids
-        self.keys_dropped = self.keys_dropped or sheet.writes.drops
+        self.keys_dropped += sheet.writes.drops
         self._types.update(sheet.types)
         _keep_latest(self._streams, sheet.streams, _STREAMS_KEPT)
         _keep_latest(self._origins, sheet.origins, _ORIGINS_KEPT)
@@ -335,7 +335,7 @@ class Ledger:
             self._settle(sheet, record, stream)
         if event.drops_key:
             sheet.writes.keys[stream] = None
-            sheet.writes.drops = True
+            sheet.writes.drops += 1
         visible = record
         if event.sealed:
             place = record.position, record.stream, record.version, record.time

@@ -91,28 +91,33 @@ class Projector:
         except _FAILURES as error:
             self._fail(names, error)
             return
-        for name in names:
-            if self._cursors[name] < reached:
-                self._fold(name, [r for r in records if r.position > self._cursors[name]], reached)
-
-    def _fold(self, name: str, records: Sequence[Recorded], reached: int) -> None:
-        rows = self._rows[name]
+        ready = [name for name in names if self._cursors[name] < reached and self._fold(name, records)]
         try:
             with unflushed(self._connection):
-                for record in records:
+                for name in ready:
+                    self._rows[name].flush()
+                    self._connection.execute(SET_CURSOR, (name, reached))
+        except BaseException:
+            for name in ready:
+                self._rows[name].forget()
+            raise
+        for name in ready:
+            self._rows[name].settle()
+            self._cursors[name] = reached
+
+    def _fold(self, name: str, records: Sequence[Recorded]) -> bool:
+        """Fold into memory; whether that went well."""
+        rows = self._rows[name]
+        try:
+            for record in records:
+                if record.position > self._cursors[name]:
                     rows.fold(record)
-                rows.keep()
-                rows.flush()
-                self._connection.execute(SET_CURSOR, (name, reached))
         except _FAILURES as error:
             rows.forget()
             self._fail((name,), error)
-        except sqlite3.Error:
-            rows.forget()
-            raise
-        else:
-            rows.settle()
-            self._cursors[name] = reached
+            return False
+        rows.keep()
+        return True
 
     def _fail(self, names: Iterable[str], error: Exception) -> None:
         self.failures.update(dict.fromkeys(names, f"{type(error).__name__}: {error}"))

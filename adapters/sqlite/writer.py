@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Final, TypeVar
 
 from adapters.sqlite import sealing
-from adapters.sqlite.engine import is_fatal, is_full, lay_out_wal, storage_error
+from adapters.sqlite.engine import PAGE, WAL_BYTES, is_fatal, is_full, lay_out_wal, storage_error, wal_size
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.ledger import Ledger, Order, Outcome
 from adapters.sqlite.projector import Projector
@@ -32,8 +33,12 @@ T = TypeVar("T")
 _ORDERS = 256
 """How many callers share one commit at most."""
 
-_FRAMES = 2000
+_FRAMES = WAL_BYTES // PAGE // 2
 """After how many pages the WAL is written back: half of what it is laid out for."""
+
+_FORGET_EVERY = 60.0
+_KEYS = 64
+"""Seconds, and number of dropped keys, after which the WAL is overwritten in a quiet moment."""
 
 _LITTLE = 1 << 20
 """Enough to overwrite the beginning of the WAL, after which all of it is void."""
@@ -72,8 +77,11 @@ _Item = _Call | _Job | _Stop
 class Writer:
     """Owns the thread; nothing else may use the connection while it runs."""
 
-    def __init__(self, connection: sqlite3.Connection, ledger: Ledger, projector: Projector, head: HeadFile) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, ledger: Ledger, projector: Projector, head: HeadFile
+    ) -> None:
         self.failure: StorageError | None = None
+        self._path: Final = path
         self._connection: Final = connection
         self._ledger, self._projector, self._head = ledger, projector, head
         self._queue: SimpleQueue[_Item] = SimpleQueue()
@@ -81,6 +89,7 @@ class Writer:
         self._commits = 0
         self._due = 32
         self._chores_at = 0.0
+        self._forget_at = time.monotonic() + _FORGET_EVERY
         self._warm = False
 
     def start(self) -> None:
@@ -198,11 +207,15 @@ class Writer:
             return 0
         if busy:
             return _LAZY
-        if self._ledger.keys_dropped:
-            self._forget()
         if not self._warm:
             self._warm = True
             sealing.warm_up()
+        if not self._ledger.keys_dropped:
+            return None
+        left = self._forget_at - time.monotonic()
+        if left > 0 and self._ledger.keys_dropped < _KEYS:
+            return left
+        self._forget()
         return None
 
     def _write_back(self, mode: str) -> bool:
@@ -222,16 +235,21 @@ class Writer:
         return not busy and frames == written
 
     def _forget(self) -> None:
-        """Remove dropped keys from the WAL as well, which holds the pages as they were."""
-        if self._write_back("TRUNCATE"):
-            lay_out_wal(self._connection)
-            self._ledger.keys_dropped = False
+        """Remove dropped keys from the WAL as well, which holds the pages as they were: overwrite all of it."""
+        self._forget_at = time.monotonic() + _FORGET_EVERY
+        if self._write_back("TRUNCATE" if wal_size(self._path) > WAL_BYTES else "RESTART"):
+            lay_out_wal(self._connection, self._path)
+            self._ledger.keys_dropped = 0
 
     def _finish(self) -> None:
         try:
             self._head.write(self._ledger.tip)
-            if self.failure is None and self._write_back("RESTART"):
-                lay_out_wal(self._connection, _LITTLE)
+            if self.failure is not None:
+                return
+            if self._ledger.keys_dropped:
+                self._forget()
+            elif self._write_back("RESTART"):
+                lay_out_wal(self._connection, self._path, _LITTLE)
         except sqlite3.Error as error:
             self._failed(error)
 
