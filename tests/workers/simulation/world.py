@@ -77,6 +77,11 @@ class SteppedRuntime(MemoryRuntime):
             if run.alive and not run.behaviour.lasts:
                 self._end(key, run.behaviour.code, 0)
 
+    def rebooted(self) -> None:
+        """The kernel has begun anew."""
+        self._runs.clear()
+        self._exits.clear()
+
     @property
     def living(self) -> dict[str, int]:
         """Container id → pid of what really runs."""
@@ -134,6 +139,7 @@ class World:
         self.numbers = Numbers()
         self.directory = directory
         self.told: list[tuple[str, str]] = []
+        self.boot = "first boot"
 
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[Engine]:
@@ -145,7 +151,7 @@ class World:
         core = Core(
             Outside(
                 host=HOST,
-                origin=Origin(boot="boot", version="0"),
+                origin=Origin(boot=self.boot, version="0"),
                 store=store,
                 views=self.store.views,
                 bus=bus,
@@ -165,6 +171,12 @@ class World:
     def crash(self) -> None:
         """The daemon is gone; everything else is where it was."""
         self.runtime.daemon_died()
+
+    def reboot(self) -> None:
+        """Every process is gone, and no supervisor knows of any."""
+        self.crash()
+        self.runtime.rebooted()
+        self.boot = "second boot"
 
     def tell(self, what: str, id: str) -> None:
         """A caller was told that its wish is fulfilled."""

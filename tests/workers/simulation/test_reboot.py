@@ -1,0 +1,50 @@
+"""A host that was rebooted: what ran has ended, and only what wants it is started again."""
+
+import asyncio
+from pathlib import Path
+
+from domain.container import State
+from domain.lifecycle.exit import Exited
+from domain.lifecycle.stop import Stop
+from domain.spec import RestartPolicy
+from tests.workers.simulation.test_crashes import Morgue, check, containers, world_with_image
+from tests.workers.simulation.world import WHO, World
+from workers.engine import Engine
+from workers.requests import CreateRequest
+
+
+async def _three(world: World, engine: Engine) -> None:
+    """One without a policy, one that is always to run, one that a user has stopped."""
+    await engine.run(CreateRequest(image="base", command=("serve",), name="plain"), WHO)
+    await engine.run(
+        CreateRequest(image="base", command=("serve",), name="always", restart=RestartPolicy(name="always")), WHO
+    )
+    stopped = await engine.run(
+        CreateRequest(image="base", command=("serve",), name="stopped", restart=RestartPolicy(name="unless-stopped")),
+        WHO,
+    )
+    await engine.execute(stopped, Stop(), WHO)
+
+
+def test_a_reboot_ends_what_ran_and_starts_what_its_policy_wants(tmp_path: Path) -> None:
+    """`Up` after a reboot would be a lie, and `always` means always."""
+    morgue, world = Morgue(), world_with_image(tmp_path)
+    morgue.live(world, _three, None, 1.0)
+    world.reboot()
+    morgue.live(world, None, None, 1_000.0)
+    found = {container.name: container for container in asyncio.run(containers(world)).values()}
+    assert (found["plain"].state, found["plain"].exit_code, found["plain"].how) == (State.EXITED, 255, "reboot")
+    assert (found["always"].state, found["always"].attempt, found["always"].boot) == (State.RUNNING, 2, "second boot")
+    assert found["stopped"].state is State.EXITED
+    assert found["stopped"].how != "reboot"
+    asyncio.run(check(world))
+
+
+def test_a_second_daemon_of_the_same_boot_adds_no_exit(tmp_path: Path) -> None:
+    """A restart of the engine is no reboot."""
+    morgue, world = Morgue(), world_with_image(tmp_path)
+    morgue.live(world, _three, None, 1.0)
+    morgue.live(world, None, None, 1_000.0)
+    records = asyncio.run(world.store.read(0, 1000))
+    assert sum(isinstance(record.event, Exited) for record in records) == 1
+    asyncio.run(check(world))
