@@ -13,6 +13,8 @@ import posix
 import sys
 
 RUN_DIRECTORY = "/run/lading"
+CONFIGURATION = "/etc/lading/config.toml"
+_MAX_CONFIGURATION = 64 * 1024
 WINDOW = 1024 * 1024
 ACKNOWLEDGE = 256 * 1024
 _MAX_PAYLOAD = 1024 * 1024
@@ -126,10 +128,35 @@ def _open_standard_streams() -> None:
             posix.open("/dev/null", posix.O_RDWR)
 
 
+def _environment(name: bytes) -> str:
+    return posix.environ.get(name, b"").decode("utf-8", "surrogateescape")
+
+
+def _configured() -> str:
+    """`run_dir` of the configuration file, where the daemon finds it, too; empty if there is none. A TOML parser costs
+    more than the whole client, and the daemon refuses a file in which this line is not a plain string."""
+    try:
+        fd = posix.open(_environment(b"LADING_CONFIG") or CONFIGURATION, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        lines = posix.read(fd, _MAX_CONFIGURATION).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    finally:
+        posix.close(fd)
+    for line in lines:
+        name, equals, value = line.partition("=")
+        if name.strip() == "run_dir" and equals:
+            return value.strip().split("#")[0].strip().strip("\"'")
+        if line.lstrip()[:1] == "[":
+            break
+    return ""
+
+
 def address(argv: list[str]) -> tuple[str, list[str]]:
     """The daemon's socket, and argv without the option that named it. Raises Failed."""
-    run_directory = posix.environ.get(b"LADING_RUN_DIR", b"").decode("utf-8", "surrogateescape") or RUN_DIRECTORY
-    path, at = run_directory + "/lading.sock", 0
+    path, at = (_environment(b"LADING_RUN_DIR") or _configured() or RUN_DIRECTORY) + "/lading.sock", 0
     while at < len(argv) and argv[at][:1] == "-":
         word = argv[at]
         if word in ("-H", "--host") and at + 1 < len(argv):
