@@ -227,7 +227,7 @@ class LocalImageStore:
             for chain in below:
                 known = self._content.record(chain)
                 lease.add(f"layers/{hex_of(chain)}", *([f"blobs/{hex_of(known.blob.digest)}"] if known else []))
-            with difference(upper, self._content.layers, below, self._newest) as changes:
+            with self._written(upper) as tree, difference(tree, self._content.layers, below, self._newest) as changes:
                 diff_id, record = self._new_layer(
                     _until(stop, changes.pieces()),
                     below,
@@ -237,6 +237,18 @@ class LocalImageStore:
                 )
             config = committed(parent, image_config, diff_id, self._now(), step, _platform())
             return self._image(config, (*parent.layers, _layer(below[-1] if below else "", diff_id, record)), lease)
+
+    @contextmanager
+    def _written(self, upper: Path) -> Iterator[Path]:
+        """The writable layer; a container that was never started has none yet, and an empty directory stands for it."""
+        if upper.is_dir():
+            yield upper
+            return
+        with self._content.workspace() as work:
+            empty = work / "upper"
+            empty.mkdir()
+            empty.chmod(0o755)  # what a start would give it, whatever the umask is
+            yield empty
 
     def _image(self, config: bytes, layers: tuple[Layer, ...], lease: Lease) -> Image:
         """Keep the config, and with it the image: from here on it only needs to be recorded."""
