@@ -96,6 +96,8 @@ class Engine:
 
     def start(self, failpoints: str = "", *, wait: bool = True) -> None:
         """Start the daemon; returns when it answers."""
+        if self._daemon is not None:
+            self._daemon.wait(PATIENCE)  # the former one is dead, or about to be
         environment = {**self.environment, **({"LADING_FAILPOINTS": failpoints} if failpoints else {})}
         with (self.folder / "daemon.out").open("ab") as output:
             self._daemon = subprocess.Popen(
@@ -339,10 +341,15 @@ class Engine:
                 found.others[pid] = _command_line(pid)
         return found
 
-    def kill(self, *roles: str) -> dict[str, int]:
-        """SIGKILL for these processes of exactly this engine; who was not there is left out."""
+    def kill(self, *roles: str, stopped: bool = False) -> dict[str, int]:
+        """SIGKILL for these processes of exactly this engine; who was not there is left out.
+
+        With `stopped` all of them are halted first, so that none can do anything about the death of another.
+        """
         processes = self.processes()
         hit = {role: processes[role] for role in roles if processes[role]}
+        for pid in hit.values() if stopped else ():
+            _kill(pid, signal.SIGSTOP)
         for pid in hit.values():
             _kill(pid)
         return hit
@@ -424,9 +431,9 @@ def readable(stream: Any, seconds: float) -> bool:
     return bool(select.select([stream], [], [], seconds)[0])
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int, number: int = signal.SIGKILL) -> None:
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def _text(pid: int, name: str) -> str:

@@ -252,6 +252,16 @@ def test_commit_of_a_running_container_pauses_it(engine: Engine) -> None:
     engine.ok("rmi", "web:snap")
 
 
+def test_commit_of_a_container_that_was_never_started(engine: Engine) -> None:
+    """It has changed nothing, so the image holds what its own image held, with the new settings."""
+    engine.ok("create", "--name", "it", "busybox", "true")
+    engine.ok("commit", "--change", 'CMD ["echo", "from", "the", "image"]', "it", "web:snap")
+    assert engine.ok("run", "--rm", "web:snap") == "from the image"
+    assert engine.ok("run", "--rm", "web:snap", "stat", "-c", "%a", "/") == "755"
+    engine.ok("rm", "it")
+    engine.ok("rmi", "web:snap")
+
+
 def test_top_shows_the_processes(engine: Engine) -> None:
     """With the host's numbers."""
     engine.shell("sleep 600 & sleep 601", name="it")
