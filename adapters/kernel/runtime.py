@@ -19,6 +19,7 @@ from adapters.kernel.supervisor.link import Link
 from adapters.kernel.supervisor.wire import Message
 from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Unavailable
 from domain.ports import ExitReport, StartedProcess
+from domain.runtime import capabilities
 from domain.runtime.plan import plan
 from domain.runtime.request import RunRequest
 from domain.spec import ContainerSpec
@@ -179,7 +180,7 @@ class KernelRuntime:
             layer_root=str(self._layer_root), layers=tuple(layers), workdir=spec.workdir, user=spec.user,
             hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=spec.tmpfs, init=spec.init,
             init_program=self._init_program, files=_files(spec), cgroup_v2=self._groups.v2, cgroup_v1=self._groups.v1,
-            machine=os.uname().machine)
+            capabilities=capabilities.for_network(spec.network), machine=os.uname().machine)
 
     async def _ask(self, message: Message) -> Message:
         reply = await self._link.ask(message)

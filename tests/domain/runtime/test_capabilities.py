@@ -11,6 +11,12 @@ def test_the_default_set_is_the_industrys() -> None:
     assert capabilities.DEFAULT == 0xA80425FB
 
 
+def test_who_shares_the_hosts_network_cannot_listen_in_on_it() -> None:
+    """NET_RAW (13) on the host's loopback reads the passwords of the bus."""
+    assert capabilities.for_network("none") == capabilities.DEFAULT
+    assert capabilities.for_network("host") == capabilities.DEFAULT & ~(1 << 13)
+
+
 @pytest.mark.parametrize("text", ["NET_RAW", "net_raw", "CAP_NET_RAW", "cap_net_raw"])
 def test_names_are_taken_with_and_without_prefix_in_any_case(text: str) -> None:
     """As people type them."""
