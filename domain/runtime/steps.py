@@ -279,9 +279,12 @@ STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
 """Every step by its name on the wire."""
 
 
+_FIELDS: dict[type[Step], tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in STEPS.values()}
+
+
 def to_wire(steps: Iterable[Step]) -> list[Wire]:
     """The steps as JSON lists."""
-    return [[type(step).__name__, *(_plain(getattr(step, field.name)) for field in fields(step))] for step in steps]
+    return [[type(step).__name__, *(_plain(getattr(step, name)) for name in _FIELDS[type(step)])] for step in steps]
 
 
 def from_wire(wire: Iterable[Wire]) -> tuple[Step, ...]:
@@ -290,6 +293,8 @@ def from_wire(wire: Iterable[Wire]) -> tuple[Step, ...]:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, str | int):  # nearly all: asking for Mapping first takes as long as everything else together
+        return value
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, tuple) else value

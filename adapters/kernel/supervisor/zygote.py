@@ -18,7 +18,6 @@ import gc
 import json
 import os
 import resource
-import signal
 import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
 
@@ -66,12 +65,15 @@ def _serve(warden: socket, parcel: handover.Parcel) -> None:
     fds: list[int] = []
     failpoint("zygote.before-clone")
     try:
+        steps = json.loads(_contents(plan))  # here, where the pages are warm: the child would take 0.2 ms longer
         pid, pidfd = syscalls.clone3(request["flags"] | _FLAGS, exit_signal=0, cgroup=group, pidfd=True)
+    except ValueError as error:
+        answer |= {"stage": "plan", "errno": errno.EINVAL, "text": str(error), "exit_code": _SET_UP_FAILED}
     except KernelError as error:
         answer |= {"stage": error.stage, "errno": error.errno, "text": error.message, "exit_code": _SET_UP_FAILED}
     else:
         if pid == 0:
-            _child(plan, (status, stdout, stderr), rest)
+            _child(steps, (status, stdout, stderr), rest)
         answer["pid"] = pid
         fds = [pidfd, *_namespaces(pid)]
     handover.close(parcel.fds)
@@ -92,26 +94,22 @@ def _namespaces(pid: int) -> list[int]:
     return fds
 
 
-def _child(plan: int, streams: tuple[int, int, int], tasks: list[int]) -> None:
+def _child(steps: list[list[object]], streams: tuple[int, int, int], tasks: list[int]) -> None:
     """In the new process: never returns."""
     try:
-        _arrange(plan, streams, tasks)
+        _arrange(steps, streams, tasks)
     except BaseException as error:
         _report("set-up", getattr(error, "errno", 0) or errno.EIO, str(error), _SET_UP_FAILED)
     os._exit(_SET_UP_FAILED)
 
 
-def _arrange(plan: int, streams: tuple[int, int, int], tasks: list[int]) -> None:
+def _arrange(steps: list[list[object]], streams: tuple[int, int, int], tasks: list[int]) -> None:
     status, stdout, stderr = streams
-    steps = json.loads(_contents(plan))
     fds = [0, *(_clear(fd) for fd in (stdout, stderr, status, *tasks))]
     for number, fd in enumerate(fds):
         os.dup2(fd, number)
     os.set_inheritable(_STATUS, False)
     syscalls.close_range(len(fds))
-    for number in range(1, signal.NSIG):
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            _default(number)
     failpoint("zygote.child")
     last = _FIRST_TASKS + len(tasks)
     try:
@@ -128,15 +126,6 @@ def _contents(fd: int) -> bytes:
 def _clear(fd: int) -> int:
     """A copy above every number that is about to be given away."""
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
-
-
-def _default(number: int) -> None:
-    """Ignored signals (Python ignores SIGPIPE and SIGXFSZ) would outlive the exec."""
-    try:
-        signal.signal(number, signal.SIG_DFL)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # 32 and 33 belong to the C library
-            raise
 
 
 def _wait_for_go() -> None:
