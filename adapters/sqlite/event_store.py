@@ -203,6 +203,9 @@ class SqliteEventStore:
         except sqlite3.Error as error:
             engine.dispose()
             raise storage_error(error, self.path) from error
+        except OSError as error:
+            engine.dispose()
+            raise StorageError(f"{self.path} cannot be used: {error.strerror}") from error
         writer = self._writer = Writer(self.path, connection, ledger, self._projector, self._head)
         writer.failure = failure
         self._reader = Reader(driver(reading))
