@@ -301,7 +301,8 @@ async def _end_left_over(pid_file: Path) -> None:
     try:
         if _start_time(int(pid)) == started:
             log.warning("ending nats-server %s, left over from a daemon that was killed", pid)
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ends with its daemon, perhaps just now
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             await _until_readable(pidfd)
     finally:
         os.close(pidfd)
