@@ -28,6 +28,57 @@ _STATUS = {
     State.DEAD: "dead",
     State.REMOVED: "removed",
 }
+_NO_LIMITS: Document = {
+    "CpuShares": 0,
+    "CpuPeriod": 0,
+    "CpuQuota": 0,
+    "CpuRealtimePeriod": 0,
+    "CpuRealtimeRuntime": 0,
+    "CpusetCpus": "",
+    "CpusetMems": "",
+    "NanoCpus": 0,
+    "Memory": 0,
+    "MemoryReservation": 0,
+    "MemorySwap": 0,
+    "MemorySwappiness": None,
+    "OomKillDisable": False,
+    "PidsLimit": None,
+    "BlkioWeight": 0,
+    "BlkioWeightDevice": [],
+    "BlkioDeviceReadBps": [],
+    "BlkioDeviceWriteBps": [],
+    "BlkioDeviceReadIOps": [],
+    "BlkioDeviceWriteIOps": [],
+    "CgroupParent": "",
+    "Devices": [],
+    "DeviceCgroupRules": None,
+    "DeviceRequests": None,
+    "Ulimits": [],
+}
+_NO_ADDRESS: Document = {
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "IPv6Gateway": "",
+    "MacAddress": "",
+}
+_IMAGE_CONFIG: Document = {
+    "User": "",
+    "ExposedPorts": None,
+    "Env": None,
+    "Entrypoint": None,
+    "Cmd": None,
+    "Volumes": None,
+    "WorkingDir": "",
+    "Labels": None,
+    "StopSignal": "",
+    "Healthcheck": None,
+    "OnBuild": None,
+    "Shell": None,
+}
+"""What a config that leaves a key out means by it: scripts ask for `.Config.Cmd` of any image."""
 
 
 def status_name(container: Container) -> str:
@@ -88,6 +139,7 @@ def _state(container: Container) -> Document:
         "Error": container.error,
         "StartedAt": rfc3339(container.started_at),
         "FinishedAt": rfc3339(container.finished_at),
+        "Health": None,
     }
 
 
@@ -110,6 +162,8 @@ def _config(container: Container, spec: ContainerSpec) -> Document:
         "Entrypoint": list(spec.entrypoint) or None,
         "OnBuild": None,
         "Labels": dict(sorted(spec.labels.items())),
+        "Healthcheck": None,
+        "Shell": None,
         "StopSignal": spec.stop_signal,
         "StopTimeout": spec.stop_timeout,
     }
@@ -118,11 +172,13 @@ def _config(container: Container, spec: ContainerSpec) -> Document:
 def _host_config(spec: ContainerSpec) -> Document:
     return {
         "Binds": None,
-        "LogConfig": {"Type": "lading", "Config": {}},
+        "ContainerIDFile": "",
+        "LogConfig": {"Type": "local", "Config": {}},
         "NetworkMode": spec.network,
         "PortBindings": {},
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.retries},
         "AutoRemove": spec.auto_remove,
+        "VolumeDriver": "",
         "VolumesFrom": None,
         "CapAdd": None,
         "CapDrop": None,
@@ -133,6 +189,7 @@ def _host_config(spec: ContainerSpec) -> Document:
         "ExtraHosts": None,
         "GroupAdd": None,
         "IpcMode": "private",
+        "Cgroup": "",
         "Links": None,
         "OomScoreAdj": 0,
         "PidMode": "",
@@ -144,10 +201,10 @@ def _host_config(spec: ContainerSpec) -> Document:
         "UTSMode": "",
         "UsernsMode": "",
         "ShmSize": 64 * 1024 * 1024,
+        "Runtime": "lading",
+        "Isolation": "",
         "Init": spec.init,
-        "Memory": 0,
-        "NanoCpus": 0,
-        "PidsLimit": None,
+        **_NO_LIMITS,
     }
 
 
@@ -155,19 +212,20 @@ def _network_settings(spec: ContainerSpec) -> Document:
     endpoint = {
         "Aliases": None,
         "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
         "Links": None,
-        "MacAddress": "",
         "NetworkID": "",
+        "IPAMConfig": None,
+        "DriverOpts": None,
+        "DNSNames": None,
+        **_NO_ADDRESS,
     }
     return {
-        "Ports": {},
-        "IPAddress": "",
-        "Gateway": "",
-        "MacAddress": "",
+        "Bridge": "",
+        "SandboxID": "",
         "SandboxKey": "",
+        "Ports": {},
+        "EndpointID": "",
+        **_NO_ADDRESS,
         "Networks": {spec.network: endpoint},
     }
 
@@ -186,7 +244,7 @@ def image_document(image: Image, references: Sequence[str]) -> Document:
         "Created": rfc3339(parse_rfc3339(str(created))) if created else rfc3339(image.created) or ZERO,
         "DockerVersion": str(config.get("docker_version") or ""),
         "Author": str(config.get("author") or ""),
-        "Config": inner if isinstance(inner, Mapping) else {},
+        "Config": _IMAGE_CONFIG | dict(inner) if isinstance(inner, Mapping) else _IMAGE_CONFIG,
         "Architecture": str(config.get("architecture") or ""),
         "Variant": str(config.get("variant") or ""),
         "Os": str(config.get("os") or "linux"),

@@ -33,7 +33,7 @@ def container_name(text: str) -> str:
     if 2 <= len(name) <= LONGEST and name[0] in _FIRST and all(c in _REST for c in name):
         return name
     raise InvalidValue(
-        f"Invalid container name ({text!r}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+        f"Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
         hint=f"use 2 to {LONGEST} of these characters, beginning with a letter or a digit",
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from domain.container import LIVE, Container, State
 from domain.images.events import ImageRegistered, ImageRemoved, Tagged, Untagged
 from domain.lifecycle import MACHINE
-from domain.lifecycle.commit import Committed
+from domain.lifecycle.commit import CommitFailed, CommitRequested, Committed
 from domain.lifecycle.create import Created
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.kill import SignalSent
@@ -44,6 +44,8 @@ class Narrator:
 
     folds: dict[str, Container] = field(default_factory=dict)
     starts: dict[str, str] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    """Running containers that stand still while an image is made of them."""
 
     def knows(self, id: str) -> bool:
         """Whether the beginning of the container's story was told."""
@@ -95,10 +97,21 @@ class Narrator:
                 yield "unpause", {}
             case Renamed(old=old):
                 yield "rename", {"oldName": f"/{old}"}
+            case CommitRequested(pause=True) if before.state is State.RUNNING:
+                self.held.add(before.id)
+                yield "pause", {}
             case Committed(image_id=image, reference=reference):
                 yield "commit", {"comment": "", "imageID": image, "imageRef": reference}
+                yield from self._let_go(before.id)
+            case CommitFailed():
+                yield from self._let_go(before.id)
             case Removed():
                 yield "destroy", {}
+
+    def _let_go(self, id: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+        if id in self.held:
+            self.held.discard(id)
+            yield "unpause", {}
 
 
 def _exit(before: Container, event: Exited) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from domain.errors import InvalidValue
+from domain.text.safe import legible
 
 Kind = Literal["flag", "one", "many", "number"]
 
+FILE = "file"
+"""The `value` of options that name a file of the client."""
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
@@ -120,6 +123,14 @@ class Parsed:
     def many(self, name: str) -> tuple[str, ...]:
         """All values in order."""
         return self.given.get(name, ())
+
+    def legible(self, *, files: Iterable[str], paths: int) -> "Parsed":
+        """The same with U+FFFD for bytes that are not UTF-8: nothing else can be stored. The options that name `files`
+        and the first `paths` arguments stay as they are: they are opened, not stored."""
+        kept = frozenset(files)
+        given = {name: v if name in kept else tuple(map(legible, v)) for name, v in self.given.items()}
+        arguments = (*self.arguments[:paths], *map(legible, self.arguments[paths:]))
+        return Parsed(given, arguments, self.spelled, self.defaults)
 
     def number(self, name: str) -> int | None:
         """The last number, the default, or None."""
@@ -232,6 +243,16 @@ def _whole(option: Option, value: str) -> int:
 def bad_value(option: Option, value: str, why: str) -> OptionError:
     """`invalid argument "x" for "-n, --last" flag: …`."""
     return OptionError(f'invalid argument "{value}" for "{option.spelling}" flag: {why}')
+
+
+def filter_pair(value: str) -> tuple[str, str]:
+    """What `--filter` was given: the key in lower case, and what is wanted of it. Raises OptionError."""
+    key, equals, wanted = value.partition("=")
+    if not equals:
+        raise OptionError(
+            f'invalid argument "{value}" for "-f, --filter" flag: bad format of filter (expected name=value)'
+        )
+    return key.strip().lower(), wanted.strip()
 
 
 def _nearest(name: str, options: Iterable[Option]) -> str:

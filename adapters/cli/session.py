@@ -31,6 +31,7 @@ class Session:
         self._interrupts = 0
         self._input = -1
         self._closes_input = False
+        self._name = b""
         self._sent = self._taken = 0
         self._wake, wake_writer = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
         _signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
@@ -62,7 +63,7 @@ class Session:
         elif kind == b"R":
             self._open(rest)
         elif kind == b"I":
-            self._start_stream(0, closes=False)
+            self._start_stream(0, closes=False, name=b"standard input")
         elif kind == b"N":
             self._create(rest)
         elif kind == b"U":
@@ -142,10 +143,10 @@ class Session:
         except OSError as error:
             self._line.send(b"fopen %b: %b" % (path, _reason(error)))
         else:
-            self._start_stream(descriptor, closes=True)
+            self._start_stream(descriptor, closes=True, name=path)
 
-    def _start_stream(self, descriptor: int, *, closes: bool) -> None:
-        self._input, self._closes_input = descriptor, closes
+    def _start_stream(self, descriptor: int, *, closes: bool, name: bytes) -> None:
+        self._input, self._closes_input, self._name = descriptor, closes, name
         self._sent = self._taken = 0
 
     def _send_piece(self) -> None:
@@ -154,7 +155,7 @@ class Session:
         except BlockingIOError:
             return
         except OSError as error:
-            self._end_stream(b"fread: " + _reason(error))
+            self._end_stream(b"fread %b: %b" % (self._name, _reason(error)))
             return
         if piece:
             self._sent += len(piece)

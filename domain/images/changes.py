@@ -20,9 +20,18 @@ _NOT_IN_TRIGGERS = frozenset({"ONBUILD", "FROM", "MAINTAINER"})
 
 def apply_changes(settings: Settings, changes: Sequence[str]) -> Settings:
     """The settings after the instructions, in order. Raises: InvalidValue."""
+    own_command = False
     for change in changes:
+        command = settings.command
         settings = _apply(settings, change)
+        own_command = own_command or _word(change) == "CMD"
+        if _word(change) == "ENTRYPOINT" and own_command:
+            settings = replace(settings, command=command)
     return settings
+
+
+def _word(change: str) -> str:
+    return change.split(None, 1)[0].upper()
 
 
 def _apply(settings: Settings, change: str) -> Settings:
@@ -42,7 +51,7 @@ def _command(settings: Settings, rest: str) -> Settings:
 
 
 def _entrypoint(settings: Settings, rest: str) -> Settings:
-    # A command that was meant for another entrypoint would be given to this one.
+    # A command that was meant for another entrypoint would be given to this one (one among the same changes is for it).
     return replace(settings, entrypoint=_exec_or_shell(settings, rest), command=None)
 
 

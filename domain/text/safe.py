@@ -19,6 +19,7 @@ def _table(keep: str) -> dict[int, str]:
 
 _LINE = _table("")
 _BLOCK = _table("\n\t")
+_QUOTED = {ord('"'): '\\"', ord("\\"): "\\\\", 0x07: "\\a", 0x08: "\\b", 0x0B: "\\v", 0x0C: "\\f"}
 _JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *_WIDE)}
 
 
@@ -38,6 +39,16 @@ def safe_json(value: object, *, indent: int | None = None) -> str:
     text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
     text = text.translate(_JSON)
     return text if _encodable(text) else "".join(_json_surrogate(char) for char in text)
+
+
+def legible(text: str) -> str:
+    """`text` with U+FFFD for each byte that is not UTF-8: what can be stored and looked up."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def quoted(text: str) -> str:
+    """`text` in double quotes, escaped as the industry's CLI quotes commands: `"echo a\\n\\x1b[0m"`."""
+    return '"' + safe(text.translate(_QUOTED)) + '"'
 
 
 def _escape(text: str, table: dict[int, str]) -> str:

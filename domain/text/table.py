@@ -15,6 +15,16 @@ def width(text: str) -> int:
     return sum(_cell(char) for char in text)
 
 
+def shortened(text: str, columns: int) -> str:
+    """`text` on at most so many columns, with `…` for what was cut."""
+    if width(text) <= columns:
+        return text
+    end = taken = 0
+    while taken + (cell := _cell(text[end])) < columns:
+        end, taken = end + 1, taken + cell
+    return text[:end] + "…"
+
+
 def _cell(char: str) -> int:
     if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0

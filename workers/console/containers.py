@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from domain.container import State
 from domain.errors import InvalidValue
-from domain.options import OptionError
+from domain.options import filter_pair
 from domain.text.units import human_duration
 
 SHOWN = {
@@ -83,6 +83,11 @@ def _whole(value: object) -> int:
     return value if isinstance(value, int) else int(str(value or 0))
 
 
+def command_line(argv: Sequence[str]) -> str:
+    """Program and arguments joined by blanks, arguments that hold one in single quotes: for eyes, not for a shell."""
+    return " ".join([*argv[:1], *(f"'{word}'" if " " in word else word for word in argv[1:])])
+
+
 def status(container: Listed, now: int) -> str:
     """STATUS exactly as scripts know it: `Up 5 seconds (Paused)`, `Exited (3) 2 minutes ago`."""
     name = container.status_name
@@ -127,11 +132,8 @@ def filters(values: Sequence[str], others: Mapping[str, Listed]) -> Test:
     """
     groups: dict[str, list[Test]] = {}
     for value in values:
-        key, equals, wanted = value.partition("=")
-        if not equals:
-            raise OptionError(f'invalid argument "{value}" for "-f, --filter" flag: invalid filter \'{value}\'')
-        key = key.strip().lower()
-        groups.setdefault(key, []).append(_test(key, wanted.strip(), others))
+        key, wanted = filter_pair(value)
+        groups.setdefault(key, []).append(_test(key, wanted, others))
     return lambda container: all(any(test(container) for test in tests) for tests in groups.values())
 
 

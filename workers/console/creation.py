@@ -10,6 +10,7 @@ from domain.errors import InvalidValue, LadingError
 from domain.options import Option, OptionError, UnsupportedError, alias, flag, many, number, one, refused
 from domain.signals import number as signal_number
 from domain.spec import NetworkMode, RestartName, RestartPolicy
+from domain.text.safe import legible
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
 from workers.console.verb import Invocation
@@ -164,8 +165,9 @@ async def _environment(invocation: Invocation) -> tuple[str, ...]:
             raise OptionError(f'invalid argument "{item}" for "-e, --env" flag: invalid environment variable: {item}')
         items.append(item)
     wanted = [item for item in items if "=" not in item]
-    own = await invocation.call.getenv(tuple(dict.fromkeys(wanted))) if wanted else {}
-    return tuple(item if "=" in item else f"{item}={own[item]}" for item in items if "=" in item or item in own)
+    found = await invocation.call.getenv(tuple(dict.fromkeys(wanted))) if wanted else {}
+    own = {name: f"{name}={legible(value)}" for name, value in found.items()}
+    return tuple(own.get(item, item) for item in items if "=" in item or item in own)
 
 
 async def _labels(invocation: Invocation) -> dict[str, str]:
@@ -202,8 +204,14 @@ async def _lines(call: Call, path: str) -> list[str]:
         content = b"".join([chunk async for chunk in call.open_file(path)])
     except LadingError as error:
         raise Plain(error.message, hint=error.hint, status=UNREADABLE) from error
-    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    return [line.removesuffix("\r") for line in text.split("\n")]
+    return [_text(path, line, at) for at, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)]
+
+
+def _text(path: str, line: bytes, at: int) -> str:
+    try:
+        return line.decode().removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise Plain(f"invalid file {path}: invalid utf8 bytes at line {at}", status=UNREADABLE) from error
 
 
 def _bad(message: str, hint: str = "") -> Plain:

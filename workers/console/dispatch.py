@@ -127,6 +127,7 @@ async def _invoke(call: Call, engine: Engine, found: _Found, now: Callable[[], i
         if options.flag("help"):
             return await _print(call, texts.of_verb(verb, found.spelling))
         _check_count(verb, found.spelling, len(options.arguments))
+        options = options.legible(files=verb.files, paths=verb.paths)
         return await verb.run(Invocation(verb, found.spelling, call, engine, options, now, found.preset))
     except LadingError as error:
         return await _fail(call, _told(error, found) + (_chain(error) if found.debug else ""), status_of(error, verb))

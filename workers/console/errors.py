@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from domain.errors import CommandFailed, InUse, LadingError, NameTaken
 from domain.options import OptionError
 from domain.text.safe import safe
+from domain.text.template.values import TemplateError
 from workers.console.verb import Invocation, Verb
 from workers.mover import Caller
 
@@ -40,7 +41,7 @@ def status_of(error: LadingError, verb: Verb) -> int:
 
 def sentence(error: LadingError) -> str:
     """The refusal as its first line, without the hint."""
-    from_console = isinstance(error, OptionError | ArgumentCount | Plain)
+    from_console = isinstance(error, OptionError | ArgumentCount | Plain | TemplateError)
     return safe(error.message) if from_console else f"Error response from daemon: {safe(error.message)}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from domain.errors import InvalidValue
 from domain.images.model import Image, Registered
 from domain.images.reference import parse, split_key
-from domain.options import OptionError
+from domain.options import filter_pair
 from workers.console.moments import moment
 
 NONE = "<none>"
@@ -65,10 +65,8 @@ def filters(values: Sequence[str], edges: Mapping[str, Image], now: int) -> Test
     """What `--filter` values mean together; `edges` are the images that `before` and `since` name."""
     groups: dict[str, list[Test]] = {}
     for value in values:
-        key, equals, wanted = value.partition("=")
-        if not equals:
-            raise OptionError(f'invalid argument "{value}" for "-f, --filter" flag: invalid filter \'{value}\'')
-        groups.setdefault(key.strip().lower(), []).append(_test(key.strip().lower(), wanted.strip(), edges, now))
+        key, wanted = filter_pair(value)
+        groups.setdefault(key, []).append(_test(key, wanted, edges, now))
     return lambda row: all(any(test(row) for test in tests) for tests in groups.values())
 
 

@@ -11,6 +11,7 @@ from domain.errors import Refused
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_MEMORY = os.sysconf("SC_PHYS_PAGES") * _PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ _COLUMNS: Mapping[str, Column] = {
     "user": Column("USER", _user),
     "c": Column("C", lambda p: str(int(_share(p)))),
     "pcpu": Column("%CPU", lambda p: f"{_share(p):.1f}"),
+    "pmem": Column("%MEM", lambda p: f"{100 * p.resident / _MEMORY:.1f}"),
     "stime": Column("STIME", _began),
     "start": Column("START", _began),
     "etime": Column("ELAPSED", _elapsed),
@@ -149,6 +151,7 @@ _SAME = {
     "tname": "tty",
     "cputime": "time",
     "%cpu": "pcpu",
+    "%mem": "pmem",
     "state": "s",
     "nice": "ni",
     "thcount": "nlwp",
@@ -163,7 +166,9 @@ _FULL = (
     Column("CMD", lambda p: p.line),
 )
 _PLAIN = (_COLUMNS["pid"], _COLUMNS["tty"], _COLUMNS["time"], Column("CMD", lambda p: p.name))
-_BSD = tuple(_COLUMNS[name] for name in ("user", "pid", "pcpu", "vsz", "rss", "tty", "stat", "start", "time", "args"))
+_BSD = tuple(
+    _COLUMNS[name] for name in ("user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args")
+)
 
 
 def columns(options: Sequence[str]) -> tuple[Column, ...]:

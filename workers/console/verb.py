@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from domain.options import Option, Parsed
+from domain.options import FILE, Option, Parsed
 from domain.text.safe import safe
 from workers.console.call import Call
 from workers.console.engine import Engine
@@ -22,7 +22,8 @@ class Example:
 class Verb:
     """One subcommand. `usage` follows its name; arguments are between `least` and `most` (None: any number).
 
-    With `interspersed` false the first argument ends the options. `also` are full spellings under nouns and aliases.
+    With `interspersed` false the first argument ends the options. The first `paths` arguments name files of the client,
+    as do the options whose value is a `FILE`. `also` are full spellings under nouns and aliases.
     `refusal` is the exit status when the engine refuses.
     """
 
@@ -38,7 +39,13 @@ class Verb:
     interspersed: bool = True
     refusal: int = 1
     notes: str = ""
+    paths: int = 0
     group: str = "Commands"
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The options that name files of the client."""
+        return frozenset(option.name for option in self.options if option.value == FILE)
 
 
 @dataclass

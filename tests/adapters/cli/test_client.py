@@ -93,7 +93,7 @@ async def test_an_empty_file_is_a_file(daemon: Engine, lading: Lading) -> None:
 
 
 @pytest.mark.parametrize(("path", "reason"), [("/nonexistent", b"open /nonexistent: no such file or directory"),
-                                              ("/", b"read: is a directory")])
+                                              ("/", b"read /: is a directory")])
 async def test_a_file_that_cannot_be_read_is_said(daemon: Engine, lading: Lading, path: str, reason: bytes) -> None:
     """In the words people know."""
     ended = await lading("cat", path)

@@ -206,6 +206,20 @@ def test_a_working_directory_is_relative_to_the_one_before() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        (['ENTRYPOINT ["e"]'], ()),
+        (['CMD ["c"]', 'ENTRYPOINT ["e"]'], ("c",)),
+        (['cmd ["c"]', "USER 5", 'entrypoint ["e"]', 'ENTRYPOINT ["f"]'], ("c",)),
+        (['ENTRYPOINT ["e"]', 'CMD ["c"]'], ("c",)),
+    ],
+)
+def test_an_entrypoint_drops_the_command_that_was_not_given_with_it(changes: list[str], command: tuple[str]) -> None:
+    """That of the parent was meant for another program; the order of the two changes does not matter."""
+    assert (apply_changes(Settings(command=("old",)), changes).command or ()) == command
+
+
+@pytest.mark.parametrize(
     ("change", "text"),
     [
         ("RUN x", "RUN is not a valid change command"),

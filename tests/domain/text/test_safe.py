@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.text.safe import safe, safe_block, safe_json
+from domain.text.safe import quoted, safe, safe_block, safe_json
 
 TEXT = st.text(st.characters(codec=None))  # lone surrogates included
 
@@ -24,6 +24,15 @@ def test_no_character_that_a_terminal_obeys_gets_through(text: str) -> None:
     assert obeyed(safe(text)) == []
     assert obeyed(safe_block(text), allowed="\n\t") == []
     safe(text).encode()
+
+
+@given(TEXT)
+def test_what_is_quoted_is_one_line_between_quotes(text: str) -> None:
+    """A command in a list."""
+    written = quoted(text)
+    assert obeyed(written) == []
+    assert written[0] == written[-1] == '"'
+    assert '"' not in written[1:-1].replace("\\\\", "").replace('\\"', "")
 
 
 @given(TEXT)

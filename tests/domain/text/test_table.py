@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.text.table import render, width
+from domain.text.table import render, shortened, width
 
 CELL = st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=30)
 
@@ -29,6 +29,14 @@ def test_wide_and_combining_characters_are_measured_as_they_show() -> None:
     assert [width(text) for text in ("abc", "漢字", "e\u0301", "")] == [3, 4, 1, 0]
     lines = render([["漢字漢字漢字", "x"], ["abc", "y"]]).splitlines()
     assert width(lines[0]) == width(lines[1])
+
+
+@given(st.text(max_size=12), st.integers(1, 12))
+def test_what_is_shortened_fits(text: str, columns: int) -> None:
+    """And is what it was where it fits already."""
+    cut = shortened(text, columns)
+    assert width(cut) <= columns
+    assert cut == text if width(text) <= columns else text.startswith(cut.removesuffix("…"))
 
 
 @given(st.lists(st.lists(CELL, min_size=3, max_size=3), min_size=1, max_size=6))

@@ -88,7 +88,10 @@ async def test_a_wrong_number_of_arguments_shows_the_usage(prompt: Prompt, line:
         (["run", "--nmae", "x", "alpine"], "unknown flag: --nmae"),
         (["stop", "-t"], "flag needs an argument: 't' in -t"),
         (["--nope", "ps"], "unknown flag: --nope"),
-        (["ps", "--filter", "name"], 'invalid argument "name" for "-f, --filter" flag: invalid filter \'name\''),
+        (
+            ["ps", "--filter", "name"],
+            'invalid argument "name" for "-f, --filter" flag: bad format of filter (expected name=value)',
+        ),
         (["logs", "--since", "soon", "x"], 'invalid argument "soon" for "--since" flag: invalid time \'soon\''),
     ],
 )

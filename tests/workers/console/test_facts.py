@@ -57,7 +57,7 @@ async def test_top_of_what_does_not_run_is_refused(prompt: Prompt) -> None:
         ([], "UID PID PPID C STIME TTY TIME CMD"),
         (["-ef"], "UID PID PPID C STIME TTY TIME CMD"),
         (["-e"], "PID TTY TIME CMD"),
-        (["aux"], "USER PID %CPU VSZ RSS TTY STAT START TIME COMMAND"),
+        (["aux"], "USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND"),
         (["-o", "pid,ppid,args"], "PID PPID COMMAND"),
         (["-opid", "-o", "user=WHO"], "PID WHO"),
         (["-eo", "pid,etime,rss"], "PID ELAPSED RSS"),

@@ -47,6 +47,24 @@ async def test_events_tell_everything_since_the_first(prompt: Prompt) -> None:
     assert "hunter2" not in "".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("options", "actions"), [([], ["pause", "commit", "unpause"]), (["--pause=false"], ["commit"])]
+)
+async def test_a_commit_is_told_with_the_pause_around_it(
+    prompt: Prompt, options: list[str], actions: list[str]
+) -> None:
+    """Whoever watches learns that the container stood still."""
+    await prompt.ok("run", "-d", "--name", "web", "alpine:3.10")
+    await prompt.ok("commit", *options, "web")
+    lines = (await prompt.ok("events", "--since", "0", "--until", "0s", "--format", "{{.Action}}")).lines
+    assert lines[lines.index("start") + 1 :] == actions
+    await prompt.ok("stop", "web")
+    await prompt.ok("commit", "web")
+    lines = (await prompt.ok("events", "--since", "0", "--until", "0s", "--format", "{{.Action}}")).lines
+    assert lines[-1] == "commit"
+    assert lines.count("pause") == actions.count("pause")
+
+
 @pytest.mark.usefixtures("web")
 @pytest.mark.parametrize(
     ("filters", "actions"),

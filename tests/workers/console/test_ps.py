@@ -80,9 +80,29 @@ async def test_the_table_has_the_columns_in_their_order(engine: FakeEngine, prom
     assert (await prompt.ok("ps")).out == (
         "CONTAINER ID   IMAGE         COMMAND                  CREATED              STATUS              PORTS     "
         "NAMES\n"
-        '222222222222   alpine:3.10   "echo a long line of…"   About a minute ago   Up About a minute             new\n'
+        "222222222222   alpine:3.10   \"echo 'a long line o…\"   About a minute ago   Up About a minute             "
+        "new\n"
         '111111111111   alpine:3.10   "sleep 1000"             About a minute ago   Up About a minute             old\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("argv", "short", "full"),
+    [
+        (["sh", "-c", "sleep 9; date"], "\"sh -c 'sleep 9; dat…\"", "\"sh -c 'sleep 9; date'\""),
+        (["my tool", "x"], '"my tool x"', '"my tool x"'),
+        (["echo", 'say "hi"\\'], '"echo \'say \\"hi\\"\\\\\'"', '"echo \'say \\"hi\\"\\\\\'"'),
+        (["echo", "a\nb\x1b[0m\a"], '"echo a\\nb\\x1b[0m\\a"', '"echo a\\nb\\x1b[0m\\a"'),
+        (["echo", "漢字漢字漢字漢字漢字"], '"echo 漢字漢字漢字漢…"', '"echo 漢字漢字漢字漢字漢字"'),
+    ],
+)
+async def test_the_command_is_shown_as_the_industrys_list_shows_it(
+    prompt: Prompt, argv: list[str], short: str, full: str
+) -> None:
+    """Arguments with a blank in single quotes, the whole in double ones, at most 20 columns of it, nothing obeyed."""
+    await prompt.ok("create", "alpine:3.10", *argv)
+    assert (await prompt.ok("ps", "-a", "--format", "{{.Command}}")).out == short + "\n"
+    assert (await prompt.ok("ps", "-a", "--no-trunc", "--format", "{{.Command}}")).out == full + "\n"
 
 
 async def test_only_what_lives_is_shown_unless_asked(prompt: Prompt) -> None:
@@ -98,7 +118,9 @@ async def test_only_what_lives_is_shown_unless_asked(prompt: Prompt) -> None:
         (["-a"], ["created1", "ended1", "paused1", "run1"]),
         (["-l"], ["created1"]),
         (["-n", "2"], ["created1", "ended1"]),
-        (["-n", "-1"], ["created1", "ended1", "paused1", "run1"]),
+        (["-n", "-1"], ["paused1", "run1"]),
+        (["-n", "0"], ["paused1", "run1"]),
+        (["-a", "-n", "0"], ["created1", "ended1", "paused1", "run1"]),
         (["-f", "status=exited"], ["ended1"]),
         (["-f", "status=created", "-f", "status=paused"], ["created1", "paused1"]),
         (["-f", "exited=143"], ["ended1"]),
@@ -155,7 +177,7 @@ async def test_labels_can_be_filtered_and_shown(prompt: Prompt) -> None:
 
 async def test_ids_are_short_unless_asked(prompt: Prompt) -> None:
     """-q prints 12 digits; --no-trunc 64, and the whole command."""
-    await prompt.ok("run", "-d", "alpine:3.10", "echo", "one two three four five")
+    await prompt.ok("run", "-d", "alpine:3.10", "echo", "one", "two", "three", "four", "five")
     assert (await prompt.ok("ps", "-q")).out == "1" * 12 + "\n"
     assert (await prompt.ok("ps", "-q", "--no-trunc")).out == "1" * 64 + "\n"
     assert (await prompt.ok("ps", "--format", "{{.ID}} {{.Command}}")).out == "1" * 12 + ' "echo one two three …"\n'

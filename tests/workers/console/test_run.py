@@ -142,7 +142,7 @@ async def test_a_missing_image_is_named_with_a_way_out(prompt: Prompt) -> None:
     for verb, status in (("run", 125), ("create", 1)):
         answer = await prompt(verb, "nothing")
         assert (answer.status, answer.out) == (status, "")
-        assert "Unable to find image 'nothing' locally\n" in answer.err
+        assert "Unable to find image 'nothing:latest' locally\n" in answer.err
         assert "No such image: nothing:latest" in answer.err
         assert "lading load -i FILE" in answer.err
     assert "Unable to find" not in (await prompt("run", "--pull", "never", "nothing")).err
@@ -208,6 +208,63 @@ async def test_the_cidfile_goes_away_when_nothing_was_created(prompt: Prompt) ->
     """A file that names nothing is a trap."""
     answer = await prompt("create", "--cidfile", "cid", "nothing")
     assert (answer.status, answer.call.files) == (1, {})
+
+
+async def test_an_empty_cidfile_is_none(engine: FakeEngine, prompt: Prompt) -> None:
+    """Scripts pass on a variable that may be empty."""
+    answer = await prompt("run", "-d", "--cidfile", "", "alpine:3.10")
+    assert (answer.status, answer.call.files) == (0, {})
+
+
+NOT_UTF8 = b"caf\xe9".decode("utf-8", "surrogateescape")
+LEGIBLE = "caf\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["alpine:3.10", "echo", NOT_UTF8],
+        ["-e", f"A={NOT_UTF8}", "alpine:3.10"],
+        ["-e", "A", "alpine:3.10"],
+        ["-l", f"{NOT_UTF8}={NOT_UTF8}", "alpine:3.10"],
+        ["-w", f"/{NOT_UTF8}", "alpine:3.10"],
+        ["-u", NOT_UTF8, "alpine:3.10"],
+        ["--entrypoint", NOT_UTF8, "alpine:3.10"],
+        ["--tmpfs", f"/{NOT_UTF8}", "alpine:3.10"],
+    ],
+)
+async def test_bytes_that_are_not_utf8_are_stored_as_the_sign_for_them(
+    engine: FakeEngine, prompt: Prompt, words: list[str]
+) -> None:
+    """An event is JSON: nothing else can be kept in it, and a command line must not fail for that."""
+    answer = await prompt(call=FakeCall(["create", *words], environment={"A": NOT_UTF8}))
+    assert (answer.status, answer.err) == (0, "")
+    assert LEGIBLE in engine.store.records[-1].event.model_dump_json()
+
+
+@pytest.mark.parametrize("verb", ["inspect", "rm", "start", "logs", "why", "rmi"])
+async def test_a_name_that_is_not_utf8_is_just_unknown(prompt: Prompt, verb: str) -> None:
+    """Not an error of ours."""
+    answer = await prompt(verb, NOT_UTF8)
+    assert answer.status == 1
+    assert "internal error" not in answer.err
+    assert LEGIBLE in answer.err
+
+
+async def test_the_names_of_the_clients_files_are_taken_byte_for_byte(prompt: Prompt) -> None:
+    """There the bytes are the name."""
+    call = FakeCall(["create", "--env-file", NOT_UTF8, "--cidfile", f"{NOT_UTF8}2", "alpine:3.10"])
+    call.files[NOT_UTF8] = b"A=1"
+    assert (await prompt(call=call)).status == 0
+    assert f"{NOT_UTF8}2" in call.files
+    answer = await prompt(call=FakeCall(["import", NOT_UTF8, "base"], files={NOT_UTF8: b"tar"}))
+    assert (answer.status, answer.err) == (0, "")
+
+
+async def test_a_file_of_variables_must_be_utf8(prompt: Prompt) -> None:
+    """Its line is named."""
+    answer = await prompt(call=FakeCall(["run", "--env-file", "f", "alpine:3.10"], files={"f": b"A=1\nB=\xe9\n"}))
+    assert (answer.status, answer.err.splitlines()[0]) == (125, "lading: invalid file f: invalid utf8 bytes at line 2")
 
 
 async def started(call: FakeCall, engine: FakeEngine) -> None:

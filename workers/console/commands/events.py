@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from domain.errors import InvalidValue
 from domain.messages import Recorded
 from domain.notices import Narrator, Notice
-from domain.options import OptionError, many, one
+from domain.options import filter_pair, many, one
 from domain.text.safe import safe, safe_json
 from domain.text.template.apply import Template, parse
 from domain.text.times import rfc3339_fixed
@@ -141,10 +141,8 @@ class _Message:
 def _filters(values: Sequence[str]) -> Test:
     groups: dict[str, list[Test]] = {}
     for value in values:
-        key, equals, wanted = value.partition("=")
-        if not equals:
-            raise OptionError(f'invalid argument "{value}" for "-f, --filter" flag: invalid filter \'{value}\'')
-        groups.setdefault(key.strip().lower(), []).append(_test(key.strip().lower(), wanted.strip()))
+        key, wanted = filter_pair(value)
+        groups.setdefault(key, []).append(_test(key, wanted))
     return lambda notice: all(_any(tests, notice) for tests in groups.values())
 
 

@@ -23,7 +23,7 @@ def _shape(now: int, used: Counter[str], *, full: bool, digests: bool) -> Shape[
         ),
         "CreatedAt": Field[Named]("CREATED AT", lambda row: created_at(row.image.created)),
         "Size": Field[Named]("SIZE", lambda row: human_size(row.image.size)),
-        "VirtualSize": Field[Named]("SIZE", lambda row: human_size(row.image.size)),
+        "VirtualSize": Field[Named]("SIZE", lambda row: human_size(row.image.size, digits=4)),
         "Containers": Field[Named]("CONTAINERS", lambda row: str(used[row.image.id]) if used else "N/A"),
         "SharedSize": Field[Named]("SHARED SIZE", lambda row: "N/A"),
         "UniqueSize": Field[Named]("UNIQUE SIZE", lambda row: "N/A"),

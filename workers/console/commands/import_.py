@@ -1,6 +1,7 @@
 """import: make an image of one layer from a tar of a root file system."""
 
 from domain.options import many, one, refused
+from domain.text.safe import legible
 from workers.console.errors import Plain
 from workers.console.verb import Example, Invocation, Verb
 
@@ -15,7 +16,7 @@ async def _import(invocation: Invocation) -> int:
     if path == "-" and call.terminal.stdin_tty:
         raise Plain("requested import from stdin, but stdin is a terminal")
     content = call.stdin() if path == "-" else call.open_file(path)
-    message = options.text("message") or f"Imported from {path}"
+    message = options.text("message") or f"Imported from {legible(path)}"
     id = await invocation.engine.images.import_stream(
         content, reference, invocation.who, message=message, changes=options.many("change")
     )
@@ -29,6 +30,7 @@ VERB = Verb(
     summary="Make an image from a tar of a root file system",
     run=_import,
     least=1,
+    paths=1,
     most=2,
     also=("image import",),
     options=(

@@ -13,7 +13,8 @@ from domain.errors import LadingError
 from domain.options import Parsed, flag, many, number, one
 from domain.projections.containers import Containers
 from domain.projections.fold import Row
-from domain.text.safe import safe_json
+from domain.text.safe import quoted
+from domain.text.table import shortened
 from domain.text.times import created_at, local
 from domain.text.units import ago, human_size
 from workers.console import containers as words
@@ -25,13 +26,15 @@ from workers.console.references import Pointers, pointers
 from workers.console.verb import Example, Invocation, Verb
 
 _MANY = 300
+_COMMAND = 20
 _SPARE = ("PORTS", "COMMAND", "IMAGE")
 
 
 def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Listed]:
     def command(c: Listed) -> str:
-        text = " ".join(c.command)
-        return safe_json(text if full or len(text) <= 20 else text[:19] + "…")
+        text = words.command_line(c.command)
+        # The quotes are part of the value, the escapes make it one line: nothing in it steers a terminal any more.
+        return quoted(text if full else shortened(text, _COMMAND))
 
     fields = {
         "ID": Field[Listed]("CONTAINER ID", lambda c: c.id if full else c.id[:12]),
@@ -125,11 +128,10 @@ async def _as_of(invocation: Invocation, position: int, time: int) -> None:
 
 
 async def _present(engine: Engine, options: Parsed) -> list[Listed]:
-    count = 1 if options.flag("latest") else options.number("last")
-    filtered = options.has("filter")
-    everything = options.flag("all") or count is not None or filtered
+    count, filtered = _count(options), options.has("filter")
+    everything = options.flag("all") or count or filtered
     where: dict[str, object] | None = None if everything else {"state": sorted(state.value for state in LIVELY)}
-    limit = count if count is not None and count > 0 and not filtered else None
+    limit = count if count and not filtered else None
     rows = await engine.views.select("containers", where=where, order="created_at", descending=True, limit=limit)
     return [listed(row) for row in rows]
 
@@ -152,12 +154,17 @@ async def _then(engine: Engine, id: str, position: int) -> Row | None:
 async def _chosen(engine: Engine, options: Parsed, rows: list[Listed]) -> list[Listed]:
     values = options.many("filter")
     test = words.filters(values, await _edges(engine, words.named_in_filters(values)))
-    count = 1 if options.flag("latest") else options.number("last")
+    count = _count(options)
     states = any(value.partition("=")[0].strip().lower() in ("status", "exited") for value in values)
-    if not (options.flag("all") or states or count is not None):
+    if not (options.flag("all") or states or count):
         rows = [c for c in rows if c.state in LIVELY]
     rows = [c for c in rows if test(c)]
-    return rows[:count] if count is not None and count > 0 else rows
+    return rows[:count] if count else rows
+
+
+def _count(options: Parsed) -> int:
+    """How many of the newest are wanted, in any state; 0: neither `--latest` nor `--last` says so."""
+    return 1 if options.flag("latest") else max(options.number("last") or 0, 0)
 
 
 async def _edges(engine: Engine, names: Sequence[str]) -> Mapping[str, Listed]:

@@ -1,6 +1,7 @@
 """run: create a container from an image, start it, and (without -d) stay until it ends."""
 
-from domain.errors import CommandFailed, KernelError, LadingError, NotFound
+from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound
+from domain.images import reference
 from domain.lifecycle.start import Start
 from domain.options import OptionError, flag, many
 from domain.text.safe import safe
@@ -37,8 +38,8 @@ async def _run(invocation: Invocation) -> int:
 
 async def _started(invocation: Invocation, wanted: CreateRequest) -> str:
     """The id of the running container. What could not be started and removes itself is gone before this raises."""
-    engine, path = invocation.engine, invocation.options.one("cidfile")
-    if path is not None:
+    engine = invocation.engine
+    if invocation.options.text("cidfile"):
         id = await create(invocation, wanted)
         await engine.execute(id, Start(), Caller(invocation.who.actor))
         return id
@@ -71,16 +72,16 @@ def _attach(invocation: Invocation) -> frozenset[int]:
 
 async def create(invocation: Invocation, wanted: CreateRequest) -> str:
     """Create the container, with its cidfile; returns its id."""
-    path = invocation.options.one("cidfile")
-    if path is not None:
+    path = invocation.options.text("cidfile")
+    if path:
         await _reserve(invocation, path)
     try:
         id = await invocation.engine.create(wanted, invocation.who)
     except LadingError as error:
-        if path is not None:
+        if path:
             await invocation.call.unlink(path)
         raise await _unknown_image(invocation, wanted, error) from error
-    if path is not None:
+    if path:
         # The content can only be given when the file is made: see Call.create_file.
         await invocation.call.unlink(path)
         await invocation.call.create_file(path, 0o644, id.encode())
@@ -102,10 +103,17 @@ async def _unknown_image(invocation: Invocation, wanted: CreateRequest, error: L
     if not isinstance(error, NotFound) or isinstance(error, CommandFailed):
         return error
     if wanted.pull == "missing" and not invocation.options.flag("quiet"):
-        await invocation.warn(f"Unable to find image '{safe(wanted.image)}' locally")
+        await invocation.warn(f"Unable to find image '{safe(_with_tag(wanted.image))}' locally")
     return NotFound(
         error.message, hint="this version does not pull: get it with lading load -i FILE or lading import FILE NAME"
     )
+
+
+def _with_tag(image: str) -> str:
+    try:
+        return str(reference.parse(image))
+    except InvalidValue:
+        return image
 
 
 VERB = Verb(

@@ -30,18 +30,22 @@ def _facts(version: str) -> dict[str, dict[str, str]]:
         "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(system.machine, system.machine),
         "PythonVersion": platform.python_version(),
     }
-    return {"Client": common, "Server": {**common, "APIVersion": _API, "KernelVersion": system.release}}
+    common |= dict.fromkeys(("APIVersion", "ApiVersion"), _API)
+    server = {**common, "MinAPIVersion": _API, "KernelVersion": system.release}
+    return {"Client": {**common, "DefaultAPIVersion": _API}, "Server": server}
 
 
 def _text(facts: dict[str, dict[str, str]]) -> str:
     client, server = facts["Client"], facts["Server"]
     left = [
         ("Version:", client["Version"]),
+        ("API version:", client["APIVersion"]),
         ("Python version:", client["PythonVersion"]),
         ("OS/Arch:", f"{client['Os']}/{client['Arch']}"),
     ]
     right = [
         ("Version:", server["Version"]),
+        ("API version:", server["APIVersion"]),
         ("Kernel version:", server["KernelVersion"]),
         ("OS/Arch:", f"{server['Os']}/{server['Arch']}"),
     ]
