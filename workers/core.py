@@ -150,7 +150,9 @@ class Core:
         The work may be told before the mover has folded it: it waits for the fold.
         """
         stream = StreamId("container", work.id)
-        (intent,) = await self._outside.store.read(work.position - 1, 1, streams=(stream,))
+        intent = self._outside.relay.intent(work.position)
+        if intent is None:
+            (intent,) = await self._outside.store.read(work.position - 1, 1, streams=(stream,))
         container = await self.mover.until(work.id, lambda c: c.version >= intent.version)
         if container is None or work.position not in container.open:
             return None

@@ -254,7 +254,9 @@ class Engine:
         if not intents:
             return ()
         await self._mover.until(id, lambda c: not intents & set(c.open))
-        outcomes = [r.event for r in await self.store.load(_stream(id)) if r.meta.cause in intents]
+        outcomes = self._mover.outcomes(intents)
+        if outcomes is None:
+            outcomes = [r.event for r in await self.store.load(_stream(id)) if r.meta.cause in intents]
         for event in outcomes:
             _raise_failure(event)
         return outcomes

@@ -62,6 +62,7 @@ class Mover:
         self._store, self._clock, self._origin = store, clock, origin
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._folds: OrderedDict[str, Container] = OrderedDict()
+        self._caused: OrderedDict[int, list[Event]] = OrderedDict()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
     async def container(self, id: str) -> Container:
@@ -116,6 +117,11 @@ class Mover:
             after = _ahead(container, (outcome,), meta, self._clock.now())
             events = (outcome, *follow_up(after, outcome, self._clock.now()))
             return await self._append(container, events, meta, None, more)
+
+    def outcomes(self, intents: frozenset[int]) -> Sequence[Event] | None:
+        """What these intents have led to, if all of that was appended here and lately; None: read it in the log."""
+        found = [self._caused.get(intent) for intent in sorted(intents)]
+        return None if None in found else [event for events in found if events for event in events]
 
     def forget(self, id: str) -> None:
         """Drop the fold: somebody else may have appended."""
@@ -178,9 +184,16 @@ class Mover:
         for record in records:
             if record.stream == _stream(container.id):
                 container = MACHINE.evolve(container, record)
+                self._remember_cause(record)
         self._keep(container)
         self._wake(container.id)
         return container
+
+    def _remember_cause(self, record: Recorded) -> None:
+        if record.meta.cause:
+            self._caused.setdefault(record.meta.cause, []).append(record.event)
+            while len(self._caused) > KEPT:
+                self._caused.popitem(last=False)
 
     def _lock(self, id: str) -> asyncio.Lock:
         return self._locks.setdefault(id, asyncio.Lock())  # lives as long as somebody holds or awaits it

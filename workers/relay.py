@@ -33,6 +33,7 @@ class Relay:
         self._early: list[tuple[int, Recorded]] = []
         self._queue: asyncio.Queue[Recorded] = asyncio.Queue()
         self._open: dict[int, Work] = {}
+        self._intents: dict[int, Recorded] = {}
         self._followers: set[asyncio.Event] = set()
         self._kinds: frozenset[str] = frozenset()
         self._listeners: list[Callable[[Recorded], None]] = []
@@ -69,16 +70,24 @@ class Relay:
         await self._bus.serve(subjects.done(self._host, "*"), self._done)
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Publish until cancelled; of what was committed together the work leaves first, for somebody waits for it."""
         while True:
-            record = await self._queue.get()
-            for listener in self._listeners:
-                listener(record)
-            if record.event.intent and record.event.stored_as in self._kinds:
-                await self.hand_out(OpenIntent(record.position, record.stream, record.event.stored_as))
-            await self._tell(
-                subjects.event(self._host, record.stream.kind, record.stream.key, record.event.stored_as), live(record)
-            )
+            records = [await self._queue.get()]
+            while not self._queue.empty():
+                records.append(self._queue.get_nowait())
+            for record in records:
+                for listener in self._listeners:
+                    listener(record)
+                if record.event.intent and record.event.stored_as in self._kinds:
+                    self._intents[record.position] = record
+                    await self.hand_out(OpenIntent(record.position, record.stream, record.event.stored_as))
+            for record in records:
+                await self._tell_event(record)
+
+    def intent(self, position: int) -> Recorded | None:
+        """The intent there, if it was committed while we ran and has no outcome yet: who carries it out in this process
+        need not read it from the log."""
+        return self._intents.get(position)
 
     async def hand_out(self, intent: OpenIntent) -> None:
         """Give the work to a worker; it is told again until an outcome is in the log."""
@@ -101,6 +110,10 @@ class Relay:
         failpoint("relay.before-work")
         await self._tell(subjects.work(self._host, work.kind), work.encode())
 
+    async def _tell_event(self, record: Recorded) -> None:
+        subject = subjects.event(self._host, record.stream.kind, record.stream.key, record.event.stored_as)
+        await self._tell(subject, live(record))
+
     async def _tell(self, subject: str, payload: bytes) -> None:
         try:
             await self._bus.publish(subject, payload)
@@ -118,6 +131,7 @@ class Relay:
             log.error("the outcome of %s %s could not be stored: %s", work.kind, work.id[:12], error)
             return
         self._open.pop(position, None)
+        self._intents.pop(position, None)
 
 
 def live(record: Recorded) -> bytes:

@@ -10,17 +10,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from domain import logs
 from domain.errors import InvalidValue
 from domain.ports import LogFrame
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Place = tuple[int, int]
 """(number of the file, offset in it): places compare as the output was written."""
 Found = tuple[Place, LogFrame]
 """A frame and the place of its data."""
 
 _BLOCK = 1 << 18
+_LITTLE = 1 << 16
 _FURTHER = 1 << 20
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _STREAMS = (logs.STDOUT, logs.STDERR)
@@ -44,12 +48,12 @@ class LogFiles:
                      follow: Callable[[], Awaitable[bool]] | None = None) -> AsyncIterator[LogFrame]:
         """See the port; `tail` counts lines. Without `follow` only what there is now. Raises: InvalidValue."""
         output = _Output(self._directory(id))
-        end = await asyncio.to_thread(output.end)
-        start = await asyncio.to_thread(output.start, end, since, until, tail)
+        end = await _beside(output, output.end)
+        start = await _beside(output, output.start, end, since, until, tail)
         place, more = start.place, follow is not None
         while True:
             last = not more
-            batch, place = await asyncio.to_thread(output.read, place, end if follow is None else None, last)
+            batch, place = await _beside(output, output.read, place, end if follow is None else None, last)
             for where, frame in batch:
                 if until is not None and frame.time > until:
                     return
@@ -74,6 +78,13 @@ class LogFiles:
         return self._root / id
 
 
+async def _beside(output: "_Output", look: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Look in a thread; for a little output the way there and back takes ten times as long as the look itself."""
+    if output.size() <= _LITTLE:
+        return look(*arguments, **named)
+    return await asyncio.to_thread(look, *arguments, **named)
+
+
 def _uncut(where: Place, frame: LogFrame, cut: Place | None) -> bytes:
     if cut is None or where >= cut:
         return frame.data
@@ -85,6 +96,10 @@ class _Output:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+
+    def size(self) -> int:
+        """Bytes that there are now."""
+        return sum(self._size(number) for number in self._numbers())
 
     def end(self) -> Place:
         """Behind the last byte that there is now."""
