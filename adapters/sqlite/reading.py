@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 from adapters.sqlite import sealing
 from adapters.sqlite.engine import storage_error
@@ -37,7 +37,7 @@ _INTENTS = """
 
 _CACHE = 50_000
 
-EventRow = tuple[int, int, int, int, int, bytes, int, int, int, bytes | None]
+EventRow = tuple[Any, ...]
 
 
 class Reader:
@@ -162,17 +162,22 @@ class Reader:
 
     def _records(self, rows: Sequence[EventRow], key: bytes = b"") -> list[Recorded]:
         records = []
-        for position, stream_id, version, type_id, time, data, origin, cause, correlation, command in rows:
+        about, meta = None, Meta()
+        for position, stream_id, version, type_id, time, data, *given in rows:
             name = self._types.get(type_id) or self._type(type_id)
             stream = self._streams.get(stream_id) or self._stream(stream_id)
             opened = _open(key, stream, version, name, data) if key else b""
             event = from_bytes(name, data, opened=opened)
             if event is None:
                 continue
-            actor, boot, engine = self._origins.get(origin) or self._origin(origin)
-            meta = Meta(actor, command.decode() if command else "", cause, correlation, boot, engine)
+            if about != given:  # events of one append have the same
+                about, meta = given, self._meta(*given)
             records.append(Recorded(position, stream, version, time, event, meta))
         return records
+
+    def _meta(self, origin: int, cause: int, correlation: int, command: bytes | None) -> Meta:
+        actor, boot, engine = self._origins.get(origin) or self._origin(origin)
+        return Meta(actor, command.decode() if command else "", cause, correlation, boot, engine)
 
     def _seals(self, row: EventRow) -> bool:
         kind = event_type(self._types.get(row[3]) or self._type(row[3]))

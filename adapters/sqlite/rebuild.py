@@ -23,6 +23,9 @@ from domain.projections.replay import Values, replay, table_columns
 SLICE = 2000
 """How many events are read at once."""
 
+_LAYOUT = 2
+"""Changes when tables are made otherwise from the same columns."""
+
 SET_FINGERPRINT = upsert_sql(PROJECTIONS)
 SET_CURSOR = upsert_sql(CURSORS)
 
@@ -30,7 +33,7 @@ SET_CURSOR = upsert_sql(CURSORS)
 def fingerprint(projection: Projection) -> str:
     """What the rows of a projection depend on: the source of its module, its columns, its revision."""
     columns = [astuple(column) for column in table_columns(projection)]
-    shape = json.dumps([projection.name, projection.revision, projection.inline, columns])
+    shape = json.dumps([_LAYOUT, projection.name, projection.revision, projection.inline, columns])
     return sha256(shape.encode() + _source(type(projection))).hexdigest()
 
 
@@ -91,6 +94,7 @@ class Rebuild:
 
     def finish(self) -> int:
         """Fold what came in the meantime and put the shadows in place, all in one transaction; the position reached."""
+        self._connection.execute("PRAGMA secure_delete=OFF")  # rows hold no secrets, and there may be many
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             while (found := self._reader.slice(self._position, SLICE))[1] > self._position:
@@ -104,6 +108,7 @@ class Rebuild:
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            self._connection.execute("PRAGMA secure_delete=ON")
         return self._position
 
     def run(self) -> None:

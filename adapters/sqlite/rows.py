@@ -10,7 +10,17 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
-from adapters.sqlite.tables import delete_sql, insert_sql, projection_table, select_sql, update_sql
+from sqlalchemy import bindparam, select, update
+
+from adapters.sqlite.tables import (
+    delete_sql,
+    holds_now,
+    insert_sql,
+    projection_table,
+    select_sql,
+    sql,
+    update_sql,
+)
 from domain.errors import NameTaken
 from domain.messages import Recorded
 from domain.projections.fold import Projection, Row
@@ -201,9 +211,11 @@ class TemporalRows:
         self._shape = Shape(projection.columns)
         table = projection_table(projection)
         key = self._shape.names[0]
-        self._select = select_sql(table, key, "to_pos", columns=("from_pos", *self._shape.names))
+        wanted = [table.c.from_pos, *(table.c[name] for name in self._shape.names)]
+        now = (table.c[key] == bindparam("by_key"), holds_now(table))
+        self._select = sql(select(*wanted).where(*now))
         self._insert = insert_sql(table)
-        self._end = update_sql(table, ("to_pos",), key, "from_pos")
+        self._end = sql(update(table).values({"to_pos": bindparam("new_end")}).where(*now))
         self._stored: OrderedDict[str, _Held | None] = OrderedDict()
         self._pencil: dict[str, _Held | None] = {}
         self._sheet: dict[str, _Held | None] = {}
@@ -235,7 +247,7 @@ class TemporalRows:
     def flush(self) -> None:
         """Write the rows: ended ones that the table knows are updated, all others are new."""
         known = {(key, held.since) for key in self._pencil if (held := self._stored[key]) is not None}
-        ends = [(values[2], values[0], values[1]) for values in self._ended if values[:2] in known]
+        ends = [(values[2], values[0]) for values in self._ended if values[:2] in known]
         self._connection.executemany(self._end, ends)
         self._connection.executemany(self._insert, [values for values in self._ended if values[:2] not in known])
         self._connection.executemany(
@@ -261,7 +273,7 @@ class TemporalRows:
         for rows in (self._sheet, self._pencil, self._stored):
             if key in rows:
                 return rows[key]
-        found = self._connection.execute(self._select, (key, STILL)).fetchone()
+        found = self._connection.execute(self._select, (key,)).fetchone()
         held = self._stored[key] = None if found is None else _Held(found[0], self._shape.restore(found[1:]))
         return held
 

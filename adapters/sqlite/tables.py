@@ -20,6 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     delete,
+    literal_column,
     select,
     update,
 )
@@ -27,11 +28,11 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.base import Executable
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 
 from domain.projections.fold import Column as FoldColumn
 from domain.projections.fold import Projection
-from domain.projections.replay import is_temporal, table_columns
+from domain.projections.replay import STILL, is_temporal, table_columns
 
 METADATA = MetaData()
 
@@ -162,27 +163,36 @@ def projection_table(projection: Projection, name: str = "") -> Table:
     return _table(name or projection.name, table_columns(projection), is_temporal(projection))
 
 
+def holds_now(table: Table) -> ColumnElement[bool]:
+    """Which rows of a temporal table hold now; spelled out, for only so SQLite finds the index over just these."""
+    return table.c.to_pos == literal_column(str(STILL))
+
+
 def table_ddl(projection: Projection, name: str = "") -> str:
     """CREATE TABLE for a projection."""
     return sql(CreateTable(projection_table(projection, name)))
 
 
 def index_ddl(projection: Projection) -> tuple[str, ...]:
-    """CREATE INDEX for every column that asks for it; unique ones hold the set rules."""
+    """CREATE INDEX for every column that asks for it (unique ones hold the set rules), and for rows that hold now."""
     table = projection_table(projection)
-    wanted = [c for c in table_columns(projection)[1:] if c.unique or c.indexed]
-    return tuple(
-        sql(CreateIndex(Index(f"{table.name}_{c.name}", table.c[c.name], unique=c.unique, _table=table)))
-        for c in wanted
-    )
+    wanted = [
+        Index(f"{table.name}_{c.name}", table.c[c.name], unique=c.unique, _table=table)
+        for c in table_columns(projection)[1:]
+        if c.unique or c.indexed
+    ]
+    if is_temporal(projection):
+        key = next(iter(table.c))
+        wanted.append(Index(f"{table.name}_now", key, sqlite_where=holds_now(table), _table=table))
+    return tuple(sql(CreateIndex(index)) for index in wanted)
 
 
 @cache
 def _table(name: str, columns: tuple[FoldColumn, ...], temporal: bool) -> Table:
-    """Short keys and small rows: without rowid a lookup walks one tree instead of two."""
-    keys = {column.name for column in columns[: 2 if temporal else 1]}
+    """A plain table is one tree, by key, without row ids; a temporal one only grows at its end, as the log does."""
+    key = "" if temporal else columns[0].name
     found: list[Column[Any]] = []
     for c in columns:
-        is_key = c.name in keys
+        is_key = c.name == key
         found.append(Column(c.name, _TYPES[c.type](), primary_key=is_key, nullable=not is_key, autoincrement=False))
-    return Table(name, MetaData(), *found, sqlite_with_rowid=False)
+    return Table(name, MetaData(), *found, sqlite_with_rowid=temporal)

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from sqlalchemy import Table, bindparam, false, select
 
 from adapters.sqlite.engine import storage_error
-from adapters.sqlite.tables import projection_table, sql
+from adapters.sqlite.tables import holds_now, projection_table, sql
 from domain.errors import Unavailable
 from domain.projections.fold import Column, Projection, Row
-from domain.projections.replay import STILL, Shape, is_temporal, table_columns
+from domain.projections.replay import Shape, is_temporal, table_columns
 
 _FEW = 1000
 """Rows up to which a query is answered on the loop itself."""
@@ -54,23 +54,31 @@ class View:
         self.count = f"SELECT count(*) FROM (SELECT 1 FROM {self.name} LIMIT {_FEW + 1})"
         self._statements: dict[Kind, str] = {}
 
-    def select(self, where: dict[str, object], prefix: str, order: str, descending: bool, limited: bool) -> str:
+    def select(
+        self, where: dict[str, object], prefix: str, order: str, *, descending: bool, limited: bool, now: bool
+    ) -> str:
         """The statement for a query of this shape."""
-        shape = (tuple((name, _form(value)) for name, value in where.items()), prefix, order, descending, limited)
+        forms = tuple((name, _form(value)) for name, value in where.items())
+        shape = (forms, prefix, order, descending, limited, now)
         statement = self._statements.get(shape)
         if statement is None:
             if len(self._statements) >= _STATEMENTS:
                 self._statements.clear()
-            statement = self._statements[shape] = self._compile(where, prefix, order, descending, limited)
+            statement = self._compile(where, prefix, order, descending, now) + (" LIMIT ?" if limited else "")
+            self._statements[shape] = statement
+                " LIMIT ?" if limited else ""
+            )
         return statement
 
-    def _compile(self, where: dict[str, object], prefix: str, order: str, descending: bool, limited: bool) -> str:
+    def _compile(self, where: dict[str, object], prefix: str, order: str, descending: bool, now: bool) -> str:
         statement = select(self.table)
         for name, value in where.items():
             statement = statement.where(_matches(self._column(name), name, value))
-        if self.temporal:
-            held, still = self.table.c.from_pos <= bindparam("begun"), self.table.c.to_pos > bindparam("ended")
-            statement = statement.where(held, still)
+        if self.temporal and now:
+            statement = statement.where(holds_now(self.table))
+        elif self.temporal:
+            begun, ended = self.table.c.from_pos <= bindparam("begun"), self.table.c.to_pos > bindparam("ended")
+            statement = statement.where(begun, ended)
         if prefix:
             column = self._column(prefix)
             statement = statement.where(column >= bindparam("first"), column <= bindparam("last"))
@@ -79,7 +87,7 @@ class View:
             statement = statement.order_by(column.desc() if descending else column)
         key = self.table.c[self.key]
         statement = statement.order_by(key.desc() if descending and not order else key)
-        return sql(statement) + (" LIMIT ?" if limited else "")
+        return sql(statement)
 
     def _column(self, name: str) -> Any:
         if name not in self.table.c:
@@ -113,7 +121,7 @@ class SqliteViews:
         limit: int | None = None,
     ) -> Sequence[Row]:
         """Rows with equal columns (a value may be a list: any of them), a text column's prefix, in order."""
-        return await self._select(projection, STILL - 1, where or {}, prefix, order, descending, limit)
+        return await self._select(projection, None, where or {}, prefix, order, descending, limit)
 
     async def at(
         self,
@@ -134,7 +142,7 @@ class SqliteViews:
     async def _select(
         self,
         projection: str,
-        position: int,
+        position: int | None,
         where: dict[str, object],
         prefix: tuple[str, str] | None,
         order: str,
@@ -144,9 +152,12 @@ class SqliteViews:
         view = self._view(projection)
         if not view.inline:
             await self._connections.catch_up()
-        statement = view.select(where, prefix[0] if prefix else "", order, descending, limit is not None)
+        now, limited = position is None, limit is not None
+        statement = view.select(
+            where, prefix[0] if prefix else "", order, descending=descending, limited=limited, now=now
+        )
         values = [item for value in where.values() for item in _items(value)]
-        if view.temporal:
+        if not now:
             values += [position, position]
         if prefix:
             values += [prefix[1], prefix[1] + _LAST]
@@ -159,7 +170,7 @@ class SqliteViews:
             except sqlite3.Error as error:
                 raise storage_error(error) from error
 
-        quick = any(name in view.quick for name in (*where, *(prefix[:1] if prefix else ())))
+        quick = now and any(name in view.quick for name in (*where, *(prefix[:1] if prefix else ())))
         if quick or self._is_small(view):
             found = query(self._connections.held())
         else:
