@@ -66,8 +66,6 @@ class View:
                 self._statements.clear()
             statement = self._compile(where, prefix, order, descending, now) + (" LIMIT ?" if limited else "")
             self._statements[shape] = statement
-                " LIMIT ?" if limited else ""
-            )
         return statement
 
     def _compile(self, where: dict[str, object], prefix: str, order: str, descending: bool, now: bool) -> str:
