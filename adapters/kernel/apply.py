@@ -60,6 +60,10 @@ def run_host(steps: Iterable[Sequence[object]], tree: Tree) -> Group:
             raise
         group.remove()
         raise failed("open", str(error.filename), error.errno or 0) from error
+    except (KeyError, TypeError, ValueError) as error:  # no plan looks like this: whoever sent it hears so
+        if group is not None:
+            group.remove()
+        raise failed("plan", ascii(str(error)), EINVAL) from error
     if group is None:
         raise failed("mkdir", "control group", EINVAL)
     return group

@@ -17,6 +17,8 @@ PROTOCOL = 1
 _PAUSE = 0.1
 _Kind = TypeVar("_Kind")
 _ID = frozenset("0123456789abcdef")
+_LONGEST_ID = 64
+_MOST_ATTEMPTS = 1 << 31
 
 
 class Warden(Protocol):
@@ -102,6 +104,12 @@ class Desk:
         for field, kind in (("flags", int), ("host", list), ("child", str), ("logs", str), ("attempt", int)):
             _field(message, field, kind)
         id = _id(message)
+        if not 0 < message["attempt"] < _MOST_ATTEMPTS:
+            raise _NotUnderstood("attempt")
+        if not 0 <= message["flags"] < 1 << 64:  # what clone3 takes
+            raise _NotUnderstood("flags")
+        if "\0" in message["logs"]:
+            raise _NotUnderstood("logs")
         if message.get("watch") is True:
             client.watched.add(id)
         self._warden.start(message, answer)
@@ -130,8 +138,7 @@ class Desk:
         answer({"exits": self._warden.journal.pending()})
 
     def _acknowledge(self, client: Client, message: Message, answer: "Answer") -> None:
-        keys = [(key[0], key[1]) for key in _field(message, "keys", list) if isinstance(key, list) and len(key) == 2]
-        self._warden.journal.acknowledge(keys)
+        self._warden.journal.acknowledge([_key(key) for key in _field(message, "keys", list)])
         answer({})
 
     def _watch(self, client: Client, message: Message, answer: "Answer") -> None:
@@ -176,6 +183,13 @@ def _field(message: Message, name: str, kind: type[_Kind]) -> _Kind:
 def _id(message: Message) -> str:
     """Ids become parts of paths."""
     id = _field(message, "id", str)
-    if not id or not _ID.issuperset(id):
+    if not 0 < len(id) <= _LONGEST_ID or not _ID.issuperset(id):
         raise _NotUnderstood("id")
     return id
+
+
+def _key(key: object) -> tuple[str, int]:
+    match key:
+        case [str(id), int(attempt)]:
+            return id, attempt
+    raise _NotUnderstood("keys")

@@ -67,6 +67,9 @@ async def test_the_socket_and_the_files_are_the_owners_alone(machine: Machine) -
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
+_START = {"id": "ab", "attempt": 1, "flags": 0, "host": [], "child": "[]", "logs": "/dev/null"}
+
+
 async def test_the_warden_survives_garbage(machine: Machine) -> None:
     """Half frames, huge lengths, no JSON, no object, unknown words: closed, or answered with an error."""
     async with machine.connected() as runtime:
@@ -82,10 +85,17 @@ async def test_the_warden_survives_garbage(machine: Machine) -> None:
                 connection.shutdown(socket.SHUT_WR)
                 assert connection.recv(100) == b""
         for request in ({"op": "start"}, {"op": "start", "id": "../x"}, {"op": "signal", "id": "ab", "signal": 0},
-                        {"op": "signal", "id": "ab", "signal": True}, {"op": "ack", "keys": 5}, {"op": "watch"}):
+                        {"op": "signal", "id": "ab", "signal": True}, {"op": "ack", "keys": 5}, {"op": "watch"},
+                        {"op": "ack", "keys": [[[], {}]]}, {"op": "ack", "keys": [["ab"]]},
+                        {"op": "watch", "id": "a" * 65}, {"op": "start", **_START, "attempt": 1 << 31},
+                        {"op": "start", **_START, "flags": 1 << 64}, {"op": "start", **_START, "logs": "/tmp/\0"}):
             reply = tree._ask(machine.run_dir, request, 5)
             assert reply is not None
             assert "not understood" in reply["error"]["text"]
+        for host in ([5], [["None"]], [["MakeGroup"]], [["MakeGroup", "ab", 1, {}], ["WriteFile", 1]]):
+            reply = tree._ask(machine.run_dir, {"op": "start", **_START, "host": host}, 5)
+            assert reply is not None
+            assert reply["error"]["stage"] == "plan"
         assert machine.pid("warden") == warden
         assert await runtime.running() == {}
 
