@@ -17,17 +17,29 @@ STOP_SECONDS = 30.0
 ANOTHER_IS_STARTING = 75
 """Exit status of a daemon that found the data root locked by another one (EX_TEMPFAIL, sysexits.h): wait for it."""
 _USAGE = "Usage:  lading daemon start|stop|status\n"
+_HELP = _USAGE + """
+Start, stop, and ask for the daemon
+
+Commands:
+  start    Start it, unless it runs already; the first other command does the same
+  status   Say whether it runs, and end with 0 if it does
+  stop     Stop it; containers run on, and their output and exit statuses are kept
+"""
 
 
 def control(words: list[str], path: str, daemon: tuple[str, ...]) -> int:
     """The exit status of `daemon …`. Raises Failed."""
     verbs = {"start": _start, "stop": _stop, "status": _status}
-    if words in (["--help"], ["-h"]):
-        write(1, _USAGE.encode())
+    if words[-1:] in (["--help"], ["-h"]) and (len(words) == 1 or words[0] in verbs):
+        write(1, _HELP.encode())
         return 0
-    if len(words) != 1 or words[0] not in verbs:
-        write(2, _USAGE.encode())
-        return 1 if words else 0
+    if not words:
+        write(2, _HELP.encode())
+        return 0
+    if words[0] not in verbs:
+        raise Failed(f"unknown command: lading daemon {_printable(words[0])}\n\n{_USAGE.rstrip()}", 1)
+    if len(words) > 1:
+        raise Failed(f"'lading daemon {words[0]}' accepts no arguments\n\n{_USAGE.rstrip()}", 1)
     return verbs[words[0]](path, daemon)
 
 
@@ -89,7 +101,11 @@ def _last_line(reader: int) -> str:
         pass
     lines = text.decode("utf-8", "replace").split("\n")
     printable = [line.strip() for line in lines if line.strip()]
-    return "".join(c if c.isprintable() else "?" for c in printable[-1]) if printable else "it gave no reason"
+    return _printable(printable[-1]) if printable else "it gave no reason"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _start(path: str, daemon: tuple[str, ...]) -> int:

@@ -22,6 +22,9 @@ _SESSION = b"1"
 _HELLO = (b'CONNECT {"verbose":false,"pedantic":false,"protocol":1,"headers":true,"no_responders":true,"lang":"lading",'
           b'"version":"1"}\r\nSUB _INBOX.@.1 1\r\n')
 _WITH_VALUE = ("-l", "--log-level", "--config", "-c", "--context")
+_NOUNS = ("container", "image", "system")
+_OWN_PART = ("version", "info")
+"""What tells the client's part even when there is no daemon."""
 _SIGINT, _SIGPIPE = 2, 13
 
 
@@ -110,7 +113,7 @@ def main(argv: list[str], daemon: tuple[str, ...]) -> int:
             from adapters.cli import daemon as background
 
             return background.control(verb[1:], path, daemon)
-        return _converse(Line(_reach(path, verb, daemon)), argv, verb)
+        return _converse(Line(_reach(path, argv, verb, daemon)), argv, verb)
     except Failed as failure:
         say(str(failure))
         return failure.status
@@ -208,14 +211,27 @@ def unreachable(path: str, error: OSError, status: int) -> Failed:
     return Failed(f"Cannot connect to the lading daemon at unix://{path}: {error.strerror or error}", status)
 
 
-def _reach(path: str, verb: list[str], daemon: tuple[str, ...]) -> _socket.socket:
-    """A connection, to a daemon that is started if there is none. Raises Failed."""
+def _only_help(verb: list[str]) -> bool:
+    """Whether it is help that is asked for, or the client's version: no daemon is started for that."""
+    if not verb or verb[0] == "help" or verb in ([noun] for noun in _NOUNS):
+        return True
+    return verb[-1] == "--help" and len(verb) <= (3 if verb[0] in _NOUNS else 2)
+
+
+def _reach(path: str, argv: list[str], verb: list[str], daemon: tuple[str, ...]) -> _socket.socket:
+    """A connection, to a daemon that is started if there is none. What the client knows alone is answered without one,
+    by another program in its place. Raises Failed."""
     try:
         return connect(path)
     except OSError as error:
         absent = isinstance(error, (FileNotFoundError, ConnectionRefusedError))
-        if not absent or not daemon or posix.environ.get(b"LADING_AUTOSTART") == b"0" or posix.geteuid():
-            raise unreachable(path, error, failure_status(verb)) from error
+        startable = absent and daemon and posix.environ.get(b"LADING_AUTOSTART") != b"0" and not posix.geteuid()
+        failure = unreachable(path, error, failure_status(verb))
+        alone = _only_help(verb) or (not startable and (verb[0] in _OWN_PART or verb[:2] == ["system", "info"]))
+        if alone and daemon[-1:] == ("daemon",):
+            posix.execv(daemon[0], [*daemon[:-1], "offline", str(failure), *argv])
+        if not startable:
+            raise failure from error
     from adapters.cli import daemon as background
 
     return background.start(path, daemon, failure_status(verb))

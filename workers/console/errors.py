@@ -28,6 +28,10 @@ class Plain(LadingError):
         self.status = status
 
 
+class Unreachable(Plain):
+    """No engine answers; what the client knows itself may have been told before."""
+
+
 def status_of(error: LadingError, verb: Verb) -> int:
     """The exit status of the whole command."""
     if isinstance(error, OptionError):

@@ -29,6 +29,14 @@ def cli() -> int:
     return main(sys.argv[1:], daemon_command())
 
 
+def offline() -> int:
+    """Answer what needs no daemon; the first argument says why there is none."""
+    sys.path.insert(0, root())
+    from workers.console.offline import main
+
+    return main(sys.argv[1:])
+
+
 def daemon() -> int:
     """Run the daemon with the arguments of this process."""
     sys.path.insert(0, root())

@@ -6,11 +6,17 @@ Never `python -m workers.…`: that would import, as root, whatever lies in the 
 import sys
 from collections.abc import Callable
 
-from . import cli, daemon
+from . import cli, daemon, offline
 from .scripts import launchers
 from .shutdown import shutdown
 
-PROGRAMS: dict[str, Callable[[], int]] = {"cli": cli, "daemon": daemon, "launchers": launchers, "shutdown": shutdown}
+PROGRAMS: dict[str, Callable[[], int]] = {
+    "cli": cli,
+    "daemon": daemon,
+    "launchers": launchers,
+    "offline": offline,
+    "shutdown": shutdown,
+}
 
 
 def main() -> int:

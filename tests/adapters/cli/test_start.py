@@ -42,12 +42,39 @@ async def stop(lading: Lading) -> None:
 
 
 @pytest.mark.parametrize(("argv", "status"), [(["ps"], 1), (["run", "x"], 125), (["create", "x"], 1),
-                                              (["-D", "container", "run", "x"], 125), (["daemon"], 0)])
+                                              (["-D", "container", "run", "x"], 125), (["version"], 1),
+                                              (["run", "x", "--help"], 125)])
 async def test_without_a_daemon_there_is_one_line_and_a_status(lading: Lading, argv: list[str], status: int) -> None:
     """The line that scripts look for."""
     ended = await lading(*argv, daemon=("/bin/false",), environment={"LADING_AUTOSTART": "0"})
-    wanted = ABSENT.format(lading.run_directory) if argv != ["daemon"] else "Usage:  lading daemon start|stop|status\n"
-    assert ended == Ended(status, b"", wanted.encode())
+    assert ended == Ended(status, b"", ABSENT.format(lading.run_directory).encode())
+
+
+@pytest.mark.parametrize(("argv", "told"), [
+    (["--help"], "--help"), ([], ""), (["ps", "--help"], "ps --help"), (["help", "ps"], "help ps"), (["-v"], "-v"),
+    (["container", "ls", "--help"], "container ls --help"), (["image"], "image"), (["version"], "version"),
+    (["-D", "system", "info"], "-D system info")])
+async def test_what_the_client_knows_alone_is_told_without_a_daemon(
+        lading: Lading, tmp_path: Path, argv: list[str], told: str) -> None:
+    """By another program, which is given the reason and the words; nothing is started for a help text."""
+    program = tmp_path / "program.py"
+    program.write_text("import sys\nprint(sys.argv[1], *sys.argv[3:])\nprint(sys.argv[2], file=sys.stderr)\n")
+    ended = await lading(*argv, daemon=(sys.executable, str(program), "daemon"), environment={"LADING_AUTOSTART": "0"})
+    assert ended == Ended(0, f"offline {told}".rstrip().encode() + b"\n", ABSENT.format(lading.run_directory).encode())
+
+
+@pytest.mark.parametrize(("argv", "status", "out", "err"), [
+    (["--help"], 0, "Usage:  lading daemon", ""), (["stop", "--help"], 0, "Usage:  lading daemon", ""),
+    ([], 0, "", "Usage:  lading daemon"), (["restart"], 1, "", "unknown command: lading daemon restart\n"),
+    (["\x1b[0m"], 1, "", "unknown command: lading daemon ?[0m\n"),
+    (["stop", "now"], 1, "", "'lading daemon stop' accepts no arguments\n")])
+async def test_the_verbs_of_the_daemon_explain_themselves(
+        lading: Lading, argv: list[str], status: int, out: str, err: str) -> None:
+    """Help on stdout, a mistake on stderr, as with every other verb."""
+    ended = await lading("daemon", *argv)
+    assert ended.status == status
+    assert (ended.out.decode().startswith(out), ended.err.decode().startswith(err)) == (True, True)
+    assert (not out, not err) == (not ended.out, not ended.err)
 
 
 async def test_another_address_can_be_named(daemon: Engine, lading: Lading, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from domain.projections.names import Names, Past
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
 from workers.blueprint import blueprint
+from workers.console.board import Board
 from workers.console.dispatch import dispatch
 from workers.mover import Caller
 from workers.requests import CreateRequest
@@ -314,6 +315,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.store = FakeStore()
         self.views = FakeViews(self.store)
+        self.board = Board(self.store, self.views)
         self.images = FakeImages(self.store)
         self.logs = FakeLogs()
         self.start_error: StartFailed | None = None
@@ -500,7 +502,8 @@ class FakeEngine:
             "Containers": 2,
             "ContainersRunning": 1,
             "MemTotal": 1024**3,
-            "Driver": "overlay",
+            "Driver": "overlay2",
+            "KernelVersion": "6.1.0",
         }
 
     async def verify(self) -> FakeReport:

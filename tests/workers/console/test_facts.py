@@ -17,7 +17,7 @@ async def test_info_in_every_form(prompt: Prompt) -> None:
         "Client:\n Version:    0.1.0\n\nServer:\n Server Version: 0.1.0\n Containers: 2\n  Running: 1\n"
     )
     assert " Total Memory: 1GiB\n" in text
-    assert (await prompt.ok("info", "-f", "{{.Driver}} {{.MemTotal}}")).out == "overlay 1073741824\n"
+    assert (await prompt.ok("info", "-f", "{{.Driver}} {{.MemTotal}}")).out == "overlay2 1073741824\n"
     assert json.loads((await prompt.ok("info", "-f", "json")).out)["Containers"] == 2
     assert (await prompt("info", "-f", "{{.Nope}}")).status == 1
 

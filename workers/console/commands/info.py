@@ -6,6 +6,7 @@ from domain.options import one
 from domain.text.safe import safe, safe_json
 from domain.text.template.apply import render
 from domain.text.units import memory_size
+from workers.console.errors import Unreachable
 from workers.console.verb import Example, Invocation, Verb
 
 _WORDS = {
@@ -30,8 +31,13 @@ _WORDS = {
 
 
 async def _info(invocation: Invocation) -> int:
-    facts = dict(await invocation.engine.info())
     form = invocation.options.text("format")
+    try:
+        facts = dict(await invocation.engine.info())
+    except Unreachable:
+        if not form:
+            await invocation.out(_text(invocation.engine.version, {}))
+        raise
     if form == "json":
         await invocation.say(safe_json(facts))
     elif form:
