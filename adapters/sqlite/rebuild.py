@@ -14,7 +14,7 @@ from dataclasses import astuple
 from hashlib import sha256
 from pathlib import Path
 
-from adapters.sqlite.reading import Reader
+from adapters.sqlite.reading import Reader, uncollected
 from adapters.sqlite.tables import CURSORS, PROJECTIONS, index_ddl, insert_sql, projection_table, table_ddl, upsert_sql
 from domain.messages import Recorded
 from domain.projections.fold import Projection
@@ -83,8 +83,9 @@ class Rebuild:
 
     def step(self) -> bool:
         """Fold one slice; whether there are more whole ones (`finish` takes what is left)."""
-        records, reached = self._reader.slice(self._position, SLICE)
-        self._feed(records)
+        with uncollected():
+            records, reached = self._reader.slice(self._position, SLICE)
+            self._feed(records)
         if any(ended for _, ended in self._ended):
             with unflushed(self._connection):
                 self._write_ended()

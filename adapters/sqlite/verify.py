@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.sqlite.head import HeadFile
-from adapters.sqlite.reading import Reader
+from adapters.sqlite.reading import Reader, uncollected
 from adapters.sqlite.tables import projection_table, sql
 from domain.chain import ChainCheck, Fault, Head, cut
 from domain.errors import LadingError, StorageError
@@ -177,8 +177,13 @@ def _compare(reader: Reader, projections: Sequence[Projection]) -> list[str]:
     folds = [_Comparison(projection) for projection in projections]
     reached = 0
     until = _reached(reader, projections)
-    for records in reader.log(until=reader.head().position):
-        _feed(folds, intents, records, until)
+    log = reader.log(until=reader.head().position)
+    while True:
+        with uncollected():
+            records = next(log, None)
+            if records is None:
+                break
+            _feed(folds, intents, records, until)
         reached = records[-1].position if records else reached
     reader.connection.execute("BEGIN")  # from here on rows and log stand still for us
     try:
