@@ -8,10 +8,10 @@ import errno
 import fcntl
 import os
 import resource
-import sys
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from adapters.kernel.supervisor import interpreter
+from domain.errors import LadingError
 
 LOCK_NAME, SOCKET_NAME, ERROR_LOG = "keeper.lock", "warden.sock", "supervisor.log"
 _BACKLOG = 64
@@ -29,7 +29,10 @@ def main(arguments: list[str]) -> None:
     if lock is None:
         return
     listener = _listen(os.path.join(options["run"], SOCKET_NAME))
-    python = _interpreter()
+    try:
+        python = interpreter.protected(interpreter.executable())
+    except (OSError, LadingError) as error:
+        raise SystemExit(f"no interpreter for the supervisor: {error}") from error
     _protect()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     log = _open_log(os.path.join(state, ERROR_LOG))
@@ -64,16 +67,6 @@ def _listen(path: str) -> socket:
     os.chmod(path, 0o600)
     listener.listen(_BACKLOG)
     return listener
-
-
-def _interpreter() -> int:
-    """A sealed copy; where the interpreter cannot run from one, the file itself (dumpable 0 still guards it)."""
-    path = interpreter.executable()
-    copy = interpreter.seal(path)
-    if interpreter.runs(copy):
-        return copy
-    sys.stderr.write(f"{path} does not run from a sealed copy: started from the file\n")
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _protect() -> None:
