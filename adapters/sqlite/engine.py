@@ -188,7 +188,9 @@ def storage_error(error: sqlite3.Error, path: Path | None = None) -> StorageErro
         return StorageError("the disk is full: nothing was stored", hint="free some space and try again")
     where = f" {path}" if path else ""
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
-    hint = "see `lading verify`" if code_of(error) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} else ""
+    hint = (
+        "see `lading audit verify`" if code_of(error) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} else ""
+    )
     return StorageError(f"the event log{where} cannot be used: {error} ({name})", hint=hint)
 
 

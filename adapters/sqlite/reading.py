@@ -130,7 +130,7 @@ class Reader:
                 middle = (low + high + 1) // 2
                 row = self.connection.execute("SELECT ts FROM events WHERE pos = ?", (middle,)).fetchone()
                 if row is None:
-                    raise StorageError(f"event {middle} is missing", hint="see `lading verify`")
+                    raise StorageError(f"event {middle} is missing", hint="see `lading audit verify`")
                 low, high = (middle, high) if row[0] <= time else (low, middle - 1)
             return low
 
@@ -208,7 +208,7 @@ class Reader:
         return found
 
     def _missing(self, what: str, id: int) -> str:
-        raise StorageError(f"the log is damaged: {what} {id} is missing", hint="see `lading verify`")
+        raise StorageError(f"the log is damaged: {what} {id} is missing", hint="see `lading audit verify`")
 
 
 def _open(key: bytes, stream: StreamId, version: int, name: str, data: bytes) -> bytes:
