@@ -93,7 +93,7 @@ def command(role: str, *arguments: str) -> list[str]:
 
 
 def spawn(interpreter: int, argv: list[str], fds: Sequence[int], *, session: bool = False) -> int:
-    """Start a small process whose environment tells nothing; `fds` become 3, 4, …; what is not inheritable is closed."""
+    """Start a small process whose environment tells nothing; `fds` become 3, 4, …, and nothing else stays open."""
     _restore_mode(interpreter)
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _CLEAR_OF_ROLES) for fd in (interpreter, *fds)]
     try:
