@@ -102,7 +102,7 @@ class KernelRuntime:
         """See the port. A listener that raises is called again."""
         self._listener = listener
         if self._link.connected:  # else the first connection brings them
-            self._later(self._tell_pending())
+            self._later(self._tell_pending)
 
     def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Call `callback` whenever keeper and warden were both gone and a new tree was built: runs were lost."""
@@ -126,7 +126,7 @@ class KernelRuntime:
             watchers.discard(bell)
             if not watchers and self._bells.get(id) is watchers:
                 del self._bells[id]
-                self._later(self._ask({"op": "unwatch", "id": id}))
+                self._later(lambda: self._ask({"op": "unwatch", "id": id}))
 
     async def shut_down(self, *, kill: bool = False) -> None:
         """End the tree. Raises: InUse while containers run, unless `kill` ends them."""
@@ -198,7 +198,7 @@ class KernelRuntime:
         for exit in reply["exits"]:
             self._deliver(_report(exit))
         if rebuilt and self._lost is not None:
-            self._later(self._lost())  # on its own: a connection that breaks meanwhile must not cut it short
+            self._later(self._lost)  # on its own: a connection that breaks meanwhile must not cut it short
 
     def _event(self, message: Message) -> None:
         if message.get("ev") == "log":
@@ -227,10 +227,10 @@ class KernelRuntime:
                 log.exception("the exit of %s was not taken", report.id[:12])
                 await asyncio.sleep(_RETRY_PAUSES[min(number, len(_RETRY_PAUSES) - 1)])
 
-    def _later(self, work: "Awaitable[object]") -> None:
+    def _later(self, work: Callable[[], Awaitable[object]]) -> None:
         async def quietly() -> None:
             try:
-                await work
+                await work()
             except LadingError as error:
                 log.warning("after a change of the supervisor: %s", error)
 
@@ -276,7 +276,7 @@ class KernelRuntime:
         """Not at once: whoever waits for a removal wants its event in the log first, and the disk is one."""
         if self._emptying is None:
             self._emptying = asyncio.get_running_loop().call_later(
-                _TRASH_PAUSE, lambda: self._later(self._empty_trash_now()))
+                _TRASH_PAUSE, lambda: self._later(self._empty_trash_now))
 
     async def _empty_trash_now(self) -> None:
         self._emptying = None
