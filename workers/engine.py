@@ -23,6 +23,7 @@ from domain.names import container_name, is_id_prefix, made_up
 from domain.ports import Clock, EventStore, LogFrame, LogReader, Runtime, Views
 from domain.text.times import local
 from workers.blueprint import blueprint
+from workers.console.board import Board
 from workers.imagedesk import ImageDesk
 from workers.mover import Caller, Moved, Mover
 from workers.relay import Relay
@@ -72,6 +73,8 @@ class Engine:
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
+        self.board = Board(parts.store, parts.views)
+        parts.relay.listen(self.board.hear)
 
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Write the container down; returns its id. Raises: Refused, NotFound."""

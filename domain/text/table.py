@@ -40,11 +40,17 @@ def render(rows: Sequence[Sequence[str]], *, minimum: int = 10, padding: int = 3
     widths: list[int] = []
     for column in range(max((len(row) for row in rows), default=1) - 1):
         widest = max(width(row[column]) for row in rows if len(row) > column + 1)
-        widths.append(max(minimum, widest + padding))
-    return "".join(_line(row, widths) for row in rows)
+        widths.append(column_width(widest, minimum=minimum, padding=padding))
+    return "".join(line(row, widths) for row in rows)
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+def column_width(widest: int, *, minimum: int = 10, padding: int = 3) -> int:
+    """How wide the column is whose widest cell takes so much."""
+    return max(minimum, widest + padding)
+
+
+def line(row: Sequence[str], widths: Sequence[int]) -> str:
+    """One row with its line feed; its last cell is not padded, so the last column needs no width."""
     if not row:
         return "\n"
     cells = [_padded(cell, wide) for cell, wide in zip(row[:-1], widths, strict=False)]

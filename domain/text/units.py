@@ -13,6 +13,10 @@ DAY = 24 * HOUR
 
 _GO_UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 1_000_000, "s": SECOND, "m": MINUTE, "h": HOUR}
 _LARGEST = 2**63 - 1
+_DAYS, _WEEKS, _MONTHS, _YEARS = 48, 24 * 7 * 2, 24 * 30 * 2, 24 * 365 * 2
+"""The hours from which on there are days, weeks, months and years."""
+_SPANS = ((_DAYS, 1), (_WEEKS, 24), (_MONTHS, 24 * 7), (_YEARS, 24 * 30), (_LARGEST, 24 * 365))
+"""Up to so many hours a word holds for so many."""
 _POWERS = {"": 0, "b": 0} | {
     letter + tail: power for power, letter in enumerate("kmgtp", 1) for tail in ("", "b", "ib")
 }
@@ -27,7 +31,7 @@ def human_duration(nanoseconds: int) -> str:
         minutes = seconds // 60
         return "About a minute" if minutes == 1 else f"{minutes} minutes"
     hours = (seconds + 1800) // 3600
-    if hours < 48:
+    if hours < _DAYS:
         return "About an hour" if hours == 1 else f"{hours} hours"
     return _days(hours)
 
@@ -39,11 +43,11 @@ def _seconds(seconds: int) -> str:
 
 
 def _days(hours: int) -> str:
-    if hours < 24 * 7 * 2:
+    if hours < _WEEKS:
         return f"{hours // 24} days"
-    if hours < 24 * 30 * 2:
+    if hours < _MONTHS:
         return f"{hours // 24 // 7} weeks"
-    if hours < 24 * 365 * 2:
+    if hours < _YEARS:
         return f"{hours // 24 // 30} months"
     return f"{hours // 24 // 365} years"
 
@@ -51,6 +55,19 @@ def _days(hours: int) -> str:
 def ago(then: int, now: int) -> str:
     """`3 hours ago`."""
     return f"{human_duration(now - then)} ago"
+
+
+def ago_changes(then: int, now: int) -> int:
+    """The first moment after `now` at which the time since `then` is called otherwise than at `now`, in words of
+    `human_duration`."""
+    seconds = max(now - then, 0) // SECOND
+    if seconds < 60:
+        return then + (seconds + 1) * SECOND
+    if seconds < 3600:
+        return then + (seconds // 60 + 1) * MINUTE
+    hours = (seconds + 1800) // 3600
+    limit, step = next(span for span in _SPANS if hours < span[0])
+    return then + min((hours // step + 1) * step, limit) * HOUR - 30 * MINUTE
 
 
 def exact_duration(nanoseconds: int) -> str:

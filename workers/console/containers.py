@@ -93,8 +93,8 @@ def status(container: Listed, now: int) -> str:
     name = container.status_name
     if name in ("running", "paused"):
         paused = " (Paused)" if name == "paused" else ""
-        return f"Up {human_duration(now - container.started_at)}{paused}"
-    ended = f"({container.exit_code}) {human_duration(now - container.finished_at)} ago"
+        return f"Up {human_duration(now - since(container))}{paused}"
+    ended = f"({container.exit_code}) {human_duration(now - since(container))} ago"
     words = {
         "created": "Created",
         "removing": "Removal In Progress",
@@ -103,6 +103,11 @@ def status(container: Listed, now: int) -> str:
         "exited": f"Exited {ended}",
     }
     return words.get(name, name)
+
+
+def since(container: Listed) -> int:
+    """The moment from which `status` counts."""
+    return container.started_at if container.status_name in ("running", "paused") else container.finished_at
 
 
 def reason(container: Listed) -> str:

@@ -8,6 +8,7 @@ from domain.images.model import Registered
 from domain.lifecycle.commit import Commit
 from domain.messages import Command, Recorded
 from domain.ports import EventStore, LogFrame, LogReader, Views
+from workers.console.board import Board
 from workers.mover import Caller
 from workers.requests import CreateRequest
 
@@ -54,6 +55,10 @@ class Engine(Protocol):
     @property
     def views(self) -> Views:
         """Rows of the projections."""
+
+    @property
+    def board(self) -> Board:
+        """The containers, as lists show them."""
 
     @property
     def store(self) -> EventStore:

@@ -5,7 +5,7 @@ The default table's STATUS carries the reason of an exit after the text that scr
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -13,19 +13,19 @@ from domain.errors import LadingError
 from domain.options import Parsed, flag, many, number, one
 from domain.projections.containers import Containers
 from domain.projections.fold import Row
-from domain.text.safe import quoted
+from domain.text.safe import quoted, safe
 from domain.text.table import shortened
 from domain.text.times import created_at, local
-from domain.text.units import ago, human_size
+from domain.text.units import SECOND, ago, ago_changes, human_size
 from workers.console import containers as words
 from workers.console.containers import LIVELY, Listed, listed
 from workers.console.engine import Engine
 from workers.console.listing import Field, Shape
 from workers.console.moments import moment, position_of, time_of
 from workers.console.references import Pointers, pointers
+from workers.console.sheet import MANY, Writing
 from workers.console.verb import Example, Invocation, Verb
 
-_MANY = 300
 _COMMAND = 20
 _SPARE = ("PORTS", "COMMAND", "IMAGE")
 
@@ -80,6 +80,28 @@ def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Liste
     return Shape(fields, tuple(table), raw, lambda c, key: c.labels.get(key, ""), _SPARE)
 
 
+def _writing(shape: Shape[Listed], now: int, names: Pointers) -> Writing:
+    """The default table as a sheet keeps it. Of many rows the times read the same, so they are worded once a call."""
+    values = [field.value for field in shape.table]
+    first = next(place for place, field in enumerate(shape.table) if field.header == "CREATED")
+    worded: dict[Hashable, tuple[tuple[str, ...], int, int]] = {}
+
+    def cells(container: Listed) -> tuple[str, ...]:
+        return tuple([safe(value(container)) for value in values])
+
+    def times(c: Listed) -> tuple[tuple[str, ...], int]:
+        since = words.since(c)
+        key = ((now - c.created_at) // SECOND, (now - since) // SECOND, c.status_name, c.exit_code, c.error, c.reason)
+        known = worded.get(key)
+        if known is None:
+            text = safe(ago(c.created_at, now)), safe(words.status_with_reason(c, now))
+            left = ago_changes(c.created_at, now) - c.created_at, ago_changes(since, now) - since
+            known = worded[key] = text, *left
+        return known[0], min(c.created_at + known[1], since + known[2])
+
+    return Writing(tuple(field.header for field in shape.table), cells, first, times, now, names.ids)
+
+
 def _labels(container: Listed) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(container.labels.items()))
 
@@ -93,24 +115,35 @@ def _size(container: Listed) -> str:
 
 async def _ps(invocation: Invocation) -> int:
     options, engine = invocation.options, invocation.engine
-    rows, now = await _rows(invocation)
-    rows = await _chosen(engine, options, rows)
+    kept, now = await _rows(invocation)
+    rows = await _chosen(engine, options, kept)
     if options.flag("quiet"):
         await invocation.out("".join(f"{c.id if options.flag('no-trunc') else c.id[:12]}\n" for c in rows))
         return 0
     form = options.text("format")
     names = Pointers(None) if options.has("at") else await pointers(engine)
     shape = _shape(now, names, full=options.flag("no-trunc"), sizes=options.flag("size"))
+    if rows is kept and _plain(options):
+        writing = _writing(shape, now, names)
+        text = await engine.board.sheet.write(rows, writing, columns=invocation.columns, spare=_SPARE)
+        await invocation.call.out(text)
+        return 0
     if options.flag("size") or "Size" in form:
         rows = list(await asyncio.gather(*(_sized(engine, c) for c in rows)))
     # A long list is written in a thread: starts and stops of others do not wait for it.
-    away = len(rows) > _MANY
+    away = len(rows) > MANY
     write = partial(shape.render, rows, form, columns=invocation.columns)
     await invocation.out(await asyncio.to_thread(write) if away else write())
     return 0
 
 
-async def _rows(invocation: Invocation) -> tuple[list[Listed], int]:
+def _plain(options: Parsed) -> bool:
+    """Whether it is the default table of the present."""
+    asked = any(options.flag(name) for name in ("no-trunc", "size")) or options.has("at")
+    return not asked and options.text("format").strip(" ") in ("", "table")
+
+
+async def _rows(invocation: Invocation) -> tuple[Sequence[Listed], int]:
     """The containers, and the moment for which the list speaks."""
     engine, at, now = invocation.engine, invocation.options.one("at"), invocation.now()
     if at is None:
@@ -127,12 +160,12 @@ async def _as_of(invocation: Invocation, position: int, time: int) -> None:
         await invocation.warn(f"As of event {position}, {local(time)}")
 
 
-async def _present(engine: Engine, options: Parsed) -> list[Listed]:
-    count, filtered = _count(options), options.has("filter")
-    everything = options.flag("all") or count or filtered
-    where: dict[str, object] | None = None if everything else {"state": sorted(state.value for state in LIVELY)}
-    limit = count if count and not filtered else None
-    rows = await engine.views.select("containers", where=where, order="created_at", descending=True, limit=limit)
+async def _present(engine: Engine, options: Parsed) -> Sequence[Listed]:
+    """All of them, or those that live: few of many are asked for by their state."""
+    if options.flag("all") or _count(options) or options.has("filter"):
+        return await engine.board.rows()
+    states = sorted(state.value for state in LIVELY)
+    rows = await engine.views.select("containers", where={"state": states}, order="created_at", descending=True)
     return [listed(row) for row in rows]
 
 
@@ -151,10 +184,12 @@ async def _then(engine: Engine, id: str, position: int) -> Row | None:
     return row
 
 
-async def _chosen(engine: Engine, options: Parsed, rows: list[Listed]) -> list[Listed]:
-    values = options.many("filter")
+async def _chosen(engine: Engine, options: Parsed, rows: Sequence[Listed]) -> Sequence[Listed]:
+    """What the options leave of the list: the list itself if that is all of it."""
+    values, count = options.many("filter"), _count(options)
+    if not values and (count or options.flag("all")):
+        return rows[:count] if count else rows
     test = words.filters(values, await _edges(engine, words.named_in_filters(values)))
-    count = _count(options)
     states = any(value.partition("=")[0].strip().lower() in ("status", "exited") for value in values)
     if not (options.flag("all") or states or count):
         rows = [c for c in rows if c.state in LIVELY]
