@@ -1,0 +1,55 @@
+"""An image that holds this very Python interpreter, so that what tests look at from inside can be written in Python.
+
+Files lie at the same paths as on the host: the interpreter, the libraries that the dynamic linker names, and the
+modules that `MODULES` bring along; nothing else.
+"""
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+MODULES = ("array", "ctypes", "errno", "fcntl", "json", "mmap", "os", "platform", "resource", "select", "signal",
+           "socket", "stat", "struct", "subprocess", "sys", "threading", "time")
+_LOADED = """
+import importlib, json, sys, encodings.idna
+for name in sys.argv[1:]: importlib.import_module(name)
+print(json.dumps([module.__spec__.origin for module in list(sys.modules.values())
+                  if getattr(module, "__spec__", None) and module.__spec__.has_location and module.__spec__.origin]))
+"""
+
+
+def interpreter() -> str:
+    """The real one behind the virtual environment."""
+    return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
+
+
+def write(base: Path, target: Path) -> None:
+    """`base` (an archive of a root file system) with the interpreter added to it."""
+    program = interpreter()
+    listed = subprocess.run([program, "-I", "-S", "-c", _LOADED, *MODULES], capture_output=True, text=True, check=True)
+    files = {program, *json.loads(listed.stdout)}
+    for path in sorted(files):
+        if path == program or path.endswith(".so"):
+            files |= _libraries(path)
+    with tarfile.open(base) as source, tarfile.open(target, "w") as tar:
+        for member in source:
+            tar.addfile(member, source.extractfile(member) if member.isreg() else None)
+        for path in sorted(files):
+            _add(tar, path)
+        _add(tar, str(Path(json.__file__).parents[1] / "os.py"))  # how the interpreter recognises its home
+
+
+def _libraries(path: str) -> set[str]:
+    """Absolute paths in what ldd(1) says."""
+    said = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
+    return {word for line in said.splitlines() for word in line.split() if word.startswith("/")}
+
+
+def _add(tar: tarfile.TarFile, path: str) -> None:
+    data = Path(path).read_bytes()
+    member = tarfile.TarInfo(path.lstrip("/"))
+    member.size, member.mode = len(data), 0o755
+    tar.addfile(member, io.BytesIO(data))
