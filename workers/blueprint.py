@@ -12,8 +12,11 @@ LONGEST_HOSTNAME = 64
 DEFAULT_STOP_TIMEOUT = 10
 
 
-def blueprint(request: CreateRequest, image: Image, id: str) -> tuple[ContainerSpec, tuple[str, ...]]:
-    """The spec and the environment. Raises: InvalidValue, naming the value."""
+def blueprint(
+    request: CreateRequest, image: Image, id: str, *, machine: str = ""
+) -> tuple[ContainerSpec, tuple[str, ...]]:
+    """The spec and the environment; `machine` is the name of this machine, which a container in its network has, too.
+    Raises: InvalidValue, naming the value."""
     config = _config(image)
     entrypoint, command = _argv(request, config)
     env = merged_env(_strings(config.get("Env")), request.env)
@@ -25,7 +28,7 @@ def blueprint(request: CreateRequest, image: Image, id: str) -> tuple[ContainerS
         env_names=tuple(item.partition("=")[0] for item in env),
         workdir=_workdir(request.workdir or str(config.get("WorkingDir") or "/")),
         user=request.user or str(config.get("User") or ""),
-        hostname=_hostname(request.hostname) or id[:12],
+        hostname=_hostname(request.hostname) or (machine if request.network == "host" else "") or id[:12],
         labels={**_labels(config), **request.labels},
         init=request.init,
         read_only=request.read_only,

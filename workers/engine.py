@@ -6,6 +6,7 @@ outcomes. It decides nothing about containers: `workers.mover` and the domain do
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import uname
 from typing import Protocol
 
 from domain.container import LIVE, Container, State
@@ -231,7 +232,7 @@ class Engine:
         id = self._clock.new_id()
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
-            spec, env = blueprint(request, image, id)
+            spec, env = blueprint(request, image, id, machine=uname().nodename)
             for attempt in range(NAME_TRIES):
                 name = container_name(request.name) if request.name else self._made_up(attempt)
                 try:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from domain.container import LIVE, Container
-from domain.lifecycle.absent import running
+from domain.container import LIVE, Container, State
+from domain.lifecycle.absent import present, running
+from domain.lifecycle.exit import RestartCancelled
 from domain.machine import Move, Transition
 from domain.messages import Command, Event, Recorded
 from domain.signals import number
@@ -38,10 +39,13 @@ class SignalFailed(Event, stored_as="signal-failed.v1", settles=("kill-requested
 
 
 def _kill(container: Container, command: Kill) -> tuple[Event, ...]:
-    running(container, "kill")
+    present(container)
     spec = container.settled
     own = number(spec.stop_signal)
     ends = command.signal == KILL or (spec.stop_signal_given and command.signal == own)
+    if ends and container.state is State.RESTARTING:
+        return (RestartCancelled(),)
+    running(container, "kill")
     return (KillRequested(signal=command.signal, ends=ends),)
 
 

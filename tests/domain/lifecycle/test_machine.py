@@ -247,8 +247,11 @@ def test_waiting_times_double_up_to_a_minute_and_begin_anew_after_a_steady_run()
 
 
 def test_stop_of_a_waiting_container_cancels_its_restart() -> None:
-    """`stop` works in the waiting state."""
+    """`stop` works in the waiting state, and so does a `kill` that means the end."""
     assert MACHINE.decide(container(S.RESTARTING), Stop()) == (RestartCancelled(),)
+    assert MACHINE.decide(container(S.RESTARTING), Kill()) == (RestartCancelled(),)
+    with pytest.raises(Refused, match="is restarting, wait until"):
+        MACHINE.decide(container(S.RESTARTING), Kill(signal=1))
 
 
 def test_wishes_that_are_fulfilled_already_give_no_event() -> None:

@@ -92,10 +92,11 @@ async def _reserve(invocation: Invocation, path: str) -> None:
     try:
         await invocation.call.create_file(path, 0o644, b"")
     except LadingError as error:
+        there = "make sure that the other container is not running, and delete it"
         raise Plain(
             f"cannot make the container ID file {path}: {error.message}",
             status=UNREADABLE,
-            hint="if it exists already, make sure that the other container is not running, and delete it",
+            hint=there if "exists" in error.message else "",
         ) from error
 
 
