@@ -40,6 +40,6 @@ DEFAULT = mask((
 
 
 def for_network(network: str) -> int:
-    """The default set; without NET_RAW where the network is the host's. There it opens packet sockets on loopback, which
-    read and forge what the engine says to its bus, passwords included: that would be root on the host."""
+    """The default set; without NET_RAW where the network is the host's. There it opens packet sockets on loopback,
+    which read and forge what the engine says to its bus, passwords included: that would be root on the host."""
     return DEFAULT & ~mask(("NET_RAW",)) if network == "host" else DEFAULT
