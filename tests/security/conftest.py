@@ -1,4 +1,4 @@
-"""One engine for the folder, started with umask 0; an image that holds this Python, and programs that look around inside of a container."""
+"""One engine for the folder, an image that holds this Python, and programs that look around inside of a container."""
 
 import json
 import os
