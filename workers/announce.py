@@ -3,24 +3,46 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from domain.errors import Conflict, LadingError, Refused
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.ports import EventStore, OpenIntent, Reply
 
 
 class Announcing:
-    """Wraps an EventStore; `told` gets every batch after its commit, also when its caller has gone away meanwhile."""
+    """Wraps an EventStore; `told` gets every batch after its commit, also when its caller has gone away meanwhile.
 
-    def __init__(self, store: EventStore, told: Callable[[Sequence[Recorded]], None]) -> None:
-        self._store, self._told = store, told
+    `heard()` is the position up to which `told` has got everything. A commit that fails may still have been made: then
+    the log is read, so that nothing in it stays untold. `told` bears to hear a record twice.
+    """
+
+    def __init__(
+        self, store: EventStore, told: Callable[[Sequence[Recorded]], None], heard: Callable[[], int]
+    ) -> None:
+        self._store, self._told, self._heard = store, told, heard
 
     async def append(self, batch: Sequence[Append], meta: Meta, *, reply: str | None = None) -> Sequence[Recorded]:
         """See EventStore.append."""
         return await asyncio.shield(self._append(batch, meta, reply))
 
     async def _append(self, batch: Sequence[Append], meta: Meta, reply: str | None) -> Sequence[Recorded]:
-        records = await self._store.append(batch, meta, reply=reply)
+        try:
+            records = await self._store.append(batch, meta, reply=reply)
+        except (Refused, Conflict):
+            raise
+        except Exception:
+            await self._tell_missed()
+            raise
         self._told(records)
         return records
+
+    async def _tell_missed(self) -> None:
+        before = -1
+        while before < self._heard():
+            before = self._heard()
+            try:
+                self._told(await self._store.read(before))
+            except LadingError:
+                return  # the disk is gone altogether: there will be no more commits to tell of
 
     async def load(self, stream: StreamId) -> Sequence[Recorded]:
         """See EventStore.load."""

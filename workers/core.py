@@ -56,7 +56,7 @@ class Outside:
 
 def announced(store: EventStore, relay: Relay) -> EventStore:
     """The store as the core and the images must use it."""
-    return Announcing(store, relay.publish)
+    return Announcing(store, relay.publish, lambda: relay.head)
 
 
 class Core:
@@ -73,6 +73,8 @@ class Core:
             outside.store, outside.views, self.mover, outside.runtime, outside.clock, outside.origin.boot
         )
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.broken = asyncio.Event()
+        """Set when a part has ended that should never end: without it wishes would wait for ever."""
 
     async def begin(self, versions: dict[str, str] | None = None) -> dict[str, int]:
         """Returns when log and kernel agree; what that took is returned and stands in the host's stream."""
@@ -198,14 +200,14 @@ class Core:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_report)
+        task.add_done_callback(self._report)
+
+    def _report(self, task: "asyncio.Task[Any]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("a part of the daemon has ended: %s", error, exc_info=error)
+            self.broken.set()
 
 
 def _other_boot(records: Sequence[Recorded], boot: str) -> bool:
     boots = [record.event.boot for record in records if isinstance(record.event, HostStarted)]
     return bool(boots) and boots[-1] != boot
-
-
-def _report(task: "asyncio.Task[Any]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("a part of the daemon has ended: %s", error, exc_info=error)

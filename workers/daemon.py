@@ -80,9 +80,20 @@ async def _run(settings: Settings) -> None:
         whole = await _open(settings, stack)
         log.info("ready on %s", settings.socket)
         _let_go_of_the_starter(settings)
-        reason = await ended
+        reason = await _end(ended, whole.core.broken)
         log.info("ending: %s", reason)
         await whole.core.end(reason)
+        if whole.core.broken.is_set():
+            raise LadingError("a part of the daemon has failed", hint=f"see {settings.data_root}/{STATE}/daemon.log")
+
+
+async def _end(ended: "asyncio.Future[str]", broken: asyncio.Event) -> str:
+    """Why to end. A daemon of which a part is missing ends, too: the next one finds everything in the log."""
+    breaking = asyncio.ensure_future(broken.wait())
+    either: set[asyncio.Future[Any]] = {ended, breaking}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    breaking.cancel()
+    return ended.result() if ended.done() else "a part has failed"
 
 
 def _let_go_of_the_starter(settings: Settings) -> None:

@@ -179,8 +179,13 @@ class Mover:
     ) -> Container:
         failpoint("mover.before-append")
         batch = (Append(_stream(container.id), container.version, events), *more)
-        records = await self._store.append(batch, meta, reply=reply)
-        failpoint("mover.after-append")
+        try:
+            records = await self._store.append(batch, meta, reply=reply)
+            failpoint("mover.after-append")
+        except Exception:
+            self._folds.pop(container.id, None)  # it may be stored all the same: who asks next reads it from the log
+            self._wake(container.id)
+            raise
         for record in records:
             if record.stream == _stream(container.id):
                 container = MACHINE.evolve(container, record)

@@ -6,7 +6,6 @@ misses one reads it from the log.
 """
 
 import asyncio
-import heapq
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,7 +29,7 @@ class Relay:
         self._bus, self._host = bus, host
         self._next = head + 1
         self._settle: Callable[[Work, Outcome], Awaitable[None]] | None = None
-        self._early: list[tuple[int, Recorded]] = []
+        self._early: dict[int, Recorded] = {}
         self._queue: asyncio.Queue[Recorded] = asyncio.Queue()
         self._open: dict[int, Work] = {}
         self._intents: dict[int, Recorded] = {}
@@ -44,11 +43,10 @@ class Relay:
         self._listeners.append(listener)
 
     def publish(self, records: Sequence[Recorded]) -> None:
-        """Take committed records; they leave in order of position even if two commits were told in the wrong order."""
-        for record in records:
-            heapq.heappush(self._early, (record.position, record))
-        while self._early and self._early[0][0] == self._next:
-            self._queue.put_nowait(heapq.heappop(self._early)[1])
+        """Take committed records; they leave once and in order of position, in whatever order commits were told."""
+        self._early |= {record.position: record for record in records if record.position >= self._next}
+        while (record := self._early.pop(self._next, None)) is not None:
+            self._queue.put_nowait(record)
             self.head = self._next
             self._next += 1
         for follower in self._followers:
@@ -107,7 +105,6 @@ class Relay:
             await self._send(work)
 
     async def _send(self, work: Work) -> None:
-        failpoint("relay.before-work")
         await self._tell(subjects.work(self._host, work.kind), work.encode())
 
     async def _tell_event(self, record: Recorded) -> None:
@@ -116,6 +113,7 @@ class Relay:
 
     async def _tell(self, subject: str, payload: bytes) -> None:
         try:
+            failpoint("relay.before-telling")
             await self._bus.publish(subject, payload)
         except Unavailable:
             log.debug("the bus is away: %s was not told", subject)
