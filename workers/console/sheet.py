@@ -56,12 +56,13 @@ class Sheet:
         self._widths: list[int] = []
         self._header: Cells = ()
         self._given: Mapping[str, str] | None = None
+        self._text: bytes | None = None
         self._now = self._soonest = 0
         self._busy = asyncio.Lock()
 
     def clear(self) -> None:
         """Keep nothing."""
-        self._rows, self._order, self._shown, self._header = {}, [], None, ()
+        self._rows, self._order, self._shown, self._header, self._text = {}, [], None, (), None
 
     async def write(
         self, rows: Sequence[Listed], writing: Writing, *, columns: int = 0, spare: Sequence[str] = ()
@@ -80,7 +81,9 @@ class Sheet:
             left_out = self._left_out(columns, spare)
             if left_out:
                 return await asyncio.to_thread(self._narrow, left_out)
-            return b"".join([_encoded(line(self._header, self._widths)), *[row.text for row in self._order]])
+            if self._text is None:
+                self._text = b"".join([_encoded(line(self._header, self._widths)), *[row.text for row in self._order]])
+            return self._text
 
     def _begin(self, writing: Writing) -> None:
         self.clear()
@@ -97,7 +100,7 @@ class Sheet:
 
     def _bring_up(self, rows: Sequence[Listed], stale: Sequence[Listed], writing: Writing) -> None:
         """While it changes nothing is taken to hold: a failure leaves a sheet that begins anew."""
-        self._header = ()
+        self._header, self._text = (), None
         made, told = [], []
         for row in stale:
             old = self._rows.get(row.id)

@@ -118,7 +118,8 @@ async def _ps(invocation: Invocation) -> int:
     kept, now = await _rows(invocation)
     rows = await _chosen(engine, options, kept)
     if options.flag("quiet"):
-        await invocation.out("".join(f"{c.id if options.flag('no-trunc') else c.id[:12]}\n" for c in rows))
+        digits = 64 if options.flag("no-trunc") else 12
+        await invocation.out("".join([f"{c.id[:digits]}\n" for c in rows]))
         return 0
     form = options.text("format")
     names = Pointers(None) if options.has("at") else await pointers(engine)
