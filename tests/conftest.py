@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from adapters.kernel.supervisor.process import forget_internal_signals
+
 
 def kernel_is_missing() -> str:
     """Why no container can be started here; empty when one can."""
@@ -15,6 +17,11 @@ def kernel_is_missing() -> str:
     if "overlay" not in Path("/proc/filesystems").read_text(encoding="ascii"):
         return "needs the overlay file system"
     return ""
+
+
+def pytest_configure() -> None:
+    """Under `make` two internal signals of the C library arrive ignored, and every container would inherit that."""
+    forget_internal_signals()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
