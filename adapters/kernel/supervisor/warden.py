@@ -57,6 +57,7 @@ class Warden:
         self._by_pid: dict[int, Run] = {}
         self._ready: list[Run] = []
         self.leaving = False
+        self._ownerless = 0  # groups that no run owns and whose last process the kernel has not ended yet
         self._keeper = socket.socket(fileno=KEEPER)
         held, statuses = self._take_back()
         self.journal = Journal(os.path.join(self.options["data"], "state", "exits.journal"))
@@ -78,7 +79,7 @@ class Warden:
             self._loop.turn()
             self._desk.ring()
             self._record_exits()
-            if self.leaving and not self.runs:
+            if self.leaving and not self.runs and not self._ownerless:
                 self._leave()
 
     # The keeper ------------------------------------------------------------------------------------------------------
@@ -172,7 +173,11 @@ class Warden:
                 continue  # the daemon is removing it
             if self.journal.ended((id, attempt)) is None:
                 self._record_ownerless(id, attempt, group)
-            self._remove_group(group, lambda: None)
+            self._ownerless += 1
+            self._remove_group(group, self._one_ownerless_less)
+
+    def _one_ownerless_less(self) -> None:
+        self._ownerless -= 1
 
     def _record_ownerless(self, id: str, attempt: int, group: Group) -> None:
         run = Run(id, attempt, os.path.join(self.options["data"], "logs", id))
