@@ -117,11 +117,13 @@ class Machine:
         return processes_of(self.data).get(role, 0)
 
     def kill(self, *roles: str) -> None:
-        """SIGKILL, as close together as can be; those that are not there at the moment are left out."""
+        """SIGKILL; several are halted first, so that none can do anything about the death of another. Those that are
+        not there at the moment are left out."""
         found = processes_of(self.data)
         pids = [found[role] for role in roles if role in found]
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                os.kill(pid, number)
 
     def groups(self) -> list[str]:
         """Control groups of this data root, in all hierarchies."""
