@@ -73,7 +73,7 @@ def canary(tmp_path: Path) -> Iterator[Path]:
 
 
 def _state(place: Path) -> dict[str, tuple[int, ...]]:
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for path in (place, *place.rglob("*")):
         state = path.lstat()
         found[path.name] = state.st_mode, state.st_uid, state.st_nlink, state.st_size, state.st_mtime_ns

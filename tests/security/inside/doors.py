@@ -17,7 +17,7 @@ NATIVE = bytes.fromhex("4889f8 4889f7 4889d6 4889ca 4d31d2 4d31c0 4d31c9 0f05 c3
 # push rbx; mov eax,edi; mov ebx,esi; mov r10d,ecx; mov ecx,edx; mov edx,r10d; xor esi,edi; int 0x80; pop rbx; ret
 OLD = bytes.fromhex("53 89f8 89f3 4189ca 89d1 4489d2 31f6 31ff cd80 5b c3")
 X32 = 0x40000000
-memory = []
+memory: list[mmap.mmap] = []
 
 
 def entry(code: bytes, kind: type) -> Callable[..., int]:
