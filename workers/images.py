@@ -242,11 +242,15 @@ class Images:
         return removed
 
     async def sweep(self) -> int:
-        """Delete what lies in the store and is needed by nothing; returns the bytes freed. Raises: StorageError."""
+        """Carry on removals that an error has stopped, and delete what is needed by nothing; returns the bytes freed.
+
+        Raises: StorageError.
+        """
         async with self._removing:
             async with self.guard:
                 await self._let_go()
-                intents = await self._request_held()
+                await self._request_held()
+            intents = [i for i in await self._store.open_intents() if i.kind == ImageRemoveRequested.stored_as]
             freed = [await self._delete(intent.stream.key, intent.position, Meta()) for intent in intents]
             return sum(freed) + await self._sweep()
 
