@@ -121,6 +121,15 @@ class Engine:
             return False
         return True
 
+    def dead(self) -> bool:
+        """Whether the daemon that was started here has ended; one that was killed takes a moment."""
+        assert self._daemon is not None
+        try:
+            self._daemon.wait(0.2)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def said(self) -> str:
         """The last words of the daemon."""
         texts = [path.read_text(errors="replace") for path in
