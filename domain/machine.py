@@ -45,6 +45,7 @@ class Machine:
     def __init__(self, transitions: Sequence[Transition]) -> None:
         self.decisions: dict[type[Command], Decision] = {}
         self.moves: dict[type[Event], Move] = {}
+        self._cells: dict[tuple[str, str, type[Event]], str] = {}
         for transition in transitions:
             self.decisions.update(transition.decisions)
             self.moves.update({move.event: move for move in transition.moves})
@@ -70,6 +71,15 @@ class Machine:
         if move.to is None:
             return container.state
         return move.to if isinstance(move.to, State) else move.to(container)
+
+    def leads(self, state: str, rest: str, event: Event) -> str:
+        """`target` for a row of a projection, which knows only these names; asked once per cell of the table, because
+        a rebuild asks for every event ever stored. Raises: IllegalTransition."""
+        cell = state, rest, type(event)
+        known = self._cells.get(cell)
+        if known is None:
+            known = self._cells[cell] = self.target(Container(id="", state=State(state), rest=State(rest)), event).value
+        return known
 
     def evolve(self, container: Container, record: Recorded) -> Container:
         """The container after the event. Raises: IllegalTransition."""

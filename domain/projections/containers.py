@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from domain.container import Container, State
+from domain.container import State
 from domain.lifecycle import MACHINE
 from domain.lifecycle.create import Created
 from domain.lifecycle.exit import Exited
@@ -56,10 +56,8 @@ class Containers:
             return _created(record.event, record.time, key)
         if row is None or isinstance(record.event, Removed):
             return None
-        before = Container(id=key, state=State(str(row["state"])), rest=State(str(row["rest"])))
-        after = {**row, **_changes(row, record)}
-        after["state"] = MACHINE.target(before, record.event).value
-        return after
+        state = MACHINE.leads(str(row["state"]), str(row["rest"]), record.event)
+        return {**row, **_changes(row, record), "state": state}
 
 
 def _created(event: Created, time: int, key: str) -> Row:

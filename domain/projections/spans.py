@@ -4,14 +4,14 @@ One row per container and change, held from `from_pos` until before `to_pos`. A 
 (`EventStore.position_at`); what else was true of a container at that position its own stream tells.
 """
 
-from domain.container import Container, State
+from domain.container import State
 from domain.lifecycle import MACHINE
 from domain.lifecycle.create import Created
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.remove import Removed
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Started, StartFailed, StartRequested
-from domain.messages import Event, Recorded
+from domain.messages import Recorded
 from domain.projections.fold import Column, Row
 
 
@@ -30,9 +30,6 @@ class Spans:
         Column("exit_code", "integer"),
     )
 
-    def __init__(self) -> None:
-        self._targets: dict[tuple[str, str, type[Event]], str] = {}
-
     def keys(self, record: Recorded) -> tuple[str, ...]:
         """Only the container's own stream touches its row."""
         return (record.stream.key,) if record.stream.kind == "container" else ()
@@ -46,7 +43,7 @@ class Spans:
         if row is None or isinstance(event, Removed):
             return None
         before, rest = str(row["state"]), str(row["rest"])
-        after = self._target(before, rest, event)
+        after = MACHINE.leads(before, rest, event)
         if isinstance(event, StartRequested):
             rest = State.EXITED.value if before == State.RESTARTING else before
         return {
@@ -56,14 +53,6 @@ class Spans:
             "rest": rest,
             "exit_code": _exit_code(row, event),
         }
-
-    def _target(self, state: str, rest: str, event: Event) -> str:
-        """Where the event leads; the table is small, and asked once for every event ever stored."""
-        known = self._targets.get((state, rest, type(event)))
-        if known is None:
-            known = MACHINE.target(Container(id="", state=State(state), rest=State(rest)), event).value
-            self._targets[state, rest, type(event)] = known
-        return known
 
 
 def _exit_code(row: Row, event: object) -> object:
