@@ -111,6 +111,28 @@ def test_a_client_speaks_and_hears_in_its_own_name_only(engine: Engine, frame: s
         assert b"PONG" not in said
 
 
+@pytest.mark.parametrize(("role", "frame"), [
+    (role, frame) for role, frames in {
+        "reader": ["SUB > 1", "SUB lading.box.work.> 1", "SUB lading.box.q.> 1", "SUB lading.box.io.> 1",
+                   "SUB _INBOX.> 1", "SUB $SYS.> 1", "PUB lading.box.cmd.reader.kill 2\r\n{}",
+                   "PUB lading.box.call.reader 2\r\n{}", "PUB lading.box.q.c1.containers 2\r\n{}",
+                   "PUB lading.box.ev.container.x.removed 2\r\n{}", "PUB _INBOX.daemon.1 2\r\n{}",
+                   "PUB $SYS.REQ.SERVER.PING 0\r\n"],
+        "worker": ["SUB > 1", "SUB lading.box.ev.> 1", "SUB _INBOX.local.> 1", "PUB lading.box.cmd.worker.kill 2\r\n{}",
+                   "PUB lading.box.call.worker 2\r\n{}", "PUB lading.box.ev.container.x.removed 2\r\n{}"],
+    }.items() for frame in frames])
+def test_a_user_of_the_bus_has_the_rights_of_its_role_only(engine: Engine, role: str, frame: str) -> None:
+    """The server itself refuses, whatever our code would do."""
+    access = json.loads((engine.run_dir / "nats" / f"{role}.json").read_text())
+    words = json.dumps({"user": access["user"], "pass": access["password"], "verbose": False})
+    with socket.create_connection(("127.0.0.1", _bus_port(engine)), 5) as connection:
+        connection.sendall(f"CONNECT {words}\r\n{frame}\r\nPING\r\n".encode())
+        said = b""
+        while b"PONG" not in said:
+            said += connection.recv(1 << 16)
+        assert b"Permissions Violation" in said
+
+
 def test_the_actor_is_what_the_kernel_says_whatever_a_request_says(engine: Engine) -> None:
     """Fields that would claim another are no fields."""
     for claim in ("actor", "by", "user_id", "uid"):
