@@ -173,11 +173,10 @@ def _told(error: LadingError, found: _Found) -> str:
 
 def _chain(error: BaseException) -> str:
     """What lies below an error, for `--debug`."""
-    text, below = "", error.__cause__ or error.__context__
-    while below is not None:
-        text += f"\n  because of {type(below).__name__}: {safe(str(below))}"
-        below = below.__cause__ or below.__context__
-    return text
+    told: list[BaseException] = [error]
+    while (below := told[-1].__cause__ or told[-1].__context__) is not None and below not in told:
+        told.append(below)  # an error that is raised again can be its own cause
+    return "".join(f"\n  because of {type(below).__name__}: {safe(str(below))}" for below in told[1:])
 
 
 def _main_help() -> str:

@@ -1,8 +1,11 @@
 """The way in: finding the verb, help, and what is told about a line that cannot be read."""
 
+import asyncio
+
 import pytest
 
 from domain.errors import Unavailable
+from domain.lifecycle.start import StartFailed
 from tests.workers.console.fakes import FakeEngine, Prompt
 from workers.console.commands import LATER, NOUNS, VERBS
 
@@ -166,6 +169,32 @@ async def test_debug_tells_what_lies_below_an_error(
     monkeypatch.setattr(engine, "info", away)
     assert (await prompt("info")).err == "Error response from daemon: the engine does not answer\ntry again\n"
     assert "because of OSError: pipe" in (await prompt("-D", "info")).err
+
+
+@pytest.mark.parametrize(
+    "line", ["run alpine:3.10 nope", "run nothing", "create nothing", "run --rm --name a1 alpine:3.10"]
+)
+async def test_debug_comes_to_an_end(engine: FakeEngine, prompt: Prompt, line: str) -> None:
+    """An error that is raised again, or is its own cause, is told once: the daemon must not tell it for ever."""
+    engine.start_error = StartFailed(attempt=1, reason="no", exit_code=127)
+    answer = await asyncio.wait_for(prompt("-D", *line.split()), 5)
+    assert answer.status
+    assert answer.err.count("because of") <= 2
+
+
+async def test_an_error_that_is_its_own_cause_is_told_once(
+    engine: FakeEngine, prompt: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python allows such rings."""
+
+    async def away() -> dict[str, object]:
+        error = Unavailable("the engine does not answer")
+        error.__cause__, other = OSError("pipe"), error
+        error.__cause__.__cause__ = other
+        raise error
+
+    monkeypatch.setattr(engine, "info", away)
+    assert (await prompt("-D", "info")).err.count("because of") == 1
 
 
 async def test_every_verb_under_a_noun_is_the_verb_itself(prompt: Prompt) -> None:

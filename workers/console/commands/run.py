@@ -48,7 +48,8 @@ async def _started(invocation: Invocation, wanted: CreateRequest) -> str:
     except LadingError as error:
         if isinstance(error, CommandFailed | KernelError) and wanted.auto_remove and wanted.name:
             await _gone(engine, wanted.name)
-        raise await _unknown_image(invocation, wanted, error) from error
+        await _explain(invocation, wanted, error)
+        raise
 
 
 async def _gone(engine: Engine, name: str) -> None:
@@ -80,7 +81,8 @@ async def create(invocation: Invocation, wanted: CreateRequest) -> str:
     except LadingError as error:
         if path:
             await invocation.call.unlink(path)
-        raise await _unknown_image(invocation, wanted, error) from error
+        await _explain(invocation, wanted, error)
+        raise
     if path:
         # The content can only be given when the file is made: see Call.create_file.
         await invocation.call.unlink(path)
@@ -100,14 +102,14 @@ async def _reserve(invocation: Invocation, path: str) -> None:
         ) from error
 
 
-async def _unknown_image(invocation: Invocation, wanted: CreateRequest, error: LadingError) -> LadingError:
+async def _explain(invocation: Invocation, wanted: CreateRequest, error: LadingError) -> None:
+    """Raises NotFound with the way out, when it is the image that is missing."""
     if not isinstance(error, NotFound) or isinstance(error, CommandFailed):
-        return error
+        return
     if wanted.pull == "missing" and not invocation.options.flag("quiet"):
         await invocation.warn(f"Unable to find image '{safe(_with_tag(wanted.image))}' locally")
-    return NotFound(
-        error.message, hint="this version does not pull: get it with lading load -i FILE or lading import FILE NAME"
-    )
+    hint = "this version does not pull: get it with lading load -i FILE or lading import FILE NAME"
+    raise NotFound(error.message, hint=hint) from error
 
 
 def _with_tag(image: str) -> str:
