@@ -136,7 +136,8 @@ class _Client(asyncio.Protocol):
         try:
             allowed = self._frames.feed(data)
         except Violation as violation:
-            log.info("%s was refused: %s", self._number, violation)
+            who = self._control.identity(self._number)
+            log.info("%s (uid %d, pid %d) was refused: %s", self._number, who.uid, who.pid, violation)
             self._refuse(str(violation))
             return
         if self._upstream is not None:
