@@ -11,6 +11,7 @@ from domain.text.units import (
     MINUTE,
     SECOND,
     ago,
+    ago_changes,
     exact_duration,
     human_duration,
     human_size,
@@ -160,3 +161,20 @@ def test_no_text_makes_the_readers_stumble(text: str) -> None:
 def test_measured_times_have_three_digits(nanoseconds: int, text: str) -> None:
     """A step of history says how long it took, not more precisely than it matters."""
     assert exact_duration(nanoseconds) == text
+
+
+@given(
+    st.one_of(
+        st.integers(-2 * MINUTE, 2 * HOUR),
+        st.integers(0, 4 * 365 * DAY),
+        st.integers(0, 40_000).flatmap(lambda hours: st.integers(-2, 2).map(lambda n: hours * 30 * MINUTE + n)),
+    ),
+    st.floats(0, 1),
+)
+def test_a_duration_in_words_holds_until_it_is_said_to_change(age: int, share: float) -> None:
+    """No moment before is called otherwise, the moment itself is."""
+    then = 1_764_087_362_123_456_789
+    text, changes = ago(then, then + age), ago_changes(then, then + age)
+    assert changes > then + age
+    assert ago(then, then + age + int((changes - 1 - then - age) * share)) == ago(then, changes - 1) == text
+    assert ago(then, changes) != text

@@ -206,7 +206,8 @@ class FakeViews:
         """Like the real one."""
         rows = [row for row in self._rows[projection].values() if _fits(row, where or {}, prefix)]
         if order:
-            rows.sort(key=lambda row: int(str(row[order])), reverse=descending)
+            sign = -1 if descending else 1
+            rows.sort(key=lambda row: (sign * int(str(row[order])), str(next(iter(row.values())))))
         return rows[:limit]
 
 
