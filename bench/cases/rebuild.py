@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from adapters.sqlite.event_store import SqliteEventStore
@@ -17,10 +18,10 @@ EVENTS = 1_000_000
 def measure(setting: Setting) -> list[Row]:
     """The log is made of whole lives, nine of ten removed; writing it is not counted."""
     folder = Path(tempfile.mkdtemp(dir=setting.folder))
-    return asyncio.run(_measure(folder, setting.times(EVENTS, least=10_000)))
+    return asyncio.run(_measure(folder, setting.times(EVENTS, least=10_000), setting.say))
 
 
-async def _measure(root: Path, wanted: int) -> list[Row]:
+async def _measure(root: Path, wanted: int, say: Callable[[str], None]) -> list[Row]:
     removed = wanted * 9 // 10 // len(whole(0, removed=True).events)
     stopped = wanted // 10 // len(whole(0, removed=False).events)
     store = open_store(root)
@@ -29,6 +30,7 @@ async def _measure(root: Path, wanted: int) -> list[Row]:
         await append_lives(store, range(removed), removed=True)
         await append_lives(store, range(removed, removed + stopped), removed=False)
         before = await _digests(store)
+        say(f"a log of {await store.head()} events is written")
         begin = time.perf_counter()
         await store.rebuild()
         taken = time.perf_counter() - begin
