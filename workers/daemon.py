@@ -33,6 +33,9 @@ LOG_LIMIT = 8 << 20
 
 def main(arguments: list[str]) -> int:
     """Run until told to end; the exit status."""
+    if arguments:
+        sys.stderr.write("usage: ladingd (settings are in the configuration file and in LADING_… variables)\n")
+        return 0 if arguments == ["--help"] else 125
     try:
         settings = read_settings()
         if os.geteuid() != 0:
@@ -55,7 +58,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        sys.stderr.write(f"ladingd: {error}\n")
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"ladingd: {place}{error.strerror or error}\n")
         return 1
     return 0
 

@@ -164,8 +164,8 @@ def address(argv: list[str]) -> tuple[str, list[str]]:
         word = argv[at]
         if word in ("-H", "--host") and at + 1 < len(argv):
             path, argv = _unix(argv[at + 1]), argv[:at] + argv[at + 2:]
-        elif word[:7] == "--host=":
-            path, argv = _unix(word[7:]), argv[:at] + argv[at + 1:]
+        elif word[:7] == "--host=" or (word[:2] == "-H" and len(word) > 2):
+            path, argv = _unix(word[7 if word[1] == "-" else 2:]), argv[:at] + argv[at + 1:]
         else:
             at += 2 if word in _WITH_VALUE else 1
     return path, argv
@@ -225,7 +225,8 @@ def _reach(path: str, argv: list[str], verb: list[str], daemon: tuple[str, ...])
         return connect(path)
     except OSError as error:
         absent = isinstance(error, (FileNotFoundError, ConnectionRefusedError))
-        startable = absent and daemon and posix.environ.get(b"LADING_AUTOSTART") != b"0" and not posix.geteuid()
+        ours = daemon and path == address([])[0]  # a daemon that we start listens there, not where -H points to
+        startable = absent and ours and posix.environ.get(b"LADING_AUTOSTART") != b"0" and not posix.geteuid()
         failure = unreachable(path, error, failure_status(verb))
         alone = _only_help(verb) or (not startable and (verb[0] in _OWN_PART or verb[:2] == ["system", "info"]))
         if alone and daemon[-1:] == ("daemon",):

@@ -46,6 +46,8 @@ async def dispatch(call: Call, engine: Engine, now: Callable[[], int] = time.tim
     """Answer one command line; the exit status. `now` gives nanoseconds since the epoch."""
     try:
         before = parse(GLOBAL, call.argv, interspersed=False)
+    except UnsupportedError as error:
+        return await _fail(call, lines(error), UNREADABLE)
     except OptionError as error:
         return await _fail(call, f"{lines(error)}\n\n{_usage_line()}", UNREADABLE)
     if before.flag("version"):

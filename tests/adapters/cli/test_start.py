@@ -50,6 +50,13 @@ async def test_without_a_daemon_there_is_one_line_and_a_status(lading: Lading, a
     assert ended == Ended(status, b"", ABSENT.format(lading.run_directory).encode())
 
 
+async def test_no_daemon_is_started_for_another_address(lading: Lading, tmp_path: Path) -> None:
+    """It would listen where it is configured to, and the client would wait for nothing."""
+    ended = await lading("-H", f"unix://{tmp_path}/x.sock", "ps", daemon=fake_daemon(tmp_path))
+    told = f"Cannot connect to the lading daemon at unix://{tmp_path}/x.sock. Is the lading daemon running?\n"
+    assert ended == Ended(1, b"", told.encode())
+
+
 @pytest.mark.parametrize(("argv", "told"), [
     (["--help"], "--help"), ([], ""), (["ps", "--help"], "ps --help"), (["help", "ps"], "help ps"), (["-v"], "-v"),
     (["container", "ls", "--help"], "container ls --help"), (["image"], "image"), (["version"], "version"),
@@ -79,7 +86,8 @@ async def test_the_verbs_of_the_daemon_explain_themselves(
 
 async def test_another_address_can_be_named(daemon: Engine, lading: Lading, tmp_path: Path) -> None:
     """Before the command, and it is not passed on."""
-    for words in (["-H", f"unix://{daemon.socket}"], [f"--host=unix://{daemon.socket}"]):
+    address = f"unix://{daemon.socket}"
+    for words in (["-H", address], ["--host", address], [f"--host={address}"], [f"-H{address}"]):
         ended = await lading(*words, "echo", "x", environment={"LADING_RUN_DIR": "/nonexistent"})
         assert ended == Ended(0, b"x\n", b"")
     assert (await lading("echo", "-H", "unix://y")).out == b"-H unix://y\n"

@@ -132,7 +132,8 @@ async def test_a_flag_of_a_later_version_is_refused_in_one_line(prompt: Prompt, 
     """Nothing is accepted silently; nothing was created."""
     answer = await prompt(*line)
     assert (answer.status, answer.out) == (125, "")
-    assert "is not supported by this version of lading" in answer.err.splitlines()[0]
+    (told,) = answer.err.splitlines()
+    assert "is not supported by this version of lading" in told
     assert (await prompt.ok("ps", "-aq")).out == ""
 
 

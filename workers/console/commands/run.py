@@ -3,7 +3,7 @@
 from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound
 from domain.images import reference
 from domain.lifecycle.start import Start
-from domain.options import OptionError, flag, many
+from domain.options import OptionError, UnsupportedError, flag, many
 from domain.text.safe import safe
 from workers.console.creation import OPTIONS, request
 from workers.console.engine import Engine
@@ -65,7 +65,7 @@ def _attach(invocation: Invocation) -> frozenset[int]:
         raise Plain("conflicting options: cannot specify both --attach and --detach")
     for name in given:
         if name.lower() == "stdin":
-            raise OptionError("--attach stdin is not supported by this version of lading")
+            raise UnsupportedError("--attach stdin is not supported by this version of lading")
         if name.lower() not in _STREAMS:
             raise OptionError(f'invalid argument "{name}" for "-a, --attach" flag: valid streams are STDOUT and STDERR')
     return frozenset(_STREAMS[name.lower()] for name in given) or frozenset(_STREAMS.values())
