@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 from adapters.cli.main import Failed, connect, unreachable, write
 
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 ANOTHER_IS_STARTING = 75
 """Exit status of a daemon that found the data root locked by another one (EX_TEMPFAIL, sysexits.h): wait for it."""
