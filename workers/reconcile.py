@@ -25,6 +25,9 @@ AT_ONCE = 64
 
 REBOOT_CODE = 255
 
+_MAY_RUN = frozenset({*(state.value for state in LIVE), State.REMOVING.value})
+"""States whose process may be there. The rows are written with the events: thousands of stopped ones are not folded."""
+
 
 @dataclass(slots=True)
 class Found:
@@ -60,7 +63,7 @@ class Reconciler:
         found = Found()
         kernel = await self._look()
         rows = await self._views.select("containers")
-        await self._each([str(row["id"]) for row in rows], kernel, found)
+        await self._each([str(row["id"]) for row in rows if row["state"] in _MAY_RUN], kernel, found)
         strays = await self._runtime.strays({str(row["id"]) for row in rows})
         found.count("strays", len(strays))
         return found
