@@ -16,6 +16,8 @@ MANY = 300
 """So many rows are made at once; more of them in a thread: starts and stops of others do not wait for it."""
 _MANY_TOLD = 2000
 """The same for rows of which only the time is told anew."""
+_TIMES = 2
+"""How many columns tell the time."""
 Cells = tuple[str, ...]
 
 
@@ -23,8 +25,8 @@ Cells = tuple[str, ...]
 class Writing:
     """How a table is written at the moment `now`; it holds as long as `given` is the same.
 
-    `cells` makes all cells of a row. Those from column `first` on that tell the time are what `times` makes, which
-    also says until when they hold.
+    `cells` makes all cells of a row. The two from column `first` on that tell the time are what `times` makes,
+    which also says until when they hold.
     """
 
     header: Cells
@@ -101,13 +103,17 @@ class Sheet:
     def _bring_up(self, rows: Sequence[Listed], stale: Sequence[Listed], writing: Writing) -> None:
         """While it changes nothing is taken to hold: a failure leaves a sheet that begins anew."""
         self._header, self._text = (), None
-        made, told = [], []
+        made, told = list[_Row](), list[_Row]()
+        moves = Counter[tuple[Cells, Cells]]()
         for row in stale:
             old = self._rows.get(row.id)
             if old is not None and old.shown is row:
-                told.append(self._tell(old, writing))
+                told.append(_tell(old, writing, moves))
             else:
                 made.append(self._make(row, writing))
+        for (before, after), number in moves.items():
+            self._count(before, writing.first, -number)
+            self._count(after, writing.first, number)
         if len(self._rows) > len(rows):
             for id in self._rows.keys() - {row.id for row in rows}:
                 self._count(self._rows.pop(id).cells, 0, -1)
@@ -125,14 +131,6 @@ class Sheet:
         self._count(row.cells, 0, 1)
         return row
 
-    def _tell(self, row: _Row, writing: Writing) -> _Row:
-        times, row.until = writing.times(row.shown)
-        first, last = writing.first, writing.first + len(times)
-        self._count(row.cells[first:last], first, -1)
-        row.cells = (*row.cells[:first], *times, *row.cells[last:])
-        self._count(times, first, 1)
-        return row
-
     def _count(self, cells: Cells, first: int, change: int) -> None:
         """So many cells more or fewer of these widths, in the columns from `first` on."""
         for column, cell in enumerate(cells, first):
@@ -145,8 +143,25 @@ class Sheet:
         """Write the lines that have changed; all of them if a column has another width now."""
         widths = [column_width(max(sizes)) for sizes in self._sizes[:-1]]
         same, self._widths = widths == self._widths, widths
-        for row in (*made, *told) if same else self._order:
+        for row in made if same else self._order:
             row.text = _encoded(line(row.cells, widths))
+        if same and told:
+            self._splice(told, first)
+
+    def _splice(self, told: Sequence[_Row], first: int) -> None:
+        """Only the times in the middle of these lines have changed."""
+        last = first + _TIMES
+        begin, end = sum(self._widths[:first]), sum(self._widths[:last])
+        known: dict[Cells, bytes] = {}
+        for row in told:
+            if not row.text.isascii():  # then bytes are no columns
+                row.text = _encoded(line(row.cells, self._widths))
+                continue
+            times = row.cells[first:last]
+            middle = known.get(times)
+            if middle is None:
+                middle = known[times] = _encoded(line((*times, ""), self._widths[first:last])[:-1])
+            row.text = row.text[:begin] + middle + row.text[end:]
 
     def _left_out(self, columns: int, spare: Sequence[str]) -> frozenset[int]:
         """The places of the columns without which the rest fits as well as it can."""
@@ -164,6 +179,16 @@ class Sheet:
         widths = [self._widths[place] for place in places[:-1]]
         rows = (self._header, *(row.cells for row in self._order))
         return _encoded("".join(line([row[place] for place in places], widths) for row in rows))
+
+
+def _tell(row: _Row, writing: Writing, moves: Counter[tuple[Cells, Cells]]) -> _Row:
+    """Tell the time of a row anew and note what has taken the place of what."""
+    times, row.until = writing.times(row.shown)
+    first, last = writing.first, writing.first + _TIMES
+    before = row.cells[first:last]
+    moves[before, times] += 1
+    row.cells = (*row.cells[:first], *times, *row.cells[last:])
+    return row
 
 
 async def _in_thread(work: Callable[[], None]) -> None:
