@@ -265,7 +265,7 @@ def _converse(line: Line, argv: list[str], verb: list[str]) -> int:
             else:
                 from adapters.cli import session
 
-                return session.Session(line).go_on(kind, rest)
+                return session.Session(line, failure_status(verb)).go_on(kind, rest)
     except EOFError:
         raise Failed("the daemon went away before the command was finished", failure_status(verb)) from None
 

@@ -23,10 +23,11 @@ _MOST_INTERRUPTS = {True: 3, False: 2}
 
 
 class Session:
-    """Goes on with a call at the first message that the fast loop does not know."""
+    """Goes on with a call at the first message that the fast loop does not know; `failure_status` is that of a command
+    that the daemon has not finished."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, line: Line, failure_status: int) -> None:
+        self._line, self._failure_status = line, failure_status
         self._forwarding = False
         self._interrupts = 0
         self._input = -1
@@ -73,7 +74,7 @@ class Session:
         elif kind == b"?":
             self._ask(rest)
         elif kind == b"-":
-            raise Failed(f"the daemon hung up: {rest.decode('ascii', 'replace')}", 1)
+            raise Failed(f"the daemon hung up: {rest.decode('ascii', 'replace')}", self._failure_status)
 
     def _wait(self) -> None:
         """Until there is something to do: the daemon spoke, a signal came, or input can be read and may be sent."""
