@@ -111,16 +111,18 @@ def test_a_paused_container_stays_paused(engine: Engine) -> None:
     _counts_without_a_gap(engine, "it")
 
 
-def test_a_client_is_told_that_the_daemon_died(engine: Engine) -> None:
+@pytest.mark.parametrize("role", ["daemon", "nats"])
+def test_a_client_is_told_that_it_has_lost_the_engine(engine: Engine, role: str) -> None:
     """In one line, with 125, at once; the container goes on."""
     running = engine.begin("run", "--name", "it", "busybox", "sh", "-c", "echo ready; sleep 600")
     assert running.stdout is not None
     assert running.stdout.readline() == "ready\n"
-    engine.crash()
+    engine.kill(role)
     _, err = running.communicate(timeout=10)
     assert running.returncode == 125
     assert len(err.strip().splitlines()) == 1
-    engine.start()
+    if role == "daemon":
+        engine.start()
     assert engine.state("it") == "running"
 
 
