@@ -175,8 +175,11 @@ class Engine:
         assert done.returncode == 0, done.stderr
         until(lambda: not any(self.processes()[role] for role in SMALL), "the supervisors are gone")
 
-    def close(self) -> list[str]:
-        """End everything and delete the folder; what should not have been left is returned, and taken away as well."""
+    def close(self, *, keep: bool = False) -> list[str]:
+        """End everything and delete the folder, unless it is to be kept.
+
+        What should not have been left is returned, and taken away as well.
+        """
         try:
             for process in self._started:
                 process.kill()
@@ -192,7 +195,8 @@ class Engine:
                     self.shut_down()
             return self.left_behind()
         finally:
-            self._erase()
+            if not keep:
+                self.erase()
 
     def left_behind(self) -> list[str]:
         """What is still there of an engine that has ended."""
@@ -202,7 +206,8 @@ class Engine:
         found += [f"socket {path}" for path in (self.socket, self.run_dir / "warden.sock") if path.exists()]
         return found
 
-    def _erase(self) -> None:
+    def erase(self) -> None:
+        """Take away whatever is there."""
         for _ in range(200):
             left = self.processes().everyone()
             if not left:
@@ -364,9 +369,9 @@ class Engine:
         return hit
 
     def mounts(self) -> list[str]:
-        """Mounts of the host below our folder."""
+        """Mounts of the host below our folder, but for one that the data root itself may be."""
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        return [line for line in lines if f" {self.folder}/" in line or f" {self.data}/" in line]
+        return [line for line in lines if f" {self.folder}/" in line and f" {self.data} " not in line]
 
     def groups(self) -> dict[str, set[int]]:
         """`<id>.<attempt>` of every control group of this engine, in any hierarchy, with the processes in it."""
