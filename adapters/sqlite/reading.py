@@ -15,7 +15,7 @@ from adapters.sqlite import sealing
 from adapters.sqlite.engine import storage_error
 from domain.chain import Head, StoredRow
 from domain.errors import StorageError
-from domain.messages import Actor, Meta, Recorded, StreamId, StreamKind, event_type
+from domain.messages import Actor, Event, Meta, Recorded, StreamId, StreamKind, event_type
 from domain.ports import OpenIntent, Reply
 from domain.stored import ciphertext_of, from_bytes
 
@@ -31,12 +31,19 @@ _STORED = """
     WHERE e.pos > ? ORDER BY e.pos LIMIT ?
 """
 _STREAM_ID = "SELECT id FROM streams WHERE kind = ? AND key = ?"
+_STREAMS = "SELECT id, kind, key FROM streams WHERE id BETWEEN ? AND ?"
 _INTENTS = """
     SELECT i.pos, s.kind, s.key, t.name FROM open_intents i
     JOIN streams s ON s.id = i.stream JOIN types t ON t.id = i.type ORDER BY i.pos
 """
 
 _CACHE = 50_000
+
+_SHORT = 96
+"""Bytes of a payload up to which it is remembered: most streams say the same short things (`attempt` is 1)."""
+
+_PAYLOADS = 2048
+_AHEAD = 8
 
 EventRow = tuple[Any, ...]
 
@@ -49,6 +56,7 @@ class Reader:
         self._types: dict[int, str] = {}
         self._streams: dict[int, StreamId] = {}
         self._origins: dict[int, tuple[Actor, str, str]] = {}
+        self._events: dict[tuple[int, bytes], Event] = {}
 
     def load(self, stream: StreamId) -> Sequence[Recorded]:
         """All events of a stream, sealed fields opened while the key exists."""
@@ -89,6 +97,7 @@ class Reader:
         while until is None or after < until:
             with _translated():
                 rows = self._rows(after, size if until is None else min(size, until - after), None)
+                self._look_ahead(rows)
             if not rows:
                 return
             yield self._records(rows)
@@ -97,6 +106,7 @@ class Reader:
     def slice(self, after: int, limit: int) -> tuple[list[Recorded], int]:
         """The known events among the next `limit`, and the position that was reached."""
         rows = self._rows(after, limit, None)
+        self._look_ahead(rows)
         return self._records(rows), rows[-1][0] if rows else after
 
     def stored(self, after: int = 0, until: int | None = None, size: int = 5000) -> Iterator[StoredRow]:
@@ -165,16 +175,27 @@ class Reader:
         records = []
         about, meta = None, Meta()
         for position, stream_id, version, type_id, time, data, *given in rows:
-            name = self._types.get(type_id) or self._type(type_id)
             stream = self._streams.get(stream_id) or self._stream(stream_id)
-            opened = _open(key, stream, version, name, data) if key else b""
-            event = from_bytes(name, data, opened=opened)
+            event = self._events.get((type_id, data)) if len(data) <= _SHORT else None
             if event is None:
-                continue
+                event = self._decode(key, stream, version, type_id, data)
+                if event is None:
+                    continue
             if about != given:  # events of one append have the same
                 about, meta = given, self._meta(*given)
             records.append(Recorded(position, stream, version, time, event, meta))
         return records
+
+    def _decode(self, key: bytes, stream: StreamId, version: int, type_id: int, data: bytes) -> Event | None:
+        """The event of a payload; short ones without secrets are kept, for an event never changes."""
+        name = self._types.get(type_id) or self._type(type_id)
+        opened = _open(key, stream, version, name, data) if key else b""
+        event = from_bytes(name, data, opened=opened)
+        if event is not None and not event.sealed and len(data) <= _SHORT:
+            if len(self._events) >= _PAYLOADS:
+                self._events.clear()
+            self._events[type_id, data] = event
+        return event
 
     def _meta(self, origin: int, cause: int, correlation: int, command: bytes | None) -> Meta:
         actor, boot, engine = self._origins.get(origin) or self._origin(origin)
@@ -196,6 +217,16 @@ class Reader:
             self._streams.clear()
         found = self._streams[id] = StreamId(cast(StreamKind, row[0]), row[1])
         return found
+
+    def _look_ahead(self, rows: Sequence[EventRow]) -> None:
+        """Learn the streams of many rows with one statement, where their ids lie close together."""
+        unknown = {row[1] for row in rows} - self._streams.keys()
+        if len(unknown) < _AHEAD or max(unknown) - min(unknown) > _AHEAD * len(unknown):
+            return
+        if len(self._streams) > _CACHE:
+            self._streams.clear()
+        for id, kind, key in self.connection.execute(_STREAMS, (min(unknown), max(unknown))):
+            self._streams[id] = StreamId(cast(StreamKind, kind), key)
 
     def _origin(self, id: int) -> tuple[Actor, str, str]:
         row = self.connection.execute("SELECT body FROM origins WHERE id = ?", (id,)).fetchone()

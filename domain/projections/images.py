@@ -14,6 +14,7 @@ class Images:
     name = "images"
     inline = True
     revision = 1
+    cares = frozenset({ImageRegistered, ImageRemoveRequested, ImageRemoved})
     columns = (
         Column("id", "text"),
         Column("created", "integer", indexed=True),

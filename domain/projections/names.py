@@ -18,6 +18,7 @@ class Names:
     name = "names"
     inline = False
     revision = 1
+    cares = frozenset({Created, Renamed})
     columns = (
         Column("key", "text"),
         Column("name", "text", indexed=True),
@@ -44,6 +45,7 @@ class Past:
     name = "past"
     inline = False
     revision = 1
+    cares = frozenset({Created, Renamed, Removed, Exited, StartFailed})
     columns = (
         Column("id", "text"),
         Column("name", "text"),

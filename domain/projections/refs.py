@@ -11,6 +11,7 @@ class Refs:
     name = "refs"
     inline = True
     revision = 1
+    cares = frozenset({Tagged, Untagged})
     columns = (
         Column("reference", "text"),
         Column("image_id", "text", indexed=True),

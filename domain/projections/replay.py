@@ -3,13 +3,16 @@
 A projection with the attribute `temporal = True` keeps every state its rows ever had. Its table has two more columns
 behind the key: the row held from position `from_pos` until before `to_pos` (`STILL` while it holds). The other columns
 must not be unique.
+
+A projection with the attribute `cares`, a set of event classes, is not asked about events of any other class.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from operator import itemgetter
 
-from domain.messages import Recorded
+from domain.messages import Event, Recorded
 from domain.projections.fold import Column, Projection, Row
 
 Value = int | str | None
@@ -31,6 +34,11 @@ def is_temporal(projection: Projection) -> bool:
     return bool(getattr(projection, "temporal", False))
 
 
+def cares(projection: Projection) -> frozenset[type[Event]] | None:
+    """The classes of events that can touch a row of it; None for any."""
+    return getattr(projection, "cares", None)
+
+
 def table_columns(projection: Projection) -> tuple[Column, ...]:
     """The columns of the projection's table."""
     key, *others = projection.columns
@@ -42,16 +50,19 @@ class Shape:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.names = tuple(column.name for column in columns)
+        self._pick = _picker(self.names)
         self._columns = tuple(columns)
         self._parts: dict[tuple[str, ...], Shape] = {}
         self._json = tuple(i for i, column in enumerate(columns) if column.type == "json")
 
     def store(self, row: Row) -> Values:
         """A row as the table holds it. Raises: TypeError for a value that its column cannot hold."""
-        values = list(map(row.get, self.names))
-        for i in self._json:
-            if values[i] is not None:
-                values[i] = canonical(values[i])
+        try:
+            values: Sequence[object] = self._pick(row)
+        except KeyError:  # a column without value
+            values = tuple(map(row.get, self.names))
+        if self._json:
+            values = [canonical(v) if i in self._json and v is not None else v for i, v in enumerate(values)]
         if not _AS_THEY_ARE.issuperset(map(type, values)):
             values = [self._plain(column, value) for column, value in zip(self._columns, values, strict=True)]
         return tuple(values)  # type: ignore[arg-type]
@@ -85,6 +96,11 @@ class Shape:
         raise TypeError(f"column {column.name} is {column.type}, and {value!r} is not")
 
 
+def _picker(names: tuple[str, ...]) -> Callable[[Row], tuple[object, ...]]:
+    """The values of all these names at once, whatever their number."""
+    return itemgetter(*names) if len(names) > 1 else lambda row: tuple(row[name] for name in names)
+
+
 class Digest:
     """The digest of a set of rows, whatever their order: the sum of their hashes, modulo 2**256."""
 
@@ -113,8 +129,11 @@ class Replay:
     def feed(self, records: Iterable[Recorded]) -> None:
         """Fold the next events; `position` is that of the last one, also when its fold has failed."""
         rows, keys, fold, change = self.rows, self.projection.keys, self.projection.fold, self._change
+        classes = cares(self.projection)
         for record in records:
             self.position = record.position
+            if classes is not None and type(record.event) not in classes:
+                continue
             for key in keys(record):
                 before = rows.get(key)
                 after = fold(before, record, key)
