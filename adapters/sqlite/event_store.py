@@ -128,8 +128,11 @@ class SqliteEventStore:
         chosen = [p for p in self.projections if names is None or p.name in names]
         await self.caught_up()
         rebuild = await self._in_writer(lambda: self._new_rebuild(chosen))
-        while await self._in_writer(rebuild.step):
-            pass
+        try:
+            while await self._in_writer(rebuild.step):
+                pass
+        finally:
+            rebuild.close()
         await self._in_writer(lambda: self._put_in_place(rebuild))
 
     async def digest(self, projection: str) -> str:
@@ -252,6 +255,7 @@ class SqliteEventStore:
     def _new_rebuild(self, projections: Sequence[Projection]) -> Rebuild:
         rebuild = self._opened.rebuild(projections)
         rebuild.begin()
+        rebuild.share_out()
         return rebuild
 
     def _put_in_place(self, rebuild: Rebuild) -> None:

@@ -23,6 +23,9 @@ _COLUMNS = "e.pos, e.stream, e.version, e.type, e.ts, e.data, e.origin, e.cause,
 _LOAD = f"SELECT {_COLUMNS} FROM events e WHERE e.stream = ? ORDER BY e.version"
 _READ = f"SELECT {_COLUMNS} FROM events e WHERE e.pos > ? ORDER BY e.pos LIMIT ?"
 _READ_SOME = f"SELECT {_COLUMNS} FROM events e WHERE e.stream IN ({{marks}}) AND e.pos > ? ORDER BY e.pos LIMIT ?"
+_READ_SHARE = (
+    f"SELECT {_COLUMNS} FROM events e WHERE e.pos > ? AND e.pos <= ? AND e.stream % ? = ? ORDER BY e.pos LIMIT ?"
+)
 _STORED = """
     SELECT e.pos, CAST(s.kind || '/' || s.key AS BLOB), e.version, CAST(t.name AS BLOB), e.ts, e.data, e.data_hash,
            o.body, e.cause, e.correlation, e.command, e.hash
@@ -108,6 +111,12 @@ class Reader:
         rows = self._rows(after, limit, None)
         self._look_ahead(rows)
         return self._records(rows), rows[-1][0] if rows else after
+
+    def part(self, after: int, until: int, limit: int, share: tuple[int, int]) -> tuple[list[Recorded], int]:
+        """The same for one share of the streams (how many shares there are, which one), up to a position."""
+        rows = self.connection.execute(_READ_SHARE, (after, until, *share, limit)).fetchall()
+        self._look_ahead(rows)
+        return self._records(rows), rows[-1][0] if len(rows) == limit else until
 
     def stored(self, after: int = 0, until: int | None = None, size: int = 5000) -> Iterator[StoredRow]:
         """The rows as the chain sees them."""

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from adapters.sqlite.reading import Reader, uncollected
+from adapters.sqlite.shares import ShareLost, Shares, shares_for
 from adapters.sqlite.tables import CURSORS, PROJECTIONS, index_ddl, insert_sql, projection_table, table_ddl, upsert_sql
 from domain.messages import Recorded
 from domain.projections.fold import Projection
@@ -61,15 +62,23 @@ def unflushed(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 class Rebuild:
-    """One rebuild of some projections, slice by slice, on the writer's connection."""
+    """One rebuild of some projections, slice by slice, on the writer's connection.
+
+    With `share_out` other processes fold what a long log holds now, and only what follows is folded here.
+    """
 
     def __init__(self, connection: sqlite3.Connection, reader: Reader, projections: Sequence[Projection]) -> None:
         self.projections = tuple(projections)
         self._connection, self._reader = connection, reader
+        self._shares: Shares | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Folds that have seen nothing yet."""
         self._position = 0
         self._folds = []
         self._ended: list[tuple[str, list[Values]]] = []
-        for projection in projections:
+        for projection in self.projections:
             ended: list[Values] = []
             self._ended.append((insert_sql(projection_table(projection, _shadow(projection))), ended))
             self._folds.append(replay(projection, ended.append))
@@ -81,8 +90,22 @@ class Rebuild:
                 self._connection.execute(f"DROP TABLE IF EXISTS {_shadow(projection)}")
                 self._connection.execute(table_ddl(projection, _shadow(projection)))
 
+    def share_out(self) -> None:
+        """Let other processes fold what there is, if that is worth while; after `begin`."""
+        path = self._connection.execute("PRAGMA database_list").fetchone()[2]
+        self._shares = shares_for(Path(path), self.projections, self._reader.head().position)
+
+    def close(self) -> None:
+        """End what was shared out."""
+        if self._shares is not None:
+            self._shares.close()
+            self._shares = None
+
     def step(self) -> bool:
         """Fold one slice; whether there are more whole ones (`finish` takes what is left)."""
+        if self._shares is not None:
+            self._take(self._shares)
+            return True
         with uncollected():
             records, reached = self._reader.slice(self._position, SLICE)
             self._feed(records)
@@ -115,9 +138,36 @@ class Rebuild:
     def run(self) -> None:
         """All of it at once."""
         self.begin()
-        while self.step():
-            pass
+        self.share_out()
+        try:
+            while self.step():
+                pass
+        finally:
+            self.close()
         self.finish()
+
+    def _take(self, shares: Shares) -> None:
+        """Take rows from the others; when one of them is lost, all is done here, which also tells what was wrong."""
+        try:
+            frame = shares.next()
+        except ShareLost:
+            self.close()
+            self._start()
+            self.begin()
+            return
+        if frame is None:
+            self._position, self._shares = shares.until, None
+            return
+        word, rows = frame
+        if word == "held":
+            with uncollected():
+                for fold, some in zip(self._folds, rows, strict=True):
+                    fold.adopt(some, shares.until)
+            return
+        for (_, ended), some in zip(self._ended, rows, strict=True):
+            ended += some
+        with unflushed(self._connection):
+            self._write_ended()
 
     def _feed(self, records: Sequence[Recorded]) -> None:
         for fold in self._folds:

@@ -21,7 +21,10 @@ class Column:
 
 
 class Projection(Protocol):
-    """`name` is the table, the first column its key. An inline projection is written with the events."""
+    """`name` is the table, the first column its key. An inline projection is written with the events.
+
+    Events of one stream only ever touch rows that no other stream touches, so that streams can be folded apart.
+    """
 
     @property
     def name(self) -> str:

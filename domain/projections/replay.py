@@ -23,6 +23,7 @@ STILL = 2**63 - 1
 """`to_pos` of a row that still holds."""
 
 _SPAN = (Column("from_pos", "integer"), Column("to_pos", "integer"))
+_FIXED = 1 + len(_SPAN)
 canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 """The one text that a value has as JSON."""
 
@@ -140,6 +141,12 @@ class Replay:
                 if after is not before:
                     change(key, before, after, record.position)
 
+    def adopt(self, table: Iterable[Values], position: int) -> None:
+        """Go on from rows that somebody else has folded up to a position: `table` of his, or a part of it."""
+        self.position = position
+        for values in table:
+            self.rows[str(values[0])] = self.shape.restore(values)
+
     def table(self) -> Iterator[Values]:
         """The rows of the table, by key; in the end of a temporal one only those that still hold."""
         for key in sorted(self.rows):
@@ -159,6 +166,12 @@ class TemporalReplay(Replay):
         super().__init__(projection)
         self._ended = ended
         self.since: dict[str, int] = {}
+
+    def adopt(self, table: Iterable[Values], position: int) -> None:
+        """Go on from rows that still held."""
+        held = list(table)
+        super().adopt([(values[0], *values[_FIXED:]) for values in held], position)
+        self.since.update((str(values[0]), int(str(values[1]))) for values in held)
 
     def table(self) -> Iterator[Values]:
         """The rows that still hold."""
