@@ -10,6 +10,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeVar
 
 from adapters.sqlite import sealing
@@ -30,7 +31,7 @@ from domain.chain import Head, data_hash, link, meta_hash
 from domain.errors import Conflict
 from domain.failpoints import failpoint
 from domain.machine import settled_by
-from domain.messages import Append, Event, Meta, Recorded, StreamId
+from domain.messages import Actor, Append, Event, Meta, Recorded, StreamId
 from domain.stored import closed, sealed_bytes, to_bytes, with_sealed
 
 _INSERT_EVENT = insert_sql(EVENTS)
@@ -100,9 +101,12 @@ def order(batch: Sequence[Append], meta: Meta, reply: str | None) -> Order:
 
 def origin_bytes(meta: Meta) -> bytes:
     """Actor, boot and version as one JSON array: `[via,user,uid,gid,pid,command,host,boot,version]`."""
-    a = meta.actor
-    values = (a.via, a.user, a.uid, a.gid, a.pid, a.command, a.host, meta.boot, meta.version)
-    return _COMPACT(values).encode()
+    return _origin_bytes(meta.actor, meta.boot, meta.version)
+
+
+@lru_cache(maxsize=_ORIGINS_KEPT)
+def _origin_bytes(a: Actor, boot: str, version: str) -> bytes:
+    return _COMPACT((a.via, a.user, a.uid, a.gid, a.pid, a.command, a.host, boot, version)).encode()
 
 
 def _payload(event: Event) -> Payload:

@@ -24,7 +24,7 @@ from adapters.sqlite.tables import (
 from domain.errors import NameTaken
 from domain.messages import Recorded
 from domain.projections.fold import Projection, Row
-from domain.projections.replay import STILL, Shape, Value, Values, is_temporal, span
+from domain.projections.replay import STILL, Shape, Value, Values, cares, is_temporal, span
 
 T = TypeVar("T")
 
@@ -67,6 +67,7 @@ class PlainRows:
         self.projection = projection
         self._connection = connection
         self._shape = Shape(projection.columns)
+        self._cares = cares(projection)
         self._table = projection_table(projection)
         key = self._shape.names[0]
         self._select = select_sql(self._table, key)
@@ -80,6 +81,8 @@ class PlainRows:
 
     def fold(self, record: Recorded) -> None:
         """Fold an event onto the sheet."""
+        if self._cares is not None and type(record.event) not in self._cares:
+            return
         for key in self.projection.keys(record):
             before = self.row(key)
             after = self.projection.fold(before, record, key)
@@ -209,6 +212,7 @@ class TemporalRows:
         self.projection = projection
         self._connection = connection
         self._shape = Shape(projection.columns)
+        self._cares = cares(projection)
         table = projection_table(projection)
         key = self._shape.names[0]
         wanted = [table.c.from_pos, *(table.c[name] for name in self._shape.names)]
@@ -224,6 +228,8 @@ class TemporalRows:
 
     def fold(self, record: Recorded) -> None:
         """End the row that held and begin the next one, if anything has changed."""
+        if self._cares is not None and type(record.event) not in self._cares:
+            return
         for key in self.projection.keys(record):
             held = self._held(key)
             before = None if held is None else held.row
