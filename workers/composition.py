@@ -28,6 +28,7 @@ from workers.calls import answering
 from workers.commands import Programs
 from workers.core import Core, Outside, announced
 from workers.engine import Engine, Parts
+from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
@@ -36,10 +37,6 @@ from workers.relay import Relay
 from workers.settings import Settings
 from workers.streams import Streams
 from workers.version import VERSION
-
-STATE, LOGS, STORE, CONTAINERS, TEMPORARY = "state", "logs", "store", "containers", "tmp"
-"""Folders of the data root; `lading.db` lies beside them."""
-
 
 SMALL = ("warden.", "keeper.", "zygote.", "host.", "child.")
 """Failpoints with these beginnings lie in the small processes."""
@@ -71,14 +68,7 @@ class Whole:
 
 
 def prepare(settings: Settings) -> None:
-    """Make the folders; nobody else may enter them. The run directory is passed through on the way to the socket."""
-    for path, mode in (
-        (settings.data_root, 0o710),
-        *((settings.data_root / name, 0o700) for name in (STATE, LOGS, STORE, CONTAINERS, TEMPORARY)),
-        (settings.run_dir, 0o711),
-    ):
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
-        path.chmod(mode)
+    """Take away what a crash has left, and install what containers are started with; only for who has the lock."""
     empty_spool(settings.data_root / TEMPORARY)
     init_program.install(str(settings.data_root / STATE / "lading-init"), platform.machine())
 

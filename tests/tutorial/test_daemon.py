@@ -49,6 +49,8 @@ def test_a_killed_daemon_costs_a_container_nothing(engine: Engine) -> None:
 def test_a_second_daemon_is_refused_at_once(engine: Engine) -> None:
     """It says in one line who holds the data root, and does no harm."""
     holder = engine.processes()["daemon"]
+    upload = engine.data / "tmp" / "spool-of-the-first"
+    upload.touch()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.monotonic()
     environment = {**engine.environment, "LADING_RUN_DIR": f"{engine.folder}/r2"}
@@ -62,6 +64,8 @@ def test_a_second_daemon_is_refused_at_once(engine: Engine) -> None:
     assert f"pid {holder}" in done.stderr
     assert "Traceback" not in done.stderr
     assert engine.ok("ps", "-q") == ""
+    assert upload.exists(), "what the first one is working on was deleted"
+    upload.unlink()
 
 
 def test_an_exit_while_no_daemon_ran_is_known_afterwards(engine: Engine) -> None:

@@ -1,0 +1,138 @@
+"""What a daemon does once it has the data root: what it starts and stops, in which order.
+
+    log (migrated, checked) ─┬→ bus → supervisor → compare log and kernel → programs → socket
+                             └ a log that cannot be written to: answers questions, takes no wishes
+
+The socket comes last: who can connect is answered. TERM and INT end the daemon in good order; containers go on, and so
+do they when it is killed.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import stat
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from domain.errors import LadingError
+from workers.composition import SMALL, Whole, assemble, open_plant, prepare, versions
+from workers.faults import arm_faults
+from workers.folders import STATE
+from workers.retention import Retention
+from workers.settings import Settings
+
+log = logging.getLogger(__name__)
+LOG_LIMIT = 8 << 20
+"""Bytes of the daemon's own log after which it begins anew; one older file is kept."""
+
+
+def serve(settings: Settings) -> None:
+    """Until told to end. Raises: LadingError, OSError."""
+    prepare(settings)
+    _log_to(settings)
+    arm_faults(_own(settings.failpoints))
+    asyncio.run(_run(settings))
+
+
+def _own(failpoints: str) -> str:
+    """Those that are not armed in the small processes."""
+    return ";".join(part for part in failpoints.split(";") if not part.strip().startswith(SMALL))
+
+
+def _log_to(settings: Settings) -> None:
+    path = settings.data_root / STATE / "daemon.log"
+    if path.exists() and path.stat().st_size > LOG_LIMIT:
+        path.replace(path.with_suffix(".log.1"))
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+
+
+async def _run(settings: Settings) -> None:
+    async with AsyncExitStack() as stack:
+        ended = _signals()
+        whole = await _open(settings, stack)
+        log.info("ready on %s", settings.socket)
+        _let_go_of_the_starter(settings)
+        reason = await _end(ended, whole.core.broken)
+        log.info("ending: %s", reason)
+        await whole.core.end(reason)
+        if whole.core.broken.is_set():
+            raise LadingError("a part of the daemon has failed", hint=f"see {settings.data_root}/{STATE}/daemon.log")
+
+
+async def _end(ended: "asyncio.Future[str]", broken: asyncio.Event) -> str:
+    """Why to end. A daemon of which a part is missing ends, too: the next one finds everything in the log."""
+    breaking = asyncio.ensure_future(broken.wait())
+    either: set[asyncio.Future[Any]] = {ended, breaking}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    breaking.cancel()
+    return ended.result() if ended.done() else "a part has failed"
+
+
+def _let_go_of_the_starter(settings: Settings) -> None:
+    """A client that started us reads from a pipe why we failed. It goes away now, and writing there would kill us."""
+    if stat.S_ISFIFO(os.fstat(2).st_mode):
+        fd = os.open(settings.data_root / STATE / "daemon.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
+        os.dup2(fd, 2)
+        os.close(fd)
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
+    plant = open_plant(settings)
+    opening = (_opened(stack, plant.store), _started(stack, plant.server))
+    await _together(*opening)
+    await plant.bus.connect()
+    stack.push_async_callback(plant.bus.close)
+    await stack.enter_async_context(plant.runtime)
+    stack.callback(plant.contents.close)
+    whole = assemble(settings, plant, await plant.store.head())
+    if plant.store.failure is not None:
+        log.critical("the log takes no events: %s", plant.store.failure)
+        whole.info.health["Warning"] = str(plant.store.failure)
+    else:
+        plant.bus.on_reconnect(whole.relay.tell_again)
+        plant.runtime.on_lost(whole.core.compare_again)
+        found = await whole.core.begin(dict(versions()))
+        log.info("log and kernel agree: %s", found)
+        if damaged := found.get("damaged"):
+            whole.info.health["Warning"] = f"{damaged} containers have a damaged story: see lading audit verify"
+        retention = asyncio.create_task(Retention(settings, plant.store.views, whole.engine.images.images.sweep).run())
+        stack.callback(retention.cancel)
+    await whole.programs.begin()
+    await whole.console.serve(plant.bus)
+    stack.push_async_callback(whole.console.close)
+    await plant.control.start()
+    stack.push_async_callback(plant.control.close)
+    return whole
+
+
+async def _together(*works: Any) -> None:
+    """Wait for all, then raise the first error: nothing is left half started behind our back."""
+    for result in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _opened(stack: AsyncExitStack, store: Any) -> None:
+    await store.open()
+    stack.push_async_callback(store.close)
+
+
+async def _started(stack: AsyncExitStack, part: Any) -> None:
+    await part.start()
+    stack.push_async_callback(part.stop)
+
+
+def _signals() -> "asyncio.Future[str]":
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[str] = loop.create_future()
+
+    def end(name: str) -> Callable[[], None]:
+        return lambda: None if ended.done() else ended.set_result(name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end(number.name))
+    return ended
