@@ -14,17 +14,18 @@ ACTS = (
 """Around the acts of the workers: passed once in the life of a container."""
 
 ALWAYS = {
-    "mover.before-append": (1, 2, 3, 8),
-    "mover.after-append": (1, 2, 3, 8),
-    "store.before-begin": (3, 4, 5),
-    "store.after-insert": (3, 4, 5),
-    "store.before-commit": (3, 4, 5, 12),
-    "store.after-commit": (3, 4, 5, 12),
-    "relay.before-telling": (1, 4, 5, 10),
+    "mover.before-append": (1, 8),
+    "mover.after-append": (1, 2, 8),
+    "store.before-begin": (3,),
+    "store.after-insert": (4,),
+    "store.before-commit": (3, 12),
+    "store.after-commit": (3, 4, 12),
+    "relay.before-telling": (3, 4, 10),
     "monitor.before-append": (1,),
     "monitor.before-acknowledge": (1,),
 }
-"""On the way of everything: at which passing (the first two commits are those of the daemon's own start)."""
+"""On the way of everything: at which passing (the first two commits are those of the daemon's own start). Then come the
+intent of a start and its outcome; the later ones are somewhere in the middle of a life."""
 
 STUBBORN = ("stop.before-kill",)
 """Passed when a container does not heed the signal."""
