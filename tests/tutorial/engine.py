@@ -49,7 +49,8 @@ class Done:
 
 @dataclass
 class Processes:
-    """Who of the engine lives: pid by role (0: nobody), what runs in its containers, and anything else of its."""
+    """Who of the engine lives: pid by role (0: nobody), what runs in its containers (pid to `<id>.<attempt>`), and
+    anything else of its."""
 
     roles: dict[str, int] = field(default_factory=dict)
     contained: dict[int, str] = field(default_factory=dict)
@@ -336,8 +337,8 @@ class Engine:
             parents[pid] = _parent(pid)
             if f"data={self.data}" in argv:
                 found.roles.setdefault(argv[argv.index("-S") + 2], pid)
-            elif f"/{self.group_root}/" in _text(pid, "cgroup"):
-                found.contained[pid] = " ".join(argv)
+            elif f"/{self.group_root}/" in (groups := _text(pid, "cgroup")):
+                found.contained[pid] = groups.partition(f"/{self.group_root}/")[2].split()[0].split("/")[0]
             elif argv[-1] == str(self.run_dir / "nats" / "server.conf") and "nats-server" in argv[0]:
                 found.roles["nats"] = pid
             elif str(PROGRAMS / "ladingd") in argv or argv[-2:] == ["lading_engine", "daemon"]:

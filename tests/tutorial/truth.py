@@ -47,9 +47,9 @@ def _rows_against_kernel(engine: Engine, rows: dict[str, dict[str, object]], gro
         if not lives and mine:
             found.append(f"{id[:12]} is {row['state']} and has control groups: {mine}")
     found += [f"a control group of nobody: {id[:12]} {attempts}" for id, attempts in by_id.items()]
-    running = {pid for pids in groups.values() for pid in pids}
-    found += [f"a process of nobody: {pid} {line}" for pid, line in engine.processes().contained.items()
-              if pid not in running and alive(pid)]
+    living = {id for id, row in rows.items() if row["state"] in RUNS}
+    found += [f"a process of nobody: {pid} in {group}" for pid, group in engine.processes().contained.items()
+              if group.partition(".")[0] not in living and alive(pid)]
     return found
 
 
