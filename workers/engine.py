@@ -247,9 +247,13 @@ class Engine:
         return made_up(self._clock.choice(1 << 20), self._clock.choice(1 << 20), attempt)
 
     async def _restarted(self, id: str, attempt: int) -> None:
-        """The start that a restart goes on with has an outcome."""
-        container = await self._mover.until(id, lambda c: c.attempt >= attempt and c.state is not State.STARTING)
+        """The start that a restart goes on with has an outcome, or a stop or rm has called it off."""
+        container = await self._mover.until(
+            id, lambda c: c.state is not State.STARTING and (c.attempt >= attempt or c.state not in LIVE)
+        )
         assert container is not None
+        if container.attempt < attempt:
+            raise Refused(f"the restart of container {container.name} was called off")
         if container.attempt == attempt and container.error:
             raise _start_error(container.error, container.exit_code)
 

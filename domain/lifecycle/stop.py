@@ -53,7 +53,8 @@ def _stop(container: Container, command: Stop) -> tuple[Event, ...]:
     present(container)
     if container.state is State.RESTARTING:
         return (RestartCancelled(),)
-    if container.state not in STOPPABLE:
+    called_off = container.state is State.STOPPING and container.then_start  # the last wish counts: no start follows
+    if container.state not in STOPPABLE and not called_off:
         return ()
     return (_request(container, command, then_start=False),)
 
@@ -78,7 +79,7 @@ def _failed(container: Container, event: StopFailed, record: Recorded) -> Mappin
 TRANSITION = Transition(
     decisions={Stop: _stop, Restart: _restart},
     moves=(
-        Move(StopRequested, STOPPABLE, State.STOPPING, _requested),
+        Move(StopRequested, STOPPABLE | {State.STOPPING}, State.STOPPING, _requested),
         Move(StopFailed, LIVE & {State.STOPPING}, State.RUNNING, _failed),
     ),
 )

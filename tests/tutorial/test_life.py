@@ -82,6 +82,21 @@ def test_restart_is_a_stop_and_a_start(engine: Engine) -> None:
     until(lambda: engine.logged("it") == ["ready", "bye", "ready"], "both runs are in the logs")
 
 
+@pytest.mark.parametrize(("words", "left"), [(("stop", "-t", "0", "it"), "exited"), (("rm", "-f", "it"), "")])
+def test_the_last_wish_counts(engine: Engine, words: tuple[str, ...], left: str) -> None:
+    """A stop or rm during a restart calls it off, and who has asked for the restart is told."""
+    engine.shell("trap 'echo heard' TERM; echo begun; while :; do sleep 0.05; done", name="it")
+    engine.written("it", "begun")
+    restarting = engine.begin("restart", "-t", "60", "it")
+    engine.written("it", "heard")
+    engine.ok(*words)
+    _, err = restarting.communicate(timeout=20)
+    assert restarting.returncode == 1
+    assert len(err.strip().splitlines()) == 1
+    assert engine.ok("ps", "-a", "--format", "{{.State}}") == left
+    assert engine.logged("it").count("begun") == 1 if left else engine.everything() == []
+
+
 def test_kill_sends_any_signal(engine: Engine) -> None:
     """Named, numbered, with and without SIG; KILL is the default; an unknown one is refused."""
     engine.shell("trap 'echo usr1' USR1; echo ready; while :; do sleep 0.05; done", name="it")

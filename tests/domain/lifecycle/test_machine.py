@@ -67,7 +67,7 @@ TABLE: dict[type[Event], dict[State, State]] = {
     Started: {S.STARTING: S.RUNNING},
     StartFailed: {S.STARTING: S.EXITED},
     Adopted: {s: s for s in _LIVE},
-    StopRequested: dict.fromkeys((S.RUNNING, S.PAUSED), S.STOPPING),
+    StopRequested: dict.fromkeys((S.RUNNING, S.PAUSED, S.STOPPING), S.STOPPING),
     StopFailed: {S.STOPPING: S.RUNNING},
     KillRequested: {s: s for s in _LIVE},
     SignalSent: {s: s for s in _LIVE},
@@ -197,6 +197,15 @@ def test_a_restart_starts_again_in_the_same_breath_as_the_exit() -> None:
     stopping = MACHINE.evolve(container(S.RUNNING), recorded(StopRequested(signal=15, timeout=1, then_start=True)))
     events = MACHINE.decide(stopping, ReportExit(attempt=1, code=0))
     assert [type(event) for event in events] == [Exited, StartRequested]
+
+
+def test_a_stop_calls_off_the_start_of_a_restart() -> None:
+    """The last wish counts: an acknowledged stop is not followed by a start."""
+    stopping = MACHINE.evolve(container(S.RUNNING), recorded(StopRequested(signal=15, timeout=9, then_start=True)))
+    (again,) = MACHINE.decide(stopping, Stop(timeout=0))
+    stopped = MACHINE.evolve(stopping, recorded(again, position=12, version=8))
+    assert [type(event) for event in MACHINE.decide(stopped, ReportExit(attempt=1, code=0))] == [Exited]
+    assert MACHINE.decide(stopped, Stop()) == ()
 
 
 def test_auto_remove_is_asked_for_with_the_exit() -> None:
