@@ -327,6 +327,7 @@ class Engine:
         found = Processes()
         marks = {f"LADING_DATA_ROOT={self.data}", f"data={self.data}"}
         parents: dict[int, int] = {}
+        daemons: list[int] = []
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
@@ -343,9 +344,12 @@ class Engine:
                 found.roles["nats"] = pid
             elif str(PROGRAMS / "ladingd") in argv or argv[-2:] == ["lading_engine", "daemon"]:
                 if marks & set(_words(pid, "environ")):
-                    found.roles["daemon"] = pid
+                    daemons.append(pid)
             elif "zygote" in argv and found["warden"] and parents[pid] == found["warden"]:
                 found.roles["zygote"] = pid
+        for pid in daemons:
+            if parents[pid] not in daemons:  # a child that is about to execute something still looks like its parent
+                found.roles["daemon"] = pid
         for pid, parent in parents.items():
             known = found.everyone()
             if pid in known:
