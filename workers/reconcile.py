@@ -17,6 +17,7 @@ from domain.lifecycle.remove import Remove
 from domain.lifecycle.start import Adopt, Start
 from domain.policies.restart import wanted_after_boot
 from domain.ports import Clock, EventStore, ExitReport, OpenIntent, Runtime, StartedProcess, Views
+from workers.monitor import fact
 from workers.mover import Caller, Mover
 
 log = logging.getLogger(__name__)
@@ -119,14 +120,7 @@ class Reconciler:
         report = kernel.exits.get((container.id, container.attempt))
         if report is not None:
             found.count("ended")
-            return ReportExit(
-                attempt=report.attempt,
-                code=report.code,
-                signal=report.signal,
-                oom=report.oom,
-                how=report.how,
-                time=report.time,
-            )
+            return fact(report)
         if container.boot != kernel.boot:
             found.count("rebooted")
             return ReportExit(attempt=container.attempt, code=REBOOT_CODE, how="reboot", time=self._clock.now())

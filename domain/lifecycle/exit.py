@@ -7,7 +7,7 @@ from domain.lifecycle.remove import RemoveRequested
 from domain.lifecycle.start import StartRequested
 from domain.machine import Move, Transition
 from domain.messages import Command, Event, Recorded
-from domain.policies.restart import next_delay
+from domain.policies.restart import STEADY_AFTER, next_delay
 
 _UNTIL_EXIT = ("stop-requested.v1", "kill-requested.v1", "pause-requested.v1", "unpause-requested.v1")
 
@@ -82,7 +82,7 @@ def _consequences(container: Container, command: ReportExit) -> tuple[Event, ...
 
 def _exited(container: Container, event: Exited, record: Recorded) -> Mapping[str, object]:
     ended = event.ended or record.time
-    quick = ended - container.started_at < 10_000_000_000
+    quick = ended - container.started_at < STEADY_AFTER
     return {
         "exit_code": event.code,
         "signal": event.signal,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from domain.container import Container, State
+from domain.container import LIVE, Container, State
 from domain.errors import Refused
 from domain.lifecycle.absent import present
 from domain.machine import Move, Transition
@@ -89,7 +89,7 @@ def _scheduled(container: Container, command: StartScheduled) -> tuple[Event, ..
 
 
 def _adopt(container: Container, command: Adopt) -> tuple[Event, ...]:
-    if container.attempt != command.attempt or container.pid != command.pid or container.state not in _ADOPTABLE:
+    if container.attempt != command.attempt or container.pid != command.pid or container.state not in LIVE:
         return ()
     return (Adopted(pid=command.pid, start_time=command.start_time, boot=command.boot),)
 
@@ -132,15 +132,12 @@ def _failed(container: Container, event: StartFailed, record: Recorded) -> Mappi
 def _rest(container: Container) -> State:
     return container.rest
 
-
-_ADOPTABLE = frozenset({State.RUNNING, State.PAUSING, State.PAUSED, State.UNPAUSING, State.STOPPING})
-
 TRANSITION = Transition(
     decisions={Start: _start, StartScheduled: _scheduled, Adopt: _adopt},
     moves=(
         Move(StartRequested, STARTABLE, State.STARTING, _requested),
         Move(Started, frozenset({State.STARTING}), State.RUNNING, _started),
         Move(StartFailed, frozenset({State.STARTING}), _rest, _failed),
-        Move(Adopted, _ADOPTABLE, None),
+        Move(Adopted, LIVE, None),
     ),
 )
