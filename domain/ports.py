@@ -8,7 +8,7 @@ from typing import Protocol
 from domain.images.model import Image, Registered
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.projections.fold import Row
-from domain.spec import ContainerSpec
+from domain.spec import ContainerSpec, ExecSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class ExitReport:
     """How the first process of attempt `attempt` of container `id` ended; `time` in ns since the epoch.
 
     `code` is the wait status as a shell shows it (128 + signal for signals); -1 when nobody knows. `how` is `self`,
-    `signal`, `oom`, `reboot` or `unknown`.
+    `signal`, `oom`, `reboot` or `unknown`. With an `exec_id` it is that process which ended, not the first one.
     """
 
     id: str
@@ -119,18 +119,64 @@ class ExitReport:
     oom: bool
     how: str
     time: int
+    exec_id: str = ""
+
+
+class Input(Protocol):
+    """The input of a process, and its terminal if it has one. Several may be open on one process at a time."""
+
+    async def write(self, data: bytes) -> None:
+        """Returns when the kernel has taken all of it, which may mean waiting for a process that does not read.
+
+        Raises: Refused when the input was ended or its process is gone.
+        """
+
+    async def end(self) -> None:
+        """End the input for good, for every client: the process reads end of file. Nothing on a terminal, where that
+        is a byte (^D)."""
+
+    async def resize(self, rows: int, cols: int) -> None:
+        """Tell the terminal its size (the kernel sends SIGWINCH); without a terminal nothing happens."""
+
+    def close(self) -> None:
+        """Let go of it; the process does not notice."""
 
 
 class Runtime(Protocol):
     """Processes of containers. `key` of a run is (container id, attempt)."""
 
     async def start(
-        self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]
+        self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
+        *, size: tuple[int, int] = (0, 0)
     ) -> StartedProcess:
         """Start the first process and return once it was executed. Twice with one key does the thing once.
 
+        `size` is that of its terminal at first: rows and columns, zeros if nobody knows.
+
         Raises: CommandFailed (126/127/125), KernelError, Unavailable. After an error nothing of the attempt is left.
         """
+
+    async def exec(
+        self, id: str, attempt: int, exec_id: str, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str],
+        *, size: tuple[int, int] = (0, 0)
+    ) -> StartedProcess:
+        """Start one more process in the container that run `attempt` is, with its confinement; return once it was
+        executed. Twice with one `exec_id` does the thing once. Its end is reported like that of a first process.
+
+        `env` is the container's environment with the exec's own on top. Raises: CommandFailed (126/127/125),
+        NotFound (the run is over), KernelError, Unavailable.
+        """
+
+    def exec_output(self, id: str, exec_id: str) -> AsyncIterator["LogFrame"]:
+        """What the process writes, to the one who asks first, until its end; what nobody takes waits in the kernel's
+        pipes as long as this daemon lives, and is dropped later. Raises: NotFound."""
+
+    async def exec_signal(self, id: str, exec_id: str, signal: int) -> None:
+        """Send to that process. Raises NotFound when it has ended."""
+
+    async def input(self, id: str, exec_id: str = "") -> Input:
+        """The input of the first process, or of an exec. Raises: NotFound (it has ended), Refused (it was started
+        without an input and without a terminal)."""
 
     async def signal(self, id: str, signal: int) -> None:
         """Send to the first process. Raises NotFound when it has ended."""

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 RestartName = Literal["no", "on-failure", "always", "unless-stopped"]
 NetworkMode = Literal["none", "host"]
+LogDriver = Literal["local", "json-file", "none"]
+HealthAction = Literal["none", "restart", "kill"]
 
 
 class RestartPolicy(BaseModel):
@@ -20,11 +22,59 @@ class RestartPolicy(BaseModel):
     retries: Annotated[int, Field(ge=0)] = 0
 
 
+class LogConfig(BaseModel):
+    """Where output is kept: `local` (frames with an index), `json-file` (for log shippers as well), `none` (nowhere).
+
+    `options` are those of `--log-opt`, checked before they get here: `max-size`, `max-file`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    driver: LogDriver = "local"
+    options: dict[str, str] = Field(default_factory=dict)
+
+
+class HealthCheck(BaseModel):
+    """How to find out whether a container is well; times in seconds.
+
+    `test` is `("CMD", program, argument, …)` or `("CMD-SHELL", text)`. `action` is what happens to one that is not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    test: tuple[str, ...]
+    interval: float = 30.0
+    timeout: float = 30.0
+    start_period: float = 0.0
+    start_interval: float = 5.0
+    retries: int = 3
+    action: HealthAction = "none"
+
+
+class ExecSpec(BaseModel):
+    """One more process in a running container; what is empty is as the container has it.
+
+    `stdin` keeps its input open for a client, `env_names` are the names of its own sealed variables, in order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    argv: Annotated[tuple[str, ...], Field(min_length=1)]
+    user: str = ""
+    workdir: str = ""
+    tty: bool = False
+    stdin: bool = False
+    privileged: bool = False
+    env_names: tuple[str, ...] = ()
+
+
 class ContainerSpec(BaseModel):
     """All that was asked for, after the image's own configuration was merged in.
 
     `image` is the reference as typed, `image_id` what it pointed to (`sha256:…`). `argv` is entrypoint and command
-    joined: what the first process executes. `env_names` are the names of the sealed environment, in order.
+    joined: what the first process executes. `env_names` are the names of the sealed environment, in order. `tty` gives
+    it a terminal, `stdin` an input that stays open for clients, and `stdin_once` ends that input for good with the
+    first client that ends its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -47,6 +97,11 @@ class ContainerSpec(BaseModel):
     restart: RestartPolicy = RestartPolicy()
     network: NetworkMode = "none"
     auto_remove: bool = False
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    log: LogConfig = LogConfig()
+    health: HealthCheck | None = None
 
     @property
     def argv(self) -> tuple[str, ...]:
