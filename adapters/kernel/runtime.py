@@ -17,12 +17,12 @@ from adapters.kernel import apply, cgroups, erase
 from adapters.kernel.supervisor import tree
 from adapters.kernel.supervisor.link import Link
 from adapters.kernel.supervisor.wire import Message
-from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Unavailable
-from domain.ports import ExitReport, StartedProcess
+from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Refused, Unavailable
+from domain.ports import ExitReport, Input, LogFrame, StartedProcess
 from domain.runtime import capabilities
 from domain.runtime.plan import plan
 from domain.runtime.request import RunRequest
-from domain.spec import ContainerSpec
+from domain.spec import ContainerSpec, ExecSpec
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ class KernelRuntime:
 
     # Runs ------------------------------------------------------------------------------------------------------------
 
-    async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str],
-                    layers: Sequence[str]) -> StartedProcess:
+    async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
+                    *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
         """See the port."""
         document = plan(self._request(id, attempt, spec, env, layers)).wire()
         reply = await self._ask({
@@ -82,6 +82,27 @@ class KernelRuntime:
             "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),
             "watch": id in self._bells})
         return StartedProcess(reply["pid"], reply["start"], reply["cgroup"])
+
+    async def exec(self, id: str, attempt: int, exec_id: str, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str],
+                   *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
+        """See the port."""
+        raise Unavailable("no second process can be started yet")
+
+    async def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
+        """See the port."""
+        for frame in self._output_of(id, exec_id):
+            yield frame
+
+    def _output_of(self, id: str, exec_id: str) -> Sequence[LogFrame]:
+        raise NotFound(f"container {id[:12]} has no exec {exec_id[:12]}")
+
+    async def exec_signal(self, id: str, exec_id: str, signal: int) -> None:
+        """See the port."""
+        raise NotFound(f"container {id[:12]} has no exec {exec_id[:12]}")
+
+    async def input(self, id: str, exec_id: str = "") -> Input:
+        """See the port."""
+        raise Refused("no process has an input yet")
 
     async def signal(self, id: str, signal: int) -> None:
         """See the port; after a crash of the warden a signal may arrive twice."""

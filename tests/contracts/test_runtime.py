@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from adapters.memory.runtime import MemoryRuntime
-from domain.errors import CommandFailed, InvalidValue, KernelError, NotFound
+from domain.errors import CommandFailed, InvalidValue, KernelError, NotFound, Refused
 from domain.ports import ExitReport, StartedProcess
-from domain.spec import ContainerSpec
+from domain.spec import ContainerSpec, ExecSpec
 from tests.adapters.kernel.supervisor import conftest
 from tests.adapters.kernel.supervisor.machine import Machine
 
@@ -44,10 +44,29 @@ class Bench:
         spec = ContainerSpec(image="busybox", image_id="sha256:0", command=argv, hostname="box")
         return id, await self.runtime.start(id, attempt, spec, (), ("busybox",))
 
-    async def report(self, id: str, attempt: int = 1) -> ExitReport:
-        """The exit of a run, once it was told."""
+    async def interactive(self, *argv: str, tty: bool = False, size: tuple[int, int] = (0, 0)) -> str:
+        """Start a command with an input."""
+        id = os.urandom(32).hex()
+        spec = ContainerSpec(image="busybox", image_id="sha256:0", command=argv, hostname="box", stdin=True, tty=tty)
+        await self.runtime.start(id, 1, spec, (), ("busybox",), size=size)
+        return id
+
+    async def exec(self, id: str, *argv: str, exec_id: str = "", **wishes: Any) -> tuple[str, StartedProcess]:
+        """One more process in a container."""
+        exec_id = exec_id or os.urandom(32).hex()
+        spec = ContainerSpec(image="busybox", image_id="sha256:0", command=SLEEP, hostname="box")
+        return exec_id, await self.runtime.exec(id, 1, exec_id, ExecSpec(argv=argv, **wishes), spec, ())
+
+    async def output(self, id: str, exec_id: str) -> bytes:
+        """All that an exec writes, once it has ended."""
+        async with asyncio.timeout(20):
+            return b"".join([frame.data async for frame in self.runtime.exec_output(id, exec_id)])
+
+    async def report(self, id: str, attempt: int = 1, exec_id: str = "") -> ExitReport:
+        """The exit of a run, or of an exec in it, once it was told."""
         def found() -> list[ExitReport]:
-            return [report for report in self.reports if (report.id, report.attempt) == (id, attempt)]
+            return [report for report in self.reports
+                    if (report.id, report.attempt, report.exec_id) == (id, attempt, exec_id)]
 
         async with asyncio.timeout(20), self.changed:
             await self.changed.wait_for(lambda: found())
@@ -218,3 +237,193 @@ async def test_a_watcher_hears_the_bell(bench: Bench) -> None:
 async def test_nothing_was_written_is_a_size_of_nothing(bench: Bench, tmp_path: Path) -> None:
     """Also of a container that was never started."""
     assert await bench.runtime.writable_size("ab" * 32) == 0
+
+
+async def test_an_exec_is_one_more_process_of_the_container(bench: Bench) -> None:
+    """Its end is told with its id; that of the container is not touched."""
+    id, first = await bench.start(*SLEEP)
+    exec_id, process = await bench.exec(id, *SLEEP)
+    assert sorted(await bench.runtime.processes(id)) == sorted((first.pid, process.pid))
+    assert (await bench.runtime.running())[id] == (1, first)
+    await bench.runtime.exec_signal(id, exec_id, 9)
+    report = await bench.report(id, exec_id=exec_id)
+    assert (report.code, report.signal, report.how) == (137, 9, "signal")
+    assert (report.pid, report.start_time) == (process.pid, process.start_time)
+    assert list(await bench.runtime.processes(id)) == [first.pid]
+    await bench.runtime.kill_all(id)
+    await bench.report(id)
+
+
+async def test_an_exec_is_no_first_process(bench: Bench) -> None:
+    """The rule of number 1 does not protect it: TERM ends it."""
+    id, _ = await bench.start(*SLEEP)
+    exec_id, _ = await bench.exec(id, *SLEEP)
+    await bench.runtime.exec_signal(id, exec_id, 15)
+    assert (await bench.report(id, exec_id=exec_id)).code == 143
+    with pytest.raises(NotFound):
+        await bench.runtime.exec_signal(id, exec_id, 15)
+    await bench.runtime.kill_all(id)
+    await bench.report(id)
+
+
+@pytest.mark.parametrize(("argv", "code"), [
+    (("/bin/true",), 0), (("/bin/false",), 1), (("/bin/sh", "-c", "exit 42"), 42)])
+async def test_the_exit_of_an_exec_tells_the_code(bench: Bench, argv: tuple[str, ...], code: int) -> None:
+    """As for a first process; and it waits to be acknowledged."""
+    id, _ = await bench.start(*SLEEP)
+    exec_id, _ = await bench.exec(id, *argv)
+    report = await bench.report(id, exec_id=exec_id)
+    assert (report.code, report.signal, report.how) == (code, 0, "self")
+    assert list(await bench.runtime.exits()) == [report]
+    await bench.runtime.acknowledge(report)
+    assert list(await bench.runtime.exits()) == []
+    await bench.runtime.kill_all(id)
+    await bench.report(id)
+
+
+async def test_an_exec_with_a_known_id_is_done_once(bench: Bench) -> None:
+    """Several at once, and when it has ended."""
+    id, _ = await bench.start(*SLEEP)
+    exec_id = os.urandom(32).hex()
+    answers = await asyncio.gather(*(bench.exec(id, *SLEEP, exec_id=exec_id) for _ in range(4)))
+    assert len({process for _, process in answers}) == 1
+    await bench.runtime.exec_signal(id, exec_id, 9)
+    report = await bench.report(id, exec_id=exec_id)
+    assert await bench.exec(id, *SLEEP, exec_id=exec_id) == answers[0]
+    await bench.runtime.acknowledge(report)
+    assert await bench.exec(id, *SLEEP, exec_id=exec_id) == answers[0]
+    await bench.runtime.kill_all(id)
+    await bench.report(id)
+    assert len([report for report in bench.reports if report.exec_id]) == 1
+
+
+async def test_an_exec_ends_with_its_container(bench: Bench) -> None:
+    """And is told before it: the end of a run is the last word about it."""
+    id, _ = await bench.start(*SLEEP)
+    exec_id, _ = await bench.exec(id, *SLEEP)
+    await bench.runtime.signal(id, 9)
+    await bench.report(id)
+    report = await bench.report(id, exec_id=exec_id)
+    assert (report.code, report.signal) == (137, 9)
+    assert [told.exec_id for told in bench.reports] == [exec_id, ""]
+    with pytest.raises(NotFound):
+        await bench.exec(id, *SLEEP)
+
+
+async def test_an_exec_of_what_is_not_there_fails(bench: Bench) -> None:
+    """127, and nothing of it is reported; the container goes on, and the same exec may be tried again."""
+    id, first = await bench.start(*SLEEP)
+    exec_id = os.urandom(32).hex()
+    for _ in range(2):
+        with pytest.raises(CommandFailed) as caught:
+            await bench.exec(id, "nonesuch", exec_id=exec_id)
+        assert caught.value.exit_code == 127
+    assert list(await bench.runtime.exits()) == []
+    assert list(await bench.runtime.processes(id)) == [first.pid]
+    await bench.runtime.kill_all(id)
+    await bench.report(id)
+
+
+async def test_there_is_no_exec_where_nothing_runs(bench: Bench) -> None:
+    """The run is over, or never was."""
+    id, _ = await bench.start("/bin/true")
+    await bench.report(id)
+    for gone in (id, "ab" * 32):
+        with pytest.raises(NotFound):
+            await bench.exec(gone, "/bin/true")
+    with pytest.raises(NotFound):
+        await bench.output(id, "ab" * 32)
+    with pytest.raises(NotFound):
+        await bench.runtime.input(id)
+
+
+async def test_what_an_exec_writes_goes_to_who_asks(bench: Bench) -> None:
+    """Also when it had ended before; once."""
+    id, _ = await bench.start(*SLEEP)
+    exec_id, _ = await bench.exec(id, "/bin/echo", "hello", "there")
+    await bench.report(id, exec_id=exec_id)
+    assert await bench.output(id, exec_id) == b"hello there\n"
+    with pytest.raises(NotFound):
+        await bench.output(id, exec_id)
+    await bench.runtime.kill_all(id)
+    await bench.report(id)
+
+
+async def test_an_exec_reads_its_input_to_the_end(bench: Bench) -> None:
+    """Bytes in, the same bytes out; `end` is the end of file."""
+    id, _ = await bench.start(*SLEEP)
+    exec_id, _ = await bench.exec(id, "/bin/cat", stdin=True)
+    input = await bench.runtime.input(id, exec_id)
+    data = bytes(range(256)) * 2000
+    reading = asyncio.create_task(bench.output(id, exec_id))
+    await input.write(data)
+    await input.end()
+    await input.end()
+    assert await reading == data
+    assert (await bench.report(id, exec_id=exec_id)).code == 0
+    with pytest.raises(Refused):
+        await input.write(b"too late")
+    input.close()
+    input.close()
+    await bench.runtime.kill_all(id)
+    await bench.report(id)
+
+
+async def test_without_stdin_the_input_is_empty(bench: Bench) -> None:
+    """What reads it ends at once, and nobody can write to it."""
+    id, _ = await bench.start(*SLEEP)
+    exec_id, _ = await bench.exec(id, "/bin/cat")
+    assert (await bench.report(id, exec_id=exec_id)).code == 0
+    with pytest.raises(Refused):
+        await bench.runtime.input(id)
+    await bench.runtime.kill_all(id)
+    await bench.report(id)
+
+
+async def test_a_container_reads_what_several_write(bench: Bench) -> None:
+    """One that lets go ends nothing; one that ends it ends it for all."""
+    id = await bench.interactive("/bin/cat")
+    one, other = await bench.runtime.input(id), await bench.runtime.input(id)
+    await one.write(b"one\n")
+    one.close()
+    await other.write(b"other\n")
+    await other.resize(10, 20)
+    third = await bench.runtime.input(id)
+    await other.end()
+    assert (await bench.report(id)).code == 0
+    with pytest.raises(Refused):
+        await third.write(b"too late")
+    with pytest.raises(NotFound):
+        await bench.runtime.input(id)
+    other.close()
+    third.close()
+
+
+async def test_a_writer_waits_for_a_process_that_does_not_read(bench: Bench) -> None:
+    """Back-pressure instead of loss; when the process ends the writer hears it."""
+    id = await bench.interactive(*SLEEP)
+    input = await bench.runtime.input(id)
+    writing = asyncio.create_task(input.write(bytes(1 << 21)))
+    done, _ = await asyncio.wait([writing], timeout=0.2)
+    assert not done
+    await bench.runtime.kill_all(id)
+    with pytest.raises(Refused):
+        async with asyncio.timeout(5):
+            await writing
+    await bench.report(id)
+    input.close()
+
+
+async def test_on_a_terminal_a_byte_ends_the_input(bench: Bench) -> None:
+    """Ending it otherwise does nothing: the terminal is still there."""
+    id, _ = await bench.start(*SLEEP)
+    exec_id, _ = await bench.exec(id, "/bin/cat", tty=True)
+    input = await bench.runtime.input(id, exec_id)
+    await input.end()
+    await input.resize(10, 20)
+    await input.write(b"line\n\x04")
+    assert b"line" in await bench.output(id, exec_id)
+    assert (await bench.report(id, exec_id=exec_id)).code == 0
+    input.close()
+    await bench.runtime.kill_all(id)
+    await bench.report(id)

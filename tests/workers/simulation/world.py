@@ -5,6 +5,7 @@ import io
 import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -15,7 +16,7 @@ from adapters.memory.runtime import Behaviour, MemoryRuntime
 from domain.catalogue import projections
 from domain.messages import Actor, Append, Meta, Recorded
 from domain.ports import ExitReport, StartedProcess
-from domain.spec import ContainerSpec
+from domain.spec import ContainerSpec, ExecSpec
 from workers.core import Core, Outside, announced
 from workers.engine import Engine, Parts
 from workers.imagedesk import ImageDesk
@@ -43,10 +44,22 @@ class SteppedRuntime(MemoryRuntime):
     """A step before and after every effect on the kernel."""
 
     async def start(
-        self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]
+        self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
+        *, size: tuple[int, int] = (0, 0)
     ) -> StartedProcess:
         """See the port."""
-        return await _stepped(super().start, id, attempt, spec, env, layers)
+        return await _stepped(partial(super().start, size=size), id, attempt, spec, env, layers)
+
+    async def exec(
+        self, id: str, attempt: int, exec_id: str, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str],
+        *, size: tuple[int, int] = (0, 0)
+    ) -> StartedProcess:
+        """See the port."""
+        return await _stepped(partial(super().exec, size=size), id, attempt, exec_id, exec, spec, env)
+
+    async def exec_signal(self, id: str, exec_id: str, signal: int) -> None:
+        """See the port."""
+        await _stepped(super().exec_signal, id, exec_id, signal)
 
     async def signal(self, id: str, signal: int) -> None:
         """See the port."""
@@ -76,10 +89,14 @@ class SteppedRuntime(MemoryRuntime):
         for key, run in self._runs.items():
             if run.alive and not run.behaviour.lasts:
                 self._end(key, run.behaviour.code, 0)
+        for exec_key, run in self._execs.items():
+            if run.alive and not run.behaviour.lasts:
+                self._end_exec(exec_key, run.behaviour.code, 0)
 
     def rebooted(self) -> None:
         """The kernel has begun anew."""
         self._runs.clear()
+        self._execs.clear()
         self._exits.clear()
 
     @property
