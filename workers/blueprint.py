@@ -39,6 +39,9 @@ def blueprint(
         restart=request.restart,
         network=request.network,
         auto_remove=request.auto_remove,
+        tty=request.tty,
+        stdin=request.stdin,
+        stdin_once=request.stdin_once,
     )
     return spec, env
 

@@ -29,4 +29,21 @@ class CreateRequest(BaseModel):
     restart: RestartPolicy = RestartPolicy()
     network: NetworkMode = "none"
     auto_remove: bool = False
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
     pull: Literal["missing", "never", "always"] = "missing"
+
+
+class ExecRequest(BaseModel):
+    """`exec`: what was typed; what is empty is as the container has it. `env` items are `NAME=value`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    tty: bool = False
+    stdin: bool = False
+    privileged: bool = False

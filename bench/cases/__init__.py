@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench.cases import append, crash, lifecycle, listing, memory, parallel, rebuild, run
+from bench.cases import append, crash, echo, executing, lifecycle, listing, memory, parallel, rebuild, run, throughput
 from bench.report import Row
 from bench.setting import Setting
 
@@ -10,6 +10,9 @@ CASES: dict[str, Callable[[Setting], list[Row]]] = {
     "run": run.measure,
     "parallel": parallel.measure,
     "lifecycle": lifecycle.measure,
+    "exec": executing.measure,
+    "echo": echo.measure,
+    "throughput": throughput.measure,
     "listing": listing.measure,
     "append": append.measure,
     "rebuild": rebuild.measure,

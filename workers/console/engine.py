@@ -7,10 +7,10 @@ from domain.container import Container
 from domain.images.model import Registered
 from domain.lifecycle.commit import Commit
 from domain.messages import Command, Recorded
-from domain.ports import EventStore, LogFrame, LogReader, Views
+from domain.ports import EventStore, Input, LogFrame, LogReader, Views
 from workers.console.board import Board
 from workers.mover import Caller
-from workers.requests import CreateRequest
+from workers.requests import CreateRequest, ExecRequest
 
 
 class Images(Protocol):
@@ -83,8 +83,22 @@ class Engine(Protocol):
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """A new container; its id. Raises Refused, NotFound."""
 
-    async def run(self, request: CreateRequest, who: Caller) -> str:
-        """Create and start in one; its id once it runs. Raises CommandFailed and KernelError, too."""
+    async def run(self, request: CreateRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
+        """Create and start in one; its id once it runs. `size` is that of its terminal at first: rows and columns.
+        Raises CommandFailed and KernelError, too."""
+
+    async def exec(self, id: str, request: ExecRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
+        """One more process in a running container; its exec id once it was executed. Raises Refused, NotFound,
+        CommandFailed (126, 127)."""
+
+    def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
+        """What that process writes, for one listener, until its end. Raises NotFound."""
+
+    async def exec_exit(self, id: str, exec_id: str) -> int:
+        """Its exit status, once it has ended."""
+
+    async def input(self, id: str, exec_id: str = "") -> Input:
+        """The input and the terminal of the first process, or of an exec. Raises NotFound, Refused."""
 
     async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
         """Carry out a wish; with `wait`, return when its outcome is known. Raises what the domain says."""

@@ -32,7 +32,7 @@ from workers.blueprint import blueprint
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
 from workers.mover import Caller
-from workers.requests import CreateRequest
+from workers.requests import CreateRequest, ExecRequest
 
 SECOND = 1_000_000_000
 EPOCH = 1_764_087_362 * SECOND  # 2025-11-25 16:16:02 UTC
@@ -308,6 +308,36 @@ class FakeReport:
     findings: Sequence[object] = ()
 
 
+class FakeInput:
+    """Keeps what was typed and how large the terminal was made."""
+
+    def __init__(self) -> None:
+        self.got = b""
+        self.ended = self.closed = False
+        self.resized: list[tuple[int, int]] = []
+        self.react: Callable[[bytes], None] = lambda data: None
+
+    async def write(self, data: bytes) -> None:
+        """Kept."""
+        if self.ended:
+            raise Refused("the input was ended")
+        self.got += data
+        self.react(data)
+
+    async def end(self) -> None:
+        """Noted."""
+        self.ended = True
+        self.react(b"")
+
+    async def resize(self, rows: int, cols: int) -> None:
+        """Noted."""
+        self.resized.append((rows, cols))
+
+    def close(self) -> None:
+        """Noted."""
+        self.closed = True
+
+
 class FakeEngine:
     """Decides with the real machine and carries everything out at once."""
 
@@ -326,6 +356,14 @@ class FakeEngine:
         self.changed = asyncio.Event()
         self.after_start: Callable[[str], None] = lambda id: None
         self.signals: list[int] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.inputs: dict[str, FakeInput] = {}
+        self.execs: list[ExecRequest] = []
+        self.exec_error: LadingError | None = None
+        self.exec_writes: list[tuple[int, bytes]] = []
+        self.exec_lasts = asyncio.Event()
+        self.exec_lasts.set()
+        self.exec_status = 0
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""
@@ -348,11 +386,36 @@ class FakeEngine:
         self._append(id, MACHINE.decide(Container(id=id), Create(name=name, spec=spec, env=env)), who)
         return id
 
-    async def run(self, request: CreateRequest, who: Caller) -> str:
+    async def run(self, request: CreateRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
         """Create and start."""
         id = await self.create(request, who)
+        self.sizes.append(size)
         await self.execute(id, Start(), who)
         return id
+
+    async def exec(self, id: str, request: ExecRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
+        """Noted; what a test has set decides whether it works."""
+        if (state := self._fold(id).state) is not State.RUNNING:
+            raise Refused(f"container {id} is {'not running' if state is State.EXITED else state}")
+        if self.exec_error is not None:
+            raise self.exec_error
+        self.execs.append(request)
+        self.sizes.append(size)
+        return f"{len(self.execs):x}" * 64
+
+    async def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
+        """What a test has set, at once."""
+        for stream, data in self.exec_writes:
+            yield LogFrame(self.store.now, stream, data)
+        await self.exec_lasts.wait()
+
+    async def exec_exit(self, id: str, exec_id: str) -> int:
+        """What a test has set."""
+        return self.exec_status
+
+    async def input(self, id: str, exec_id: str = "") -> FakeInput:
+        """One for each container or exec."""
+        return self.inputs.setdefault(exec_id or id, FakeInput())
 
     async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
         """Decide, append, and append the outcome."""
