@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from domain.spec import ContainerSpec
+from domain.spec import ContainerSpec, ExecSpec
 
 _NOTHING: Mapping[int, str] = MappingProxyType({})
+_NOBODY: "Mapping[str, Execution]" = MappingProxyType({})
 
 
 class State(StrEnum):
@@ -36,6 +37,19 @@ TRANSIENT = frozenset({State.STARTING, State.PAUSING, State.UNPAUSING, State.REM
 
 
 @dataclass(frozen=True, slots=True)
+class Execution:
+    """One more process in the run `attempt`: what was asked for at position `requested`; `pid` 0 until it was executed,
+    `started_at` in ns since the epoch."""
+
+    spec: ExecSpec
+    attempt: int
+    requested: int
+    pid: int = 0
+    start_time: int = 0
+    started_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """What the events of one stream say; times are ns since the epoch, 0 for never.
 
@@ -43,6 +57,7 @@ class Container:
     every intent without outcome to its stored name. `requested` is the position of the last stop or kill of this run,
     `manual` says that the user ended it (no restart policy), `then_start` that a restart goes on with a start.
     `restarts` counts the policy's starts since the last one by a user, `streak` those that ended quickly.
+    `execs` are the other processes by their id, from the request until the end of each is known.
     """
 
     id: str
@@ -71,6 +86,7 @@ class Container:
     restarts: int = 0
     streak: int = 0
     open: Mapping[int, str] = field(default_factory=lambda: _NOTHING)
+    execs: Mapping[str, Execution] = field(default_factory=lambda: _NOBODY)
 
     @property
     def settled(self) -> ContainerSpec:

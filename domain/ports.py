@@ -172,7 +172,7 @@ class Runtime(Protocol):
         pipes as long as this daemon lives, and is dropped later. Raises: NotFound."""
 
     async def exec_signal(self, id: str, exec_id: str, signal: int) -> None:
-        """Send to that process. Raises NotFound when it has ended."""
+        """Send to that process; signal 0 only asks whether it is there. Raises NotFound when it has ended."""
 
     async def input(self, id: str, exec_id: str = "") -> Input:
         """The input of the first process, or of an exec. Raises: NotFound (it has ended), Refused (it was started

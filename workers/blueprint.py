@@ -5,8 +5,8 @@ from typing import Any
 from domain.errors import InvalidValue
 from domain.images.model import Image
 from domain.signals import number
-from domain.spec import ContainerSpec
-from workers.requests import CreateRequest
+from domain.spec import ContainerSpec, ExecSpec
+from workers.requests import CreateRequest, ExecRequest
 
 LONGEST_HOSTNAME = 64
 DEFAULT_STOP_TIMEOUT = 10
@@ -44,6 +44,23 @@ def blueprint(
         stdin_once=request.stdin_once,
     )
     return spec, env
+
+
+def exec_spec(request: ExecRequest) -> ExecSpec:
+    """What is to be executed in a running container. Raises: InvalidValue, naming the value."""
+    if request.workdir:
+        _workdir(request.workdir)
+    if any("\0" in text for text in (*request.command, request.user)):
+        raise InvalidValue("a command cannot hold a NUL byte")
+    return ExecSpec(
+        argv=request.command,
+        user=request.user,
+        workdir=request.workdir,
+        tty=request.tty,
+        stdin=request.stdin,
+        privileged=request.privileged,
+        env_names=tuple(item.partition("=")[0] for item in merged_env((), request.env)),
+    )
 
 
 def merged_env(image: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:

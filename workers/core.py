@@ -25,7 +25,7 @@ from workers.lifecycle.hands import Hands
 from workers.lifecycle.worker import Worker
 from workers.monitor import Monitor
 from workers.mover import Caller, Mover, Origin
-from workers.reconcile import Reconciler
+from workers.reconcile import Reconciler, unknown_end
 from workers.relay import Relay
 from workers.settle import Settler
 from workers.timers import Timers
@@ -123,12 +123,21 @@ class Core:
             clock=self._outside.clock,
             boot=self._outside.origin.boot,
             ended=self._ended,
+            execs_ended=self._execs_ended,
             layers=self._layers,
             image_of=self._image_of,
         )
 
     async def _ended(self, id: str, seconds: float | None) -> bool:
         return await self.mover.until(id, lambda c: not c.pid, seconds) is not None
+
+    async def _execs_ended(self, id: str, seconds: float) -> None:
+        if await self.mover.until(id, lambda c: not c.execs, seconds) is not None:
+            return
+        container = await self.mover.container(id)
+        for exec_id, execution in container.execs.items():
+            if execution.pid:
+                await self.mover.report(id, unknown_end(exec_id, execution, self._outside.clock.now()))
 
     async def _layers(self, container: Container) -> tuple[str, ...]:
         image = await self._outside.images.image(container.settled.image_id)

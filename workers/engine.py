@@ -4,6 +4,7 @@ It turns what people type (names, prefixes, references) into what the domain kno
 outcomes. It decides nothing about containers: `workers.mover` and the domain do.
 """
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import uname
@@ -11,8 +12,10 @@ from typing import Protocol
 
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitFailed, Committed
 from domain.lifecycle.create import Create
+from domain.lifecycle.exec import Exec, ExecExited, ExecFailed
 from domain.lifecycle.kill import SignalFailed
 from domain.lifecycle.pause import PauseFailed
 from domain.lifecycle.remove import RemoveFailed
@@ -21,14 +24,14 @@ from domain.lifecycle.stop import Restart, Stop, StopFailed
 from domain.lifecycle.unpause import UnpauseFailed
 from domain.messages import Command, Event, Recorded, StreamId
 from domain.names import container_name, is_id_prefix, made_up
-from domain.ports import Clock, EventStore, LogFrame, LogReader, Runtime, Views
+from domain.ports import Clock, EventStore, Input, LogFrame, LogReader, Runtime, Views
 from domain.text.times import local
-from workers.blueprint import blueprint
+from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
 from workers.imagedesk import ImageDesk
-from workers.mover import Caller, Moved, Mover
+from workers.mover import KEPT, Caller, Moved, Mover
 from workers.relay import Relay
-from workers.requests import CreateRequest
+from workers.requests import CreateRequest, ExecRequest
 from workers.streams import Streams
 
 NAME_TRIES = 20
@@ -74,6 +77,7 @@ class Engine:
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
+        self._execs: OrderedDict[str, int] = OrderedDict()
         self.board = Board(parts.store, parts.views)
         parts.relay.listen(self.board.hear)
 
@@ -82,13 +86,18 @@ class Engine:
         id, _ = await self._create(request, (), who)
         return id
 
-    async def run(self, request: CreateRequest, who: Caller) -> str:
+    async def run(
+        self, request: CreateRequest, who: Caller, *, attach: Attach | None = None, size: tuple[int, int] = (0, 0)
+    ) -> str:
         """Create and start in one append; returns the id when the first process was executed.
+
+        `attach` says which of its streams the caller is going to take part in, `size` how large his terminal is.
 
         Raises: CommandFailed and KernelError when it could not be started (the container stays, unless it removes
         itself; then it is gone), Refused, NotFound.
         """
-        id, moved = await self._create(request, (Start(),), who)
+        watched = () if attach is None else (attach.model_copy(update={"starting": True}),)
+        id, moved = await self._create(request, (*watched, Start(size=size)), who)
         if moved is not None:
             try:
                 await self._done(id, moved.intents)
@@ -98,12 +107,16 @@ class Engine:
                 raise
         return id
 
-    async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
-        """Carry out a wish about one container and wait for its outcome.
+    async def execute(
+        self, id: str, command: Command, who: Caller, *, wait: bool = True, attach: Attach | None = None
+    ) -> Container:
+        """Carry out a wish about one container and wait for its outcome; with `attach` it is recorded in the same
+        append that the caller takes part in the run which a start begins.
 
         Raises: Refused, NotFound, NameTaken, CommandFailed, KernelError.
         """
-        moved = await self._accept(id, command, who)
+        watched = () if attach is None else (attach.model_copy(update={"starting": True}),)
+        moved = await self._accept(id, (*watched, command), who)
         if not wait:
             return moved.after
         if isinstance(command, Stop) and moved.after.state is State.STOPPING:
@@ -120,6 +133,39 @@ class Engine:
             if isinstance(event, Committed):
                 return event.image_id
         raise Refused(f"container {id[:12]} was removed before the commit was done")
+
+    async def exec(self, id: str, request: ExecRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
+        """Execute one more command in a running container; returns its exec id when it was executed.
+
+        Raises: Refused, NotFound, CommandFailed (126, 127), KernelError.
+        """
+        spec, exec_id = exec_spec(request), self._clock.new_id()
+        moved = await self._accept(id, (Exec(exec_id=exec_id, exec=spec, env=request.env, size=size),), who)
+        self._remember(exec_id, moved.after.execs[exec_id].requested)
+        if not await self._done(id, moved.intents):
+            raise NotFound(f"container {id} is not running")
+        return exec_id
+
+    def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
+        """What that process writes, until its end. Raises: NotFound."""
+        return self._runtime.exec_output(id, exec_id)
+
+    async def exec_exit(self, id: str, exec_id: str) -> int:
+        """Its exit status, once its end is in the log. Raises: NotFound for what was never executed."""
+        container = await self._mover.until(id, lambda c: exec_id not in c.execs)
+        assert container is not None
+        requested = self._execs.get(exec_id)
+        caused = None if requested is None else self._mover.outcomes(frozenset({requested}))
+        events = caused or [record.event for record in await self.history(id)]
+        ends = [event.code for event in events if isinstance(event, ExecExited) and event.exec_id == exec_id]
+        if not ends:
+            raise NotFound(f"container {id[:12]} has executed nothing as {exec_id[:12]}")
+        return ends[0]
+
+    async def input(self, id: str, exec_id: str = "") -> Input:
+        """The input and the terminal of the first process, or of an exec. Raises: NotFound when it does not run,
+        Refused when it was started without both."""
+        return await self._runtime.input(id, exec_id)
 
     async def container(self, id: str) -> Container:
         """The fold of one container."""
@@ -220,11 +266,11 @@ class Engine:
         """All events of one container, oldest first."""
         return await self.store.load(_stream(id))
 
-    async def _accept(self, id: str, command: Command, who: Caller) -> Moved:
+    async def _accept(self, id: str, commands: Sequence[Command], who: Caller) -> Moved:
         try:
-            return await self._mover.accept(id, (command,), who)
+            return await self._mover.accept(id, commands, who)
         except NameTaken as error:
-            raise _conflict(getattr(command, "name", ""), error) from error
+            raise _conflict(getattr(commands[-1], "name", ""), error) from error
 
     async def _create(self, request: CreateRequest, then: tuple[Command, ...], who: Caller) -> tuple[str, Moved | None]:
         if who.command_id and (done := await self.store.replied(who.command_id)) is not None:
@@ -243,13 +289,19 @@ class Engine:
                         raise _conflict(name, error) from error
         raise AssertionError("the last try returns or raises")
 
+    def _remember(self, exec_id: str, requested: int) -> None:
+        """Where an exec was asked for: its end is found there without reading the whole story of its container."""
+        self._execs[exec_id] = requested
+        while len(self._execs) > KEPT:
+            self._execs.popitem(last=False)
+
     def _made_up(self, attempt: int) -> str:
         return made_up(self._clock.choice(1 << 20), self._clock.choice(1 << 20), attempt)
 
     async def _restarted(self, id: str, attempt: int) -> None:
         """The start that a restart goes on with has an outcome, or a stop or rm has called it off."""
         container = await self._mover.until(
-            id, lambda c: c.state is not State.STARTING and (c.attempt >= attempt or c.state not in LIVE)
+            id, lambda c: c.state is not State.STARTING and (c.attempt >= attempt or c.state is not State.STOPPING)
         )
         assert container is not None
         if container.attempt < attempt:
@@ -276,6 +328,8 @@ def _raise_failure(event: Event) -> None:
             raise _start_error(event.reason, event.exit_code)
         case StopFailed() | PauseFailed() | UnpauseFailed() | SignalFailed() | CommitFailed():
             raise KernelError(event.reason)
+        case ExecFailed():
+            raise _start_error(event.reason, event.exit_code)
         case RemoveFailed():
             raise KernelError(
                 f"cannot remove all of the container: {event.residue}",

@@ -4,6 +4,7 @@ import logging
 
 from domain.container import State
 from domain.failpoints import failpoint
+from domain.lifecycle.exec import ReportExecExit
 from domain.lifecycle.exit import ReportExit
 from domain.ports import ExitReport, Runtime
 from workers.mover import Mover
@@ -33,8 +34,13 @@ class Monitor:
         await self._runtime.acknowledge(report)
 
 
-def fact(report: ExitReport) -> ReportExit:
+def fact(report: ExitReport) -> ReportExit | ReportExecExit:
     """The report as the domain decides on it."""
+    if report.exec_id:
+        return ReportExecExit(
+            exec_id=report.exec_id, pid=report.pid, start_time=report.start_time, code=report.code,
+            signal=report.signal, how=report.how, time=report.time,
+        )  # fmt: skip
     return ReportExit(
         attempt=report.attempt, code=report.code, signal=report.signal, oom=report.oom, how=report.how, time=report.time
     )

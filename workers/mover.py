@@ -15,6 +15,7 @@ from domain.container import TRANSIENT, Container, State
 from domain.errors import Conflict
 from domain.failpoints import failpoint
 from domain.lifecycle import MACHINE
+from domain.lifecycle.exec import ReportExecExit
 from domain.lifecycle.exit import ReportExit
 from domain.lifecycle.start import Adopt
 from domain.machine import settled_by
@@ -93,14 +94,14 @@ class Mover:
                         continue
             await self.until(id, lambda c: c.state not in TRANSIENT)
 
-    async def report(self, id: str, fact: ReportExit | Adopt) -> Container:
+    async def report(self, id: str, fact: ReportExit | ReportExecExit | Adopt) -> Container:
         """Append what the kernel says; a fact that is not news gives no event."""
         while True:
             async with self._lock(id):
                 container = await self.container(id)
-                if container.state is not State.STARTING:
+                if container.state is not State.STARTING or isinstance(fact, ReportExecExit):
                     try:
-                        return await self._decide(container, (fact,), self._meta_of(container), None)
+                        return await self._decide(container, (fact,), self._meta_of(container, fact), None)
                     except Conflict:
                         self._folds.pop(id, None)
                         continue
@@ -149,8 +150,10 @@ class Mover:
             version=self._origin.version,
         )
 
-    def _meta_of(self, container: Container) -> Meta:
-        return self.meta(Caller(), cause=container.requested)
+    def _meta_of(self, container: Container, fact: object = None) -> Meta:
+        """The end of another process was caused by its own request, everything else by the last stop or kill."""
+        execution = container.execs.get(fact.exec_id) if isinstance(fact, ReportExecExit) else None
+        return self.meta(Caller(), cause=container.requested if execution is None else execution.requested)
 
     async def _decide(
         self, container: Container, commands: Sequence[Command], meta: Meta, reply: str | None

@@ -2,7 +2,8 @@
 
 For every container the log thinks of as alive there are four cases: its process is there (adopt it), its exit is in
 the supervisor's journal (report it), the host was rebooted (it ended then), or nothing is known (end what may be left
-and say so). Intents without outcome are then handed out again: every act finds what was already done.
+and say so). The same holds for the other processes that were executed in it. Intents without outcome are then handed
+out again: every act finds what was already done.
 """
 
 import asyncio
@@ -10,8 +11,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from domain.container import LIVE, Container, State
-from domain.errors import IllegalTransition, LadingError, StorageError
+from domain.container import LIVE, Container, Execution, State
+from domain.errors import IllegalTransition, LadingError, NotFound, StorageError
+from domain.lifecycle.exec import ReportExecExit
 from domain.lifecycle.exit import ReportExit
 from domain.lifecycle.remove import Remove
 from domain.lifecycle.start import Adopt, Start
@@ -26,7 +28,7 @@ AT_ONCE = 64
 
 REBOOT_CODE = 255
 
-_MAY_RUN = frozenset({*(state.value for state in LIVE), State.REMOVING.value})
+_MAY_RUN = frozenset({*(state.value for state in LIVE), State.REMOVING.value, State.DEAD.value})
 """States whose process may be there. The rows are written with the events: thousands of stopped ones are not folded."""
 
 
@@ -47,7 +49,7 @@ class Kernel:
 
     boot: str
     running: dict[str, tuple[int, StartedProcess]]
-    exits: dict[tuple[str, int], ExitReport]
+    exits: dict[tuple[str, int, str], ExitReport]
 
 
 class Reconciler:
@@ -64,7 +66,7 @@ class Reconciler:
         found = Found()
         kernel = await self._look()
         rows = await self._views.select("containers")
-        await self._each([str(row["id"]) for row in rows if row["state"] in _MAY_RUN], kernel, found)
+        await self._each([str(row["id"]) for row in rows if row["state"] in _MAY_RUN or row["execs"]], kernel, found)
         strays = await self._runtime.strays({str(row["id"]) for row in rows})
         found.count("strays", len(strays))
         return found
@@ -93,7 +95,7 @@ class Reconciler:
 
     async def _look(self) -> Kernel:
         running = await self._runtime.running()  # first: who ends in between is in both answers, not in none
-        exits = {(report.id, report.attempt): report for report in await self._runtime.exits()}
+        exits = {(report.id, report.attempt, report.exec_id): report for report in await self._runtime.exits()}
         return Kernel(self._boot, running, exits)
 
     async def _each(self, ids: Sequence[str], kernel: Kernel, found: Found) -> None:
@@ -107,17 +109,40 @@ class Reconciler:
                     log.error("the story of %s cannot be read, it is left alone: %s", id[:12], error)
                     found.count("damaged")
                     return
-                if container.state in LIVE or (container.state is State.REMOVING and container.pid):
+                if container.state in LIVE or container.pid:
                     await self._mover.report(id, await self._judge(container, kernel, found))
+                for exec_id, execution in container.execs.items():
+                    await self._exec(container, exec_id, execution, kernel, found)
 
         await asyncio.gather(*(one(id) for id in ids))
 
-    async def _judge(self, container: Container, kernel: Kernel, found: Found) -> ReportExit | Adopt:
+    async def _exec(
+        self, container: Container, exec_id: str, execution: Execution, kernel: Kernel, found: Found
+    ) -> None:
+        """A process that was executed: it lives, its end is reported, or nothing is known of it. One whose request has
+        no outcome yet is left to the work that is handed out again."""
+        report = kernel.exits.get((container.id, execution.attempt, exec_id))
+        if report is not None:
+            await self._mover.report(container.id, fact(report))
+        elif execution.pid and not await self._lives(container.id, exec_id):
+            rebooted = container.boot != kernel.boot
+            end = unknown_end(exec_id, execution, self._clock.now(), how="reboot" if rebooted else "unknown")
+            await self._mover.report(container.id, end)
+            found.count("lost execs")
+
+    async def _lives(self, id: str, exec_id: str) -> bool:
+        try:
+            await self._runtime.exec_signal(id, exec_id, 0)
+        except NotFound:
+            return False
+        return True
+
+    async def _judge(self, container: Container, kernel: Kernel, found: Found) -> ReportExit | ReportExecExit | Adopt:
         attempt, process = kernel.running.get(container.id, (0, None))
         if process and attempt == container.attempt and process.start_time == container.start_time:
             found.count("adopted")
             return Adopt(attempt=attempt, pid=process.pid, start_time=process.start_time, boot=kernel.boot)
-        report = kernel.exits.get((container.id, container.attempt))
+        report = kernel.exits.get((container.id, container.attempt, ""))
         if report is not None:
             found.count("ended")
             return fact(report)
@@ -127,3 +152,10 @@ class Reconciler:
         await self._runtime.kill_all(container.id)
         found.count("lost")
         return ReportExit(attempt=container.attempt, code=137, signal=9, how="unknown", time=self._clock.now())
+
+
+def unknown_end(exec_id: str, execution: Execution, now: int, *, how: str = "unknown") -> ReportExecExit:
+    """The end of a process of which nobody has kept the status: nothing but KILL can have ended it."""
+    return ReportExecExit(
+        exec_id=exec_id, pid=execution.pid, start_time=execution.start_time, code=137, signal=9, how=how, time=now
+    )

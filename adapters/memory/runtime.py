@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 KILL = 9
 END_OF_INPUT = b"\x04"
 PIPE_SIZE = 1 << 16
-_IGNORED = frozenset({17, 18, 23, 28})  # CHLD, CONT, URG, WINCH: what a process without a handler does not notice
+_IGNORED = frozenset({0, 17, 18, 23, 28})  # CHLD, CONT, URG, WINCH: what a process without a handler does not notice
 _RETRY_PAUSE = 0.01
 _HEXADECIMAL = frozenset("0123456789abcdef")
 

@@ -1,6 +1,6 @@
 """The table of transitions: one line for each file of this folder."""
 
-from domain.lifecycle import commit, create, exit, kill, pause, remove, rename, start, stop, unpause
+from domain.lifecycle import attach, commit, create, exec, exit, kill, pause, remove, rename, start, stop, unpause
 from domain.machine import Machine
 
 TRANSITIONS = (
@@ -13,6 +13,8 @@ TRANSITIONS = (
     unpause.TRANSITION,
     rename.TRANSITION,
     commit.TRANSITION,
+    attach.TRANSITION,
+    exec.TRANSITION,
     remove.TRANSITION,
 )
 

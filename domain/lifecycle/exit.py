@@ -9,6 +9,8 @@ from domain.machine import Move, Transition
 from domain.messages import Command, Event, Recorded
 from domain.policies.restart import STEADY_AFTER, next_delay
 
+MAY_END = LIVE | {State.REMOVING, State.DEAD}
+"""States in which the first process may end: what could not be removed may still have one that the kernel holds."""
 _UNTIL_EXIT = ("stop-requested.v1", "kill-requested.v1", "pause-requested.v1", "unpause-requested.v1")
 
 
@@ -51,9 +53,9 @@ class RestartCancelled(Event, stored_as="restart-cancelled.v1", settles_all=("re
 
 
 def _report(container: Container, command: ReportExit) -> tuple[Event, ...]:
-    if command.attempt != container.attempt or container.state not in LIVE | {State.REMOVING}:
+    if command.attempt != container.attempt or container.state not in MAY_END:
         return ()
-    if container.state is State.REMOVING and not container.pid:
+    if container.state not in LIVE and not container.pid:
         return ()
     exited = Exited(
         attempt=command.attempt,
@@ -68,7 +70,7 @@ def _report(container: Container, command: ReportExit) -> tuple[Event, ...]:
 
 
 def _consequences(container: Container, command: ReportExit) -> tuple[Event, ...]:
-    if container.state is State.REMOVING:
+    if container.state not in LIVE:
         return ()
     if container.then_start:
         return (StartRequested(attempt=container.attempt + 1, by="restart"),)
@@ -96,13 +98,13 @@ def _exited(container: Container, event: Exited, record: Recorded) -> Mapping[st
 
 
 def _after_exit(container: Container) -> State:
-    return State.REMOVING if container.state is State.REMOVING else State.EXITED
+    return State.EXITED if container.state in LIVE else container.state
 
 
 TRANSITION = Transition(
     decisions={ReportExit: _report},
     moves=(
-        Move(Exited, LIVE | {State.REMOVING}, _after_exit, _exited),
+        Move(Exited, MAY_END, _after_exit, _exited),
         Move(RestartScheduled, frozenset({State.EXITED}), State.RESTARTING),
         Move(RestartCancelled, frozenset({State.RESTARTING}), State.EXITED),
     ),

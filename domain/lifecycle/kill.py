@@ -10,6 +10,8 @@ from domain.messages import Command, Event, Recorded
 from domain.signals import number
 
 KILL = 9
+SIGNALLED = LIVE | {State.REMOVING, State.DEAD}
+"""States in which a signal that was asked for may have its outcome: a removal does not wait for it."""
 
 
 class Kill(Command):
@@ -59,7 +61,7 @@ TRANSITION = Transition(
     decisions={Kill: _kill},
     moves=(
         Move(KillRequested, LIVE, None, _requested),
-        Move(SignalSent, LIVE, None),
-        Move(SignalFailed, LIVE, None),
+        Move(SignalSent, SIGNALLED, None),
+        Move(SignalFailed, SIGNALLED, None),
     ),
 )

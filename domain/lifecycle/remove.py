@@ -16,6 +16,7 @@ _ALL_INTENTS = (
     "pause-requested.v1",
     "unpause-requested.v1",
     "commit-requested.v1",
+    "exec-requested.v1",
     "remove-requested.v1",
     "restart-scheduled.v1",
 )
@@ -68,7 +69,7 @@ def _requested(container: Container, event: RemoveRequested, record: Recorded) -
 
 
 def _removed(container: Container, event: Removed, record: Recorded) -> Mapping[str, object]:
-    return {"pid": 0, "env": ()}
+    return {"pid": 0, "env": (), "execs": {}}
 
 
 def _failed(container: Container, event: RemoveFailed, record: Recorded) -> Mapping[str, object]:

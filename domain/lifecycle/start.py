@@ -12,7 +12,9 @@ STARTABLE = frozenset({State.CREATED, State.EXITED, State.RESTARTING})
 
 
 class Start(Command):
-    """Run it."""
+    """Run it; `size` is that of its terminal at first: rows and columns, zeros if nobody knows."""
+
+    size: tuple[int, int] = (0, 0)
 
 
 class StartScheduled(Command):
@@ -22,10 +24,11 @@ class StartScheduled(Command):
 
 
 class StartRequested(Event, stored_as="start-requested.v1", intent=True, settles_all=("restart-scheduled.v1",)):
-    """The run `attempt` is to begin; `by` is `user`, `restart` (the verb) or `policy`."""
+    """The run `attempt` is to begin; `by` is `user`, `restart` (the verb) or `policy`; `size` as in `Start`."""
 
     attempt: int
     by: str = "user"
+    size: tuple[int, int] = (0, 0)
 
 
 class Started(Event, stored_as="started.v1", settles=("start-requested.v1",)):
@@ -66,7 +69,7 @@ class Adopt(Command):
     boot: str = ""
 
 
-def begin(container: Container, by: str) -> tuple[Event, ...]:
+def begin(container: Container, by: str, size: tuple[int, int] = (0, 0)) -> tuple[Event, ...]:
     """The next attempt, or nothing when the container runs already. Raises: NotFound, Refused."""
     present(container)
     if container.state is State.PAUSED:
@@ -75,11 +78,11 @@ def begin(container: Container, by: str) -> tuple[Event, ...]:
         raise Refused(f"cannot start container {container.short}: it is {container.state}")
     if container.state not in STARTABLE:
         return ()
-    return (StartRequested(attempt=container.attempt + 1, by=by),)
+    return (StartRequested(attempt=container.attempt + 1, by=by, size=size),)
 
 
 def _start(container: Container, command: Start) -> tuple[Event, ...]:
-    return begin(container, "user")
+    return begin(container, "user", command.size)
 
 
 def _scheduled(container: Container, command: StartScheduled) -> tuple[Event, ...]:
@@ -131,6 +134,7 @@ def _failed(container: Container, event: StartFailed, record: Recorded) -> Mappi
 
 def _rest(container: Container) -> State:
     return container.rest
+
 
 TRANSITION = Transition(
     decisions={Start: _start, StartScheduled: _scheduled, Adopt: _adopt},

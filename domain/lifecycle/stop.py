@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from domain.container import LIVE, Container, State
+from domain.container import Container, State
 from domain.errors import Refused
 from domain.lifecycle.absent import present
 from domain.lifecycle.exit import RestartCancelled
@@ -28,8 +28,8 @@ class Restart(Command):
     timeout: int | None = None
 
 
-class StopRequested(Event, stored_as="stop-requested.v1", intent=True):
-    """The container is to end; `then_start` when a restart was wished."""
+class StopRequested(Event, stored_as="stop-requested.v1", intent=True, settles_all=("stop-requested.v1",)):
+    """The container is to end; `then_start` when a restart was wished. It takes the place of an earlier stop."""
 
     signal: int
     timeout: int
@@ -37,7 +37,7 @@ class StopRequested(Event, stored_as="stop-requested.v1", intent=True):
 
 
 class StopFailed(Event, stored_as="stop-failed.v1", settles=("stop-requested.v1",)):
-    """The container runs on."""
+    """The container runs on, or what somebody else has asked for meanwhile goes on."""
 
     reason: str
 
@@ -73,13 +73,19 @@ def _requested(container: Container, event: StopRequested, record: Recorded) -> 
 
 
 def _failed(container: Container, event: StopFailed, record: Recorded) -> Mapping[str, object]:
+    if container.state is not State.STOPPING:
+        return {}
     return {"requested": 0, "manual": False, "then_start": False, "error": event.reason}
+
+
+def _goes_on(container: Container) -> State:
+    return State.RUNNING if container.state is State.STOPPING else container.state
 
 
 TRANSITION = Transition(
     decisions={Stop: _stop, Restart: _restart},
     moves=(
         Move(StopRequested, STOPPABLE | {State.STOPPING}, State.STOPPING, _requested),
-        Move(StopFailed, LIVE & {State.STOPPING}, State.RUNNING, _failed),
+        Move(StopFailed, frozenset({State.STOPPING, State.REMOVING, State.DEAD}), _goes_on, _failed),
     ),
 )

@@ -6,6 +6,7 @@ from typing import Any
 from domain.container import State
 from domain.lifecycle import MACHINE
 from domain.lifecycle.create import Created
+from domain.lifecycle.exec import ExecExited, ExecStarted
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.kill import KillRequested
 from domain.lifecycle.remove import Removed, RemoveFailed, RemoveRequested
@@ -17,11 +18,11 @@ from domain.projections.fold import Column, Row
 
 
 class Containers:
-    """Key: container id. Times in ns since the epoch, 0 for never."""
+    """Key: container id. Times in ns since the epoch, 0 for never. `execs` counts the other processes that live."""
 
     name = "containers"
     inline = True
-    revision = 1
+    revision = 2
     columns = (
         Column("id", "text"),
         Column("name", "text", unique=True),
@@ -44,6 +45,7 @@ class Containers:
         Column("rest", "text"),
         Column("auto_remove", "integer"),
         Column("asked", "text"),
+        Column("execs", "integer"),
     )
 
     def keys(self, record: Recorded) -> tuple[str, ...]:
@@ -84,6 +86,7 @@ def _created(event: Created, time: int, key: str) -> Row:
         "rest": State.CREATED.value,
         "auto_remove": int(spec.auto_remove),
         "asked": "",
+        "execs": 0,
     }
 
 
@@ -124,6 +127,10 @@ def _changes(row: Row, record: Recorded) -> dict[str, Any]:
                 "finished_at": event.ended or record.time,
                 "reason": _reason(row, event),
             }
+        case ExecStarted():
+            return {"execs": int(str(row["execs"])) + 1}
+        case ExecExited():
+            return {"execs": int(str(row["execs"])) - 1}
         case RemoveFailed():
             return {"error": event.residue}
         case _:

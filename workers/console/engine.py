@@ -5,6 +5,7 @@ from typing import Protocol
 
 from domain.container import Container
 from domain.images.model import Registered
+from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
 from domain.messages import Command, Recorded
 from domain.ports import EventStore, Input, LogFrame, LogReader, Views
@@ -83,9 +84,11 @@ class Engine(Protocol):
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """A new container; its id. Raises Refused, NotFound."""
 
-    async def run(self, request: CreateRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
-        """Create and start in one; its id once it runs. `size` is that of its terminal at first: rows and columns.
-        Raises CommandFailed and KernelError, too."""
+    async def run(
+        self, request: CreateRequest, who: Caller, *, attach: Attach | None = None, size: tuple[int, int] = (0, 0)
+    ) -> str:
+        """Create and start in one; its id once it runs. `attach` is recorded in the same breath, `size` is that of its
+        terminal at first: rows and columns. Raises CommandFailed and KernelError, too."""
 
     async def exec(self, id: str, request: ExecRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
         """One more process in a running container; its exec id once it was executed. Raises Refused, NotFound,
@@ -100,8 +103,11 @@ class Engine(Protocol):
     async def input(self, id: str, exec_id: str = "") -> Input:
         """The input and the terminal of the first process, or of an exec. Raises NotFound, Refused."""
 
-    async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
-        """Carry out a wish; with `wait`, return when its outcome is known. Raises what the domain says."""
+    async def execute(
+        self, id: str, command: Command, who: Caller, *, wait: bool = True, attach: Attach | None = None
+    ) -> Container:
+        """Carry out a wish; with `wait`, return when its outcome is known; `attach` is recorded in the same breath.
+        Raises what the domain says."""
 
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """Make an image of the container; its id. Raises Refused."""

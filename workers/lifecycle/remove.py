@@ -8,6 +8,8 @@ from domain.messages import Recorded
 from workers.lifecycle.hands import Hands
 
 KILL_PATIENCE = 10.0
+EXEC_PATIENCE = 5.0
+"""Seconds in which the ends of the container's other processes are reported, once its first one has ended."""
 
 
 async def remove(container: Container, intent: Recorded, hands: Hands) -> Removed | RemoveFailed:
@@ -18,6 +20,7 @@ async def remove(container: Container, intent: Recorded, hands: Hands) -> Remove
             await hands.runtime.kill_all(container.id)
             if not await hands.ended(container.id, KILL_PATIENCE):
                 return RemoveFailed(residue="processes that the kernel did not end in time")
+        await hands.execs_ended(container.id, EXEC_PATIENCE)
         failpoint("remove.before-delete")
         await hands.runtime.remove(container.id)
     except KernelError as error:

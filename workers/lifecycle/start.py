@@ -15,7 +15,9 @@ async def start(container: Container, intent: Recorded, hands: Hands) -> Started
     failpoint("start.before-act")
     try:
         layers = await hands.layers(container)
-        process = await hands.runtime.start(container.id, attempt, container.settled, container.env, layers)
+        process = await hands.runtime.start(
+            container.id, attempt, container.settled, container.env, layers, size=intent.event.size
+        )
     except Unavailable:
         raise
     except LadingError as error:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from domain.container import LIVE, TRANSIENT, Container, State
 from domain.errors import IllegalTransition, LadingError, NotFound, Refused
 from domain.lifecycle import MACHINE, TRANSITIONS
+from domain.lifecycle.attach import Attach, Attached
 from domain.lifecycle.commit import Commit, CommitFailed, CommitRequested, Committed
 from domain.lifecycle.create import Create, Created
+from domain.lifecycle.exec import Exec, ExecExited, ExecFailed, ExecRequested, ExecStarted, ReportExecExit
 from domain.lifecycle.exit import Exited, ReportExit, RestartCancelled, RestartScheduled
 from domain.lifecycle.kill import Kill, KillRequested, SignalFailed, SignalSent
 from domain.lifecycle.pause import Pause, Paused, PauseFailed, PauseRequested
@@ -21,7 +23,7 @@ from domain.lifecycle.start import Adopt, Adopted, Start, Started, StartFailed, 
 from domain.lifecycle.stop import Restart, Stop, StopFailed, StopRequested
 from domain.lifecycle.unpause import Unpause, Unpaused, UnpauseFailed, UnpauseRequested
 from domain.messages import Command, Event, Meta, Recorded, StreamId
-from domain.spec import ContainerSpec, RestartPolicy
+from domain.spec import ContainerSpec, ExecSpec, RestartPolicy
 
 ID = "a" * 64
 SPEC = ContainerSpec(image="busybox", image_id="sha256:" + "0" * 64, command=("true",))
@@ -54,6 +56,11 @@ EXAMPLES: dict[type[Event], Event] = {
     RemoveRequested: RemoveRequested(),
     Removed: Removed(),
     RemoveFailed: RemoveFailed(residue="a mount"),
+    ExecRequested: ExecRequested(exec_id="e1", exec=ExecSpec(argv=("ps",)), attempt=1),
+    ExecStarted: ExecStarted(exec_id="e1", pid=8, start_time=9),
+    ExecFailed: ExecFailed(exec_id="e1", reason="no"),
+    ExecExited: ExecExited(exec_id="e1", code=0),
+    Attached: Attached(streams=("stdout",)),
 }
 
 _LIVE = {S.RUNNING, S.PAUSING, S.PAUSED, S.UNPAUSING, S.STOPPING}
@@ -68,10 +75,10 @@ TABLE: dict[type[Event], dict[State, State]] = {
     StartFailed: {S.STARTING: S.EXITED},
     Adopted: {s: s for s in _LIVE},
     StopRequested: dict.fromkeys((S.RUNNING, S.PAUSED, S.STOPPING), S.STOPPING),
-    StopFailed: {S.STOPPING: S.RUNNING},
+    StopFailed: {S.STOPPING: S.RUNNING, S.REMOVING: S.REMOVING, S.DEAD: S.DEAD},
     KillRequested: {s: s for s in _LIVE},
-    SignalSent: {s: s for s in _LIVE},
-    SignalFailed: {s: s for s in _LIVE},
+    SignalSent: {s: s for s in (*_LIVE, S.REMOVING, S.DEAD)},
+    SignalFailed: {s: s for s in (*_LIVE, S.REMOVING, S.DEAD)},
     PauseRequested: {S.RUNNING: S.PAUSING},
     Paused: {S.PAUSING: S.PAUSED},
     PauseFailed: {S.PAUSING: S.RUNNING},
@@ -81,12 +88,17 @@ TABLE: dict[type[Event], dict[State, State]] = {
     CommitRequested: {s: s for s in (S.CREATED, S.RUNNING, S.PAUSED, S.EXITED, S.STOPPING, S.RESTARTING)},
     Committed: {s: s for s in _EXISTS},
     CommitFailed: {s: s for s in _EXISTS},
-    Exited: {**dict.fromkeys(_LIVE, S.EXITED), S.REMOVING: S.REMOVING},
+    Exited: {**dict.fromkeys(_LIVE, S.EXITED), S.REMOVING: S.REMOVING, S.DEAD: S.DEAD},
     RestartScheduled: {S.EXITED: S.RESTARTING},
     RestartCancelled: {S.RESTARTING: S.EXITED},
     RemoveRequested: dict.fromkeys((S.CREATED, S.EXITED, S.DEAD, *_LIVE, S.RESTARTING), S.REMOVING),
     Removed: {S.REMOVING: S.REMOVED},
     RemoveFailed: {S.REMOVING: S.DEAD},
+    ExecRequested: {S.RUNNING: S.RUNNING, S.STOPPING: S.STOPPING},
+    ExecStarted: {s: s for s in _EXISTS},
+    ExecFailed: {s: s for s in _EXISTS},
+    ExecExited: {s: s for s in _EXISTS},
+    Attached: {s: s for s in _EXISTS},
 }
 
 
@@ -122,10 +134,13 @@ def test_every_cell_leads_where_the_table_says_or_raises(state: State, event: ty
         assert MACHINE.evolve(before, record).state is target
 
 
+EXEC = Exec(exec_id="e1", exec=ExecSpec(argv=("ps",), tty=True), env=("A=1",), size=(24, 80))
 COMMANDS: tuple[Command, ...] = (
     Create(name="web", spec=SPEC), Start(), StartScheduled(attempt=1), Stop(), Restart(), Kill(), Pause(), Unpause(),
     Rename(name="other"), Remove(), Remove(force=True), Commit(),
     ReportExit(attempt=1, code=0), Adopt(attempt=1, pid=7, start_time=9),
+    EXEC, ReportExecExit(exec_id="e1", pid=8, start_time=9, code=0),
+    Attach(streams=("stdout",)), Attach(streams=("stdout",), starting=True),
 )  # fmt: skip
 
 
@@ -144,7 +159,7 @@ def test_what_is_decided_can_be_folded(state: State, command: Command) -> None:
 def test_only_create_is_possible_without_a_container() -> None:
     """Wishes about what is not there are answered with 'no such container'."""
     for command in COMMANDS:
-        if isinstance(command, Create | ReportExit | Adopt | StartScheduled):
+        if isinstance(command, Create | ReportExit | ReportExecExit | Adopt | StartScheduled):
             continue
         for state in (S.ABSENT, S.REMOVED):
             with pytest.raises(NotFound):
@@ -279,6 +294,14 @@ def test_wishes_that_are_fulfilled_already_give_no_event() -> None:
         (S.RUNNING, Unpause(), "Container web is not paused"),
         (S.RUNNING, Remove(), 'cannot remove container "web": container is running: stop the container before'),
         (S.RESTARTING, Pause(), "is restarting, wait until the container is running"),
+        (S.EXITED, EXEC, f"container {ID} is not running"),
+        (S.CREATED, EXEC, f"container {ID} is not running"),
+        (S.DEAD, EXEC, f"container {ID} is not running"),
+        (S.PAUSED, EXEC, "Container web is paused, unpause the container before exec"),
+        (S.RESTARTING, EXEC, "wait until the container is running"),
+        (S.EXITED, Attach(), "You cannot attach to a stopped container, start it first"),
+        (S.PAUSED, Attach(), "You cannot attach to a paused container, unpause it first"),
+        (S.RESTARTING, Attach(), "You cannot attach to a restarting container, wait until it is running"),
     ],
 )
 def test_refusals_use_the_words_that_scripts_match(state: State, command: Command, text: str) -> None:
@@ -313,3 +336,110 @@ def test_a_commit_under_an_impossible_name_is_refused_before_anything_is_recorde
     """An intent that can never have an outcome would stay open for ever."""
     with pytest.raises(Refused):
         MACHINE.decide(container(S.RUNNING), Commit(reference="Not A Name"))
+
+
+def _asked(state: State = S.RUNNING) -> Container:
+    """A container in which a command was asked for and has no outcome yet."""
+    (requested,) = MACHINE.decide(container(state), EXEC)
+    return MACHINE.evolve(container(state), recorded(requested, position=11))
+
+
+def _executed() -> Container:
+    started = ExecStarted(exec_id="e1", pid=8, start_time=9)
+    return MACHINE.evolve(_asked(), recorded(started, position=12, version=7, cause=11, time=2_000))
+
+
+def test_what_was_executed_lives_in_the_fold_until_its_end_is_known() -> None:
+    """`ExecIDs` of inspect and the recovery read it there."""
+    asked = _asked()
+    assert asked.open == {11: "exec-requested.v1"}
+    assert (asked.execs["e1"].pid, asked.execs["e1"].attempt, asked.execs["e1"].requested) == (0, 1, 11)
+    executed = _executed()
+    assert not executed.open
+    assert (executed.execs["e1"].pid, executed.execs["e1"].started_at) == (8, 2_000)
+    (ended,) = MACHINE.decide(executed, ReportExecExit(exec_id="e1", pid=8, start_time=9, code=3, time=5))
+    assert ended == ExecExited(exec_id="e1", code=3, ended=5)
+    assert not MACHINE.evolve(executed, recorded(ended, version=8)).execs
+
+
+def test_a_process_that_ends_before_its_start_is_recorded_gives_both_events() -> None:
+    """The outcome of the work and the report of the end travel on different ways."""
+    report = ReportExecExit(exec_id="e1", pid=8, start_time=9, code=0)
+    events = MACHINE.decide(_asked(), report)
+    assert [type(event) for event in events] == [ExecStarted, ExecExited]
+    over = MACHINE.evolve(MACHINE.evolve(_asked(), recorded(events[0], cause=11)), recorded(events[1], version=7))
+    assert (over.open, over.execs) == ({}, {})
+    assert MACHINE.decide(over, report) == ()
+
+
+def test_a_command_that_could_not_be_executed_leaves_nothing_in_the_fold() -> None:
+    """Nothing of it lives."""
+    failed = MACHINE.evolve(_asked(), recorded(ExecFailed(exec_id="e1", reason="no", exit_code=127), cause=11))
+    assert (failed.open, failed.execs, failed.state) == ({}, {}, S.RUNNING)
+
+
+def test_the_outcome_of_one_exec_leaves_the_others_open() -> None:
+    """Many people may be in one container at a time."""
+    other = MACHINE.decide(_asked(), EXEC.model_copy(update={"exec_id": "e2"}))[0]
+    both = MACHINE.evolve(_asked(), recorded(other, position=12, version=7))
+    one = MACHINE.evolve(both, recorded(ExecStarted(exec_id="e2", pid=9, start_time=9), version=8, cause=12))
+    assert one.open == {11: "exec-requested.v1"}
+    assert (one.execs["e1"].pid, one.execs["e2"].pid) == (0, 9)
+
+
+@pytest.mark.parametrize("next_run", [False, True])
+def test_each_process_gets_its_end_although_the_run_has_ended(next_run: bool) -> None:
+    """They end with the first process; their reports may come before, after, or when the next run has begun."""
+    ended = MACHINE.evolve(_executed(), recorded(Exited(attempt=1, code=0), position=13, version=8))
+    assert set(ended.execs) == {"e1"}
+    if next_run:
+        ended = MACHINE.evolve(ended, recorded(StartRequested(attempt=2), position=14, version=9))
+    (over,) = MACHINE.decide(ended, ReportExecExit(exec_id="e1", pid=8, start_time=9, code=137, signal=9))
+    assert not MACHINE.evolve(ended, recorded(over, version=10)).execs
+
+
+def test_the_size_of_the_terminal_is_part_of_what_was_asked_for() -> None:
+    """It is set before the process writes its first byte, also when the work is done after a crash."""
+    assert MACHINE.decide(container(S.EXITED), Start(size=(40, 120))) == (StartRequested(attempt=2, size=(40, 120)),)
+    (requested,) = MACHINE.decide(container(S.RUNNING), EXEC)
+    assert isinstance(requested, ExecRequested)
+    assert requested.size == (24, 80)
+
+
+def test_a_stop_takes_the_place_of_the_stop_before_it() -> None:
+    """A restart that was called off has no outcome of its own any more: there is one failure, and it is legal."""
+    stopping = MACHINE.evolve(container(S.RUNNING), recorded(StopRequested(signal=15, timeout=9, then_start=True)))
+    (again,) = MACHINE.decide(stopping, Stop(timeout=0))
+    stopped = MACHINE.evolve(stopping, recorded(again, position=12, version=8))
+    assert stopped.open == {12: "stop-requested.v1"}
+    failed = MACHINE.evolve(stopped, recorded(StopFailed(reason="no"), position=13, version=9, cause=12))
+    assert (failed.state, failed.open, failed.manual) == (S.RUNNING, {}, False)
+
+
+@pytest.mark.parametrize("removed_in_vain", [False, True])
+def test_a_stop_that_fails_during_a_removal_does_not_disturb_it(removed_in_vain: bool) -> None:
+    """`rm -f` comes between: who asked for the end last is who is told in the history of it."""
+    stopping = MACHINE.evolve(container(S.RUNNING), recorded(StopRequested(signal=15, timeout=9), position=11))
+    removing = MACHINE.evolve(stopping, recorded(RemoveRequested(force=True), position=12, version=7))
+    if removed_in_vain:
+        removing = MACHINE.evolve(removing, recorded(RemoveFailed(residue="a process"), position=13, version=8))
+    failed = MACHINE.evolve(removing, recorded(StopFailed(reason="no"), position=14, version=9, cause=11))
+    assert failed.state is removing.state
+    assert (failed.requested, failed.manual, 11 in failed.open) == (12, True, False)
+
+
+def test_a_process_that_outlived_its_removal_ends_at_last() -> None:
+    """The kernel has let go of it: the next removal has nothing to wait for."""
+    dead = container(S.DEAD, pid=7)
+    (exited,) = MACHINE.decide(dead, ReportExit(attempt=1, code=137, signal=9))
+    after = MACHINE.evolve(dead, recorded(exited))
+    assert (after.state, after.pid) == (S.DEAD, 0)
+    assert MACHINE.decide(container(S.DEAD, pid=0), ReportExit(attempt=1, code=137)) == ()
+
+
+def test_who_attaches_is_a_fact_that_changes_nothing() -> None:
+    """Every participation is in the audit."""
+    (attached,) = MACHINE.decide(container(S.RUNNING), Attach(streams=("stdin", "stdout"), tty=True))
+    assert attached == Attached(streams=("stdin", "stdout"), tty=True)
+    (early,) = MACHINE.decide(container(S.CREATED), Attach(streams=("stdout",), starting=True))
+    assert MACHINE.evolve(container(S.CREATED), recorded(early)).state is S.CREATED

@@ -10,8 +10,10 @@ from domain.images.events import ImageRegistered, Tagged
 from domain.images.model import Image, Layer, Registered
 from domain.images.reference import parse
 from domain.lifecycle import MACHINE
+from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitRequested, Committed
 from domain.lifecycle.create import Create
+from domain.lifecycle.exec import Exec, ExecExited, ExecFailed, ExecStarted
 from domain.lifecycle.exit import Exited, ReportExit
 from domain.lifecycle.kill import KillRequested, SignalSent
 from domain.lifecycle.pause import Paused, PauseRequested
@@ -28,7 +30,7 @@ from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
-from workers.blueprint import blueprint
+from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
 from workers.mover import Caller
@@ -386,22 +388,27 @@ class FakeEngine:
         self._append(id, MACHINE.decide(Container(id=id), Create(name=name, spec=spec, env=env)), who)
         return id
 
-    async def run(self, request: CreateRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
+    async def run(
+        self, request: CreateRequest, who: Caller, *, attach: Attach | None = None, size: tuple[int, int] = (0, 0)
+    ) -> str:
         """Create and start."""
         id = await self.create(request, who)
-        self.sizes.append(size)
-        await self.execute(id, Start(), who)
+        await self.execute(id, Start(size=size), who, attach=attach)
         return id
 
     async def exec(self, id: str, request: ExecRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
-        """Noted; what a test has set decides whether it works."""
-        if (state := self._fold(id).state) is not State.RUNNING:
-            raise Refused(f"container {id} is {'not running' if state is State.EXITED else state}")
+        """Decided and noted; what a test has set decides whether it works."""
+        exec_id = f"{len(self.execs) + 1:x}" * 64
+        command = Exec(exec_id=exec_id, exec=exec_spec(request), env=request.env, size=size)
+        (requested,) = self._append(id, MACHINE.decide(self._fold(id), command), who)
         if self.exec_error is not None:
+            failed = ExecFailed(exec_id=exec_id, reason=self.exec_error.message)
+            self._engine(id, requested.position, failed)
             raise self.exec_error
+        self._engine(id, requested.position, ExecStarted(exec_id=exec_id, pid=2000 + len(self.execs), start_time=7))
         self.execs.append(request)
         self.sizes.append(size)
-        return f"{len(self.execs):x}" * 64
+        return exec_id
 
     async def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
         """What a test has set, at once."""
@@ -411,14 +418,21 @@ class FakeEngine:
 
     async def exec_exit(self, id: str, exec_id: str) -> int:
         """What a test has set."""
+        if exec_id in self._fold(id).execs:
+            self._engine(id, 0, ExecExited(exec_id=exec_id, code=self.exec_status, ended=self.now()))
         return self.exec_status
 
     async def input(self, id: str, exec_id: str = "") -> FakeInput:
         """One for each container or exec."""
         return self.inputs.setdefault(exec_id or id, FakeInput())
 
-    async def execute(self, id: str, command: Command, who: Caller, *, wait: bool = True) -> Container:
+    async def execute(
+        self, id: str, command: Command, who: Caller, *, wait: bool = True, attach: Attach | None = None
+    ) -> Container:
         """Decide, append, and append the outcome."""
+        if attach is not None:
+            watched = attach.model_copy(update={"starting": True})
+            self._append(id, MACHINE.decide(await self.container(id), watched), who)
         for event in self._append(id, MACHINE.decide(await self.container(id), command), who):
             self._outcome(id, event)
         return await self.container(id)
@@ -442,7 +456,8 @@ class FakeEngine:
                 self._engine(id, record.position, failed, *follow_up(ahead, failed, self.now()))
                 error = KernelError(failed.reason)
                 raise CommandFailed(failed.reason, exit_code=failed.exit_code) if failed.exit_code != 125 else error
-            case StartRequested(attempt=attempt):
+            case StartRequested(attempt=attempt, size=size):
+                self.sizes.append(size)
                 self._engine(id, record.position, Started(attempt=attempt, pid=1000 + self.ids, start_time=7))
                 self.after_start(id)
             case StopRequested(signal=signal):
