@@ -66,6 +66,14 @@ class TerminalCall:
         """Signals go to the callback."""
         await self._wire.forward_signals(callback)
 
+    async def use_terminal(self, resized: Callable[[int, int], Awaitable[None]], *, raw: bool) -> None:
+        """Sizes go to the callback, and keys come as bytes."""
+        await self._wire.use_terminal(resized, raw=raw)
+
+    async def release_terminal(self) -> None:
+        """As it was."""
+        await self._wire.release_terminal()
+
 
 def answering(engine: Engine) -> Callable[[Wire], Awaitable[None]]:
     """The handler of all calls: run the verb, end the call with its status."""

@@ -1,7 +1,8 @@
 r"""The thin client: sends argv to the daemon, writes what comes back, ends with the status it is told.
 
 It imports `sys`, `posix` and `_socket` and nothing else, because the start of Python is nearly all of its time; what is
-rarely needed is in modules of its own: `session` (signals, streams, files, questions), `daemon` (start, stop, status).
+rarely needed is in modules of its own: `session` (signals, streams, files, questions), `screen` (raw mode), `daemon`
+(start, stop, status).
 The protocol is drawn in `adapters.control.console`; here is how it looks on the wire, all in one write:
 
     CONNECT {"verbose":false,…}\r\nSUB _INBOX.@.1 1\r\nPUB lading.@.call.@ _INBOX.@.1 SIZE\r\n1\0cols=80\0…\0\0ps\0\r\n
@@ -272,8 +273,8 @@ def _converse(line: Line, argv: list[str], verb: list[str]) -> int:
 
 def _call(argv: list[str], status: int) -> bytes:
     """The message that begins the call. Raises Failed."""
-    screen = posix.isatty(1)
-    columns, rows = posix.get_terminal_size(1) if screen else (0, 0)
+    screen, keyboard = posix.isatty(1), posix.isatty(0)
+    columns, rows = posix.get_terminal_size(1 if screen else 0) if screen or keyboard else (0, 0)
     umask = posix.umask(0o77)
     posix.umask(umask)
     environment = posix.environ
@@ -285,7 +286,7 @@ def _call(argv: list[str], status: int) -> bytes:
     encoding = sys.getfilesystemencoding()
     words = b"".join([word.encode(encoding, "surrogateescape") + b"\0" for word in argv])
     head = b"1\0cols=%d\0rows=%d\0stdin=%d\0stdout=%d\0stderr=%d\0color=%d\0umask=%o\0session=%b\0cwd=%b\0\0" % (
-        columns, rows, posix.isatty(0), screen, posix.isatty(2), color, umask, _SESSION, directory)
+        columns, rows, keyboard, screen, posix.isatty(2), color, umask, _SESSION, directory)
     size = len(head) + len(words)
     if size > _MAX_PAYLOAD:
         raise Failed("the argument list is too long", status)

@@ -1,7 +1,8 @@
-"""The rare half of a call: signals to forward, files and standard input to send, questions to ask.
+"""The rare half of a call: signals to forward, a terminal in raw mode, files and standard input to send, questions.
 
 Signals are taken from the wake-up descriptor that Python's C handler writes to, in the same poll that waits for
 everything else. A handler in Python alone would be too late for a signal that comes just before a system call blocks.
+Nothing here waits for one thing only: who does not read our output keeps neither a signal nor a key from the container.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -10,11 +11,16 @@ from select import POLLIN, POLLOUT, poll
 
 from adapters.cli.main import WINDOW, Failed, Line, die, write
 
-_SIGINT = 2
+TYPE_CHECKING = False  # the module `typing` costs more than this one
+if TYPE_CHECKING:
+    from adapters.cli.screen import Screen
+
+_SIGHUP, _SIGINT, _SIGCONT, _SIGSTOP, _SIGTSTP, _SIGWINCH = 1, 2, 18, 19, 20, 28
 _PIECE = 64 * 1024
 _ATOMIC = 4096
 """A pipe that poll reports writable takes at least this much without blocking (PIPE_BUF, pipe(7))."""
-_REGULAR, _TYPE = 0o100000, 0o170000
+_EIO = 5
+_REGULAR, _CHARACTERS, _TYPE = 0o100000, 0o020000, 0o170000
 # Not forwarded: KILL and STOP cannot be caught; CHLD, PIPE, TSTP, TTIN, TTOU, CONT and URG are about this process
 # itself; ILL, TRAP, BUS, FPE, SEGV and SYS say that it is broken.
 _OWN = frozenset({9, 19, 17, 13, 20, 21, 22, 18, 23, 4, 5, 7, 8, 11, 31})
@@ -28,39 +34,59 @@ class Session:
 
     def __init__(self, line: Line, failure_status: int) -> None:
         self._line, self._failure_status = line, failure_status
-        self._forwarding = False
+        self._told: list[tuple[bytes, bytes]] = []
+        self._gone = False
+        self._forwarding = self._sizing = False
+        self._screen: Screen | None = None
         self._interrupts = 0
         self._input = -1
         self._closes_input = False
         self._name = b""
         self._sent = self._taken = 0
+        self._target, self._unwritten = 1, memoryview(b"")
         self._wake, wake_writer = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
         _signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
         if _signal.getsignal(_SIGINT) is not _signal.SIG_IGN:
             _signal.signal(_SIGINT, _nothing)
-        self._whole = [_is_regular(descriptor) for descriptor in (0, 1, 2)]
+        self._blocks = [_may_block(descriptor) for descriptor in (0, 1, 2)]
+        self._at_once = [True, True, True]
 
     def go_on(self, kind: bytes, rest: bytes) -> int:
         """The exit status. Raises EOFError, BrokenPipeError, Failed."""
-        message: tuple[bytes, bytes] | None = (kind, rest)
-        while True:
-            if message is None:
+        raw = False
+        try:
+            self._told.append((kind, rest))
+            self._hear()
+            while (status := self._act()) is None:
+                if self._gone and not self._unwritten:
+                    raise EOFError
                 self._wait()
-            elif message[0] == b"X":
-                return int(message[1])
-            else:
-                self._do(*message)
-            message = self._line.take()
+            return status
+        finally:
+            raw = self._screen is not None
+            self._release_terminal()
+            if raw and self._gone:
+                write(2, b"\n")  # whatever the program has drawn, what we say begins a line
+
+    def _act(self) -> int | None:
+        """Do what was said, in order, as far as output does not keep us waiting; the status, when that was said."""
+        while self._told and not self._unwritten:
+            kind, rest = self._told.pop(0)
+            if kind == b"X":
+                return int(rest)
+            self._do(kind, rest)
+        return None
 
     def _do(self, kind: bytes, rest: bytes) -> None:
         if kind == b"O":
             self._write(1, rest)
         elif kind == b"E":
             self._write(2, rest)
-        elif kind == b"w":
-            self._taken = int(rest)
         elif kind == b"S":
-            self._forward(rest == b"1")
+            self._forwarding = rest == b"1"
+            self._arrange_signals()
+        elif kind == b"M":
+            self._use_terminal(rest)
         elif kind == b"R":
             self._open(rest)
         elif kind == b"I":
@@ -77,10 +103,14 @@ class Session:
             raise Failed(f"the daemon hung up: {rest.decode('ascii', 'replace')}", self._failure_status)
 
     def _wait(self) -> None:
-        """Until there is something to do: the daemon spoke, a signal came, or input can be read and may be sent."""
+        """Until there is something to do: the daemon spoke, a signal came, output may be written, or input can be read
+        and may be sent."""
         waiting = poll()
-        waiting.register(self._line.connection, POLLIN)
         waiting.register(self._wake, POLLIN)
+        if not self._gone:
+            waiting.register(self._line.connection, POLLIN)
+        if self._unwritten:
+            waiting.register(self._target, POLLOUT)
         if self._input >= 0 and self._sent - self._taken + _PIECE <= WINDOW:
             waiting.register(self._input, POLLIN)
         for descriptor, _ in waiting.poll():
@@ -88,32 +118,88 @@ class Session:
                 self._take_signals()
             elif descriptor == self._input:
                 self._send_piece()
+            elif descriptor == self._target:
+                self._write_some()
             else:
-                self._line.fill()
+                self._listen()
+
+    def _listen(self) -> None:
+        try:
+            self._line.fill()
+        except EOFError:
+            self._gone = True
+        else:
+            self._hear()
+
+    def _hear(self) -> None:
+        """Sort what came: room for more input counts at once, everything else in its order."""
+        while (message := self._line.take()) is not None:
+            if message[0] == b"w":
+                self._taken = int(message[1])
+            else:
+                self._told.append(message)
 
     def _write(self, descriptor: int, data: bytes) -> None:
-        """All of it, and signals meanwhile: a reader that stands still must not keep a signal from the container."""
-        if self._whole[descriptor] or not self._forwarding:
-            write(descriptor, data)
+        if self._blocks[descriptor]:
+            self._target, self._unwritten = descriptor, memoryview(data)
+            if self._at_once[descriptor]:
+                self._write_some()
         else:
-            waiting = poll()
-            waiting.register(descriptor, POLLOUT)
-            waiting.register(self._wake, POLLIN)
-            at = 0
-            while at < len(data):
-                ready = dict(waiting.poll())
-                if self._wake in ready:
-                    self._take_signals()
-                if descriptor in ready:
-                    write(descriptor, data[at:at + _ATOMIC])
-                    at += _ATOMIC
-        self._line.written(len(data))
+            write(descriptor, data)
+            self._line.written(len(data))
 
-    def _forward(self, forward: bool) -> None:
-        self._forwarding = forward
-        for number in _signal.valid_signals():
-            if number not in _OWN and number != _SIGINT:
-                self._catch(int(number), forward)
+    def _write_some(self) -> None:
+        """As much as is taken without waiting. Raises BrokenPipeError, Failed."""
+        target = self._target
+        try:
+            if self._at_once[target]:
+                size = posix.pwritev(target, [self._unwritten], -1, posix.RWF_NOWAIT)
+            else:
+                size = posix.write(target, self._unwritten[:_ATOMIC])
+        except (BlockingIOError, BrokenPipeError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            return
+        except OSError as error:
+            if not self._at_once[target]:
+                raise Failed(f"write error: {error.strerror}", 1) from error
+            self._at_once[target] = False  # a terminal, or a pipe of a kernel before 6.5: poll has to tell when
+            return
+        self._unwritten = self._unwritten[size:]
+        self._line.written(size)
+
+    def _use_terminal(self, how: bytes) -> None:
+        """`1`: raw, and its size from now on; `2`: only the size; `0`: neither any more."""
+        self._release_terminal()
+        if how == b"1" and posix.isatty(0):
+            from adapters.cli.screen import Screen
+
+            self._screen = Screen()
+        self._sizing = how in (b"1", b"2")
+        self._arrange_signals()
+        if self._sizing:
+            self._tell_size()
+
+    def _release_terminal(self) -> None:
+        screen, self._screen, self._sizing = self._screen, None, False
+        if screen is not None:
+            screen.close()
+            self._arrange_signals()
+
+    def _tell_size(self) -> None:
+        for descriptor in (1, 0):
+            if posix.isatty(descriptor):
+                columns, rows = posix.get_terminal_size(descriptor)
+                self._line.send(b"z%d %d" % (rows, columns))
+                return
+
+    def _arrange_signals(self) -> None:
+        raw = self._screen is not None
+        for number in map(int, _signal.valid_signals()):
+            if number in (_SIGTSTP, _SIGCONT):
+                self._catch(number, raw)
+            elif number not in _OWN and number != _SIGINT:
+                self._catch(number, self._forwarding or raw or (self._sizing and number == _SIGWINCH))
 
     def _catch(self, number: int, catch: bool) -> None:
         """Signals that were ignored when the client was started (nohup) stay ignored."""
@@ -129,14 +215,34 @@ class Session:
         except BlockingIOError:
             return
         for number in numbers:
-            if number == _SIGINT:
-                self._interrupts += 1
-                if self._interrupts >= _MOST_INTERRUPTS[self._forwarding]:
-                    die(_SIGINT)
-            if self._forwarding:
-                self._line.send(b"s%d" % number)
-            elif number == _SIGINT:
-                self._line.send(b"c")
+            if self._sizing and number == _SIGWINCH:
+                self._tell_size()
+            elif self._screen is not None:
+                self._signal_on_screen(self._screen, number)
+            else:
+                self._signal(number)
+
+    def _signal(self, number: int) -> None:
+        if number == _SIGINT:
+            self._interrupts += 1
+            if self._interrupts >= _MOST_INTERRUPTS[self._forwarding]:
+                die(_SIGINT)
+        if self._forwarding:
+            self._line.send(b"s%d" % number)
+        elif number == _SIGINT:
+            self._line.send(b"c")
+
+    def _signal_on_screen(self, screen: "Screen", number: int) -> None:
+        """Keys do not make signals in raw mode: this one is meant for the client alone."""
+        if number == _SIGTSTP:
+            screen.leave()
+            posix.kill(posix.getpid(), _SIGSTOP)
+        elif number == _SIGCONT:
+            screen.enter()
+            self._tell_size()
+        else:
+            self._release_terminal()
+            die(number)
 
     def _open(self, path: bytes) -> None:
         try:
@@ -156,6 +262,9 @@ class Session:
         except BlockingIOError:
             return
         except OSError as error:
+            if self._screen is not None and error.errno == _EIO:  # it was closed; the signal that says so is late
+                self._release_terminal()
+                die(_SIGHUP)
             self._end_stream(b"fread %b: %b" % (self._name, _reason(error)))
             return
         if piece:
@@ -231,11 +340,13 @@ def _nothing(number: int, frame: object) -> None:
     """A handler that does nothing: its presence makes Python write the number to the wake-up descriptor."""
 
 
-def _is_regular(descriptor: int) -> bool:
+def _may_block(descriptor: int) -> bool:
+    """Whether who writes there may have to wait for a reader: not in files and devices like /dev/null."""
     try:
-        return posix.fstat(descriptor).st_mode & _TYPE == _REGULAR
+        kind = posix.fstat(descriptor).st_mode & _TYPE
     except OSError:
-        return True
+        return False
+    return kind != _REGULAR and (kind != _CHARACTERS or posix.isatty(descriptor))
 
 
 def _reason(error: OSError) -> bytes:

@@ -13,6 +13,8 @@ Daemon to client, on the call's inbox, by the first byte:
     R path            stream that file                      I             stream standard input
     N path\0mode\0…   make that file, it must be new        U path        delete it again
     w 65536           that many bytes of a stream have been taken so far
+    M 1               terminal of stdin into raw mode, and tell its size now and at every change
+    M 2               only its size                         M 0           back to how it was
 
 Client to daemon, on `lading.<host>.io.<who>.<session>`:
 
@@ -21,9 +23,10 @@ Client to daemon, on `lading.<host>.io.<who>.<session>`:
     v =value\0\0=value    a `=` and the value of each variable, nothing for one that is not set
     s 15                  a signal that was asked for       c             the person pressed ^C
     w 262144              that many bytes of O and E have been written so far
+    z 24 80               rows and columns of the terminal
 
 Neither side has more than `WINDOW` bytes on the way: a writer waits for the other's `w`. Only one stream and one
-question at a time.
+question at a time. The client puts its terminal back at every end of the call, also when the daemon vanishes.
 """
 
 import asyncio
@@ -54,7 +57,8 @@ class Gone(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What the client's terminal can do; `cols` and `rows` are 0 when standard output is not one."""
+    """What the client's terminal can do; `cols` and `rows` are those of standard output, or else of standard input, and
+    0 when neither is a terminal."""
 
     cols: int = 0
     rows: int = 0
@@ -90,7 +94,8 @@ class Call:
         self._sent = self._written = 0
         self._room = asyncio.Event()
         self._on_signal: Callable[[int], Awaitable[None]] | None = None
-        self._signals: set[asyncio.Task[None]] = set()
+        self._on_resize: Callable[[int, int], Awaitable[None]] | None = None
+        self._told: set[asyncio.Task[None]] = set()
         self._stream: _Stream | None = None
         self._answer: asyncio.Future[tuple[bytes, bytes]] | None = None
         self._asking = asyncio.Lock()
@@ -145,6 +150,18 @@ class Call:
         self._on_signal = callback
         await self._tell(b"S1" if callback is not None else b"S0")
 
+    async def use_terminal(self, resized: Callable[[int, int], Awaitable[None]], *, raw: bool) -> None:
+        """From now on await `resized` with rows and columns of the client's terminal, first with what they are now;
+        with `raw` every key comes as bytes through `stdin`, also those that would be signals."""
+        self._on_resize = resized
+        await self._tell(b"M1" if raw else b"M2")
+
+    async def release_terminal(self) -> None:
+        """The client's terminal is as it was before."""
+        if self._on_resize is not None:
+            self._on_resize = None
+            await self._tell(b"M0")
+
     def take(self, data: bytes) -> bool:
         """Something from the client. Whether the call goes on: False means that its task is to be cancelled."""
         kind, rest = data[:1], data[1:]
@@ -158,6 +175,8 @@ class Call:
                 self._answer.set_result((kind, rest))
         elif kind == b"s":
             self._signalled(_number(_text(rest)))
+        elif kind == b"z":
+            self._resized(rest)
         elif kind == b"c":
             self.interrupted = True
             return False
@@ -171,7 +190,7 @@ class Call:
             self._answer.set_exception(Gone("the client went away"))
         if self._stream is not None:
             self._stream.lose()
-        for task in self._signals:
+        for task in self._told:
             task.cancel()
 
     async def _put(self, kind: bytes, data: bytes) -> None:
@@ -222,17 +241,24 @@ class Call:
                 self._stream = None
 
     def _signalled(self, number: int) -> None:
-        if self._on_signal is None or not 0 < number < 65:
-            return
-        task = asyncio.ensure_future(self._handle_signal(self._on_signal, number))
-        self._signals.add(task)
-        task.add_done_callback(self._signals.discard)
+        if self._on_signal is not None and 0 < number < 65:
+            self._deliver(self._on_signal(number), f"signal {number}")
 
-    async def _handle_signal(self, callback: Callable[[int], Awaitable[None]], number: int) -> None:
-        try:
-            await callback(number)
-        except LadingError as error:
-            log.info("signal %d of %s was not delivered: %s", number, self.actor_id, error)
+    def _resized(self, size: bytes) -> None:
+        rows, _, cols = _text(size).partition(" ")
+        if self._on_resize is not None:
+            self._deliver(self._on_resize(_extent(rows), _extent(cols)), "the size of the terminal")
+
+    def _deliver(self, work: Awaitable[None], what: str) -> None:
+        async def quietly() -> None:
+            try:
+                await work
+            except LadingError as error:
+                log.info("%s of %s was not delivered: %s", what, self.actor_id, error)
+
+        task = asyncio.ensure_future(quietly())
+        self._told.add(task)
+        task.add_done_callback(self._told.discard)
 
 
 class _Stream:
@@ -378,6 +404,7 @@ class Console:
         else:
             log.exception("the call of %s failed", call.actor_id)
             text = "the engine failed on this command; its log says why"
+        await call.release_terminal()
         await call.err(f"lading: {text}\n".encode("utf-8", "replace"))
         await call.exit(125 if call.argv[:1] == ["run"] else 1)
 
@@ -411,3 +438,8 @@ def _number(text: str, base: int = 10) -> int:
     """0 for what is no number: the head of a call is a claim, nothing depends on it."""
     digits = "0123456789"[:base]
     return int(text, base) if 0 < len(text) <= 18 and not set(text) - set(digits) else 0
+
+
+def _extent(text: str) -> int:
+    """Rows or columns, as far as the kernel can count them."""
+    return min(_number(text), 0xFFFF)

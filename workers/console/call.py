@@ -15,6 +15,10 @@ class Terminal(Protocol):
         """Columns; 0 when nobody knows."""
 
     @property
+    def rows(self) -> int:
+        """Rows; 0 when nobody knows."""
+
+    @property
     def stdin_tty(self) -> bool:
         """Whether a person can type."""
 
@@ -69,3 +73,10 @@ class Call(Protocol):
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         """From now on signals do not end the client: `callback` gets their numbers."""
+
+    async def use_terminal(self, resized: Callable[[int, int], Awaitable[None]], *, raw: bool) -> None:
+        """From now on `resized` gets rows and columns of the terminal, first what they are now; with `raw` every key
+        comes through `stdin`."""
+
+    async def release_terminal(self) -> None:
+        """The client's terminal is as it was before."""

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 from domain.errors import InvalidValue, LadingError
-from domain.options import Option, OptionError, UnsupportedError, alias, flag, many, number, one, refused
+from domain.options import Option, OptionError, Parsed, UnsupportedError, alias, flag, many, number, one, refused
 from domain.signals import number as signal_number
 from domain.spec import NetworkMode, RestartName, RestartPolicy
 from domain.text.safe import legible
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
+from workers.console.streams import STREAMS
 from workers.console.verb import Invocation
 from workers.requests import CreateRequest
 
@@ -21,24 +22,26 @@ _NETWORK = one("network", "", "Network of the container: none or host", value="n
 _LATER = (
     "--add-host= --annotation= --blkio-weight= --blkio-weight-device= --cap-add= --cap-drop= --cgroup-parent= "
     "--cgroupns= --cpu-period= --cpu-quota= --cpu-rt-period= --cpu-rt-runtime= -c/--cpu-shares= --cpus= "
-    "--cpuset-cpus= --cpuset-mems= --detach-keys= --device= --device-cgroup-rule= --device-read-bps= "
+    "--cpuset-cpus= --cpuset-mems= --device= --device-cgroup-rule= --device-read-bps= "
     "--device-read-iops= --device-write-bps= --device-write-iops= --dns= --dns-opt= --dns-option= --dns-search= "
     "--domainname= --expose= --gpus= --group-add= --health-cmd= --health-interval= --health-retries= "
-    "--health-start-interval= --health-start-period= --health-timeout= -i/--interactive --ip= --ip6= --ipc= "
+    "--health-start-interval= --health-start-period= --health-timeout= --ip= --ip6= --ipc= "
     "--isolation= --kernel-memory= --link= --link-local-ip= --log-driver= --log-opt= --mac-address= -m/--memory= "
     "--memory-reservation= --memory-swap= --memory-swappiness= --mount= --net-alias= --network-alias= "
     "--no-healthcheck --oom-kill-disable --oom-score-adj= --pid= --pids-limit= --platform= --privileged "
-    "-p/--publish= -P/--publish-all --runtime= --security-opt= --shm-size= --storage-opt= --sysctl= -t/--tty "
+    "-p/--publish= -P/--publish-all --runtime= --security-opt= --shm-size= --storage-opt= --sysctl= "
     "--ulimit= --use-api-socket --userns= --uts= -v/--volume= --volume-driver= --volumes-from="
 )
 
 OPTIONS: tuple[Option, ...] = (
+    many("attach", "a", "Connect only this stream: stdin, stdout or stderr", value="stream"),
     one("cidfile", "", "Write the container's id to a new file", value="file"),
     one("entrypoint", "", "Run this instead of the image's entrypoint", value="command"),
     many("env", "e", "Set an environment variable; NAME alone takes your own value", value="NAME[=VALUE]"),
     many("env-file", "", "Read environment variables from a file", value="file"),
     one("hostname", "h", "Host name inside the container", value="name"),
     flag("init", "", "Put a tiny init in front that forwards signals and reaps processes"),
+    flag("interactive", "i", "Keep its standard input open, and connect yours"),
     many("label", "l", "Attach a label", value="KEY[=VALUE]"),
     many("label-file", "", "Read labels from a file", value="file"),
     one("name", "", "Name of the container; made up if none is given", value="name"),
@@ -58,6 +61,7 @@ OPTIONS: tuple[Option, ...] = (
     one("stop-signal", "", "Signal that stops the container", value="signal"),
     number("stop-timeout", "", "Seconds between that signal and KILL (-1: wait for ever)"),
     many("tmpfs", "", "Mount a file system in memory", value="path[:options]"),
+    flag("tty", "t", "Give it a terminal"),
     one("user", "u", "User and group: name, uid, name:group or uid:gid", value="user"),
     one("workdir", "w", "Working directory inside the container", value="directory"),
     *refused(_LATER),
@@ -74,7 +78,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         name=options.text("name"),
         command=tuple(command),
         entrypoint=_entrypoint(options.one("entrypoint")),
-        env=await _environment(invocation),
+        env=await environment(invocation),
         workdir=_workdir(options.text("workdir")),
         user=options.text("user"),
         hostname=options.text("hostname"),
@@ -87,8 +91,22 @@ async def request(invocation: Invocation) -> CreateRequest:
         restart=_restart(options.text("restart"), auto_remove=options.flag("rm")),
         network=_network(options.text("network")),
         auto_remove=options.flag("rm"),
+        tty=options.flag("tty"),
+        stdin=options.flag("interactive"),
+        stdin_once=options.flag("interactive") and not options.flag("detach"),
         pull=_pull(options.text("pull")),
     )
+
+
+def attached_streams(options: Parsed) -> tuple[frozenset[int], bool]:
+    """The outputs that are to be shown, and whether the input is to be connected. Raises OptionError."""
+    given = {name.lower(): name for name in options.many("attach")}
+    for low, name in given.items():
+        if low not in (*STREAMS, "stdin"):
+            why = "valid streams are STDIN, STDOUT and STDERR"
+            raise OptionError(f'invalid argument "{name}" for "-a, --attach" flag: {why}')
+    outputs = frozenset(kind for name, kind in STREAMS.items() if not given or name in given)
+    return outputs, options.flag("interactive") or "stdin" in given
 
 
 def _entrypoint(given: str | None) -> tuple[str, ...] | None:
@@ -156,7 +174,9 @@ def _tmpfs(values: Sequence[str]) -> dict[str, str]:
     return mounts
 
 
-async def _environment(invocation: Invocation) -> tuple[str, ...]:
+async def environment(invocation: Invocation) -> tuple[str, ...]:
+    """What `--env-file` and `--env` say, in order, as `NAME=value`; a name alone takes the client's own value, if any.
+    Raises OptionError, Plain."""
     items: list[str] = []
     for path in invocation.options.many("env-file"):
         items += _file_items(path, await _lines(invocation.call, path), "variable")

@@ -36,6 +36,7 @@ class _Nobody:
 @dataclass(frozen=True, slots=True)
 class _NoTerminal:
     cols: int = 0
+    rows: int = 0
     stdin_tty: bool = False
     stdout_tty: bool = False
     stderr_tty: bool = False
@@ -72,6 +73,12 @@ class _Here:
         return None
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
+        return None
+
+    async def use_terminal(self, resized: Callable[[int, int], Awaitable[None]], *, raw: bool) -> None:
+        return None
+
+    async def release_terminal(self) -> None:
         return None
 
 

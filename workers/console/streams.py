@@ -1,19 +1,75 @@
-"""Following what a container writes, and giving up when the client is gone; the container never waits for a client."""
+"""Between a client and the process it takes part in: output, keys, the size of the terminal, signals, and every way in
+which this ends. The container never waits for a client that is gone, and does not notice how one leaves.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
 from typing import TypeVar
 
 from domain.container import LIVE
-from domain.errors import LadingError
+from domain.errors import LadingError, NotFound, Refused
 from domain.lifecycle.kill import Kill
-from domain.ports import LogFrame
-from workers.console.call import Call
+from domain.options import one
+from domain.ports import Input, LogFrame
+from domain.text.keys import Watch, parse
+from workers.console.call import Call, Terminal
 from workers.console.engine import Engine
+from workers.console.errors import Plain
 from workers.mover import Caller
 
 STDOUT, STDERR = 1, 2
+DETACH_KEYS = one("detach-keys", "", "Keys that leave it running (ctrl-p,ctrl-q)", value="keys")
+STREAMS = {"stdout": STDOUT, "stderr": STDERR}
 T = TypeVar("T")
+
+
+class Left(Enum):
+    """How taking part has ended: the process closed its output, the keys were pressed, the client's input ended and
+    nothing else was attached, or the client is gone."""
+
+    ENDED = "ended"
+    DETACHED = "detached"
+    FED = "fed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What of a client is connected to a process: of its `streams` the outputs, its `stdin`, and its terminal if the
+    process has one (`tty`), where `keys` leave it. With `once` the end of its input ends that of the process."""
+
+    streams: frozenset[int] = frozenset((STDOUT, STDERR))
+    stdin: bool = False
+    tty: bool = False
+    once: bool = False
+    keys: bytes = b""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As they are recorded."""
+        return (*(("stdin",) if self.stdin else ()), *(name for name, kind in STREAMS.items() if kind in self.streams))
+
+
+def detach_keys(text: str, status: int = 1) -> bytes:
+    """The bytes of `--detach-keys`. Raises Plain, with this exit status."""
+    try:
+        return parse(text)
+    except LadingError as error:
+        raise Plain(error.message, hint=error.hint, status=status) from error
+
+
+def require_terminal(call: Call, *, stdin: bool, tty: bool) -> None:
+    """Who types into a terminal has one. Raises Plain."""
+    if stdin and tty and not call.terminal.stdin_tty:
+        raise Plain("the input device is not a TTY", hint="leave out -t to send the input through a pipe")
+
+
+def size(terminal: Terminal, *, tty: bool) -> tuple[int, int]:
+    """Rows and columns that a terminal in a container has at first; zeros if nobody knows."""
+    return (terminal.rows, terminal.cols) if tty else (0, 0)
 
 
 async def until_gone(call: Call, work: Awaitable[T]) -> T | None:
@@ -72,16 +128,112 @@ class Signals:
 
 
 async def attached(
-    call: Call, engine: Engine, id: str, streams: frozenset[int], *, since: int | None = None, replay: bool = True
-) -> bool:
-    """Show the container's output until its run ends; False when the client went away before.
+    call: Call, engine: Engine, id: str, wiring: Wiring, frames: AsyncIterator[LogFrame], *, exec_id: str = "",
+    redraw: bool = False
+) -> Left:
+    """Take part in the first process of a container, or in an exec, until one of the ends; the terminal is back then.
 
-    Without `replay` only what comes from now on, else all of it, or all since a moment.
+    With `redraw` a program that draws its screen is made to do it again, for one who has not seen it yet.
     """
-    frames = engine.follow(id, since=since) if replay else engine.output(id, from_start=False)
+    input = await _input(engine, id, exec_id) if wiring.stdin or wiring.tty else None
+    try:
+        async with _terminal(call, input, wiring):
+            if input is not None and wiring.tty and redraw:
+                await _redraw(input, call.terminal)
+            return await _first(_works(call, input, wiring, frames))
+    finally:
+        if input is not None:
+            input.close()
 
-    async def watch() -> bool:
-        await pump(call, frames, streams)
-        return True
 
-    return bool(await until_gone(call, watch()))
+def _works(
+    call: Call, input: Input | None, wiring: Wiring, frames: AsyncIterator[LogFrame]
+) -> Sequence[Coroutine[None, None, Left | None]]:
+    works: list[Coroutine[None, None, Left | None]] = [_gone(call)]
+    if wiring.streams:
+        works.append(_show(call, frames, wiring.streams))
+    if wiring.stdin:
+        works.append(_feed(call, input, wiring, alone=not wiring.streams))
+    return works
+
+
+async def _gone(call: Call) -> Left:
+    await call.closed.wait()
+    return Left.GONE
+
+
+async def _show(call: Call, frames: AsyncIterator[LogFrame], streams: frozenset[int]) -> Left:
+    await pump(call, frames, streams)
+    return Left.ENDED
+
+
+async def _feed(call: Call, input: Input | None, wiring: Wiring, *, alone: bool) -> Left | None:
+    """What the client sends, until it ends, the process does not want any more, or the keys are pressed. None when
+    there is still output to wait for."""
+    watch = Watch(wiring.keys) if wiring.tty and wiring.keys else None
+    try:
+        async for piece in call.stdin():
+            wanted = piece if watch is None else watch.feed(piece)
+            if input is not None and wanted:
+                await input.write(wanted)
+            if watch is not None and watch.complete:
+                return Left.DETACHED
+        if input is not None:
+            await _end(input, watch, wiring)
+    except (Refused, NotFound):
+        pass  # nobody reads any more; how that came about is told by the status
+    return Left.FED if alone else None
+
+
+async def _end(input: Input, watch: Watch | None, wiring: Wiring) -> None:
+    if watch is not None and (held := watch.rest()):
+        await input.write(held)
+    if wiring.once:
+        await input.end()
+
+
+async def _first(works: Sequence[Coroutine[None, None, Left | None]]) -> Left:
+    """The first end that counts; everything else is called off."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        for done in asyncio.as_completed(tasks):
+            if (left := await done) is not None:
+                return left
+        return Left.ENDED
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _input(engine: Engine, id: str, exec_id: str) -> Input | None:
+    """None when the process has ended already, or never had one: its output and its status are still to be told."""
+    try:
+        return await engine.input(id, exec_id)
+    except (NotFound, Refused):
+        return None
+
+
+@asynccontextmanager
+async def _terminal(call: Call, input: Input | None, wiring: Wiring) -> AsyncIterator[None]:
+    """The client's terminal follows that of the process, and passes on all keys when they are attached."""
+    if not wiring.tty:
+        yield
+        return
+
+    async def resized(rows: int, cols: int) -> None:
+        if input is not None and rows and cols:
+            await input.resize(rows, cols)
+
+    await call.use_terminal(resized, raw=wiring.stdin and call.terminal.stdin_tty)
+    try:
+        yield
+    finally:
+        await call.release_terminal()
+
+
+async def _redraw(input: Input, terminal: Terminal) -> None:
+    """Programs draw anew when the size changes, so it changes and changes back."""
+    if terminal.rows and terminal.cols:
+        await input.resize(terminal.rows, terminal.cols + 1)
+        await input.resize(terminal.rows, terminal.cols)

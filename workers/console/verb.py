@@ -31,7 +31,7 @@ class Verb:
     usage: str
     summary: str
     run: "Callable[[Invocation], Awaitable[int]]"
-    examples: tuple[Example, Example]
+    examples: tuple[Example, Example, *tuple[Example, ...]]
     options: tuple[Option, ...] = ()
     also: tuple[str, ...] = ()
     least: int = 0

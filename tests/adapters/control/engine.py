@@ -134,6 +134,48 @@ async def _signals(call: Call) -> None:
     await call.exit(143)
 
 
+async def _keys(call: Call) -> None:
+    """Shows sizes and keys of a terminal in raw mode; ctrl-d ends it, and a `!` is a defect."""
+    await call.use_terminal(_sizes(call), raw=True)
+    async for piece in call.stdin():
+        await call.out(f"<{piece.hex()}>".encode())
+        if b"!" in piece:
+            raise RuntimeError("a defect")
+        if b"\x04" in piece:
+            break
+    await call.release_terminal()
+    await call.out(b"bye\n")
+    await call.exit(3)
+
+
+async def _size(call: Call) -> None:
+    """Shows sizes of a terminal whose keys are left alone."""
+    await call.use_terminal(_sizes(call), raw=False)
+    await asyncio.sleep(600)
+
+
+def _sizes(call: Call) -> Callable[[int, int], Awaitable[None]]:
+    async def resized(rows: int, cols: int) -> None:
+        await call.out(f"[{rows}x{cols}]".encode())
+
+    return resized
+
+
+async def _flood_and_count(call: Call) -> None:
+    """Writes without end what nobody may read, and tells on stderr how much input has come until its end."""
+    flood = asyncio.ensure_future(_flood_for_ever(call))
+    size = 0
+    async for piece in call.stdin():
+        size += len(piece)
+    flood.cancel()
+    await call.exit(0 if size == int(call.argv[1]) else 1)
+
+
+async def _flood_for_ever(call: Call) -> None:
+    while True:
+        await call.out(bytes(65536))
+
+
 async def _slow_stop(call: Call) -> None:
     """Says in which state it left things when it is interrupted."""
     await call.out(b"stopping\n")
@@ -151,5 +193,6 @@ async def _defect(call: Call) -> None:
 VERBS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "echo": _echo, "fail": _fail, "who": _who, "where": _where, "flood": _flood, "sleep": _sleep, "cat": _cat,
     "stdin": _stdin, "count": _count, "env": _env, "new": _new, "delete": _delete, "ask": _ask, "signals": _signals,
+    "keys": _keys, "size": _size, "flood-and-count": _flood_and_count,
     "slow-stop": _slow_stop, "defect": _defect, "run": _defect,
 }

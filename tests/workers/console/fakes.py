@@ -60,12 +60,15 @@ class FakeCall:
     files: dict[str, bytes] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     input: bytes = b""
+    stays: bool = False
     terminal: Terminal = field(default_factory=Terminal)
     who: Caller = field(default_factory=lambda: Caller(ROOT))
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     stdout: bytes = b""
     stderr: bytes = b""
     on_signal: Callable[[int], Awaitable[None]] | None = None
+    on_resize: Callable[[int, int], Awaitable[None]] | None = None
+    modes: list[str] = field(default_factory=list)
 
     async def out(self, data: bytes) -> None:
         """Keep it."""
@@ -87,8 +90,11 @@ class FakeCall:
             yield self.files[path][at : at + 3]
 
     async def stdin(self) -> AsyncIterator[bytes]:
-        """The whole input at once."""
-        yield self.input
+        """The whole input at once; then its end, unless the client `stays`."""
+        if self.input:
+            yield self.input
+        if self.stays:
+            await asyncio.Event().wait()
 
     async def create_file(self, path: str, mode: int, content: bytes) -> None:
         """Exclusive."""
@@ -103,6 +109,16 @@ class FakeCall:
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         """Keep the callback."""
         self.on_signal = callback
+
+    async def use_terminal(self, resized: Callable[[int, int], Awaitable[None]], *, raw: bool) -> None:
+        """Keep the callback, and say the size as it is."""
+        self.modes.append("raw" if raw else "size")
+        self.on_resize = resized
+        await resized(self.terminal.rows, self.terminal.cols)
+
+    async def release_terminal(self) -> None:
+        """Noted."""
+        self.modes.append("back")
 
 
 class FakeStore:
@@ -424,7 +440,11 @@ class FakeEngine:
 
     async def input(self, id: str, exec_id: str = "") -> FakeInput:
         """One for each container or exec."""
-        return self.inputs.setdefault(exec_id or id, FakeInput())
+        return self.input_of(exec_id or id)
+
+    def input_of(self, id: str) -> FakeInput:
+        """The one of a container or an exec."""
+        return self.inputs.setdefault(id, FakeInput())
 
     async def execute(
         self, id: str, command: Command, who: Caller, *, wait: bool = True, attach: Attach | None = None

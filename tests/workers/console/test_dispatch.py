@@ -109,7 +109,6 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
 @pytest.mark.parametrize(
     "line",
     [
-        ["run", "-it", "alpine"],
         ["run", "--memory", "1g", "alpine"],
         ["run", "-m1g", "alpine"],
         ["run", "-v", "/a:/b", "alpine"],
@@ -117,15 +116,12 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
         ["create", "--cpus=2", "alpine"],
         ["run", "--network", "bridge", "alpine"],
         ["run", "--pull=always", "alpine"],
-        ["start", "-i", "x"],
         ["rm", "--link", "x"],
         ["rmi", "--platform=x", "y"],
         ["run", "--privileged", "alpine"],
-        ["create", "-a", "stdout", "alpine"],
         ["logs", "--details", "x"],
         ["-H", "unix:///x", "ps"],
         ["--context", "x", "ps"],
-        ["run", "-a", "stdin", "alpine"],
     ],
 )
 async def test_a_flag_of_a_later_version_is_refused_in_one_line(prompt: Prompt, line: list[str]) -> None:

@@ -1,10 +1,12 @@
 """The table of subcommands: one file each. A verb is listed once and found under all its spellings."""
 
 from workers.console.commands import (
+    attach,
     audit,
     commit,
     create,
     events,
+    exec_,
     images,
     import_,
     info,
@@ -32,10 +34,12 @@ from workers.console.verb import Verb
 
 _ALL = (
     run.VERB,
+    exec_.VERB,
     ps.VERB,
     logs.VERB,
     images.VERB,
     rm.VERB,
+    attach.VERB,
     audit.VERB,
     commit.VERB,
     create.VERB,
@@ -80,7 +84,6 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
 
 LATER = frozenset(
     {
-        "attach",
         "build",
         "builder",
         "buildx",
@@ -90,7 +93,6 @@ LATER = frozenset(
         "context",
         "cp",
         "diff",
-        "exec",
         "export",
         "history",
         "login",
@@ -112,10 +114,8 @@ LATER = frozenset(
         "trust",
         "update",
         "volume",
-        "container attach",
         "container cp",
         "container diff",
-        "container exec",
         "container export",
         "container port",
         "container prune",

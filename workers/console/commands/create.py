@@ -1,12 +1,12 @@
 """create: write a container down without starting it."""
 
-from domain.options import refused
 from workers.console.commands.run import create
-from workers.console.creation import OPTIONS, request
+from workers.console.creation import OPTIONS, attached_streams, request
 from workers.console.verb import Example, Invocation, Verb
 
 
 async def _create(invocation: Invocation) -> int:
+    attached_streams(invocation.options)
     await invocation.say(await create(invocation, await request(invocation)))
     return 0
 
@@ -19,9 +19,10 @@ VERB = Verb(
     least=1,
     interspersed=False,
     also=("container create",),
-    options=(*OPTIONS, *refused("-a/--attach=")),
+    options=OPTIONS,
     examples=(
         Example("lading create --name job alpine sh /work.sh", "keep it for later"),
         Example("lading start -a job", "run it and see its output"),
+        Example("lading create -it --name box alpine sh", "a shell for lading start -ai box"),
     ),
 )

@@ -2,33 +2,48 @@
 
 from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound
 from domain.images import reference
+from domain.lifecycle.attach import Attach
 from domain.lifecycle.start import Start
-from domain.options import OptionError, UnsupportedError, flag, many
+from domain.options import flag
 from domain.text.safe import safe
-from workers.console.creation import OPTIONS, request
+from workers.console.creation import OPTIONS, attached_streams, request
 from workers.console.engine import Engine
 from workers.console.errors import UNREADABLE, Plain
-from workers.console.streams import STDERR, STDOUT, Signals, attached, forwarder
+from workers.console.streams import (
+    DETACH_KEYS,
+    Left,
+    Signals,
+    Wiring,
+    attached,
+    detach_keys,
+    forwarder,
+    require_terminal,
+    size,
+)
 from workers.console.verb import Example, Invocation, Verb
 from workers.mover import Caller
 from workers.requests import CreateRequest
 
-_STREAMS = {"stdout": STDOUT, "stderr": STDERR}
-
 
 async def _run(invocation: Invocation) -> int:
-    options, engine, call = invocation.options, invocation.engine, invocation.call
-    streams = _attach(invocation)
+    wiring = _wiring(invocation)
     wanted = await request(invocation)
-    if not options.flag("detach"):
-        early = Signals()
-        await call.forward_signals(early.take)
-    id = await _started(invocation, wanted)
-    if options.flag("detach"):
-        await invocation.say(id)
+    if invocation.options.flag("detach"):
+        await invocation.say(await _started(invocation, wanted, None))
         return 0
-    await early.send(forwarder(engine, id, invocation.who, proxy=options.flag("sig-proxy")))
-    if not await attached(call, engine, id, streams):
+    return await _foreground(invocation, wanted, wiring)
+
+
+async def _foreground(invocation: Invocation, wanted: CreateRequest, wiring: Wiring) -> int:
+    engine, call, early = invocation.engine, invocation.call, Signals()
+    if not wanted.tty:
+        await call.forward_signals(early.take)
+    id = await _started(invocation, wanted, Attach(streams=wiring.names, tty=wanted.tty))
+    if not wanted.tty:
+        await early.send(forwarder(engine, id, invocation.who, proxy=invocation.options.flag("sig-proxy")))
+    if not wiring.streams:
+        await invocation.say(id)
+    if await attached(call, engine, id, wiring, engine.follow(id)) is not Left.ENDED:
         return 0
     status = await engine.wait_exit(id, 1)
     if wanted.auto_remove:
@@ -36,15 +51,15 @@ async def _run(invocation: Invocation) -> int:
     return status
 
 
-async def _started(invocation: Invocation, wanted: CreateRequest) -> str:
+async def _started(invocation: Invocation, wanted: CreateRequest, attach: Attach | None) -> str:
     """The id of the running container. What could not be started and removes itself is gone before this raises."""
-    engine = invocation.engine
+    engine, extent = invocation.engine, size(invocation.call.terminal, tty=wanted.tty)
     if invocation.options.text("cidfile"):
         id = await create(invocation, wanted)
-        await engine.execute(id, Start(), Caller(invocation.who.actor))
+        await engine.execute(id, Start(size=extent), Caller(invocation.who.actor), attach=attach)
         return id
     try:
-        return await engine.run(wanted, invocation.who)
+        return await engine.run(wanted, invocation.who, attach=attach, size=extent)
     except LadingError as error:
         if isinstance(error, CommandFailed | KernelError) and wanted.auto_remove and wanted.name:
             await _gone(engine, wanted.name)
@@ -59,16 +74,18 @@ async def _gone(engine: Engine, name: str) -> None:
         return
 
 
-def _attach(invocation: Invocation) -> frozenset[int]:
-    given = invocation.options.many("attach")
-    if given and invocation.options.flag("detach"):
-        raise Plain("conflicting options: cannot specify both --attach and --detach")
-    for name in given:
-        if name.lower() == "stdin":
-            raise UnsupportedError("--attach stdin is not supported by this version of lading")
-        if name.lower() not in _STREAMS:
-            raise OptionError(f'invalid argument "{name}" for "-a, --attach" flag: valid streams are STDOUT and STDERR')
-    return frozenset(_STREAMS[name.lower()] for name in given) or frozenset(_STREAMS.values())
+def _wiring(invocation: Invocation) -> Wiring:
+    """What of the client is to be connected. Raises OptionError, Plain."""
+    options = invocation.options
+    streams, stdin = attached_streams(options)
+    keys = detach_keys(options.text("detach-keys"), UNREADABLE)
+    if options.flag("detach"):
+        if options.many("attach"):
+            raise Plain("conflicting options: cannot specify both --attach and --detach")
+        return Wiring()
+    tty = options.flag("tty")
+    require_terminal(invocation.call, stdin=stdin, tty=tty)
+    return Wiring(streams, stdin=stdin, tty=tty, once=True, keys=keys)
 
 
 async def create(invocation: Invocation, wanted: CreateRequest) -> str:
@@ -131,12 +148,17 @@ VERB = Verb(
     also=("container run",),
     options=(
         *OPTIONS,
-        many("attach", "a", "Show only this stream: stdout or stderr", value="stream"),
         flag("detach", "d", "Let it run in the background and print its id"),
-        flag("sig-proxy", "", "Pass signals on to the container", default=True),
+        DETACH_KEYS,
+        flag("sig-proxy", "", "Pass signals on to the container (never with -t)", default=True),
+    ),
+    notes=(
+        "With -it you are at the container's terminal: ctrl-p ctrl-q leaves it running (lading attach brings you\n"
+        "back), exit or ctrl-d ends the shell. With -i alone, what is piped in is the program's input."
     ),
     examples=(
-        Example("lading run --rm alpine echo hello", "run one command and leave nothing behind"),
+        Example("lading run --rm -it alpine sh", "a shell; nothing is left when you exit"),
         Example("lading run -d --name web --restart on-failure:3 site httpd -f", "run in the background"),
+        Example("tar c src | lading run --rm -i alpine tar t", "feed it through a pipe"),
     ),
 )

@@ -1,16 +1,28 @@
 """start: run one or more containers that are not running."""
 
+from domain.container import Container
 from domain.errors import LadingError
+from domain.lifecycle.attach import Attach
 from domain.lifecycle.start import Start
 from domain.options import flag, refused
 from domain.text.safe import safe
 from workers.console.errors import Plain, lines
-from workers.console.streams import STDERR, STDOUT, Signals, attached, forwarder
+from workers.console.streams import (
+    DETACH_KEYS,
+    Left,
+    Signals,
+    Wiring,
+    attached,
+    detach_keys,
+    forwarder,
+    require_terminal,
+    size,
+)
 from workers.console.verb import Example, Invocation, Verb
 
 
 async def _start(invocation: Invocation) -> int:
-    if invocation.options.flag("attach"):
+    if invocation.options.flag("attach") or invocation.options.flag("interactive"):
         return await _attached(invocation)
     engine = invocation.engine
     failed: list[str] = []
@@ -30,15 +42,28 @@ async def _attached(invocation: Invocation) -> int:
     if len(invocation.arguments) > 1:
         raise Plain("you cannot start and attach multiple containers at once")
     engine, call = invocation.engine, invocation.call
-    id = await engine.resolve(invocation.arguments[0])
-    before, begun, early = await engine.container(id), invocation.now(), Signals()
-    await call.forward_signals(early.take)
-    after = await engine.execute(id, Start(), invocation.who)
-    await early.send(forwarder(engine, id, invocation.who, proxy=True))
+    before = await engine.container(await engine.resolve(invocation.arguments[0]))
+    id, tty, begun, early = before.id, before.settled.tty, invocation.now(), Signals()
+    wiring = _wiring(invocation, before)
+    if not tty:
+        await call.forward_signals(early.take)
+    attach = Attach(streams=wiring.names, tty=tty)
+    after = await engine.execute(id, Start(size=size(call.terminal, tty=tty)), invocation.who, attach=attach)
+    if not tty:
+        await early.send(forwarder(engine, id, invocation.who, proxy=True))
     fresh = after.attempt > before.attempt
-    if not await attached(call, engine, id, frozenset({STDOUT, STDERR}), since=begun, replay=fresh):
+    frames = engine.follow(id, since=begun) if fresh else engine.output(id, from_start=False)
+    if await attached(call, engine, id, wiring, frames, redraw=not fresh) is not Left.ENDED:
         return 0
     return await engine.wait_exit(id, after.attempt)
+
+
+def _wiring(invocation: Invocation, container: Container) -> Wiring:
+    spec = container.settled
+    keys = detach_keys(invocation.options.text("detach-keys"))
+    stdin = invocation.options.flag("interactive") and spec.stdin
+    require_terminal(invocation.call, stdin=stdin, tty=spec.tty)
+    return Wiring(stdin=stdin, tty=spec.tty, once=spec.stdin_once, keys=keys)
 
 
 VERB = Verb(
@@ -50,10 +75,13 @@ VERB = Verb(
     also=("container start",),
     options=(
         flag("attach", "a", "Show its output, pass signals on, and end with its status"),
-        *refused("--detach-keys= -i/--interactive --checkpoint= --checkpoint-dir="),
+        DETACH_KEYS,
+        flag("interactive", "i", "Connect your input too, if it was created with -i"),
+        *refused("--checkpoint= --checkpoint-dir="),
     ),
     examples=(
         Example("lading start web db", "start both; those that run already are left alone"),
         Example("lading start -a job", "run it and see its output"),
+        Example("lading start -ai box", "back to a shell that was created with -it"),
     ),
 )
