@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from adapters.sqlite import sealing
 from adapters.sqlite.rows import Rows
@@ -60,8 +60,7 @@ Outcome = tuple[Recorded, ...] | Exception
 Intents = Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """An event, encoded before it comes to the writer; `secret` are its sealed fields."""
 
     event: Event
@@ -69,8 +68,7 @@ class Payload:
     secret: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Encoded events for one stream."""
 
     stream: StreamId
@@ -78,8 +76,7 @@ class Part:
     payloads: tuple[Payload, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What one caller wants to have appended."""
 
     parts: tuple[Part, ...]

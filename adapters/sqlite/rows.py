@@ -105,10 +105,11 @@ class PlainRows:
 
     def flush(self) -> None:
         """Write the rows; first the values are set free that move from one row to another."""
+        if not self._pencil:
+            return
         for rule in self._unique:
             rule.set_free(self._pencil, self._stored)
-        if self._pencil:
-            self._write()
+        self._write()
 
     def settle(self) -> None:
         """The transaction was committed."""
@@ -151,8 +152,10 @@ class PlainRows:
                 new.append(self._shape.store(row))
             elif names := self._shape.changed(before, row):
                 changed.setdefault(names, []).append((*self._shape.part(names).store(row), key))
-        self._connection.executemany(self._delete, gone)
-        self._connection.executemany(self._insert, new)
+        if gone:
+            self._connection.executemany(self._delete, gone)
+        if new:
+            self._connection.executemany(self._insert, new)
         for names, values in changed.items():
             self._connection.executemany(self._update(names), values)
 

@@ -1,9 +1,11 @@
-"""The writer: one thread, one connection; group commit for the callers, jobs and chores in between.
+"""The writer: one connection and one pen; group commit for the callers, jobs and chores in between.
 
-Callers put orders into a queue and await a future. The thread takes what has gathered, up to a bound, commits it at
-once and answers all of them with one wake-up of their loop. What a commit could not make durable is never tried again:
-after a failed write or flush the store only reads. A full disk is another matter: nothing was written, and the next
-order is tried as usual.
+Callers put orders into a queue and await a future. A thread takes what has gathered, up to a bound, commits it at once
+and answers all of them with one wake-up of their loop. A caller that is alone, on a disk that is quick, takes the pen
+itself: the way to the thread and back takes as long as such a disk's flush. Whoever writes holds the pen.
+
+What a commit could not make durable is never tried again: after a failed write or flush the store only reads. A full
+disk is another matter: nothing was written, and the next order is tried as usual.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Final, TypeVar
 
 from adapters.sqlite import sealing
@@ -48,6 +50,15 @@ _LAZY = 0.05
 
 _CHORES_EVERY = 0.2
 """Seconds after which a slice of chores is done although orders keep coming."""
+
+_QUICK = 0.002
+"""Seconds for which a commit may keep a loop from everything else."""
+
+_IN_A_ROW = 16
+"""Commits after which a task that never waits for anything else must let its loop turn."""
+
+_LEARN = 0.1
+"""How much one commit tells about how long the next one takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,11 @@ class Writer:
         self._chores_at = 0.0
         self._forget_at = time.monotonic() + _FORGET_EVERY
         self._warm = False
+        self._pen = Lock()
+        self._usual = _QUICK  # seconds of a commit; the first ones are the thread's
+        self._writing: asyncio.Task[object] | None = None
+        self._in_a_row = 0
+        self._nudge: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to take orders."""
@@ -99,6 +115,8 @@ class Writer:
     async def submit(self, order: Order) -> Sequence[Recorded]:
         """Returns when the order is durable. Raises what `EventStore.append` raises."""
         loop = asyncio.get_running_loop()
+        if self._alone(asyncio.current_task(loop)) and self._pen.acquire(blocking=False):
+            return self._commit_here(order, loop)
         call = _Call(order, loop.create_future(), loop)
         self._queue.put(call)
         return await call.future
@@ -118,25 +136,61 @@ class Writer:
         self._queue.put(_Stop())
         self._thread.join()
 
+    def _alone(self, task: "asyncio.Task[object] | None") -> bool:
+        """Whether no other task has had an order in this turn of the loop, and the disk is quick enough to wait for."""
+        if self._in_a_row == 0:
+            self._writing = task
+        mine = task is self._writing and self._in_a_row < _IN_A_ROW
+        return mine and self._usual < _QUICK and self._commits < self._due and self._queue.empty()
+
+    def _commit_here(self, order: Order, loop: asyncio.AbstractEventLoop) -> Sequence[Recorded]:
+        """Commit in the loop's own thread."""
+        try:
+            (outcome,) = self._outcomes((order,))
+        finally:
+            self._pen.release()
+        if self._in_a_row == 0:
+            loop.call_soon(self._turned)
+        self._in_a_row += 1
+        if self._nudge is None:
+            self._nudge = loop.call_later(_LAZY, self._wake)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _turned(self) -> None:
+        """The loop has turned: from here on it is anybody's."""
+        self._writing, self._in_a_row = None, 0
+
+    def _wake(self) -> None:
+        """Let the thread see to the chores."""
+        self._nudge = None
+        self.call(_nothing)
+
     def _run(self) -> None:
         wait: float | None = _LAZY
         item: _Item | None = None
         while not isinstance(item, _Stop):
             item = self._next(wait)
-            calls: list[_Call] = []
-            while isinstance(item, _Call):
-                calls.append(item)
-                item = self._next(0) if len(calls) < _ORDERS else None
-            if calls:
-                self._commit(calls)
-            if isinstance(item, _Job):
-                self._do(item)
-            try:
-                wait = self._between(busy=bool(calls) or item is not None)
-            except Exception as error:  # a caller must never wait for a thread that has ended
-                self._close_for(f"{type(error).__name__}: {error}")
-                wait = None
+            with self._pen:
+                item, wait = self._turn(item)
         self._finish()
+
+    def _turn(self, item: _Item | None) -> tuple[_Item | None, float | None]:
+        """All orders that have gathered, or a job, and what is due then; how long to wait for the next."""
+        calls: list[_Call] = []
+        while isinstance(item, _Call):
+            calls.append(item)
+            item = self._next(0) if len(calls) < _ORDERS else None
+        if calls:
+            _answer(calls, self._outcomes([call.order for call in calls]))
+        if isinstance(item, _Job):
+            self._do(item)
+        try:
+            return item, self._between(busy=bool(calls) or item is not None)
+        except Exception as error:  # a caller must never wait for a thread that has ended
+            self._close_for(f"{type(error).__name__}: {error}")
+            return item, None
 
     def _next(self, wait: float | None) -> _Item | None:
         try:
@@ -144,16 +198,19 @@ class Writer:
         except Empty:
             return None
 
-    def _commit(self, calls: Sequence[_Call]) -> None:
-        orders = [call.order for call in calls]
+    def _outcomes(self, orders: Sequence[Order]) -> Sequence[Outcome]:
+        """Commit all of them; what each caller is to be told."""
+        begin = time.perf_counter()
         try:
             outcomes = self._attempt(orders)
-            self._commits += 1
         except sqlite3.Error as error:
-            outcomes = [self._failed(error) for _ in calls]
+            return [self._failed(error) for _ in orders]
         except Exception as error:  # what a failpoint raises: nothing else gets here
-            outcomes = [error for _ in calls]
-        _answer(calls, outcomes)
+            return [error for _ in orders]
+        self._commits += 1
+        if len(orders) == 1:
+            self._usual += (time.perf_counter() - begin - self._usual) * _LEARN
+        return outcomes
 
     def _attempt(self, orders: Sequence[Order]) -> Sequence[Outcome]:
         if self.failure is not None:
@@ -252,6 +309,10 @@ class Writer:
                 lay_out_wal(self._connection, self._path, _LITTLE)
         except sqlite3.Error as error:
             self._failed(error)
+
+
+def _nothing() -> None:
+    """A job that only wakes the thread."""
 
 
 def raise_again(failure: LadingError) -> None:
