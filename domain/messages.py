@@ -113,10 +113,11 @@ class StreamId:
         return f"{self.kind}/{self.key}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
     """A stored event: `position` in the whole log (from 1, no gaps), `version` in its stream (from 1), `time` in
-    nanoseconds since the epoch, strictly increasing with the position."""
+    nanoseconds since the epoch, strictly increasing with the position. Nobody changes one; it is not frozen because
+    a rebuild makes millions, and that would take three times as long."""
 
     position: int
     stream: StreamId

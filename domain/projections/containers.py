@@ -1,6 +1,7 @@
 """The containers of this host as `ps` shows them: one row each, gone when the container is removed."""
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from domain.container import State
@@ -13,7 +14,7 @@ from domain.lifecycle.remove import Removed, RemoveFailed, RemoveRequested
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Adopted, Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
-from domain.messages import Recorded
+from domain.messages import Event, Recorded
 from domain.projections.fold import Column, Row
 
 
@@ -59,7 +60,8 @@ class Containers:
         if row is None or isinstance(record.event, Removed):
             return None
         state = MACHINE.leads(str(row["state"]), str(row["rest"]), record.event)
-        return {**row, **_changes(row, record), "state": state}
+        change = _CHANGES.get(type(record.event))
+        return {**row, **change(row, record.event, record), "state": state} if change else {**row, "state": state}
 
 
 def _created(event: Created, time: int, key: str) -> Row:
@@ -90,51 +92,78 @@ def _created(event: Created, time: int, key: str) -> Row:
     }
 
 
-def _changes(row: Row, record: Recorded) -> dict[str, Any]:
-    event = record.event
-    match event:
-        case Renamed():
-            return {"name": event.name}
-        case StartRequested():
-            state = str(row["state"])
-            rest = State.EXITED.value if state == State.RESTARTING else state
-            restarts = int(str(row["restarts"])) + 1 if event.by == "policy" else 0
-            return {"attempt": event.attempt, "rest": rest, "error": "", "restarts": restarts, "asked": ""}
-        case Started():
-            return {
-                "pid": event.pid,
-                "started_at": record.time,
-                "finished_at": 0,
-                "exit_code": 0,
-                "oom": 0,
-                "reason": "",
-            }
-        case Adopted():
-            return {"pid": event.pid}
-        case StartFailed():
-            return {"error": event.reason, "exit_code": event.exit_code, "pid": 0}
-        case StopRequested():
-            return {"asked": json.dumps(["stop", record.meta.actor.user, event.signal])}
-        case KillRequested():
-            return {"asked": json.dumps(["kill", record.meta.actor.user, event.signal])}
-        case RemoveRequested() if event.force:
-            return {"asked": json.dumps(["rm", record.meta.actor.user, 9])}
-        case Exited():
-            return {
-                "pid": 0,
-                "exit_code": event.code,
-                "oom": int(event.oom),
-                "finished_at": event.ended or record.time,
-                "reason": _reason(row, event),
-            }
-        case ExecStarted():
-            return {"execs": int(str(row["execs"])) + 1}
-        case ExecExited():
-            return {"execs": int(str(row["execs"])) - 1}
-        case RemoveFailed():
-            return {"error": event.residue}
-        case _:
-            return {}
+def _renamed(row: Row, event: Renamed, record: Recorded) -> dict[str, Any]:
+    return {"name": event.name}
+
+
+def _start_requested(row: Row, event: StartRequested, record: Recorded) -> dict[str, Any]:
+    state = str(row["state"])
+    rest = State.EXITED.value if state == State.RESTARTING else state
+    restarts = int(str(row["restarts"])) + 1 if event.by == "policy" else 0
+    return {"attempt": event.attempt, "rest": rest, "error": "", "restarts": restarts, "asked": ""}
+
+
+def _started(row: Row, event: Started, record: Recorded) -> dict[str, Any]:
+    return {"pid": event.pid, "started_at": record.time, "finished_at": 0, "exit_code": 0, "oom": 0, "reason": ""}
+
+
+def _adopted(row: Row, event: Adopted, record: Recorded) -> dict[str, Any]:
+    return {"pid": event.pid}
+
+
+def _start_failed(row: Row, event: StartFailed, record: Recorded) -> dict[str, Any]:
+    return {"error": event.reason, "exit_code": event.exit_code, "pid": 0}
+
+
+def _stop_requested(row: Row, event: StopRequested, record: Recorded) -> dict[str, Any]:
+    return {"asked": json.dumps(["stop", record.meta.actor.user, event.signal])}
+
+
+def _kill_requested(row: Row, event: KillRequested, record: Recorded) -> dict[str, Any]:
+    return {"asked": json.dumps(["kill", record.meta.actor.user, event.signal])}
+
+
+def _remove_requested(row: Row, event: RemoveRequested, record: Recorded) -> dict[str, Any]:
+    return {"asked": json.dumps(["rm", record.meta.actor.user, 9])} if event.force else {}
+
+
+def _exited(row: Row, event: Exited, record: Recorded) -> dict[str, Any]:
+    return {
+        "pid": 0,
+        "exit_code": event.code,
+        "oom": int(event.oom),
+        "finished_at": event.ended or record.time,
+        "reason": _reason(row, event),
+    }
+
+
+def _exec_started(row: Row, event: ExecStarted, record: Recorded) -> dict[str, Any]:
+    return {"execs": int(str(row["execs"])) + 1}
+
+
+def _exec_exited(row: Row, event: ExecExited, record: Recorded) -> dict[str, Any]:
+    return {"execs": int(str(row["execs"])) - 1}
+
+
+def _remove_failed(row: Row, event: RemoveFailed, record: Recorded) -> dict[str, Any]:
+    return {"error": event.residue}
+
+
+_CHANGES: Mapping[type[Event], Callable[[Row, Any, Recorded], dict[str, Any]]] = {
+    Renamed: _renamed,
+    StartRequested: _start_requested,
+    Started: _started,
+    Adopted: _adopted,
+    StartFailed: _start_failed,
+    StopRequested: _stop_requested,
+    KillRequested: _kill_requested,
+    RemoveRequested: _remove_requested,
+    Exited: _exited,
+    ExecStarted: _exec_started,
+    ExecExited: _exec_exited,
+    RemoveFailed: _remove_failed,
+}
+"""What an event changes in the row besides the state; those that are not here change nothing else."""
 
 
 def _reason(row: Row, event: Exited) -> str:

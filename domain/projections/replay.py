@@ -119,11 +119,15 @@ class Digest:
 
 
 class Replay:
-    """The fold of one projection in memory, fed with the whole log in order."""
+    """The fold of one projection in memory, fed with the whole log in order.
+
+    Rows that somebody else has folded stay as the table holds them until an event touches one.
+    """
 
     def __init__(self, projection: Projection) -> None:
         self.projection = projection
         self.rows: dict[str, Row] = {}
+        self._adopted: dict[str, Values] = {}
         self.shape = Shape(projection.columns)
         self.position = 0
 
@@ -136,7 +140,7 @@ class Replay:
             if classes is not None and type(record.event) not in classes:
                 continue
             for key in keys(record):
-                before = rows.get(key)
+                before = rows.get(key) or self._restored(key)
                 after = fold(before, record, key)
                 if after is not before:
                     change(key, before, after, record.position)
@@ -144,13 +148,25 @@ class Replay:
     def adopt(self, table: Iterable[Values], position: int) -> None:
         """Go on from rows that somebody else has folded up to a position: `table` of his, or a part of it."""
         self.position = position
-        for values in table:
-            self.rows[str(values[0])] = self.shape.restore(values)
+        self._adopted.update((str(values[0]), values) for values in table)
 
     def table(self) -> Iterator[Values]:
         """The rows of the table, by key; in the end of a temporal one only those that still hold."""
-        for key in sorted(self.rows):
-            yield self.shape.store(self.rows[key])
+        for key in sorted(self.rows.keys() | self._adopted.keys()):
+            yield self._adopted.get(key) or self._stored(key)
+
+    def _stored(self, key: str) -> Values:
+        return self.shape.store(self.rows[key])
+
+    def _restored(self, key: str) -> Row | None:
+        """The row of a key that is touched for the first time; from here on it is ours."""
+        if not self._adopted or (values := self._adopted.pop(key, None)) is None:
+            return None
+        row = self.rows[key] = self._row(key, values)
+        return row
+
+    def _row(self, key: str, values: Values) -> Row:
+        return self.shape.restore(values)
 
     def _change(self, key: str, before: Row | None, after: Row | None, position: int) -> None:
         if after is not None:
@@ -167,16 +183,12 @@ class TemporalReplay(Replay):
         self._ended = ended
         self.since: dict[str, int] = {}
 
-    def adopt(self, table: Iterable[Values], position: int) -> None:
-        """Go on from rows that still held."""
-        held = list(table)
-        super().adopt([(values[0], *values[_FIXED:]) for values in held], position)
-        self.since.update((str(values[0]), int(str(values[1]))) for values in held)
+    def _stored(self, key: str) -> Values:
+        return span(super()._stored(key), self.since[key], STILL)
 
-    def table(self) -> Iterator[Values]:
-        """The rows that still hold."""
-        for key in sorted(self.rows):
-            yield span(self.shape.store(self.rows[key]), self.since[key], STILL)
+    def _row(self, key: str, values: Values) -> Row:
+        self.since[key] = int(str(values[1]))
+        return super()._row(key, (values[0], *values[_FIXED:]))
 
     def _change(self, key: str, before: Row | None, after: Row | None, position: int) -> None:
         if before == after:
