@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from domain.container import State
 from domain.errors import InvalidValue
 from domain.options import filter_pair
-from domain.text.units import human_duration
+from domain.text.units import SECOND, human_duration
 
 SHOWN = {
     State.CREATED: "created",
@@ -107,7 +107,12 @@ def status(container: Listed, now: int) -> str:
 
 def since(container: Listed) -> int:
     """The moment from which `status` counts."""
-    return container.started_at if container.status_name in ("running", "paused") else container.finished_at
+    return second(container.started_at if container.status_name in ("running", "paused") else container.finished_at)
+
+
+def second(moment: int) -> int:
+    """The second of a moment, still in ns: lists count whole seconds, so all their times change together."""
+    return moment - moment % SECOND
 
 
 def reason(container: Listed) -> str:

@@ -1,12 +1,13 @@
 """A long table, kept between calls: cells until their words change, lines until a column gets another width.
 
-Durations in words change at moments that are known beforehand, so between two of them a row is written as it was.
-Afterwards only the columns that tell the time are made anew.
+Durations in words change at moments that are known beforehand, for all rows of the same seconds at once. So a line is
+kept as what stands before the times and what stands behind them, and the times themselves once for all rows of which
+they read alike: to tell the time anew takes as long as there are different times, not rows.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.text.table import column_width, line, width
@@ -15,7 +16,7 @@ from workers.console.containers import Listed
 MANY = 300
 """So many rows are made at once; more of them in a thread: starts and stops of others do not wait for it."""
 _MANY_TOLD = 2000
-"""The same for rows of which only the time is told anew."""
+"""The same for different times that are told anew."""
 _TIMES = 2
 """How many columns tell the time."""
 Cells = tuple[str, ...]
@@ -25,26 +26,40 @@ Cells = tuple[str, ...]
 class Writing:
     """How a table is written at the moment `now`; it holds as long as `given` is the same.
 
-    `cells` makes all cells of a row. The two from column `first` on that tell the time are what `times` makes,
-    which also says until when they hold.
+    `cells` makes the cells of a row without those that tell the time. These come from `times`, as columns `first` and
+    the next, with the moment until which they hold; it is asked once for all rows that `alike` gives the same value.
     """
 
     header: Cells
     cells: Callable[[Listed], Cells]
     first: int
+    alike: Callable[[Listed], Hashable]
     times: Callable[[Listed], tuple[Cells, int]]
     now: int
     given: Mapping[str, str] | None
 
 
 @dataclass(slots=True)
+class _Times:
+    """The times of so many `rows`, one of which is `shown`: as cells, until when they hold, and as text."""
+
+    shown: Listed
+    alike: Hashable
+    cells: Cells
+    until: int
+    rows: int = 0
+    text: bytes = b""
+
+
+@dataclass(slots=True)
 class _Row:
-    """What is kept of a row: the object it shows, its cells and the moment at which they change, its line."""
+    """What is kept of a row: the object it shows, its cells without the times, and its line around the times."""
 
     shown: Listed
     cells: Cells
-    until: int
-    text: bytes = b""
+    times: _Times
+    before: bytes = b""
+    behind: bytes = b""
 
 
 class Sheet:
@@ -52,11 +67,13 @@ class Sheet:
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
+        self._times: dict[Hashable, _Times] = {}
         self._order: list[_Row] = []
         self._shown: Sequence[Listed] | None = None
         self._sizes: tuple[Counter[int], ...] = ()
         self._widths: list[int] = []
         self._header: Cells = ()
+        self._first = 0
         self._given: Mapping[str, str] | None = None
         self._text: bytes | None = None
         self._now = self._soonest = 0
@@ -64,7 +81,7 @@ class Sheet:
 
     def clear(self) -> None:
         """Keep nothing."""
-        self._rows, self._order, self._shown, self._header, self._text = {}, [], None, (), None
+        self._rows, self._times, self._order, self._shown, self._header, self._text = {}, {}, [], None, (), None
 
     async def write(
         self, rows: Sequence[Listed], writing: Writing, *, columns: int = 0, spare: Sequence[str] = ()
@@ -74,62 +91,80 @@ class Sheet:
         async with self._busy:
             if (writing.header, writing.given) != (self._header, self._given) or writing.now < self._now:
                 self._begin(writing)
-            stale = self._stale(rows, writing.now)
-            if len(stale) > (_MANY_TOLD if rows is self._shown else MANY):
-                await _in_thread(lambda: self._bring_up(rows, stale, writing))
-            elif stale or rows is not self._shown:
-                self._bring_up(rows, stale, writing)
+            fresh = self._fresh(rows)
+            stale = self._stale(writing.now)
+            if len(fresh) > MANY or len(stale) > _MANY_TOLD:
+                await _in_thread(lambda: self._bring_up(rows, fresh, stale, writing))
+            elif fresh or stale or rows is not self._shown:
+                self._bring_up(rows, fresh, stale, writing)
             self._now = writing.now
             left_out = self._left_out(columns, spare)
             if left_out:
                 return await asyncio.to_thread(self._narrow, left_out)
             if self._text is None:
-                self._text = b"".join([_encoded(line(self._header, self._widths)), *[row.text for row in self._order]])
+                self._text = self._joined()
             return self._text
 
     def _begin(self, writing: Writing) -> None:
         self.clear()
-        self._header, self._given = writing.header, writing.given
+        self._header, self._first, self._given = writing.header, writing.first, writing.given
         self._sizes = tuple(Counter((width(cell),)) for cell in writing.header)
         self._widths = []
 
-    def _stale(self, rows: Sequence[Listed], now: int) -> list[Listed]:
-        """Rows whose cells have to be made, or made anew, for this moment."""
+    def _fresh(self, rows: Sequence[Listed]) -> list[Listed]:
+        """Rows that are not kept as they are now."""
         if rows is self._shown:
-            return [row.shown for row in self._order if row.until <= now] if now >= self._soonest else []
+            return []
         kept = self._rows
-        return [row for row in rows if (old := kept.get(row.id)) is None or old.shown is not row or old.until <= now]
+        return [row for row in rows if (old := kept.get(row.id)) is None or old.shown is not row]
 
-    def _bring_up(self, rows: Sequence[Listed], stale: Sequence[Listed], writing: Writing) -> None:
+    def _stale(self, now: int) -> list[_Times]:
+        """Times that read otherwise by now."""
+        return [times for times in self._times.values() if times.until <= now] if now >= self._soonest else []
+
+    def _bring_up(
+        self, rows: Sequence[Listed], fresh: Sequence[Listed], stale: Sequence[_Times], writing: Writing
+    ) -> None:
         """While it changes nothing is taken to hold: a failure leaves a sheet that begins anew."""
         self._header, self._text = (), None
-        made, told = list[_Row](), list[_Row]()
-        moves = Counter[tuple[Cells, Cells]]()
-        for row in stale:
-            old = self._rows.get(row.id)
-            if old is not None and old.shown is row:
-                told.append(_tell(old, writing, moves))
-            else:
-                made.append(self._make(row, writing))
-        for (before, after), number in moves.items():
-            self._count(before, writing.first, -number)
-            self._count(after, writing.first, number)
+        for times in stale:
+            self._count(times.cells, self._first, -1)
+            times.cells, times.until = writing.times(times.shown)
+            self._count(times.cells, self._first, 1)
+        made = [self._make(row, writing) for row in fresh]
         if len(self._rows) > len(rows):
             for id in self._rows.keys() - {row.id for row in rows}:
-                self._count(self._rows.pop(id).cells, 0, -1)
+                self._drop(id)
         if rows is not self._shown:
             self._order, self._shown = [self._rows[row.id] for row in rows], rows
-        self._fit(made, told, writing.first)
-        self._soonest = min((row.until for row in self._order), default=0)
+        self._fit(made, [*stale, *(times for times in self._times.values() if not times.text)])
+        self._soonest = min((times.until for times in self._times.values()), default=0)
         self._header = writing.header
 
     def _make(self, shown: Listed, writing: Writing) -> _Row:
-        before = self._rows.pop(shown.id, None)
-        if before is not None:
-            self._count(before.cells, 0, -1)
-        row = self._rows[shown.id] = _Row(shown, writing.cells(shown), writing.times(shown)[1])
-        self._count(row.cells, 0, 1)
+        if shown.id in self._rows:
+            self._drop(shown.id)
+        alike = writing.alike(shown)
+        times = self._times.get(alike)
+        if times is None:
+            times = self._times[alike] = _Times(shown, alike, *writing.times(shown))
+            self._count(times.cells, self._first, 1)
+        times.rows += 1
+        row = self._rows[shown.id] = _Row(shown, writing.cells(shown), times)
+        self._count_row(row, 1)
         return row
+
+    def _drop(self, id: str) -> None:
+        row = self._rows.pop(id)
+        self._count_row(row, -1)
+        row.times.rows -= 1
+        if not row.times.rows:
+            self._count(row.times.cells, self._first, -1)
+            del self._times[row.times.alike]
+
+    def _count_row(self, row: _Row, change: int) -> None:
+        self._count(row.cells[: self._first], 0, change)
+        self._count(row.cells[self._first :], self._first + _TIMES, change)
 
     def _count(self, cells: Cells, first: int, change: int) -> None:
         """So many cells more or fewer of these widths, in the columns from `first` on."""
@@ -139,29 +174,22 @@ class Sheet:
             if not sizes[size]:
                 del sizes[size]
 
-    def _fit(self, made: Sequence[_Row], told: Sequence[_Row], first: int) -> None:
-        """Write the lines that have changed; all of them if a column has another width now."""
-        widths = [column_width(max(sizes)) for sizes in self._sizes[:-1]]
-        same, self._widths = widths == self._widths, widths
-        for row in made if same else self._order:
-            row.text = _encoded(line(row.cells, widths))
-        if same and told:
-            self._splice(told, first)
+    def _fit(self, made: Sequence[_Row], told: Sequence[_Times]) -> None:
+        """Write what has changed; all of it where a column has another width now."""
+        before, self._widths = self._widths, [column_width(max(sizes)) for sizes in self._sizes[:-1]]
+        first, last = self._first, self._first + _TIMES
+        head, middle, tail = self._widths[:first], self._widths[first:last], self._widths[last:]
+        for row in made if (before[:first], before[last:]) == (head, tail) else self._order:
+            row.before = _padded(row.cells[:first], head)
+            row.behind = _encoded(line(row.cells[first:], tail))
+        for times in told if before[first:last] == middle else self._times.values():
+            times.text = _padded(times.cells, middle)
 
-    def _splice(self, told: Sequence[_Row], first: int) -> None:
-        """Only the times in the middle of these lines have changed."""
-        last = first + _TIMES
-        begin, end = sum(self._widths[:first]), sum(self._widths[:last])
-        known: dict[Cells, bytes] = {}
-        for row in told:
-            if not row.text.isascii():  # then bytes are no columns
-                row.text = _encoded(line(row.cells, self._widths))
-                continue
-            times = row.cells[first:last]
-            middle = known.get(times)
-            if middle is None:
-                middle = known[times] = _encoded(line((*times, ""), self._widths[first:last])[:-1])
-            row.text = row.text[:begin] + middle + row.text[end:]
+    def _joined(self) -> bytes:
+        pieces = [_encoded(line(self._header, self._widths))]
+        for row in self._order:
+            pieces += (row.before, row.times.text, row.behind)
+        return b"".join(pieces)
 
     def _left_out(self, columns: int, spare: Sequence[str]) -> frozenset[int]:
         """The places of the columns without which the rest fits as well as it can."""
@@ -177,18 +205,16 @@ class Sheet:
     def _narrow(self, left_out: frozenset[int]) -> bytes:
         places = [place for place in range(len(self._header)) if place not in left_out]
         widths = [self._widths[place] for place in places[:-1]]
-        rows = (self._header, *(row.cells for row in self._order))
+        rows = (self._header, *(self._whole(row) for row in self._order))
         return _encoded("".join(line([row[place] for place in places], widths) for row in rows))
 
+    def _whole(self, row: _Row) -> Cells:
+        return (*row.cells[: self._first], *row.times.cells, *row.cells[self._first :])
 
-def _tell(row: _Row, writing: Writing, moves: Counter[tuple[Cells, Cells]]) -> _Row:
-    """Tell the time of a row anew and note what has taken the place of what."""
-    times, row.until = writing.times(row.shown)
-    first, last = writing.first, writing.first + _TIMES
-    before = row.cells[first:last]
-    moves[before, times] += 1
-    row.cells = (*row.cells[:first], *times, *row.cells[last:])
-    return row
+
+def _padded(cells: Cells, widths: Sequence[int]) -> bytes:
+    """Cells in the middle of a line: all of them padded."""
+    return _encoded(line((*cells, ""), widths)[:-1])
 
 
 async def _in_thread(work: Callable[[], None]) -> None:

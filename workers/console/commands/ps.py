@@ -16,7 +16,7 @@ from domain.projections.fold import Row
 from domain.text.safe import quoted, safe
 from domain.text.table import shortened
 from domain.text.times import created_at, local
-from domain.text.units import SECOND, ago, ago_changes, human_size
+from domain.text.units import ago, ago_changes, human_size
 from workers.console import containers as words
 from workers.console.containers import LIVELY, Listed, listed
 from workers.console.engine import Engine
@@ -41,7 +41,7 @@ def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Liste
         "Image": Field[Listed]("IMAGE", lambda c: names.shown(c.image, c.image_id)),
         "Command": Field[Listed]("COMMAND", command),
         "CreatedAt": Field[Listed]("CREATED AT", lambda c: created_at(c.created_at)),
-        "RunningFor": Field[Listed]("CREATED", lambda c: ago(c.created_at, now)),
+        "RunningFor": Field[Listed]("CREATED", lambda c: ago(words.second(c.created_at), now)),
         "Ports": Field[Listed]("PORTS", lambda c: ""),
         "State": Field[Listed]("STATE", lambda c: c.status_name),
         "Status": Field[Listed]("STATUS", lambda c: words.status(c, now)),
@@ -81,25 +81,22 @@ def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Liste
 
 
 def _writing(shape: Shape[Listed], now: int, names: Pointers) -> Writing:
-    """The default table as a sheet keeps it. Of many rows the times read the same, so they are worded once a call."""
-    values = [field.value for field in shape.table]
+    """The default table as a sheet keeps it."""
     first = next(place for place, field in enumerate(shape.table) if field.header == "CREATED")
-    worded: dict[Hashable, tuple[tuple[str, ...], int, int]] = {}
+    values = [field.value for place, field in enumerate(shape.table) if place not in (first, first + 1)]
 
     def cells(container: Listed) -> tuple[str, ...]:
         return tuple([safe(value(container)) for value in values])
 
-    def times(c: Listed) -> tuple[tuple[str, ...], int]:
-        since = words.since(c)
-        key = ((now - c.created_at) // SECOND, (now - since) // SECOND, c.status_name, c.exit_code, c.error, c.reason)
-        known = worded.get(key)
-        if known is None:
-            text = safe(ago(c.created_at, now)), safe(words.status_with_reason(c, now))
-            left = ago_changes(c.created_at, now) - c.created_at, ago_changes(since, now) - since
-            known = worded[key] = text, *left
-        return known[0], min(c.created_at + known[1], since + known[2])
+    def alike(c: Listed) -> Hashable:
+        return words.second(c.created_at), words.since(c), c.status_name, c.exit_code, c.error, c.reason
 
-    return Writing(tuple(field.header for field in shape.table), cells, first, times, now, names.ids)
+    def times(c: Listed) -> tuple[tuple[str, ...], int]:
+        created, since = words.second(c.created_at), words.since(c)
+        text = safe(ago(created, now)), safe(words.status_with_reason(c, now))
+        return text, min(ago_changes(created, now), ago_changes(since, now))
+
+    return Writing(tuple(field.header for field in shape.table), cells, first, alike, times, now, names.ids)
 
 
 def _labels(container: Listed) -> str:
