@@ -1,7 +1,8 @@
 """What the domain and the workers need from outside; adapters implement it, `adapters.memory` fakes it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -108,6 +109,8 @@ class ExitReport:
 
     `code` is the wait status as a shell shows it (128 + signal for signals); -1 when nobody knows. `how` is `self`,
     `signal`, `oom`, `reboot` or `unknown`. With an `exec_id` it is that process which ended, not the first one.
+    `log_dropped` bytes of the container's output, of this run and earlier ones, were deleted by rotation up to then,
+    `log_lost` of this run could not be stored at all.
     """
 
     id: str
@@ -120,6 +123,8 @@ class ExitReport:
     how: str
     time: int
     exec_id: str = ""
+    log_dropped: int = 0
+    log_lost: int = 0
 
 
 class Input(Protocol):
@@ -140,6 +145,16 @@ class Input(Protocol):
 
     def close(self) -> None:
         """Let go of it; the process does not notice."""
+
+
+class Watch(Protocol):
+    """One who wants to know when a container writes."""
+
+    async def bell(self) -> None:
+        """Returns as soon as the container may have written something since the last time."""
+
+    def hold(self, position: int | None) -> None:
+        """From `position` on the watcher still needs the output; None: it needs nothing, take no care of it."""
 
 
 class Runtime(Protocol):
@@ -201,6 +216,15 @@ class Runtime(Protocol):
 
     async def acknowledge(self, report: ExitReport) -> None:
         """The exit is in the log: forget it."""
+
+    def watch(
+        self, id: str, *, hold: int | None = None, with_start: bool = False
+    ) -> AbstractAsyncContextManager[Watch]:
+        """Hear the bell of a container, which need not exist yet; `with_start`: it begins with its next start.
+
+        From position `hold` on (see `LogFrame`) nothing of its output is deleted by rotation, until the watch ends or
+        lets go, or this daemon ends; where that takes more room than is allowed, the container waits.
+        """
 
     async def remove(self, id: str) -> None:
         """Delete every trace: cgroups, writable layer. Twice is fine. Raises KernelError, naming the residue."""
@@ -299,15 +323,26 @@ class LogReader(Protocol):
         since: int | None = None,
         until: int | None = None,
         tail: int | None = None,
+        start: int | None = None,
         follow: "Callable[[], Awaitable[bool]] | None" = None,
     ) -> "AsyncIterator[LogFrame]":
-        """Frames in order; `follow` is awaited at the end and says whether more may come."""
+        """Frames in order, `tail` lines at most, or from position `start` on; `follow` is awaited at the end and says
+        whether more may come."""
+
+    async def end(self, id: str) -> int:
+        """The position behind all that is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogFrame:
-    """Bytes as read from the pipe: `stream` 1 stdout, 2 stderr; `time` ns since the epoch."""
+    """Bytes as read from the pipe: `stream` 1 stdout, 2 stderr; `time` ns since the epoch.
+
+    `position` counts what the container had written with it, in all its runs. `missed` bytes that were asked for stood
+    before it and are not stored any more (then the data may be empty: nothing follows).
+    """
 
     time: int
     stream: int
     data: bytes
+    position: int = field(default=0, compare=False)
+    missed: int = 0

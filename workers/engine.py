@@ -32,7 +32,7 @@ from workers.imagedesk import ImageDesk
 from workers.mover import KEPT, Caller, Moved, Mover
 from workers.relay import Relay
 from workers.requests import CreateRequest, ExecRequest
-from workers.streams import Streams
+from workers.streams import Begin, Streams, Window
 
 NAME_TRIES = 20
 _ON_ITS_WAY = frozenset({State.STARTING, State.RESTARTING})
@@ -97,11 +97,12 @@ class Engine:
         itself; then it is gone), Refused, NotFound.
         """
         watched = () if attach is None else (attach.model_copy(update={"starting": True}),)
-        id, moved = await self._create(request, (*watched, Start(size=size)), who)
+        id, moved = await self._create(request, (*watched, Start(size=size)), who, followed=attach is not None)
         if moved is not None:
             try:
                 await self._done(id, moved.intents)
             except LadingError:
+                self._streams.forget(id)
                 if request.auto_remove:
                     await self.wait_removed(id)
                 raise
@@ -116,9 +117,19 @@ class Engine:
         Raises: Refused, NotFound, NameTaken, CommandFailed, KernelError.
         """
         watched = () if attach is None else (attach.model_copy(update={"starting": True}),)
-        moved = await self._accept(id, (*watched, command), who)
-        if not wait:
-            return moved.after
+        if attach is not None:
+            await self._streams.expect(id)
+        try:
+            moved = await self._accept(id, (*watched, command), who)
+            after = await self._outcome(id, command, moved) if wait else moved.after
+        except LadingError:
+            self._streams.forget(id)
+            raise
+        if after.attempt == moved.before.attempt:
+            self._streams.forget(id)
+        return after
+
+    async def _outcome(self, id: str, command: Command, moved: Moved) -> Container:
         if isinstance(command, Stop) and moved.after.state is State.STOPPING:
             await self._mover.until(id, lambda c: c.state is not State.STOPPING)
         await self._done(id, moved.intents)
@@ -218,15 +229,17 @@ class Engine:
                 raise
             return ids[0]
 
-    def output(self, id: str, *, from_start: bool) -> AsyncIterator[LogFrame]:
-        """What the container writes until its present run ends; with `from_start` also what it has written before."""
-        return self._streams.follow(id, since=None if from_start else self._clock.now())
+    def output(self, id: str, *, from_start: bool, hold: float | None = None) -> AsyncIterator[LogFrame]:
+        """What the container writes until its present run ends: all of the one that was started for the caller, or only
+        what comes from now on."""
+        return self._streams.follow(id, Window(begin=Begin.EXPECTED if from_start else Begin.NOW), hold=hold)
 
     def follow(
-        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
+        restarts: bool = False, hold: float | None = None,
     ) -> AsyncIterator[LogFrame]:
-        """`logs -f`: what was written, then what is being written until the run ends."""
-        return self._streams.follow(id, since=since, until=until, tail=tail)
+        """`logs -f`: what was written, then what is being written until the run ends, or no other follows."""
+        return self._streams.follow(id, Window(since, until, tail), restarts=restarts, hold=hold)
 
     async def processes(self, id: str) -> Sequence[int]:
         """Host pids of all processes of the container."""
@@ -272,13 +285,17 @@ class Engine:
         except NameTaken as error:
             raise _conflict(getattr(commands[-1], "name", ""), error) from error
 
-    async def _create(self, request: CreateRequest, then: tuple[Command, ...], who: Caller) -> tuple[str, Moved | None]:
+    async def _create(
+        self, request: CreateRequest, then: tuple[Command, ...], who: Caller, *, followed: bool = False
+    ) -> tuple[str, Moved | None]:
         if who.command_id and (done := await self.store.replied(who.command_id)) is not None:
             return done.body, None
         id = self._clock.new_id()
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
             spec, env = blueprint(request, image, id, machine=uname().nodename)
+            if followed:
+                await self._streams.expect(id)
             for attempt in range(NAME_TRIES):
                 name = container_name(request.name) if request.name else self._made_up(attempt)
                 try:

@@ -42,5 +42,6 @@ def fact(report: ExitReport) -> ReportExit | ReportExecExit:
             signal=report.signal, how=report.how, time=report.time,
         )  # fmt: skip
     return ReportExit(
-        attempt=report.attempt, code=report.code, signal=report.signal, oom=report.oom, how=report.how, time=report.time
-    )
+        attempt=report.attempt, code=report.code, signal=report.signal, oom=report.oom, how=report.how,
+        time=report.time, log_dropped=report.log_dropped, log_lost=report.log_lost,
+    )  # fmt: skip

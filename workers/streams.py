@@ -1,23 +1,54 @@
 """What containers write, to those who watch: read from the log files, woken by the supervisor's bell.
 
-Bytes, never events. A slow watcher only delays its own reading; the container and the files do not notice.
+Bytes, never events. A slow watcher only delays its own reading; the container and the files do not notice, unless the
+watcher holds the output: then rotation waits for it, and the container for rotation. A hold ends with its watcher.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Protocol
 
 from domain.container import State
-from domain.ports import LogFrame, LogReader
+from domain.ports import LogFrame, LogReader, Watch
 from workers.mover import Mover
+
+PATIENT = math.inf
+"""A hold for a consumer that must get everything, however long it takes."""
+STALLED = 10.0
+"""A hold for a person: after so many seconds without any progress nobody waits any more."""
+_EXPECTED = 10.0
+_COMING = frozenset({State.STARTING, State.RESTARTING})
 
 
 class Bells(Protocol):
     """The part of the runtime that tells when a container has written something."""
 
-    def watch(self, id: str) -> AbstractAsyncContextManager[asyncio.Event]:
-        """An event that is set after every write; the watcher clears it."""
+    def watch(
+        self, id: str, *, hold: int | None = None, with_start: bool = False
+    ) -> AbstractAsyncContextManager[Watch]:
+        """See `domain.ports.Runtime`."""
+
+
+class Begin(Enum):
+    """Where to begin: as the window says, with what comes from now on, or where `expect` has said."""
+
+    WINDOW = auto()
+    NOW = auto()
+    EXPECTED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of the output: times in ns since the epoch, `tail` in lines."""
+
+    since: int | None = None
+    until: int | None = None
+    tail: int | None = None
+    begin: Begin = Begin.WINDOW
 
 
 class Streams:
@@ -25,35 +56,110 @@ class Streams:
 
     def __init__(self, mover: Mover, bells: Bells, logs: LogReader) -> None:
         self._mover, self._bells, self._logs = mover, bells, logs
+        self._expected: dict[str, _Expected] = {}
+
+    async def expect(self, id: str) -> int:
+        """Hold what the next run of a container writes, until somebody follows it with a hold of its own (ten seconds
+        at most): not a byte is lost between the start and the first look. Returns the position it will begin at."""
+        position = await self._logs.end(id)
+        self._release(id)
+        expected = self._expected[id] = _Expected(position, self._bells.watch(id, hold=position, with_start=True))
+        await expected.begin()
+        return position
+
+    def forget(self, id: str) -> None:
+        """Nobody will come: there is no such run."""
+        self._release(id)
 
     async def follow(
         self,
         id: str,
+        window: Window,
         *,
-        since: int | None = None,
-        until: int | None = None,
-        tail: int | None = None,
-        attempt: int | None = None,
+        restarts: bool = False,
+        hold: float | None = None,
     ) -> AsyncIterator[LogFrame]:
-        """Frames as they are written, until the run `attempt` (the present one) has ended and all of it was read."""
-        container = await self._mover.container(id)
-        run = container.attempt if attempt is None else attempt
-        ended = asyncio.ensure_future(self._mover.until(id, lambda c: over(c.attempt, c.state, c.pid, run)))
+        """Frames as they are written, until the present run has ended and all of it was read; with `restarts` until no
+        other run follows.
+
+        With `hold` nothing is deleted that the consumer has not taken, as long as it takes a frame within so many
+        seconds (`PATIENT`, `STALLED`); what it has missed after that the next frame tells.
+        """
+        run = (await self._mover.container(id)).attempt
+        ended = asyncio.ensure_future(self._mover.until(id, lambda c: _over(c.attempt, c.state, c.pid, run, restarts)))
         try:
-            async with self._bells.watch(id) as bell:
-                more = _more(ended, bell)
-                async for frame in self._logs.frames(id, since=since, until=until, tail=tail, follow=more):
+            async with self._bells.watch(id, hold=None if hold is None else 0) as watch:
+                start = await self._start(id, window.begin)
+                if hold is not None and start is not None:
+                    watch.hold(start)
+                async for frame in self._logs.frames(
+                    id, since=window.since, until=window.until, tail=window.tail, start=start,
+                    follow=_more(ended, watch),
+                ):
+                    patience = _patience(watch, hold)
                     yield frame
+                    if hold is not None:
+                        watch.hold(frame.position)
+                    if patience is not None:
+                        patience.cancel()
         finally:
             ended.cancel()
 
+    async def _start(self, id: str, begin: Begin) -> int | None:
+        """The position to begin with; None if that is not what decides."""
+        if begin is Begin.NOW:
+            return await self._logs.end(id)
+        return self._release(id) if begin is Begin.EXPECTED else None
 
-def over(attempt: int, state: State, pid: int, run: int) -> bool:
-    """Whether the run has ended (or never begun)."""
+    def _release(self, id: str) -> int | None:
+        """From here on others hold what was expected; returns where it began."""
+        expected = self._expected.pop(id, None)
+        if expected is None:
+            return None
+        expected.end()
+        return expected.position
+
+
+class _Expected:
+    """A watch that is held until it is ended, or for `_EXPECTED` seconds."""
+
+    def __init__(self, position: int, watch: AbstractAsyncContextManager[Watch]) -> None:
+        self.position = position
+        self._watch = watch
+        self._stack = AsyncExitStack()
+        self._over = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """It is in place when this returns."""
+        await self._stack.enter_async_context(self._watch)
+        self._task = asyncio.get_running_loop().create_task(self._hold())
+
+    def end(self) -> None:
+        """Let go."""
+        self._over.set()
+
+    async def _hold(self) -> None:
+        async with self._stack:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), _EXPECTED)
+
+
+def _patience(watch: Watch, hold: float | None) -> asyncio.TimerHandle | None:
+    """Lets go of the output when the consumer does not come back in time."""
+    if hold is None or hold == PATIENT:
+        return None
+    return asyncio.get_running_loop().call_later(hold, watch.hold, None)
+
+
+def _over(attempt: int, state: State, pid: int, run: int, restarts: bool) -> bool:
+    """Whether the run has ended (or never begun), and no other will begin by itself."""
+    if restarts:
+        return not pid and state not in _COMING
     return attempt > run or (state is not State.STARTING and not pid)
 
 
-def _more(ended: "asyncio.Future[Any]", bell: asyncio.Event) -> Callable[[], Awaitable[bool]]:
+def _more(ended: "asyncio.Future[Any]", watch: Watch) -> Callable[[], Awaitable[bool]]:
     """For the reader at the end of the file: wait for the bell or the end. After the end it may look once more, because
     the exit is reported when everything is written."""
     last_look = False
@@ -62,13 +168,12 @@ def _more(ended: "asyncio.Future[Any]", bell: asyncio.Event) -> Callable[[], Awa
         nonlocal last_look
         if last_look:
             return False
-        ring = asyncio.ensure_future(bell.wait())
+        ring = asyncio.ensure_future(watch.bell())
         waiting: set[asyncio.Future[Any]] = {ring, ended}
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ring.cancel()
-        bell.clear()
         last_look = ended.done()
         return True
 

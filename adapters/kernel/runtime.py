@@ -17,7 +17,9 @@ from adapters.kernel import apply, cgroups, erase
 from adapters.kernel.supervisor import tree
 from adapters.kernel.supervisor.link import Link
 from adapters.kernel.supervisor.wire import Message
+from adapters.kernel.watches import Watch, Watches
 from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Refused, Unavailable
+from domain.log_options import limits
 from domain.ports import ExitReport, Input, LogFrame, StartedProcess
 from domain.runtime import capabilities
 from domain.runtime.plan import plan
@@ -52,7 +54,7 @@ class KernelRuntime:
         self._listener: Callable[[ExitReport], Awaitable[None]] | None = None
         self._lost: Callable[[], Awaitable[None]] | None = None
         self._deliveries: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._bells: dict[str, set[asyncio.Event]] = {}
+        self._watches = Watches(self._link.tell)
         self._errands: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "KernelRuntime":
@@ -80,7 +82,7 @@ class KernelRuntime:
         reply = await self._ask({
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
             "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),
-            "watch": id in self._bells})
+            "log": [spec.log.driver, *limits(spec.log)], **self._watches.with_start(id)})
         return StartedProcess(reply["pid"], reply["start"], reply["cgroup"])
 
     async def exec(self, id: str, attempt: int, exec_id: str, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str],
@@ -134,20 +136,18 @@ class KernelRuntime:
         await self._ask({"op": "ack", "keys": [[report.id, report.attempt]]})
 
     @asynccontextmanager
-    async def watch(self, id: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever the container may have written something; the watcher clears it."""
-        bell = asyncio.Event()
-        watchers = self._bells.setdefault(_checked(id), set())
-        watchers.add(bell)
+    async def watch(self, id: str, *, hold: int | None = None, with_start: bool = False) -> AsyncIterator[Watch]:
+        """See the port."""
+        watch = self._watches.add(_checked(id), hold)
         try:
-            if len(watchers) == 1:
-                await self._ask({"op": "watch", "id": id})
-            yield bell
+            wish = None if with_start else self._watches.wish(id)
+            if wish is not None:
+                await self._ask(wish)
+            yield watch
         finally:
-            watchers.discard(bell)
-            if not watchers and self._bells.get(id) is watchers:
-                del self._bells[id]
-                self._later(lambda: self._ask({"op": "unwatch", "id": id}))
+            wish = self._watches.discard(id, watch)
+            if wish is not None:
+                self._link.tell(wish)
 
     async def shut_down(self, *, kill: bool = False) -> None:
         """End the tree. Raises: InUse while containers run, unless `kill` ends them."""
@@ -212,10 +212,11 @@ class KernelRuntime:
     async def _connected(self, rebuilt: bool) -> None:
         """On a new connection: exits, bells, and what a lost tree means."""
         reply = await self._ask({"op": "exits", "subscribe": True})
-        for id, watchers in list(self._bells.items()):
-            await self._ask({"op": "watch", "id": id})
-            for bell in watchers:
-                bell.set()
+        for id in self._watches.ids():
+            wish = self._watches.wish(id)
+            if wish is not None:
+                await self._ask(wish)
+                self._watches.ring(id)
         for exit in reply["exits"]:
             self._deliver(_report(exit))
         if rebuilt and self._lost is not None:
@@ -223,8 +224,9 @@ class KernelRuntime:
 
     def _event(self, message: Message) -> None:
         if message.get("ev") == "log":
-            for bell in self._bells.get(message["id"], ()):
-                bell.set()
+            self._watches.ring(message["id"])
+        elif message.get("ev") == "full":
+            self._watches.urge(message["id"])
         elif message.get("ev") == "exited":
             self._deliver(_report(message["exit"]))
 
@@ -329,7 +331,8 @@ def _checked(id: str) -> str:
 
 def _report(exit: Message) -> ExitReport:
     return ExitReport(id=exit["id"], attempt=exit["attempt"], pid=exit["pid"], start_time=exit["start"],
-                      code=exit["code"], signal=exit["signal"], oom=exit["oom"], how=exit["how"], time=exit["time"])
+                      code=exit["code"], signal=exit["signal"], oom=exit["oom"], how=exit["how"], time=exit["time"],
+                      log_dropped=exit.get("dropped", 0), log_lost=exit.get("lost", 0))
 
 
 def _error(error: Message) -> LadingError:

@@ -78,7 +78,7 @@ class MemoryRuntime:
         self._ticks = itertools.count(1)
         self._listener: Callable[[ExitReport], Awaitable[None]] | None = None
         self._telling: dict[tuple[str, int, str], asyncio.Task[None]] = {}
-        self._bells: dict[str, set[asyncio.Event]] = {}
+        self.watches: dict[str, list[MemoryWatch]] = {}
         self._lost: Callable[[], Awaitable[None]] | None = None
         self.starts: list[tuple[str, int]] = []
         self.execs: list[tuple[str, str, ExecSpec, tuple[str, ...]]] = []
@@ -225,14 +225,15 @@ class MemoryRuntime:
         return self._sizes.get(_checked(id), 0)
 
     @asynccontextmanager
-    async def watch(self, id: str) -> AsyncIterator[asyncio.Event]:
-        """See the kernel's runtime."""
-        bell = asyncio.Event()
-        self._bells.setdefault(_checked(id), set()).add(bell)
+    async def watch(self, id: str, *, hold: int | None = None,
+                    with_start: bool = False) -> AsyncIterator["MemoryWatch"]:
+        """See the port."""
+        watch = MemoryWatch(hold)
+        self.watches.setdefault(_checked(id), []).append(watch)
         try:
-            yield bell
+            yield watch
         finally:
-            self._bells[id].discard(bell)
+            self.watches[id].remove(watch)
 
     def end(self, id: str, code: int = 0, *, oom: bool = False) -> None:
         """The first process ends by itself, with `code`; or because memory ran out."""
@@ -367,8 +368,25 @@ class MemoryRuntime:
                 await asyncio.sleep(_RETRY_PAUSE)
 
     def _ring(self, id: str) -> None:
-        for bell in self._bells.get(id, ()):
-            bell.set()
+        for watch in self.watches.get(id, ()):
+            watch.rung.set()
+
+
+class MemoryWatch:
+    """See `domain.ports.Watch`; `held` is for tests to look at."""
+
+    def __init__(self, hold: int | None) -> None:
+        self.held = hold
+        self.rung = asyncio.Event()
+
+    async def bell(self) -> None:
+        """See the port."""
+        await self.rung.wait()
+        self.rung.clear()
+
+    def hold(self, position: int | None) -> None:
+        """See the port."""
+        self.held = position
 
 
 class MemoryInput:

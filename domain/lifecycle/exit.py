@@ -23,12 +23,16 @@ class ReportExit(Command):
     oom: bool = False
     how: str = "self"
     time: int = 0
+    log_dropped: int = 0
+    log_lost: int = 0
 
 
 class Exited(Event, stored_as="exited.v1", settles_all=_UNTIL_EXIT):
     """The run is over. `code` as a shell shows it, -1 when nobody knows; `how`: self, signal, oom, reboot, unknown.
 
     `requested` is the position of the stop or kill that led here, 0 if nobody asked; `ended` the true time.
+    `log_dropped` bytes of the container's output, of this run and earlier ones, had been deleted by rotation by then;
+    `log_lost` of this run could not be stored at all (a full disk).
     """
 
     attempt: int
@@ -38,6 +42,8 @@ class Exited(Event, stored_as="exited.v1", settles_all=_UNTIL_EXIT):
     how: str = "self"
     ended: int = 0
     requested: int = 0
+    log_dropped: int = 0
+    log_lost: int = 0
 
 
 class RestartScheduled(Event, stored_as="restart-scheduled.v1", intent=True):
@@ -65,6 +71,8 @@ def _report(container: Container, command: ReportExit) -> tuple[Event, ...]:
         how=command.how,
         ended=command.time,
         requested=container.requested,
+        log_dropped=command.log_dropped,
+        log_lost=command.log_lost,
     )
     return (exited, *_consequences(container, command))
 

@@ -38,14 +38,17 @@ IMAGES = (
 
 WARDEN = (
     "warden.before-cgroup", "warden.after-cgroup", "warden.before-clone", "warden.after-clone", "warden.after-hold",
-    "warden.before-go", "warden.after-go", "warden.before-answer", "warden.log-header", "warden.log-data",
-    "warden.after-drain", "warden.before-journal", "warden.after-journal", "warden.before-rmdir", "warden.after-rmdir",
-    "host.MakeGroup", "host.MakeDirectory", "host.WriteFile",
+    "warden.before-go", "warden.after-go", "warden.before-answer", "warden.log-rotate", "warden.log-header",
+    "warden.log-data", "warden.after-drain", "warden.before-journal", "warden.after-journal", "warden.before-rmdir",
+    "warden.after-rmdir", "host.MakeGroup", "host.MakeDirectory", "host.WriteFile",
 )
 """In the warden, in the life of a container."""
 
-OUTPUT = ("warden.log-header", "warden.log-data")
+OUTPUT = ("warden.log-rotate", "warden.log-header", "warden.log-data")
 """Of these: an error here costs output, as a full disk does (the exit says how much); it must not stop a container."""
+
+ROTATION = ("warden.log-drop",)
+"""Passed when a container has written more than is kept; swept with the tests of the supervisor."""
 
 ZYGOTE = ("zygote.before-clone", "zygote.after-clone")
 
@@ -89,6 +92,6 @@ def steps_of_plans() -> set[str]:
 
 def swept() -> set[str]:
     """Every name that some test of the sweep kills at."""
-    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ZYGOTE, *RECOVERY, *CHILD}
+    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ROTATION, *ZYGOTE, *RECOVERY, *CHILD}
 
 

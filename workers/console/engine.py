@@ -127,16 +127,26 @@ class Engine(Protocol):
     async def wait_removed(self, id: str) -> None:
         """Returns when nothing is left of it."""
 
-    def output(self, id: str, *, from_start: bool) -> AsyncIterator[LogFrame]:
-        """What the container writes until this run of it ends."""
+    def output(self, id: str, *, from_start: bool, hold: float | None = None) -> AsyncIterator[LogFrame]:
+        """What the container writes until this run of it ends; `hold`: see `follow`.
+
+        With `from_start` all of the run that this caller has just started (`run` and `execute` with `attach` keep it
+        for him), of another one all that is stored; else what comes from now on.
+        """
 
     async def processes(self, id: str) -> Sequence[int]:
         """Host pids of the container's processes."""
 
     def follow(
-        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
+        restarts: bool = False, hold: float | None = None,
     ) -> AsyncIterator[LogFrame]:
-        """Frames of the log, then what comes, until the container does not run any more."""
+        """Frames of the log, then what comes, until the run ends, or (`restarts`) the container does not run any more.
+
+        `hold` is how many seconds the caller may take for one frame before output that he has not read may be deleted
+        by rotation (`workers.streams.PATIENT`: for ever); without it that may happen at once. A frame tells what was
+        `missed` before it.
+        """
 
     async def writable_size(self, id: str) -> int:
         """Bytes that the container has written over its image."""

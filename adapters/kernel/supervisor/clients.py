@@ -19,12 +19,14 @@ _BELLS_UNREAD = 1 << 16
 
 
 class Client:
-    """One connection; `subscribed` to exits, `watched` containers whose output rings a bell."""
+    """One connection; `subscribed` to exits, `watched` containers whose output rings a bell, `holds`: the position from
+    which on their output must be kept."""
 
     def __init__(self, connection: socket.socket, events: loop.Loop, serve: Callable[["Client", Message], None],
                  gone: Callable[["Client"], None]) -> None:
         self.subscribed = False
         self.watched: set[str] = set()
+        self.holds: dict[str, int] = {}
         self.open = True
         self._socket = connection
         self._loop = events
@@ -47,6 +49,10 @@ class Client:
         """There is new output of a watched container; a client that is behind needs no more bells."""
         if len(self._unsent) < _BELLS_UNREAD:
             self.send({"ev": "log", "id": id})
+
+    def urge(self, id: str) -> None:
+        """The container's output waits until this client needs less of it."""
+        self.send({"ev": "full", "id": id})
 
     def close(self) -> None:
         """End the connection."""

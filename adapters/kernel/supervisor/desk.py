@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from adapters.kernel.supervisor import loop, process
 from adapters.kernel.supervisor.clients import Client, admitted
 from adapters.kernel.supervisor.journal import Exit, Journal
-from adapters.kernel.supervisor.run import STARTED, Run
+from adapters.kernel.supervisor.run import STARTED, Run, unpack
 from adapters.kernel.supervisor.wire import Message
 
 PROTOCOL = 1
@@ -35,6 +35,9 @@ class Warden(Protocol):
 
     def describe(self) -> Message:
         """Who works here."""
+
+    def holds_changed(self, id: str) -> None:
+        """Somebody needs more or less of the output of a container."""
 
     def group_name(self, id: str, attempt: int) -> str:
         """Where the control groups of a run lie."""
@@ -64,6 +67,22 @@ class Desk:
                 for id in rung & client.watched:
                     client.ring(id)
 
+    def full(self, id: str) -> None:
+        """Those who keep the output of a container from being deleted shall say how far they are."""
+        for client in list(self._clients):
+            if id in client.holds:
+                client.urge(id)
+
+    def floor(self, id: str) -> int | None:
+        """From which position on somebody needs the output of a container; None if nobody does."""
+        holds = [client.holds[id] for client in self._clients if id in client.holds]
+        return min(holds) if holds else None
+
+    def _gone(self, client: Client) -> None:
+        self._clients.discard(client)
+        for id in client.holds:
+            self._warden.holds_changed(id)
+
     def tell(self, exit: Exit) -> None:
         """To all who have subscribed."""
         for client in list(self._clients):
@@ -86,7 +105,7 @@ class Desk:
         if not admitted(connection):
             connection.close()
             return
-        self._clients.add(Client(connection, self._loop, self._serve, self._clients.discard))
+        self._clients.add(Client(connection, self._loop, self._serve, self._gone))
 
     def _serve(self, client: Client, message: Message) -> None:
         number, serve = message.get("n"), _OPERATIONS.get(str(message.get("op")))
@@ -110,8 +129,14 @@ class Desk:
             raise _NotUnderstood("flags")
         if "\0" in message["logs"]:
             raise _NotUnderstood("logs")
+        try:
+            message["keeping"] = unpack(message.get("log"))
+        except ValueError as error:
+            raise _NotUnderstood("log") from error
         if message.get("watch") is True:
             client.watched.add(id)
+        if "hold" in message:
+            client.holds[id] = _field(message, "hold", int)
         self._warden.start(message, answer)
 
     def _signal(self, client: Client, message: Message, answer: "Answer") -> None:
@@ -142,11 +167,20 @@ class Desk:
         answer({})
 
     def _watch(self, client: Client, message: Message, answer: "Answer") -> None:
-        client.watched.add(_id(message))
+        id = _id(message)
+        client.watched.add(id)
+        if "hold" in message:
+            client.holds[id] = _field(message, "hold", int)
+        else:
+            client.holds.pop(id, None)
+        self._warden.holds_changed(id)
         answer({})
 
     def _unwatch(self, client: Client, message: Message, answer: "Answer") -> None:
-        client.watched.discard(_id(message))
+        id = _id(message)
+        client.watched.discard(id)
+        if client.holds.pop(id, None) is not None:
+            self._warden.holds_changed(id)
         answer({})
 
     def _shutdown(self, client: Client, message: Message, answer: "Answer") -> None:

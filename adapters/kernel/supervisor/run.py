@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from adapters.kernel.supervisor import handover, zygote
 from adapters.kernel.supervisor.output import PIPE_SIZE, Output
+from domain.logs import LOCAL, Keeping, Limits
 
 PREPARING, CLONED, STARTED, ENDED = "preparing", "cloned", "started", "ended"
 """Phases: nothing of it has been executed and nothing has to survive; it has a pid, is set up and waits or executes;
@@ -45,16 +46,17 @@ class Group(Protocol):
 class Run:
     """Descriptors are -1 where there is none. `waiters` are to be told about the start."""
 
-    def __init__(self, id: str, attempt: int, directory: str) -> None:
+    def __init__(self, id: str, attempt: int, directory: str, keeping: Keeping = LOCAL) -> None:
         self.id = id
         self.attempt = attempt
         self.directory = directory
+        self.keeping = keeping
         self.phase = PREPARING
         self.group: Group | None = None
         self.pid = self.start_time = 0
         self.stdout = self.stderr = self.status = self.pidfd = -1
         self.namespaces: dict[str, int] = {}
-        self.output = Output(directory, attempt)
+        self.output = Output(directory, attempt, keeping.limits)
         self.waiters: list[Callable[[dict[str, Any]], None]] = []
         self.request: dict[str, Any] = {}
         self.tries = 0
@@ -106,15 +108,15 @@ class Run:
         """What a successor needs to go on with this run."""
         names = ("stdout", "stderr", "status", "pidfd")
         fds = {name: fd for name in names if (fd := getattr(self, name)) >= 0}
-        note = {"id": self.id, "attempt": self.attempt, "logs": self.directory, "pid": self.pid,
-                "start": self.start_time, "lost": self.output.lost, "status": self.wait_status}
+        note = {"id": self.id, "attempt": self.attempt, "logs": self.directory, "log": pack(self.keeping),
+                "pid": self.pid, "start": self.start_time, "lost": self.output.lost, "status": self.wait_status}
         return handover.Held(json.dumps(note).encode(), {**fds, **self.namespaces})
 
     @staticmethod
     def taken_back(held: handover.Held) -> "Run":
         """The run that a former warden has left."""
         note = json.loads(held.note)
-        run = Run(note["id"], note["attempt"], note["logs"])
+        run = Run(note["id"], note["attempt"], note["logs"], unpack(note["log"]) if "log" in note else LOCAL)
         run.pid, run.start_time, run.output.lost = note["pid"], note["start"], note["lost"]
         run.wait_status = note["status"]
         run.recovered = True
@@ -161,7 +163,21 @@ class Run:
         if not how:
             how = "unknown" if status is None else "oom" if self.oom and number == 9 else "signal" if number else "self"
         return {"id": self.id, "attempt": self.attempt, "pid": self.pid, "start": self.start_time, "code": code,
-                "signal": number, "oom": self.oom, "how": how, "time": self.ended_at, "lost": self.output.lost}
+                "signal": number, "oom": self.oom, "how": how, "time": self.ended_at, "lost": self.output.lost,
+                "dropped": self.output.dropped}
+
+
+def pack(keeping: Keeping) -> list[Any]:
+    """As it travels between processes."""
+    return [keeping.driver, *keeping.limits]
+
+
+def unpack(packed: Any) -> Keeping:
+    """The reverse of `pack`. Raises: ValueError for anything else."""
+    match packed:
+        case ["local" | "json-file" | "none" as driver, int(size), int(files)] if size > 0 and files > 0:
+            return Keeping(driver, Limits(size, files))
+    raise ValueError("not a way to keep output")
 
 
 def _enlarge(pipe: int) -> None:

@@ -45,6 +45,7 @@ _UNKNOWN_AFTER = 2.0
 _JOURNAL_RETRY = 1.0
 _MOST_TRIES = 3
 _PATIENCE_WITH_DYING = 20.0
+_COMEBACK = 5.0  # how long readers have to come back to a new warden before output that they need may be deleted
 
 
 class Warden:
@@ -161,6 +162,8 @@ class Warden:
         self._by_pid[run.pid] = run
         if self.journal.ended(run.key) is not None:
             return self._bury(run)
+        run.output.floor = 0
+        self._loop.later(_COMEBACK, partial(self.holds_changed, run.id))
         return self._attend(run)
 
     def _end_ownerless(self) -> None:
@@ -201,7 +204,8 @@ class Warden:
         if self.leaving:
             return answer(failure("shutdown", "the supervisor is being stopped"))
         if run is None:
-            run = self.runs[key] = Run(*key, request["logs"])
+            run = self.runs[key] = Run(*key, request["logs"], request.pop("keeping"))
+            run.output.floor = self._desk.floor(run.id)
             run.request = request
             run.waiters.append(answer)
             return self._begin(run)
@@ -242,8 +246,7 @@ class Warden:
 
     def _attend(self, run: Run) -> None:
         """Watch everything a run has open."""
-        for pipe, stream in run.pipes:
-            self._loop.watch(pipe, self._pumping(run, pipe, stream))
+        self._watch_pipes(run)
         self._loop.watch(run.pidfd, lambda events: self._died(run))
         if run.status >= 0:
             failpoint("warden.before-go")
@@ -317,10 +320,32 @@ class Warden:
                     break
             if moved:
                 self._desk.has_output(run.id)
-            elif events & loop.HANGUP:
+            if run.output.full:
+                self._hold_up(run)
+            elif not moved and events & loop.HANGUP:
                 self._close_pipe(run, pipe)
 
         return pump
+
+    def _watch_pipes(self, run: Run) -> None:
+        for pipe, stream in run.pipes:
+            self._loop.watch(pipe, self._pumping(run, pipe, stream))
+
+    def _hold_up(self, run: Run) -> None:
+        """Let the container wait until those who read its output have come far enough."""
+        for pipe, _ in run.pipes:
+            self._loop.forget(pipe)
+        self._desk.full(run.id)
+
+    def holds_changed(self, id: str) -> None:
+        """Somebody needs more or less of the output of a container."""
+        floor = self._desk.floor(id)
+        for run in self.runs.values():
+            if run.id == id:
+                run.output.floor = floor
+                if run.output.full and run.phase in (CLONED, STARTED):
+                    run.output.full = False
+                    self._watch_pipes(run)
 
     def _close_pipe(self, run: Run, pipe: int) -> None:
         """Nobody has the other end any more."""
@@ -335,7 +360,7 @@ class Warden:
         """What was written before the end; bounded, because somebody else may hold the other end and go on writing."""
         for pipe, stream in run.pipes:
             for _ in range(2 * _PIPE_FRAMES):
-                if not run.output.pump(pipe, stream):
+                if not run.output.pump(pipe, stream, last=True):
                     break
                 self._desk.has_output(run.id)
 

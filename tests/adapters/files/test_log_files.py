@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,19 +19,34 @@ ID = "ab" * 32
 Frame = tuple[int, int, bytes]
 
 
-def write(root: Path, number: int, frames: list[Frame], *, indexed: bool = True) -> None:
-    """A file as the warden writes it."""
+def write(root: Path, number: int, frames: list[Frame], *, indexed: bool = True, base: int | None = None) -> None:
+    """A segment as the warden writes it, or with `base` -1 the file of an older version."""
     directory = root / ID
     directory.mkdir(parents=True, exist_ok=True)
-    log, index, last = bytearray(), b"", 0
+    log, index, last, ahead = bytearray(), b"", 0, 0
     for time, stream, data in frames:
         start = len(log)
         log += logs.header(time, stream, len(data)) + data
         if start - last >= logs.INDEX_SPACING:
             last = start
-            index += logs.entry(time, start)
-    (directory / f"{number}.log").write_bytes(log)
-    (directory / f"{number}.idx").write_bytes(index if indexed else b"")
+            index += logs.entry(time, start, ahead)[:16 if base == -1 else None]
+        ahead += len(data)
+    name = str(number) if base == -1 else f"{number}.{base or behind(directory, number)}"
+    (directory / f"{name}.log").write_bytes(log)
+    (directory / f"{name}.idx").write_bytes(index if indexed else b"")
+
+
+def behind(directory: Path, number: int) -> int:
+    """The position behind all that runs before this one have written."""
+    position = 0
+    for path in directory.glob("*.*.log"):
+        attempt, base = map(int, path.stem.split("."))
+        if attempt < number:
+            data = path.read_bytes()
+            with suppress(logs.Damaged):
+                for frame in logs.frames(data):
+                    position = max(position, base) + frame.stop - frame.start
+    return position
 
 
 async def read(root: Path, **options: object) -> list[Frame]:
@@ -46,7 +62,7 @@ def text(frames: list[Frame], stream: int | None = None) -> bytes:
 
 async def test_files_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     """10 comes after 9: attempts, not names."""
-    for number in (10, 9, 1):
+    for number in (1, 9, 10):
         write(tmp_path, number, [(number, 1, b"%d\n" % number)])
     assert text(await read(tmp_path)) == b"1\n9\n10\n"
 
@@ -156,9 +172,9 @@ async def test_a_half_written_frame_is_completed_while_following(tmp_path: Path)
     """The pump writes the header first; a reader must not tear the frame, nor lose its end."""
     directory = tmp_path / ID
     directory.mkdir()
-    log = directory / "1.log"
+    log = directory / "1.0.log"
     log.write_bytes(logs.header(5, 1, 6) + b"abc")
-    (directory / "1.idx").touch()
+    (directory / "1.0.idx").touch()
     steps: list[Callable[[], object]] = [
         lambda: log.write_bytes(logs.header(5, 1, 6) + b"abcdef" + logs.header(6, 2, 2) + b"x"), lambda: None]
 
@@ -187,7 +203,7 @@ async def test_following_goes_on_in_the_next_file(tmp_path: Path) -> None:
 async def test_garbage_after_a_power_cut_ends_a_file_not_the_log(tmp_path: Path) -> None:
     """Its blocks may never have reached the disk."""
     write(tmp_path, 1, [(1, 1, b"good\n")])
-    with (tmp_path / ID / "1.log").open("ab") as file:
+    with (tmp_path / ID / "1.0.log").open("ab") as file:
         file.write(bytes(100))
     write(tmp_path, 2, [(2, 1, b"later\n")])
     assert text(await read(tmp_path)) == b"good\nlater\n"

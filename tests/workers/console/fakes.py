@@ -306,6 +306,7 @@ class FakeLogs:
         since: int | None = None,
         until: int | None = None,
         tail: int | None = None,
+        start: int | None = None,
         follow: Callable[[], Awaitable[bool]] | None = None,
     ) -> AsyncIterator[LogFrame]:
         """Whole frames count as lines here."""
@@ -316,6 +317,10 @@ class FakeLogs:
         ]
         for frame in found if tail is None else found[-tail:] if tail else []:
             yield frame
+
+    async def end(self, id: str) -> int:
+        """All bytes."""
+        return sum(len(frame.data) for frame in self.written.get(id, []))
 
 
 @dataclass
@@ -561,12 +566,13 @@ class FakeEngine:
         """Until it is gone."""
         await self._until(id, lambda c: c.state in (State.REMOVED, State.DEAD))
 
-    def output(self, id: str, *, from_start: bool) -> AsyncIterator[LogFrame]:
+    def output(self, id: str, *, from_start: bool, hold: float | None = None) -> AsyncIterator[LogFrame]:
         """Everything, or what comes."""
         return self.follow(id, since=None if from_start else self.now() + 1)
 
     async def follow(
-        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
+        restarts: bool = False, hold: float | None = None,
     ) -> AsyncIterator[LogFrame]:
         """What is there, then wait for the end."""
         async for frame in self.logs.frames(id, since=since, until=until, tail=tail):

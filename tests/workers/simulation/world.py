@@ -85,7 +85,7 @@ class SteppedRuntime(MemoryRuntime):
         """Nobody listens any more; short commands that were under way have ended meanwhile."""
         self._listener = None
         self._telling.clear()
-        self._bells.clear()
+        self.watches.clear()
         for key, run in self._runs.items():
             if run.alive and not run.behaviour.lasts:
                 self._end(key, run.behaviour.code, 0)

@@ -14,7 +14,7 @@ from adapters.kernel.runtime import KernelRuntime
 from adapters.kernel.supervisor import tree
 from domain.errors import KernelError
 from domain.ports import ExitReport, StartedProcess
-from domain.spec import ContainerSpec
+from domain.spec import ContainerSpec, LogConfig
 
 _PATIENCE = 20.0
 
@@ -90,10 +90,12 @@ class Machine:
         if self.acknowledges:
             await self.runtime.acknowledge(report)
 
-    async def start(self, script: str, id: str = "", attempt: int = 1) -> tuple[str, StartedProcess]:
+    async def start(self, script: str, id: str = "", attempt: int = 1,
+                    log: LogConfig | None = None) -> tuple[str, StartedProcess]:
         """Run a shell script in a container."""
         id = id or os.urandom(32).hex()
-        spec = ContainerSpec(image="busybox", image_id="sha256:0", command=("/bin/sh", "-c", script), hostname="box")
+        spec = ContainerSpec(image="busybox", image_id="sha256:0", command=("/bin/sh", "-c", script), hostname="box",
+                             log=log or LogConfig())
         return id, await self.runtime.start(id, attempt, spec, (), ("busybox",))
 
     async def end(self, id: str, attempt: int = 1, seconds: float = _PATIENCE) -> ExitReport:

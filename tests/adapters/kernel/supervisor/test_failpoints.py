@@ -8,6 +8,7 @@ import pytest
 from adapters.kernel.supervisor import faults
 from domain import failpoints
 from domain.errors import LadingError
+from domain.spec import LogConfig
 from tests.adapters.kernel.supervisor.machine import Machine
 
 kernel = [pytest.mark.kernel, pytest.mark.slow]
@@ -15,10 +16,11 @@ kernel = [pytest.mark.kernel, pytest.mark.slow]
 PROGRAMS = Path(faults.__file__).parent
 IN_A_LIFE = (
     "warden.before-cgroup", "warden.after-cgroup", "warden.before-clone", "warden.after-clone", "warden.after-hold",
-    "warden.before-go", "warden.after-go", "warden.before-answer", "warden.log-header", "warden.log-data",
-    "warden.after-drain", "warden.before-journal", "warden.after-journal", "warden.before-rmdir", "warden.after-rmdir",
+    "warden.before-go", "warden.after-go", "warden.before-answer", "warden.log-rotate", "warden.log-header",
+    "warden.log-data", "warden.after-drain", "warden.before-journal", "warden.after-journal", "warden.before-rmdir", "warden.after-rmdir",
     "zygote.before-clone", "zygote.after-clone",
 )
+IN_ROTATION = ("warden.log-rotate", "warden.log-header", "warden.log-data", "warden.log-drop")
 AFTER_A_DEATH = ("keeper.before-hand-back", "keeper.before-reap", "warden.before-succession", "warden.in-succession",
                  "warden.recover-run")
 IN_THE_CHILD = ("zygote.child",)
@@ -38,6 +40,25 @@ async def test_a_run_survives_a_kill(machine: Machine, point: str) -> None:
         assert (report.code, report.how, report.pid) == (42, "self", process.pid)
         assert await machine.output(id, 1) == b"1 one\n"
         assert await machine.output(id, 2) == b"two\n"
+
+
+@pytest.mark.parametrize("passing", [1, 2, 3, 7])
+@pytest.mark.parametrize("point", IN_ROTATION)
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_rotation_survives_a_kill(machine: Machine, point: str, passing: int) -> None:
+    """What is kept is the end of what was written, without a hole; and what is gone was counted to the byte."""
+    machine.failpoints = f"{point}=kill@{passing}"
+    lines = b"".join(b"line %d\n" % number for number in range(1, 20_001))
+    script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done"
+    async with machine.connected():
+        id, _ = await machine.start(script, log=LogConfig(options={"max-size": "16k", "max-file": "3"}))
+        report = await machine.end(id)
+        kept = await machine.output(id)
+        assert (report.code, report.how) == (0, "self")
+        assert lines.endswith(kept)
+        assert 20_000 < len(kept) < 50_000
+        assert report.log_dropped == len(lines) - len(kept)
 
 
 @pytest.mark.parametrize("point", AFTER_A_DEATH)
@@ -76,7 +97,7 @@ def test_every_failpoint_of_the_small_processes_is_swept() -> None:
     """A new one must be added to the lists above."""
     texts = [file.read_text() for file in PROGRAMS.glob("*.py")]
     named = {name for text in texts for name in re.findall(r'failpoint\("([\w.-]+)"\)', text)}
-    assert named == {*IN_A_LIFE, *AFTER_A_DEATH, *IN_THE_CHILD}
+    assert named == {*IN_A_LIFE, *IN_ROTATION, *AFTER_A_DEATH, *IN_THE_CHILD}
 
 
 def test_a_fault_is_armed_for_the_passing_and_the_process_it_names() -> None:

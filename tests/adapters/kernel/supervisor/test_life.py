@@ -112,13 +112,12 @@ async def test_bells_ring_while_a_container_prints(machine: Machine) -> None:
     async with machine.connected() as runtime:
         id, _ = await machine.start("for i in 1 2 3; do echo $i; sleep 0.1; done")
         seen = []
-        async with runtime.watch(id) as bell:
+        async with runtime.watch(id) as watch:
             async def more() -> bool:
                 ended = (id, 1) in machine.exits
                 if not ended:
                     async with asyncio.timeout(10):
-                        await bell.wait()
-                    bell.clear()
+                        await watch.bell()
                 return not ended
 
             async for frame in machine.logs.frames(id, follow=more):

@@ -35,7 +35,7 @@ def disarmed() -> Iterator[None]:
 
 def content(directory: Path, number: int = 1) -> list[tuple[int, bytes]]:
     """(stream, data) of every frame; times must not decrease."""
-    buffer = (directory / f"{number}.log").read_bytes()
+    buffer = (directory / f"{number}.0.log").read_bytes()
     found = list(logs.frames(buffer))
     assert [frame.time for frame in found] == sorted(frame.time for frame in found)
     assert not any(frame.missing for frame in found)
@@ -90,7 +90,7 @@ def test_a_cut_frame_is_mended(tmp_path: Path, pipe: Pipe, cut: int) -> None:
     for data in (b"first", b"second!!"):
         os.write(pipe[1], data)
         output.pump(pipe[0], 2)
-    log = tmp_path / "1.log"
+    log = tmp_path / "1.0.log"
     os.truncate(log, log.stat().st_size - 24 + cut)
     again = Output(str(tmp_path), 1)
     os.write(pipe[1], b"third")
@@ -108,11 +108,11 @@ def test_the_index_names_frames_about_64_kib_apart(tmp_path: Path, pipe: Pipe) -
         if number == 100:
             output.close()
             output = Output(str(tmp_path), 1)
-    buffer, index = (tmp_path / "1.log").read_bytes(), (tmp_path / "1.idx").read_bytes()
-    starts = {frame.start - logs.HEADER_SIZE: frame.time for frame in logs.frames(buffer)}
+    buffer, index = (tmp_path / "1.0.log").read_bytes(), (tmp_path / "1.0.idx").read_bytes()
+    starts = {frame.start - logs.HEADER_SIZE: (number, frame.time) for number, frame in enumerate(logs.frames(buffer))}
     entries = [logs.decode_entry(index[n:n + logs.ENTRY_SIZE]) for n in range(0, len(index), logs.ENTRY_SIZE)]
-    assert all(starts[offset] == time for time, offset in entries)
-    offsets = [0, *(offset for _, offset in entries), len(buffer)]
+    assert all(starts[entry.offset] == (entry.ahead // 4000, entry.time) for entry in entries)
+    offsets = [0, *(entry.offset for entry in entries), len(buffer)]
     assert all(0 < later - earlier < 2 * logs.INDEX_SPACING for earlier, later in pairwise(offsets))
 
 
@@ -123,11 +123,11 @@ def test_an_index_that_was_lost_is_no_loss(tmp_path: Path, pipe: Pipe) -> None:
         os.write(pipe[1], b"x" * 8000)
         output.pump(pipe[0], 1)
     whole = content(tmp_path)
-    for index in (b"", logs.entry(1, 1 << 40), b"torn"):
-        (tmp_path / "1.idx").write_bytes(index)
+    for index in (b"", logs.entry(1, 1 << 40, 5), b"torn"):
+        (tmp_path / "1.0.idx").write_bytes(index)
         Output(str(tmp_path), 1).close()
         assert content(tmp_path) == whole
-        assert (tmp_path / "1.idx").read_bytes() in (b"",)
+        assert (tmp_path / "1.0.idx").read_bytes() in (b"",)
 
 
 def test_somebody_else_may_read_from_the_pipe(tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
