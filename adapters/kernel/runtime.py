@@ -211,12 +211,12 @@ class KernelRuntime:
 
     async def _connected(self, rebuilt: bool) -> None:
         """On a new connection: exits, bells, and what a lost tree means."""
-        reply = await self._ask({"op": "exits", "subscribe": True})
         for id in self._watches.ids():
             wish = self._watches.wish(id)
             if wish is not None:
                 await self._ask(wish)
                 self._watches.ring(id)
+        reply = await self._ask({"op": "exits", "subscribe": True})  # after this a new warden waits for nobody
         for exit in reply["exits"]:
             self._deliver(_report(exit))
         if rebuilt and self._lost is not None:

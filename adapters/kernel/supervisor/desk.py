@@ -39,6 +39,9 @@ class Warden(Protocol):
     def holds_changed(self, id: str) -> None:
         """Somebody needs more or less of the output of a container."""
 
+    def readers_are_back(self) -> None:
+        """Whoever needs output has said so."""
+
     def group_name(self, id: str, attempt: int) -> str:
         """Where the control groups of a run lie."""
 
@@ -159,7 +162,9 @@ class Desk:
         answer({"runs": runs})
 
     def _exits(self, client: Client, message: Message, answer: "Answer") -> None:
-        client.subscribed = client.subscribed or message.get("subscribe") is True
+        if message.get("subscribe") is True:
+            client.subscribed = True
+            self._warden.readers_are_back()
         answer({"exits": self._warden.journal.pending()})
 
     def _acknowledge(self, client: Client, message: Message, answer: "Answer") -> None:

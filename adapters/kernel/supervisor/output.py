@@ -72,6 +72,21 @@ class Output:
                 os.close(fd)
         self._log = self._index = -1
 
+    def drop(self) -> None:
+        """Delete the oldest segments, as many as there are too many and as nobody wants to read."""
+        while len(self._segments) > self._limits.files:
+            if self.floor is not None and self._segments[1].base > self.floor:
+                return
+            self._delete(self._segments.pop(0))
+
+    def delete(self) -> None:
+        """Nothing of it is kept."""
+        self.close()
+        while self._segments:
+            self._delete(self._segments.pop(0))
+        with suppress(OSError):  # somebody has put something else there, or there is nothing
+            os.rmdir(self._directory)
+
     def _path(self, segment: logs.Segment, ending: str) -> str:
         return os.path.join(self._directory, segment.name + ending)
 
@@ -119,7 +134,7 @@ class Output:
             self.full = True
             return False
         self._begin()
-        self._drop()
+        self.drop()
         return True
 
     def _begin(self) -> None:
@@ -136,16 +151,12 @@ class Output:
         bases = [*(segment.base for segment in self._segments), self.position]
         return excess > 0 and self.floor is not None and bases[excess] > self.floor
 
-    def _drop(self) -> None:
-        """Delete the oldest, as far as nobody wants to read them."""
-        while len(self._segments) > self._limits.files:
-            if self.floor is not None and self._segments[1].base > self.floor:
-                return
-            for ending in (logs.INDEX, logs.LOG):
-                with suppress(FileNotFoundError):
-                    os.unlink(self._path(self._segments[0], ending))
-                failpoint("warden.log-drop")
-            del self._segments[0]
+    def _delete(self, segment: logs.Segment) -> None:
+        """The index first: without one a segment is still found, the other way round nobody would look for it."""
+        for ending in (logs.INDEX, logs.LOG):
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(segment, ending))
+            failpoint("warden.log-drop")
 
     def _frame(self, pipe: int, stream: int, waiting: int) -> int:
         start = self._end

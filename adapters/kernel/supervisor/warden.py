@@ -35,11 +35,9 @@ from adapters.kernel.supervisor.run import CLONED, ENDED, PREPARING, STARTED, Gr
 from adapters.kernel.supervisor.wire import Message
 from domain.errors import LadingError
 from domain.failpoints import failpoint
-from domain.logs import MAX_DATA
 
 INTERPRETER, LOCK, KEEPER, LISTENER = 3, 4, 5, 6
 _FRAMES_A_TURN = 8
-_PIPE_FRAMES = PIPE_SIZE // MAX_DATA
 _SET_UP_SECONDS = 120.0
 _UNKNOWN_AFTER = 2.0
 _JOURNAL_RETRY = 1.0
@@ -57,6 +55,8 @@ class Warden:
         self.runs: dict[tuple[str, int], Run] = {}
         self._by_pid: dict[int, Run] = {}
         self._ready: list[Run] = []
+        self._over: dict[str, Run] = {}  # ended, by container; somebody still needs of their output
+        self._awaited: set[str] = set()  # containers whose readers may still come back
         self.leaving = False
         self._ownerless = 0  # groups that no run owns and whose last process the kernel has not ended yet
         self._keeper = socket.socket(fileno=KEEPER)
@@ -69,6 +69,7 @@ class Warden:
         self._desk = Desk(self._loop, socket.socket(fileno=LISTENER), self)
         for entry in held:
             self._recover(Run.taken_back(entry))
+        self._loop.later(_COMEBACK, self.readers_are_back)
         for pid, status in statuses:
             self._orphan(pid, status)
         self._end_ownerless()
@@ -163,7 +164,7 @@ class Warden:
         if self.journal.ended(run.key) is not None:
             return self._bury(run)
         run.output.floor = 0
-        self._loop.later(_COMEBACK, partial(self.holds_changed, run.id))
+        self._awaited.add(run.id)
         return self._attend(run)
 
     def _end_ownerless(self) -> None:
@@ -339,13 +340,32 @@ class Warden:
 
     def holds_changed(self, id: str) -> None:
         """Somebody needs more or less of the output of a container."""
-        floor = self._desk.floor(id)
-        for run in self.runs.values():
-            if run.id == id:
-                run.output.floor = floor
-                if run.output.full and run.phase in (CLONED, STARTED):
-                    run.output.full = False
-                    self._watch_pipes(run)
+        self._awaited.discard(id)
+        for run in [run for run in self.runs.values() if run.id == id]:
+            run.output.floor = self._desk.floor(id)
+            if run.output.full and run.phase in (CLONED, STARTED):
+                run.output.full = False
+                self._watch_pipes(run)
+        if id in self._over:
+            self._put_away(self._over.pop(id))
+
+    def readers_are_back(self) -> None:
+        """Whoever needs output has said so, or has had time enough."""
+        for id in list(self._awaited):
+            self.holds_changed(id)
+
+    def _put_away(self, run: Run) -> None:
+        """A run is over: of its output stays what is to be kept, once nobody needs more of it."""
+        if (run.id in self._awaited or self._desk.floor(run.id) is not None) and not self._runs_again(run):
+            self._over[run.id] = run
+        elif run.keeping.driver == "none":
+            run.output.delete()
+        else:
+            run.output.floor = None
+            run.output.drop()
+
+    def _runs_again(self, run: Run) -> bool:
+        return any(id == run.id and attempt != run.attempt for id, attempt in self.runs)
 
     def _close_pipe(self, run: Run, pipe: int) -> None:
         """Nobody has the other end any more."""
@@ -359,9 +379,9 @@ class Warden:
     def _drain(self, run: Run) -> None:
         """What was written before the end; bounded, because somebody else may hold the other end and go on writing."""
         for pipe, stream in run.pipes:
-            for _ in range(2 * _PIPE_FRAMES):
-                if not run.output.pump(pipe, stream, last=True):
-                    break
+            moved = 0
+            while moved < 2 * PIPE_SIZE and (count := run.output.pump(pipe, stream, last=True)):
+                moved += count
                 self._desk.has_output(run.id)
 
     # The end ---------------------------------------------------------------------------------------------------------
@@ -436,6 +456,7 @@ class Warden:
             handover.close(list(run.namespaces.values()))
             run.pidfd, run.namespaces = -1, {}
             run.output.close()
+            self._put_away(run)
             self._tell_keeper(handover.DROP, run.name.encode())
             self._by_pid.pop(run.pid, None)
             if run.recovered:
