@@ -308,6 +308,7 @@ class Message(Protocol):
     subject: str
     data: bytes
     headers: dict[str, str]
+    reply: str
 
     async def respond(self, payload: bytes, headers: dict[str, str] | None = None) -> None:
         """Answer to the reply subject."""

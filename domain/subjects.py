@@ -112,6 +112,12 @@ def who(subject: str) -> str:
     return tokens[3] if len(tokens) > 3 and tokens[0] == _ROOT and tokens[2] in _ASKED_BY_WHO else ""
 
 
+def session(subject: str) -> str:
+    """The session of an `io` subject; empty on others."""
+    tokens = subject.split(".")
+    return tokens[4] if len(tokens) == 5 and tokens[0] == _ROOT and tokens[2] == "io" else ""
+
+
 def answers_to(reply: str, asker: str) -> bool:
     """Whether `reply` lies in the inbox of `asker`. Anything else would let a client make the daemon, which may publish
     everywhere, speak on a subject of its choice."""

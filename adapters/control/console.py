@@ -25,6 +25,9 @@ Client to daemon, on `lading.<host>.io.<who>.<session>`:
     w 262144              that many bytes of O and E have been written so far
     z 24 80               rows and columns of the terminal
 
+What a local client says on `io`, and what is said to it, does not travel over the bus but from socket to console and
+back (see `adapters.control.frames`); the call itself does, and everything of a client elsewhere.
+
 Neither side has more than `WINDOW` bytes on the way: a writer waits for the other's `w`. Only one stream and one
 question at a time. The client puts its terminal back at every end of the call, also when the daemon vanishes.
 """
@@ -77,8 +80,8 @@ class Call:
     `call_id` is new for each call.
     """
 
-    def __init__(self, message: Message, actor: Actor) -> None:
-        self._message = message
+    def __init__(self, message: Message, actor: Actor, respond: Callable[[bytes], Awaitable[None]]) -> None:
+        self._respond = respond
         self.actor, self.call_id = actor, secrets.token_hex(16)
         head, self.argv = _parse(message.data)
         self.actor_id = subjects.who(message.subject)
@@ -114,7 +117,7 @@ class Call:
         if self.exit_status is None:
             self.exit_status = status & 0xFF
             if not self.closed.is_set():
-                await self._message.respond(b"X%d" % self.exit_status)
+                await self._respond(b"X%d" % self.exit_status)
 
     async def getenv(self, names: Sequence[str]) -> dict[str, str]:
         """The values of the client's environment variables; those that are not set are missing. Raises Gone."""
@@ -204,7 +207,7 @@ class Call:
 
     async def _tell(self, data: bytes) -> None:
         if not self.closed.is_set():
-            await self._message.respond(data)
+            await self._respond(data)
 
     def _require_client(self) -> None:
         if self.closed.is_set():
@@ -319,6 +322,12 @@ class Clients(Protocol):
     def on_gone(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the number of each client that hung up."""
 
+    def on_part(self, take: Callable[[str, str, bytes], bool]) -> None:
+        """Call `take` with number, session and payload of what a client says during a call, at once."""
+
+    async def say(self, number: str, subject: str, payload: bytes) -> bool:
+        """Say something to a client on its inbox, at once; False when that can only be done over the bus."""
+
 
 class Console:
     """All calls that are being answered."""
@@ -330,6 +339,7 @@ class Console:
     async def serve(self, bus: Bus) -> None:
         """Answer from now on."""
         self._clients.on_gone(self._client_gone)
+        self._clients.on_part(self._take_part)
         await bus.serve(subjects.area(self._host, "io"), self._take)
         await bus.serve(subjects.area(self._host, "call"), self._answer)
 
@@ -355,19 +365,22 @@ class Console:
 
     async def _take(self, message: Message) -> None:
         """Without any await before the call has it: pieces of a stream must stay in order."""
-        key = (subjects.who(message.subject), message.subject.rpartition(".")[2])
-        found = self._calls.get(key)
+        self._take_part(subjects.who(message.subject), subjects.session(message.subject), message.data)
+
+    def _take_part(self, who: str, session: str, data: bytes) -> bool:
+        found = self._calls.get((who, session))
         if found is not None:
             call, task = found
-            if not call.take(message.data):
+            if not call.take(data):
                 task.cancel()
+        return found is not None
 
     async def _answer(self, message: Message) -> None:
         who = subjects.who(message.subject)
         if subjects.is_local(who) and not self._clients.connected(who):
             return
         try:
-            call = Call(message, self._actor(who))
+            call = Call(message, self._actor(who), self._way_back(who, message))
         except ValueError as error:
             await message.respond(b"Elading: %s\n" % str(error).encode())
             await message.respond(b"X125")
@@ -379,6 +392,16 @@ class Console:
         task = asyncio.get_running_loop().create_task(self._run(call))
         self._calls[key] = (call, task)
         task.add_done_callback(lambda _: self._calls.pop(key, None))
+
+    def _way_back(self, who: str, message: Message) -> Callable[[bytes], Awaitable[None]]:
+        """How to answer: straight to a client of our own socket, else over the bus."""
+        reply = message.reply if subjects.is_local(who) and subjects.answers_to(message.reply, who) else ""
+
+        async def respond(data: bytes) -> None:
+            if not reply or not await self._clients.say(who, reply, data):
+                await message.respond(data)
+
+        return respond
 
     def _actor(self, who: str) -> Actor:
         return self._clients.identity(who) if subjects.is_local(who) else Actor("nats", who, host=self._host)

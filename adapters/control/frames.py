@@ -8,6 +8,11 @@ r"""What a local client sends, read frame by frame, and written anew in its prov
 Nothing of a client's control line is passed on as it came: subjects go through the rules of `domain.subjects`, numbers
 are printed anew, the payload is exactly as long as announced and its end is ours. So the server can never read another
 frame than the one that was judged here. Payloads pass through in pieces; only lines are held back.
+
+One thing does not go to the server: what belongs to a call that this very daemon answers (`lading.@.io.@.SESSION`, as
+keys and pieces of files) is handed to it here. Two more processes and four more wake-ups would be felt under the
+fingers. In the other direction `Seams` finds the places where an answer of the daemon may be put between the frames of
+the server.
 """
 
 import json
@@ -19,20 +24,28 @@ from domain import subjects
 MAX_LINE: Final = 4096
 MAX_PAYLOAD: Final = 1024 * 1024
 _MAX_SID: Final = 16
+_MOST_HEARD: Final = 64
 
 
 class Violation(Exception):
     """The client broke the protocol or asked for what it may not have; the text goes to it in an error line."""
 
 
+Take = Callable[[str, bytes], bool]
+"""Gets session and payload of what belongs to a call; False when there is no such call here."""
+
+
 class Frames:
     """The state of one client's stream: `feed` what it sent, pass on what comes out."""
 
-    def __init__(self, host: str, number: str) -> None:
-        self._host, self._number = host, number
+    def __init__(self, host: str, number: str, take: Take = lambda session, payload: False) -> None:
+        self._host, self._number, self._take = host, number, take
         self._line = bytearray()
         self._payload = 0
         self._ending = b""
+        self._session = ""
+        self._kept: list[bytes] = []
+        self._heard: dict[str, str] = {}
         self._lines: dict[bytes, Callable[[list[bytes]], bytes]] = {
             b"PUB": self._publish, b"HPUB": self._publish_headers, b"SUB": self._subscribe, b"UNSUB": self._unsubscribe,
             b"PING": lambda _: b"PING\r\n", b"PONG": lambda _: b"PONG\r\n"}
@@ -44,7 +57,7 @@ class Frames:
         while at < len(data):
             if self._payload:
                 piece = view[at:at + self._payload]
-                out.append(bytes(piece))
+                (self._kept if self._session else out).append(bytes(piece))
                 self._payload -= len(piece)
                 at += len(piece)
             elif self._ending:
@@ -59,8 +72,22 @@ class Frames:
             raise Violation("Parser Error")
         self._ending = self._ending[len(got):]
         if not self._ending:
-            out.append(b"\r\n")
+            out.append(self._hand_over() if self._session else b"\r\n")
         return len(got)
+
+    def _hand_over(self) -> bytes:
+        """A whole message that belongs to a call; it goes to the server when nobody here wants it."""
+        session, payload = self._session, b"".join(self._kept)
+        self._session = ""
+        self._kept.clear()
+        if self._take(session, payload):
+            return b""
+        subject = subjects.io(self._host, self._number, session)
+        return b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload)
+
+    def listens(self, subject: str) -> str:
+        """Under which number the client hears this subject of its inbox; empty when it does not, or by a pattern."""
+        return self._heard.get(subject, "")
 
     def _collect_line(self, data: bytes, at: int, out: list[bytes]) -> int:
         end = data.find(b"\n", at)
@@ -98,7 +125,9 @@ class Frames:
     def _publish(self, words: list[bytes]) -> bytes:
         subject, reply, (size,) = self._target(words, 1)
         self._expect(size)
-        return f"PUB {subject} {reply}{size}\r\n".encode()
+        if not reply:
+            self._session = subjects.session(subject)
+        return b"" if self._session else f"PUB {subject} {reply}{size}\r\n".encode()
 
     def _publish_headers(self, words: list[bytes]) -> bytes:
         subject, reply, (head, size) = self._target(words, 2)
@@ -137,13 +166,53 @@ class Frames:
         subject = subjects.stamp_subscribe(asked, self._host, self._number)
         if subject is None:
             raise Violation(f'Permissions Violation for Subscription to "{asked}"')
-        return f"SUB {subject} {_sid(words[1])}\r\n".encode()
+        number = self._heard[subject] = _sid(words[1])
+        if len(self._heard) > _MOST_HEARD:
+            self._heard.clear()  # who listens to so much is no console, and is answered by the server
+        return f"SUB {subject} {number}\r\n".encode()
 
     def _unsubscribe(self, words: list[bytes]) -> bytes:
         if len(words) not in (1, 2):
             raise Violation("Parser Error")
         most = f" {_size(words[1])}" if len(words) == 2 else ""
-        return f"UNSUB {_sid(words[0])}{most}\r\n".encode()
+        number = _sid(words[0])
+        self._heard = {subject: heard for subject, heard in self._heard.items() if heard != number}
+        return f"UNSUB {number}{most}\r\n".encode()
+
+
+class Seams:
+    """Follows what the server says, to know whether a frame has just ended."""
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._payload = 0
+
+    @property
+    def here(self) -> bool:
+        """Whether another frame may begin now."""
+        return not self._payload and not self._line
+
+    def follow(self, data: bytes) -> None:
+        """The server has said this."""
+        at = 0
+        while at < len(data):
+            if self._payload:
+                skipped = min(self._payload, len(data) - at)
+                self._payload -= skipped
+                at += skipped
+                continue
+            end = data.find(b"\n", at)
+            if end < 0:
+                self._line += data[at:]
+                return
+            self._take_line(bytes(self._line) + data[at:end])
+            self._line.clear()
+            at = end + 1
+
+    def _take_line(self, line: bytes) -> None:
+        words = line.split()
+        if words and words[0] in (b"MSG", b"HMSG") and words[-1].isdigit():
+            self._payload = int(words[-1]) + 2
 
 
 def _text(word: bytes) -> str:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from adapters.control.frames import MAX_PAYLOAD, Frames, Violation
+from adapters.control.frames import MAX_PAYLOAD, Frames, Seams, Violation
 from adapters.control.peers import Credentials, Mask, Names, Peers, credentials_of
 from adapters.control.upstream import Locate, Pool, Upstream
 from domain.errors import Unavailable
@@ -48,7 +48,9 @@ class ControlSocket:
         self._server: asyncio.Server | None = None
         self._inode = (0, 0)
         self._clients: set[_Client] = set()
+        self._numbered: dict[str, _Client] = {}
         self._gone: list[Callable[[str], None]] = []
+        self._take: Callable[[str, str, bytes], bool] = lambda number, session, payload: False
 
     async def start(self) -> None:
         """Listen. Raises Unavailable (somebody else listens there, or the directory does not fit)."""
@@ -91,10 +93,22 @@ class ControlSocket:
         """Call `listener` with the number of each client that hung up."""
         self._gone.append(listener)
 
+    def on_part(self, take: Callable[[str, str, bytes], bool]) -> None:
+        """Call `take` with number, session and payload of whatever a client says during a call, instead of bringing it
+        to the bus; False brings it there all the same."""
+        self._take = take
+
+    async def say(self, number: str, subject: str, payload: bytes) -> bool:
+        """Say something to `c<number>` as the bus would, without going there; returns when the client's side has room.
+        False when it does not listen to exactly that subject."""
+        client = self._numbered.get(number)
+        return client is not None and await client.say(subject, payload)
+
     def _full(self) -> bool:
         return len(self._clients) >= _MOST_CLIENTS
 
     def _left(self, number: str) -> None:
+        self._numbered.pop(number, None)
         self._peers.leave(number)
         for listener in self._gone:
             listener(number)
@@ -109,6 +123,10 @@ class _Client(asyncio.Protocol):
         self._frames: Frames | None = None
         self._upstream: Upstream | None = None
         self._held = b""
+        self._seams = Seams()
+        self._between: list[bytes] = []
+        self._room = asyncio.Event()
+        self._room.set()
         self._joining: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -155,22 +173,43 @@ class _Client(asyncio.Protocol):
             self._joining.cancel()
         if self._upstream is not None:
             self._upstream.close()
+        self._room.set()
         if self._number:
             self._control._left(self._number)
 
     def pause_writing(self) -> None:
         """The client does not read: let the server wait."""
+        self._room.clear()
         if self._upstream is not None:
             self._upstream.pause(True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self._room.set()
         if self._upstream is not None:
             self._upstream.pause(False)
 
     def hear(self, data: bytes) -> None:
         """Pass on what the server said."""
         self._transport.write(data)
+        self._seams.follow(data)
+        if self._between and self._seams.here:
+            self._transport.write(b"".join(self._between))
+            self._between.clear()
+
+    async def say(self, subject: str, payload: bytes) -> bool:
+        """A frame of our own between those of the server."""
+        number = self._frames.listens(subject) if self._frames is not None else ""
+        if not number or self._transport.is_closing():
+            return False
+        frame = b"MSG %b %b %d\r\n%b\r\n" % (subject.encode(), number.encode(), len(payload), payload)
+        if self._seams.here:
+            self._transport.write(frame)
+        else:
+            self._between.append(frame)
+        if not self._room.is_set():
+            await self._room.wait()
+        return True
 
     def lost(self) -> None:
         """The server died. What it had not passed on yet is lost, so the client must not believe it has heard all."""
@@ -194,8 +233,12 @@ class _Client(asyncio.Protocol):
 
     def _admit(self, who: Credentials, name: str) -> None:
         self._number = self._control._peers.admit(who, name)
-        self._frames = Frames(self._control._host, self._number)
+        self._control._numbered[self._number] = self
+        self._frames = Frames(self._control._host, self._number, self._take)
         self._transport.write(_greeting(self._number, self._control._host))
+
+    def _take(self, session: str, payload: bytes) -> bool:
+        return self._control._take(self._number, session, payload)
 
     def _join(self) -> None:
         """The first frame that may pass: get a connection to the server for it."""

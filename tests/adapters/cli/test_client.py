@@ -182,17 +182,30 @@ async def test_the_first_interrupt_asks_the_engine(daemon: Engine, lading: Ladin
 
 
 async def test_the_second_interrupt_leaves_at_once(daemon: Engine, lading: Lading) -> None:
-    """Whatever the engine does: here it stands still."""
-    process = await lading.start("sleep")
+    """Whatever the engine does: here it goes on."""
+    process = await lading.start("deaf")
     await reads(process, b"asleep\n")
-    os.kill(daemon.server.pid, signal.SIGSTOP)
     process.send_signal(signal.SIGINT)
-    await asyncio.sleep(0.05)
-    assert process.returncode is None
+    await reads(process, b"no\n")
     process.send_signal(signal.SIGINT)
     assert await asyncio.wait_for(process.wait(), 10) == -signal.SIGINT
-    os.kill(daemon.server.pid, signal.SIGCONT)
-    await until(lambda: daemon.cancelled == ["sleep"])
+    await until(lambda: daemon.cancelled == ["deaf"])
+
+
+async def test_what_belongs_to_a_call_needs_no_bus(daemon: Engine, lading: Lading) -> None:
+    """Keys and output go straight from socket to console: the server here stands still."""
+    process = await lading.start("stdin", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"begun\n")
+    await reads(process, b"begun\n")
+    os.kill(daemon.server.pid, signal.SIGSTOP)
+    try:
+        process.stdin.write(b"there and back\n")
+        await reads(process, b"there and back\n")
+        process.stdin.close()
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    finally:
+        os.kill(daemon.server.pid, signal.SIGCONT)
 
 
 async def test_a_reader_that_has_seen_enough_ends_it_quietly(daemon: Engine, lading: Lading) -> None:

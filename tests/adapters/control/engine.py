@@ -176,6 +176,16 @@ async def _flood_for_ever(call: Call) -> None:
         await call.out(bytes(65536))
 
 
+async def _deaf(call: Call) -> None:
+    """Does not stop when it is asked to; when it is, its terminal hears of it."""
+    await call.out(b"asleep\n")
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        await call.out(b"no\n")
+        await asyncio.sleep(600)
+
+
 async def _slow_stop(call: Call) -> None:
     """Says in which state it left things when it is interrupted."""
     await call.out(b"stopping\n")
@@ -191,8 +201,8 @@ async def _defect(call: Call) -> None:
 
 
 VERBS: dict[str, Callable[[Call], Awaitable[None]]] = {
-    "echo": _echo, "fail": _fail, "who": _who, "where": _where, "flood": _flood, "sleep": _sleep, "cat": _cat,
-    "stdin": _stdin, "count": _count, "env": _env, "new": _new, "delete": _delete, "ask": _ask, "signals": _signals,
-    "keys": _keys, "size": _size, "flood-and-count": _flood_and_count,
+    "echo": _echo, "fail": _fail, "who": _who, "where": _where, "flood": _flood, "sleep": _sleep, "deaf": _deaf,
+    "cat": _cat, "stdin": _stdin, "count": _count, "env": _env, "new": _new, "delete": _delete, "ask": _ask,
+    "signals": _signals, "keys": _keys, "size": _size, "flood-and-count": _flood_and_count,
     "slow-stop": _slow_stop, "defect": _defect, "run": _defect,
 }

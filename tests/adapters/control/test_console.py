@@ -36,6 +36,13 @@ class Clients:
         """Remember it."""
         self.listeners.append(listener)
 
+    def on_part(self, take: Callable[[str, str, bytes], bool]) -> None:
+        """Everything comes over the bus here."""
+
+    async def say(self, number: str, subject: str, payload: bytes) -> bool:
+        """And goes there."""
+        return False
+
     def leave(self, number: str) -> None:
         """The client hangs up."""
         self.here.discard(number)

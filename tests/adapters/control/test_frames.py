@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.control.frames import MAX_LINE, MAX_PAYLOAD, Frames, Violation
+from adapters.control.frames import MAX_LINE, MAX_PAYLOAD, Frames, Seams, Violation
 from domain import subjects
 
 STREAM = (b'CONNECT {"verbose":false}\r\nSUB _INBOX.@.> 1\r\nPUB lading.@.call.@ _INBOX.@.1 5\r\nhel\r\n\r\n'
@@ -30,6 +30,52 @@ def test_a_stream_is_written_anew_in_the_proven_name() -> None:
 def test_it_does_not_matter_how_the_stream_is_cut(size: int) -> None:
     """The kernel cuts where it likes."""
     assert fed(*(STREAM[at:at + size] for at in range(0, len(STREAM), size))) == PASSED
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 4096])
+def test_what_belongs_to_a_call_here_is_handed_over_whole_and_in_order(size: int) -> None:
+    """However it is cut; everything around it goes to the server as ever."""
+    parts = [(b"1", b"d\r\nkeys"), (b"1", b""), (b"two", b"x" * 300)]
+    stream = STREAM + b"".join(b"PUB lading.@.io.@.%b %d\r\n%b\r\n" % (s, len(p), p) for s, p in parts) + b"PING\r\n"
+    taken: list[tuple[str, bytes]] = []
+
+    def take(session: str, payload: bytes) -> bool:
+        taken.append((session, payload))
+        return True
+
+    frames = Frames("box", "c17", take)
+    passed = b"".join(frames.feed(stream[at:at + size]) for at in range(0, len(stream), size))
+    assert passed == PASSED.removesuffix(b"PUB lading.box.io.c17.1 0\r\n\r\n") + b"PING\r\n"
+    assert taken == [("1", b""), *((session.decode(), payload) for session, payload in parts)]
+
+
+def test_a_part_that_asks_for_an_answer_goes_to_the_server() -> None:
+    """Only it can give one."""
+    frames = Frames("box", "c17", lambda session, payload: True)
+    assert frames.feed(b"PUB lading.@.io.@.1 _INBOX.@.1 1\r\nx\r\n").startswith(b"PUB lading.box.io.c17.1")
+
+
+def test_it_is_known_what_a_client_hears() -> None:
+    """Exact subjects of its inbox, until it stops."""
+    frames = Frames("box", "c17")
+    frames.feed(b"SUB _INBOX.@.1 7\r\nSUB _INBOX.@.x.> 8\r\n")
+    assert (frames.listens("_INBOX.local.c17.1"), frames.listens("_INBOX.local.c17.x.y")) == ("7", "")
+    frames.feed(b"UNSUB 7\r\n")
+    assert frames.listens("_INBOX.local.c17.1") == ""
+
+
+SAID = b"PING\r\nMSG a 1 5\r\nhe\r\no\r\nHMSG b 1 12 15\r\nNATS/1.0\r\n\r\nabc\r\n+OK\r\nMSG a 1 r 0\r\n\r\n"
+SEAMS = {0, 6, 24, 57, 62, 77}
+
+
+@given(st.lists(st.integers(0, len(SAID)), max_size=12))
+def test_the_seams_between_frames_are_found(cuts: list[int]) -> None:
+    """Nothing may be put inside a frame, and nothing waits longer than to its end."""
+    seams, before = Seams(), 0
+    for cut in [*sorted(cuts), len(SAID)]:
+        seams.follow(SAID[before:cut])
+        before = cut
+        assert seams.here == (cut in SEAMS)
 
 
 def test_a_payload_passes_whatever_is_in_it() -> None:

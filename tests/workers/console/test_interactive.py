@@ -314,11 +314,9 @@ async def test_exec_gives_output_and_status_of_the_command(engine: FakeEngine, p
     """And passes everything on that was typed."""
     await running(engine, prompt, "")
     engine.exec_writes, engine.exec_status = [(1, b"out"), (2, b"err")], 4
+    line = "exec -e A=1 -e MINE --env-file vars -u nobody -w /srv --privileged box cmd -x"
     call = FakeCall(
-        [
-            "exec", "-e", "A=1", "-e", "MINE", "--env-file", "vars", "-u", "nobody", "-w", "/srv", "--privileged",
-            "box", "cmd", "-x",
-        ],
+        line.split(),
         environment={"MINE": "m"},
         files={"vars": b"B=2\n"},
     )
