@@ -229,10 +229,13 @@ class Engine:
                 raise
             return ids[0]
 
-    def output(self, id: str, *, from_start: bool, hold: float | None = None) -> AsyncIterator[LogFrame]:
+    def output(
+        self, id: str, *, from_start: bool, hold: float | None = None, begun: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[LogFrame]:
         """What the container writes until its present run ends: all of the one that was started for the caller, or only
-        what comes from now on."""
-        return self._streams.follow(id, Window(begin=Begin.EXPECTED if from_start else Begin.NOW), hold=hold)
+        what comes once `begun` was called."""
+        window = Window(begin=Begin.EXPECTED if from_start else Begin.NOW)
+        return self._streams.follow(id, window, hold=hold, begun=begun)
 
     def follow(
         self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,

@@ -78,12 +78,14 @@ class Streams:
         *,
         restarts: bool = False,
         hold: float | None = None,
+        begun: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[LogFrame]:
         """Frames as they are written, until the present run has ended and all of it was read; with `restarts` until no
         other run follows.
 
         With `hold` nothing is deleted that the consumer has not taken, as long as it takes a frame within so many
-        seconds (`PATIENT`, `STALLED`); what it has missed after that the next frame tells.
+        seconds (`PATIENT`, `STALLED`); what it has missed after that the next frame tells. `begun` is called as soon
+        as nothing that is written from then on can be missed.
         """
         run = (await self._mover.container(id)).attempt
         ended = asyncio.ensure_future(self._mover.until(id, lambda c: _over(c.attempt, c.state, c.pid, run, restarts)))
@@ -92,6 +94,7 @@ class Streams:
                 start = await self._start(id, window.begin)
                 if hold is not None and start is not None:
                     watch.hold(start)
+                begun()
                 async for frame in self._logs.frames(
                     id, since=window.since, until=window.until, tail=window.tail, start=start,
                     follow=_more(ended, watch),

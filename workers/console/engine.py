@@ -1,6 +1,6 @@
 """What the verbs need of the engine, as Protocols; `workers.engine` and `workers.images` implement them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 from domain.container import Container
@@ -127,11 +127,13 @@ class Engine(Protocol):
     async def wait_removed(self, id: str) -> None:
         """Returns when nothing is left of it."""
 
-    def output(self, id: str, *, from_start: bool, hold: float | None = None) -> AsyncIterator[LogFrame]:
+    def output(
+        self, id: str, *, from_start: bool, hold: float | None = None, begun: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[LogFrame]:
         """What the container writes until this run of it ends; `hold`: see `follow`.
 
         With `from_start` all of the run that this caller has just started (`run` and `execute` with `attach` keep it
-        for him), of another one all that is stored; else what comes from now on.
+        for him), of another one all that is stored; else what comes once `begun` was called.
         """
 
     async def processes(self, id: str) -> Sequence[int]:

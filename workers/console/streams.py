@@ -19,6 +19,7 @@ from workers.console.call import Call, Terminal
 from workers.console.engine import Engine
 from workers.console.errors import Plain
 from workers.mover import Caller
+from workers.streams import PATIENT, STALLED
 
 STDOUT, STDERR = 1, 2
 DETACH_KEYS = one("detach-keys", "", "Keys that leave it running (ctrl-p,ctrl-q)", value="keys")
@@ -84,10 +85,18 @@ async def until_gone(call: Call, work: Awaitable[T]) -> T | None:
         await asyncio.gather(task, gone, return_exceptions=True)
 
 
+def patience(terminal: Terminal) -> float:
+    """For how many seconds of standing still the output of a container waits for this client: a person who has walked
+    away must not stop it, but a pipe or a file gets everything."""
+    return STALLED if terminal.stdout_tty else PATIENT
+
+
 async def pump(call: Call, frames: AsyncIterator[LogFrame], streams: frozenset[int]) -> None:
     """Every frame to its stream of the client, byte for byte; streams that nobody attached are dropped."""
     async for frame in frames:
-        if frame.stream in streams:
+        if frame.missed:
+            await call.err(f"\r\nlading: {frame.missed} bytes were not shown, as nobody took them\r\n".encode())
+        if frame.stream in streams and frame.data:
             await (call.out if frame.stream == STDOUT else call.err)(frame.data)
 
 
@@ -129,18 +138,20 @@ class Signals:
 
 async def attached(
     call: Call, engine: Engine, id: str, wiring: Wiring, frames: AsyncIterator[LogFrame], *, exec_id: str = "",
-    redraw: bool = False
+    late: asyncio.Event | None = None
 ) -> Left:
     """Take part in the first process of a container, or in an exec, until one of the ends; the terminal is back then.
 
-    With `redraw` a program that draws its screen is made to do it again, for one who has not seen it yet.
+    With `late`, which is set when `frames` miss nothing any more, a program that draws its screen is made to do it
+    again, for one who has not seen it yet.
     """
     input = await _input(engine, id, exec_id) if wiring.stdin or wiring.tty else None
     try:
         async with _terminal(call, input, wiring):
-            if input is not None and wiring.tty and redraw:
-                await _redraw(input, call.terminal)
-            return await _first(_works(call, input, wiring, frames))
+            works = _works(call, input, wiring, frames)
+            if input is not None and wiring.tty and late is not None:
+                works.append(_redraw(input, call.terminal, late))
+            return await _first(works)
     finally:
         if input is not None:
             input.close()
@@ -148,7 +159,7 @@ async def attached(
 
 def _works(
     call: Call, input: Input | None, wiring: Wiring, frames: AsyncIterator[LogFrame]
-) -> Sequence[Coroutine[None, None, Left | None]]:
+) -> list[Coroutine[None, None, Left | None]]:
     works: list[Coroutine[None, None, Left | None]] = [_gone(call)]
     if wiring.streams:
         works.append(_show(call, frames, wiring.streams))
@@ -232,8 +243,9 @@ async def _terminal(call: Call, input: Input | None, wiring: Wiring) -> AsyncIte
         await call.release_terminal()
 
 
-async def _redraw(input: Input, terminal: Terminal) -> None:
+async def _redraw(input: Input, terminal: Terminal, late: asyncio.Event) -> None:
     """Programs draw anew when the size changes, so it changes and changes back."""
     if terminal.rows and terminal.cols:
+        await late.wait()
         await input.resize(terminal.rows, terminal.cols + 1)
         await input.resize(terminal.rows, terminal.cols)

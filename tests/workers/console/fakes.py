@@ -380,6 +380,7 @@ class FakeEngine:
         self.after_start: Callable[[str], None] = lambda id: None
         self.signals: list[int] = []
         self.sizes: list[tuple[int, int]] = []
+        self.expected: dict[str, int] = {}
         self.inputs: dict[str, FakeInput] = {}
         self.execs: list[ExecRequest] = []
         self.exec_error: LadingError | None = None
@@ -456,6 +457,7 @@ class FakeEngine:
     ) -> Container:
         """Decide, append, and append the outcome."""
         if attach is not None:
+            self.expected[id] = len(self.logs.written.get(id, []))
             watched = attach.model_copy(update={"starting": True})
             self._append(id, MACHINE.decide(await self.container(id), watched), who)
         for event in self._append(id, MACHINE.decide(await self.container(id), command), who):
@@ -566,9 +568,19 @@ class FakeEngine:
         """Until it is gone."""
         await self._until(id, lambda c: c.state in (State.REMOVED, State.DEAD))
 
-    def output(self, id: str, *, from_start: bool, hold: float | None = None) -> AsyncIterator[LogFrame]:
+    async def output(
+        self, id: str, *, from_start: bool, hold: float | None = None, begun: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[LogFrame]:
         """Everything, or what comes."""
-        return self.follow(id, since=None if from_start else self.now() + 1)
+        written = self.logs.written.setdefault(id, [])
+        start = self.expected.pop(id, 0) if from_start else len(written)
+        begun()
+        for frame in written[start:]:
+            yield frame
+        seen = len(written)
+        await self._until(id, lambda c: c.state not in LIVE)
+        for frame in written[seen:]:
+            yield frame
 
     async def follow(
         self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,

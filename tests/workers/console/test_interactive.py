@@ -11,6 +11,7 @@ from domain.lifecycle.pause import Pause
 from domain.lifecycle.stop import Stop
 from domain.messages import StreamId
 from tests.workers.console.fakes import ROOT, Answer, FakeCall, FakeEngine, Prompt, Terminal
+from workers.console.dispatch import dispatch
 from workers.mover import Caller
 
 ID, EXEC = "1" * 64, "1" * 64
@@ -94,11 +95,14 @@ async def test_it_in_the_background_keeps_its_input_open(engine: FakeEngine, pro
 
 async def test_what_is_piped_in_reaches_the_process_and_then_its_end(engine: FakeEngine, prompt: Prompt) -> None:
     """And the output that follows still arrives."""
-    ends_after(engine, b"", 3)
-    engine.write(ID, b"done\xff")
-    call = piped("run -i alpine:3.10 wc", b"one\ntwo\x10\x11")
-    from workers.console.dispatch import dispatch
 
+    def answers(data: bytes) -> None:
+        if not data:
+            engine.write(ID, b"done\xff")
+            engine.exit(ID, 3)
+
+    engine.input_of(ID).react = answers
+    call = piped("run -i alpine:3.10 wc", b"one\ntwo\x10\x11")
     assert await asyncio.wait_for(dispatch(call, engine, engine.now), 10) == 3
     assert (engine.inputs[ID].got, engine.inputs[ID].ended) == (b"one\ntwo\x10\x11", True)
     assert (call.stdout, call.modes) == (b"done\xff", [])

@@ -1,5 +1,7 @@
 """attach: take part in a container that runs; what it has written before is not repeated."""
 
+import asyncio
+
 from domain.container import Container
 from domain.lifecycle.attach import Attach
 from domain.options import flag
@@ -12,6 +14,7 @@ from workers.console.streams import (
     attached,
     detach_keys,
     forwarder,
+    patience,
     require_terminal,
 )
 from workers.console.verb import Example, Invocation, Verb
@@ -28,13 +31,14 @@ async def _attach(invocation: Invocation) -> int:
     )
     if container.pid:
         require_terminal(call, stdin=wiring.stdin, tty=wiring.tty)
-    frames = engine.output(id, from_start=False)
+    late = asyncio.Event()
+    frames = engine.output(id, from_start=False, hold=patience(call.terminal), begun=late.set)
     await engine.execute(id, Attach(streams=wiring.names, tty=spec.tty), invocation.who)
     await _explain(invocation, container, wiring)
     if not spec.tty:
         proxy = invocation.options.flag("sig-proxy")
         await call.forward_signals(forwarder(engine, id, invocation.who, proxy=proxy))
-    left = await attached(call, engine, id, wiring, frames, redraw=True)
+    left = await attached(call, engine, id, wiring, frames, late=late)
     if left is Left.DETACHED:
         await invocation.warn("read escape sequence")
         return 1

@@ -17,6 +17,7 @@ from workers.console.streams import (
     attached,
     detach_keys,
     forwarder,
+    patience,
     require_terminal,
     size,
 )
@@ -43,7 +44,8 @@ async def _foreground(invocation: Invocation, wanted: CreateRequest, wiring: Wir
         await early.send(forwarder(engine, id, invocation.who, proxy=invocation.options.flag("sig-proxy")))
     if not wiring.streams:
         await invocation.say(id)
-    if await attached(call, engine, id, wiring, engine.follow(id)) is not Left.ENDED:
+    frames = engine.output(id, from_start=True, hold=patience(call.terminal))
+    if await attached(call, engine, id, wiring, frames) is not Left.ENDED:
         return 0
     status = await engine.wait_exit(id, 1)
     if wanted.auto_remove:

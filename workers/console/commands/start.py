@@ -1,5 +1,7 @@
 """start: run one or more containers that are not running."""
 
+import asyncio
+
 from domain.container import Container
 from domain.errors import LadingError
 from domain.lifecycle.attach import Attach
@@ -15,6 +17,7 @@ from workers.console.streams import (
     attached,
     detach_keys,
     forwarder,
+    patience,
     require_terminal,
     size,
 )
@@ -43,7 +46,7 @@ async def _attached(invocation: Invocation) -> int:
         raise Plain("you cannot start and attach multiple containers at once")
     engine, call = invocation.engine, invocation.call
     before = await engine.container(await engine.resolve(invocation.arguments[0]))
-    id, tty, begun, early = before.id, before.settled.tty, invocation.now(), Signals()
+    id, tty, early, late = before.id, before.settled.tty, Signals(), asyncio.Event()
     wiring = _wiring(invocation, before)
     if not tty:
         await call.forward_signals(early.take)
@@ -52,8 +55,8 @@ async def _attached(invocation: Invocation) -> int:
     if not tty:
         await early.send(forwarder(engine, id, invocation.who, proxy=True))
     fresh = after.attempt > before.attempt
-    frames = engine.follow(id, since=begun) if fresh else engine.output(id, from_start=False)
-    if await attached(call, engine, id, wiring, frames, redraw=not fresh) is not Left.ENDED:
+    frames = engine.output(id, from_start=fresh, hold=patience(call.terminal), begun=late.set)
+    if await attached(call, engine, id, wiring, frames, late=None if fresh else late) is not Left.ENDED:
         return 0
     return await engine.wait_exit(id, after.attempt)
 
