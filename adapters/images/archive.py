@@ -17,8 +17,8 @@ from pathlib import Path
 
 from adapters.images.compression import inflated, sniffed
 from adapters.images.names import clean
-from adapters.images.tar_reader import FILE, LINK, SYMLINK, Damaged, Reader, Source
 from adapters.images.unpack import write
+from adapters.tar.reader import FILE, LINK, SYMLINK, Damaged, Reader, Source
 from domain.errors import Refused
 from domain.images.config import Parsed, parse_config
 from domain.images.layer import digest_of, hex_of

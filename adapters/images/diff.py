@@ -16,8 +16,8 @@ import stat
 from adapters.images.extract import open_layers, respond
 from adapters.images.names import MARK, OPAQUE_MARK
 from adapters.images.stack import OPAQUE, Stack, is_whiteout
-from adapters.images.tar_reader import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, FILE, LINK, LONGEST_NAME, SYMLINK, Damaged
-from adapters.images.tar_writer import END, Head, encoded, padding
+from adapters.tar.reader import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, FILE, LINK, LONGEST_NAME, SYMLINK, Damaged
+from adapters.tar.writer import END, Head, encoded, padding
 
 _PIECE = 1 << 20
 _FLUSH = 1 << 18

@@ -11,7 +11,7 @@ from struct import Struct
 from adapters.images.attributes import Attributes, clamped, xattrs_of
 from adapters.images.names import Unusable
 from adapters.images.stack import OPAQUE, Stack, is_whiteout
-from adapters.images.tar_reader import DIRECTORY, LONGEST_NAME, Entry
+from adapters.tar.reader import DIRECTORY, LONGEST_NAME, Entry
 
 _MOST_LINKS = 40
 _MOST_KNOWN = 50_000

@@ -24,7 +24,7 @@ from adapters.images.attributes import Attributes, set_time, xattrs_of
 from adapters.images.directories import Directories, lstat, remove_tree
 from adapters.images.names import MARK, META_MARK, OPAQUE_MARK, Unusable, clean, is_plain
 from adapters.images.stack import Stack, is_whiteout
-from adapters.images.tar_reader import (
+from adapters.tar.reader import (
     BLOCK_DEVICE,
     CHAR,
     DIRECTORY,

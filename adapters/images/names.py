@@ -1,6 +1,6 @@
 """Names of entries in layers: cleaned, and those that are marks for something removed. Standard library only."""
 
-from adapters.images.tar_reader import LONGEST_NAME, Damaged
+from adapters.tar.reader import LONGEST_NAME, Damaged
 
 MARK = b".wh."
 OPAQUE_MARK = b".wh..wh..opq"

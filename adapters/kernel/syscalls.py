@@ -22,7 +22,7 @@ _NUMBERS = {
     "fsconfig": (431, 431), "fsmount": (432, 432), "mount_setattr": (442, 442), "openat2": (437, 437),
     "close_range": (436, 436), "capget": (125, 90), "capset": (126, 91), "prctl": (157, 167), "seccomp": (317, 277),
     "keyctl": (250, 219), "bpf": (321, 280), "sethostname": (170, 161), "fstatfs": (138, 44), "ioctl": (16, 29),
-    "rt_sigprocmask": (14, 135), "getcwd": (79, 17),
+    "rt_sigprocmask": (14, 135), "getcwd": (79, 17), "setns": (308, 268),
 }
 _MACHINES = ("x86_64", "aarch64")
 MACHINE = os.uname().machine
@@ -38,15 +38,15 @@ AT_FDCWD = -100
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, 0o2000000
 AT_RECURSIVE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x8000, 0x1000, 0x100
 MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
-MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
 FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC = 1, 1
 FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 1, 6
 
-RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 2, 4
+RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT = 2, 4, 16
 
 PROC_SUPER_MAGIC, SYSFS_MAGIC = 0x9FA0, 0x62656572
 
-PR_SET_DUMPABLE, PR_CAPBSET_DROP = 4, 24
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
 PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 47, 4
 KEYCTL_JOIN_SESSION_KEYRING = 1
 SECCOMP_SET_MODE_FILTER = 1
@@ -121,6 +121,7 @@ _fstatfs = _declare("fstatfs", _INT, _DATA)
 _ioctl = _declare("ioctl", _INT, _INT, _DATA)
 _rt_sigprocmask = _declare("rt_sigprocmask", _INT, _DATA, _DATA, _INT)
 _getcwd = _declare("getcwd", _DATA, _INT)
+_setns = _declare("setns", _INT, _INT)
 
 
 def encode(text: str) -> bytes:
@@ -155,6 +156,11 @@ def clone3(flags: int, *, exit_signal: int = 17, cgroup: int = -1, pidfd: bool =
 def unshare(flags: int) -> None:
     """See unshare(2)."""
     _unshare(flags)
+
+
+def setns(fd: int, flags: int) -> None:
+    """Enter namespaces of the process behind a pidfd (5.8), or the one that `fd` is. See setns(2)."""
+    _setns(fd, flags)
 
 
 def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:

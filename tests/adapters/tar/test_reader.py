@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.images.tar_reader import Damaged, Entry, Reader, Source, parse_pax
+from adapters.tar.reader import Damaged, Entry, Reader, Source, parse_pax
 from tests.adapters.images.tars import END, archive, directory, file, hardlink, header, member, padded, symlink
 
 

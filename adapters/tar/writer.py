@@ -1,7 +1,8 @@
-"""Writes tar headers so that one tree always gives the same bytes. Standard library only: it runs in the small differ.
+"""Writes tar headers so that one tree always gives the same bytes. Standard library only: it runs in small processes.
 
 ustar, with a PAX header before an entry only when something does not fit. No user or group names, no access or change
-times, whole seconds, no padding beyond the two blocks of zeros at the end.
+times, no padding beyond the two blocks of zeros at the end. Files with holes are written as PAX 1.0 sparse files: the
+list of their pieces, in decimal numbers, comes before the data (`gnu.org/software/tar/manual`, "Sparse Formats").
 """
 
 BLOCK = 512
@@ -11,9 +12,12 @@ _LARGEST = 0o77777777777
 
 
 class Head:
-    """What an entry says about itself; `name` of a directory ends in a slash, `mtime` is in seconds."""
+    """What an entry says about itself; `name` of a directory ends in a slash, `mtime` is in seconds and `fraction` the
+    nanoseconds that come on top, `size` that of the file."""
 
-    __slots__ = ("gid", "kind", "major", "minor", "mode", "mtime", "name", "size", "target", "uid", "xattrs")
+    __slots__ = (
+        "fraction", "gid", "kind", "major", "minor", "mode", "mtime", "name", "size", "target", "uid", "xattrs",
+    )
 
     def __init__(
         self, name: bytes, kind: bytes, *, mode: int = 0, uid: int = 0, gid: int = 0, size: int = 0, mtime: int = 0
@@ -21,14 +25,29 @@ class Head:
         self.name, self.kind, self.mode, self.uid, self.gid = name, kind, mode, uid, gid
         self.size, self.mtime = size, mtime
         self.target = b""
-        self.major = self.minor = 0
+        self.major = self.minor = self.fraction = 0
         self.xattrs: list[tuple[bytes, bytes]] = []
 
 
 def encoded(head: Head) -> bytes:
     """The header blocks of an entry."""
+    return _encoded(head, [])
+
+
+def encoded_sparse(head: Head, pieces: list[tuple[int, int]]) -> bytes:
+    """The header blocks of a file with holes and the list of its `pieces` (offset, length); their data follow."""
+    numbers = b"".join([b"%d\n%d\n" % piece for piece in pieces])
+    listed = b"%d\n%b" % (len(pieces), numbers)
+    listed += padding(len(listed))
+    real, name, head.size = head.size, head.name, len(listed) + sum(length for _, length in pieces)
+    above, slash, leaf = name.rpartition(b"/")
+    head.name = above + slash + b"GNUSparseFile.0/" + leaf
+    records = [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.name", name)]
+    return _encoded(head, [*records, (b"GNU.sparse.realsize", b"%d" % real)]) + listed
+
+
+def _encoded(head: Head, pax: list[tuple[bytes, bytes]]) -> bytes:
     name, prefix = _split(head.name)
-    pax: list[tuple[bytes, bytes]] = []
     if name is None:
         pax.append((b"path", head.name))
         name = head.name[:100]
@@ -43,8 +62,10 @@ def encoded(head: Head) -> bytes:
     ):
         fits = 0 <= value <= largest
         numbers.append(value if fits else 0)
-        if not fits:
+        if not fits and not (key == b"mtime" and head.fraction):
             pax.append((key, b"%d" % value))
+    if head.fraction:
+        pax.append((b"mtime", _moment(head.mtime, head.fraction)))
     pax += [(b"SCHILY.xattr." + key, value) for key, value in sorted(head.xattrs)]
     block = _block(name, prefix, head, numbers)
     return _extended(pax) + block if pax else block
@@ -53,6 +74,14 @@ def encoded(head: Head) -> bytes:
 def padding(size: int) -> bytes:
     """What follows the data of a file of that size."""
     return bytes(-size % BLOCK)
+
+
+def _moment(seconds: int, fraction: int) -> bytes:
+    """Seconds with nine digits after the point; before 1970 the fraction still counts upwards."""
+    if seconds < 0:
+        seconds, fraction = -seconds - 1, 10**9 - fraction
+        return b"-%d.%09d" % (seconds, fraction)
+    return b"%d.%09d" % (seconds, fraction)
 
 
 def _split(name: bytes) -> tuple[bytes | None, bytes]:

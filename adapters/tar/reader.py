@@ -1,4 +1,4 @@
-"""Reads tar archives of every dialect as a stream of entries. Standard library only: it runs in the small extractor.
+"""Reads tar archives of every dialect as a stream of entries. Standard library only: it runs in small processes.
 
 Understood are V7, ustar, PAX (`x` for one entry, `g` for all that follow), GNU long names (`L`, `K`), base-256 numbers
 and all four forms of sparse files (old GNU `S`, PAX 0.0, 0.1, 1.0). Names stay raw bytes, whatever `hdrcharset` says.
@@ -106,8 +106,12 @@ class Source:
             pass
         self._at = len(self._buffer)
 
+    def more(self) -> bytes:
+        """What comes next, as much as is there; nothing at the end."""
+        return os.read(self._fd, PIECE)
+
     def _fill(self) -> bool:
-        self._buffer = os.read(self._fd, PIECE)
+        self._buffer = self.more()
         self._at = 0
         return bool(self._buffer)
 

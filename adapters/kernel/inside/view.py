@@ -1,0 +1,106 @@
+"""How the small process comes to see a container's files and nothing else. Standard library only.
+
+Of whatever it is to see it takes a detached copy of the mounts: without devices, set-user-ID and programs, read-only if
+nothing is to be written. That becomes its root. So a link can lead only to another place of the container, a device
+that was swapped in cannot be opened, and what is mounted meanwhile changes nothing. Two views:
+
+- of a running container its own mount namespace, entered through the pidfd of its first process; `whole` with all that
+  is mounted in it, else its root file system alone;
+- of one that does not run an overlay of its own, assembled in a private namespace.
+"""
+
+import os
+import resource
+from collections.abc import Sequence
+from errno import ESRCH
+
+from adapters.kernel import syscalls
+from adapters.kernel.child.context import Context
+from adapters.kernel.child.root import STEPS as ROOT_STEPS
+from adapters.kernel.supervisor import process
+from adapters.kernel.syscalls import CLONE_NEWNS, failed
+from domain.errors import KernelError
+
+_OPTIONS = 4095  # mount(2) takes one page
+_DESCRIPTORS = 8192
+# CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID MKNOD SETFCAP: what making and reading files of anybody needs.
+_CAPABILITIES = 0b11111 | 1 << 27 | 1 << 31
+_PLAIN = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
+
+
+def of_running(pid: int, start_time: int, *, whole: bool, writable: bool) -> None:
+    """Enter the mount namespace of the process that has this pid and began then. Raises KernelError."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        if process.start_time(pid) != start_time:  # looked at while the pidfd keeps the number from being given again
+            raise failed("pidfd_open", "", ESRCH)
+        syscalls.setns(pidfd, CLONE_NEWNS)
+    finally:
+        os.close(pidfd)
+    _become_root("/", whole=whole, writable=writable)
+
+
+def of_resting(layer_root: str, layers: Sequence[str], directory: str, *, writable: bool) -> None:
+    """Assemble the file system from the layers (lowest first) and the writable layer in `directory`, which is made if
+    the container was never started. Raises KernelError, OSError."""
+    upper, work = f"{directory}/upper", f"{directory}/work"
+    for path, mode in ((directory, 0o700), (upper, 0o755), (work, 0o700)):
+        _make_directory(path, mode)
+    syscalls.unshare(CLONE_NEWNS)
+    syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
+    if writable:
+        ROOT_STEPS["OverlayRoot"](Context(), layer_root, layers, upper, work, directory)
+    else:
+        _read_only_overlay(layer_root, layers, upper, directory)
+    _become_root(directory, whole=False, writable=writable)
+
+
+def _read_only_overlay(layer_root: str, layers: Sequence[str], upper: str, target: str) -> None:
+    """The writable layer as the uppermost of those that are only read: it may come to be mounted elsewhere meanwhile."""
+    os.chdir(layer_root)
+    top = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    lower = [f"/proc/self/fd/{top}", *reversed(layers)]
+    options = f"lowerdir={':'.join(lower)},index=off,redirect_dir=off,metacopy=off"
+    if len(options) <= _OPTIONS:
+        syscalls.mount("overlay", target, "overlay", syscalls.MS_RDONLY, options)
+        return
+    fs = syscalls.fsopen("overlay")
+    for layer in lower:
+        syscalls.fsconfig(fs, syscalls.FSCONFIG_SET_STRING, "lowerdir+", layer)
+    syscalls.fsconfig(fs, syscalls.FSCONFIG_CMD_CREATE)
+    tree = syscalls.fsmount(fs, syscalls.MOUNT_ATTR_RDONLY)
+    place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.move_mount(tree, place, path=target)
+
+
+def _become_root(path: str, *, whole: bool, writable: bool) -> None:
+    recursive = syscalls.AT_RECURSIVE if whole else 0
+    tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE | recursive)
+    attributes = _PLAIN if writable else _PLAIN | syscalls.MOUNT_ATTR_RDONLY
+    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | recursive, attributes)
+    os.fchdir(tree)
+    os.chroot(".")
+    os.close(tree)
+
+
+def confine() -> None:
+    """Give up every right that files do not need, and the possibility to leave this root again."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _DESCRIPTORS), min(hard, _DESCRIPTORS)))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for capability in range(64):
+        if not _CAPABILITIES >> capability & 1:
+            try:
+                syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
+            except KernelError:
+                break  # the kernel knows no more of them
+    held = _CAPABILITIES & syscalls.capget()[1]
+    syscalls.capset(held, held, 0)
+
+
+def _make_directory(path: str, mode: int) -> None:
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    os.chmod(path, mode)
