@@ -13,6 +13,7 @@ from domain.lifecycle import MACHINE
 from domain.lifecycle.commit import CommitFailed, CommitRequested, Committed
 from domain.lifecycle.create import Created
 from domain.lifecycle.exit import Exited
+from domain.lifecycle.files import CopiedIn, CopiedOut, Exported
 from domain.lifecycle.kill import SignalSent
 from domain.lifecycle.pause import Paused
 from domain.lifecycle.remove import Removed, RemoveRequested
@@ -105,6 +106,12 @@ class Narrator:
                 yield from self._let_go(before.id)
             case CommitFailed():
                 yield from self._let_go(before.id)
+            case CopiedOut(path=path):
+                yield "archive-path", {"path": path}
+            case CopiedIn(path=path):
+                yield "extract-to-dir", {"path": path}
+            case Exported():
+                yield "export", {}
             case Removed():
                 yield "destroy", {}
 

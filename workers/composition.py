@@ -2,7 +2,7 @@
 
 import platform
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from adapters.system import facts
 from adapters.system.clock import SystemClock
 from domain import subjects
 from domain.catalogue import projections
+from domain.container import Container
 from domain.errors import Unavailable
 from domain.messages import Actor
 from domain.redact import redacted
@@ -28,6 +29,7 @@ from workers.calls import answering
 from workers.commands import Programs
 from workers.core import Core, Outside, announced
 from workers.engine import Engine, Parts
+from workers.filedesk import FileDesk
 from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
@@ -119,6 +121,14 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
         )
     )
+    async def layers(container: Container) -> Sequence[str]:
+        return plant.contents.layer_paths(await images.image(container.settled.image_id))
+
+    async def changed(container: Container) -> AsyncIterator[tuple[str, str]]:
+        image = await images.image(container.settled.image_id)
+        async for change in plant.contents.changed(settings.data_root / CONTAINERS / container.id / "upper", image):
+            yield change
+
     logs = LogFiles(settings.data_root / LOGS)
     info = Info(settings, plant.store.views)
     engine = Engine(
@@ -133,6 +143,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             runtime=plant.runtime,
             relay=relay,
             logs=logs,
+            files=FileDesk(core.mover, plant.runtime.files, plant.runtime.meter, layers, changed),
             streams=Streams(core.mover, plant.runtime, logs),
             facts=info.facts,
             check=plant.store.verify,

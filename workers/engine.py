@@ -28,6 +28,7 @@ from domain.ports import Clock, EventStore, Input, LogFrame, LogReader, Runtime,
 from domain.text.times import local
 from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
+from workers.filedesk import FileDesk
 from workers.imagedesk import ImageDesk
 from workers.mover import KEPT, Caller, Moved, Mover
 from workers.relay import Relay
@@ -60,6 +61,7 @@ class Parts:
     store: EventStore
     views: Views
     images: ImageDesk
+    files: FileDesk
     clock: Clock
     runtime: Runtime
     relay: Relay
@@ -75,6 +77,7 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self.host, self.version = parts.host, parts.version
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
+        self.files = parts.files
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._execs: OrderedDict[str, int] = OrderedDict()

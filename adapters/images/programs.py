@@ -21,12 +21,17 @@ _BOOT = (
 PIPE_SIZE = 1 << 20
 
 
+def command(program: str, arguments: list[str]) -> list[str]:
+    """The argument vector that runs a module of this package."""
+    return [sys.executable, "-I", "-S", "-c", _BOOT.format(program), _ROOT, *arguments]
+
+
 @contextmanager
 def running(
     program: str, arguments: list[str], *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """Run `program` (a module of this package); at the end it is reaped, and killed when the caller failed."""
-    argv = [sys.executable, "-I", "-S", "-c", _BOOT.format(program), _ROOT, *arguments]
+    argv = command(program, arguments)
     process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env={}, cwd="/")
     try:
         with process:
@@ -53,16 +58,21 @@ def answer(process: "subprocess.Popen[bytes]", what: str, *, errors: bool = Fals
     Raises: Refused (the archive is to blame), StorageError (the disk is).
     """
     outputs = process.communicate()
-    kind, *fields = outputs[errors].split(b"\0")
-    if process.returncode == 0 and kind == b"ok":
+    return judged(process.returncode, outputs[errors], what, outputs[1])
+
+
+def judged(status: int | None, answer: bytes, what: str, last_words: bytes) -> list[bytes]:
+    """The fields of a good answer of a program that has ended with `status`. Raises: Refused, StorageError."""
+    kind, *fields = answer.split(b"\0")
+    if status == 0 and kind == b"ok":
         return fields
-    if process.returncode == 0 and kind == b"unusable" and len(fields) == 2:
+    if status == 0 and kind == b"unusable" and len(fields) == 2:
         reason, name = (safe(os.fsdecode(field)) for field in fields)
         problem = f'has an unusable entry "{name[:300]}"' if name else "is damaged"
         raise Refused(f"{what} {problem}: {reason}")
-    if process.returncode == 0 and kind == b"failed" and fields:
+    if status == 0 and kind == b"failed" and fields:
         raise StorageError(f"{what} cannot be stored: {safe(os.fsdecode(fields[0]))}")
     raise StorageError(
-        f"{what} cannot be stored: its process ended with status {process.returncode}",
-        hint=safe(os.fsdecode(outputs[1]))[-300:],
+        f"{what} cannot be stored: its process ended with status {status}",
+        hint=safe(os.fsdecode(last_words))[-300:],
     )

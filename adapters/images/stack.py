@@ -36,6 +36,23 @@ class Stack:
                 return None if is_whiteout(found) else (self._layers[index], found)
         return None
 
+    def names(self, path: bytes) -> frozenset[bytes]:
+        """What is in the directory; nothing when there is none."""
+        seen: set[bytes] = set()
+        shown: set[bytes] = set()
+        for index in self._layers_of(path):
+            fd = os.open(path or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._layers[index])
+            try:
+                found = set(map(os.fsencode, os.listdir(fd))) - seen
+                for name in found:
+                    status = _status(name, fd)
+                    if status is not None and not is_whiteout(status):
+                        shown.add(name)
+            finally:
+                os.close(fd)
+            seen |= found
+        return frozenset(shown)
+
     def _layers_of(self, path: bytes) -> tuple[int, ...]:
         """The layers whose directory of this name is visible; remembered, because parents come again and again."""
         todo = []

@@ -11,7 +11,7 @@ import platform as machine
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from adapters.images import stubs
 from adapters.images.archive import Archive, LayerSource, SavedImage, file_pieces, images_of, open_plain
+from adapters.images.comparer import changed
 from adapters.images.content import Content, LayerRecord
 from adapters.images.differ import difference
 from adapters.images.leases import Lease, Leases
@@ -117,6 +118,11 @@ class LocalImageStore:
         with _as_storage_error():
             top = self._stubs(image) if len(names) < MOST_LAYERS else ""
         return (*names, top) if top else tuple(names)
+
+    def changed(self, upper: Path, image: Image) -> AsyncIterator[tuple[str, str]]:
+        """(`A`, `C` or `D`, path) of what an overlay's upper directory has over the image, parents before what is in
+        them. Raises: Refused, StorageError."""
+        return changed(upper, self.layer_root(), self.layer_paths(image))
 
     async def sweep(self, images: Sequence[Image]) -> int:
         """Delete everything that none of `images` nor a running operation needs; returns the bytes freed."""

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 from adapters.kernel import apply, cgroups, erase
+from adapters.kernel.files import ContainerFiles
+from adapters.kernel.measure import GroupMeter
 from adapters.kernel.supervisor import tree
 from adapters.kernel.supervisor.link import Link
 from adapters.kernel.supervisor.wire import Message
@@ -49,6 +51,8 @@ class KernelRuntime:
         self._link = Link(run_dir, self._data_root, failpoints=failpoints, event=self._event, connected=self._connected)
         self._groups = cgroups.detect(tree.group_root(self._data_root))
         self._trash = erase.Trash(str(self._data_root / "trash"))
+        self.files = ContainerFiles(self._data_root, layer_root)
+        self.meter = GroupMeter(self._groups)
         self._emptying: asyncio.TimerHandle | None = None
         self._one_empties = asyncio.Lock()
         self._listener: Callable[[ExitReport], Awaitable[None]] | None = None
@@ -77,7 +81,8 @@ class KernelRuntime:
 
     async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
                     *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
-        """See the port."""
+        """See the port; who copies files into the container at rest is ended first."""
+        await self.files.call_off(id)
         document = plan(self._request(id, attempt, spec, env, layers)).wire()
         reply = await self._ask({
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],

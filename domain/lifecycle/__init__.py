@@ -1,6 +1,6 @@
 """The table of transitions: one line for each file of this folder."""
 
-from domain.lifecycle import attach, commit, create, exec, exit, kill, pause, remove, rename, start, stop, unpause
+from domain.lifecycle import attach, commit, create, exec, exit, files, kill, pause, remove, rename, start, stop, unpause
 from domain.machine import Machine
 
 TRANSITIONS = (
@@ -15,6 +15,7 @@ TRANSITIONS = (
     commit.TRANSITION,
     attach.TRANSITION,
     exec.TRANSITION,
+    files.TRANSITION,
     remove.TRANSITION,
 )
 

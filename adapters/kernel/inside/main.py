@@ -38,7 +38,7 @@ _KERNEL_FILES = frozenset(
         0x74726163,  # tracefs
     )
 )
-"""What is mounted for programs and is nobody's file: an archive holds such a directory, and nothing of what is in it."""
+"""What is mounted for programs and is nobody's file: an archive holds such a directory and nothing that is in it."""
 
 
 class Inside:

@@ -56,7 +56,7 @@ def of_resting(layer_root: str, layers: Sequence[str], directory: str, *, writab
 
 
 def _read_only_overlay(layer_root: str, layers: Sequence[str], upper: str, target: str) -> None:
-    """The writable layer as the uppermost of those that are only read: it may come to be mounted elsewhere meanwhile."""
+    """The writable layer as the uppermost of those that are only read: meanwhile it may be mounted elsewhere."""
     os.chdir(layer_root)
     top = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     lower = [f"/proc/self/fd/{top}", *reversed(layers)]

@@ -15,6 +15,7 @@ from domain.lifecycle.commit import Commit, CommitFailed, CommitRequested, Commi
 from domain.lifecycle.create import Create, Created
 from domain.lifecycle.exec import Exec, ExecExited, ExecFailed, ExecRequested, ExecStarted, ReportExecExit
 from domain.lifecycle.exit import Exited, ReportExit, RestartCancelled, RestartScheduled
+from domain.lifecycle.files import CopiedIn, CopiedOut, Exported, NoteCopiedIn, NoteCopiedOut, NoteExported
 from domain.lifecycle.kill import Kill, KillRequested, SignalFailed, SignalSent
 from domain.lifecycle.pause import Pause, Paused, PauseFailed, PauseRequested
 from domain.lifecycle.remove import Remove, Removed, RemoveFailed, RemoveRequested
@@ -61,6 +62,9 @@ EXAMPLES: dict[type[Event], Event] = {
     ExecFailed: ExecFailed(exec_id="e1", reason="no"),
     ExecExited: ExecExited(exec_id="e1", code=0),
     Attached: Attached(streams=("stdout",)),
+    CopiedOut: CopiedOut(path="/etc", bytes=1024),
+    CopiedIn: CopiedIn(path="/srv", bytes=1024),
+    Exported: Exported(bytes=1024),
 }
 
 _LIVE = {S.RUNNING, S.PAUSING, S.PAUSED, S.UNPAUSING, S.STOPPING}
@@ -99,6 +103,9 @@ TABLE: dict[type[Event], dict[State, State]] = {
     ExecFailed: {s: s for s in _EXISTS},
     ExecExited: {s: s for s in _EXISTS},
     Attached: {s: s for s in _EXISTS},
+    CopiedOut: {s: s for s in _EXISTS},
+    CopiedIn: {s: s for s in _EXISTS},
+    Exported: {s: s for s in _EXISTS},
 }
 
 
@@ -141,6 +148,7 @@ COMMANDS: tuple[Command, ...] = (
     ReportExit(attempt=1, code=0), Adopt(attempt=1, pid=7, start_time=9),
     EXEC, ReportExecExit(exec_id="e1", pid=8, start_time=9, code=0),
     Attach(streams=("stdout",)), Attach(streams=("stdout",), starting=True),
+    NoteCopiedOut(path="/etc", bytes=1), NoteCopiedIn(path="/srv", bytes=1), NoteExported(bytes=1),
 )  # fmt: skip
 
 
@@ -156,10 +164,13 @@ def test_what_is_decided_can_be_folded(state: State, command: Command) -> None:
         before = MACHINE.evolve(before, recorded(event))
 
 
+_FACTS = (Create, ReportExit, ReportExecExit, Adopt, StartScheduled, NoteCopiedOut, NoteCopiedIn, NoteExported)
+
+
 def test_only_create_is_possible_without_a_container() -> None:
     """Wishes about what is not there are answered with 'no such container'."""
     for command in COMMANDS:
-        if isinstance(command, Create | ReportExit | ReportExecExit | Adopt | StartScheduled):
+        if isinstance(command, _FACTS):
             continue
         for state in (S.ABSENT, S.REMOVED):
             with pytest.raises(NotFound):

@@ -209,6 +209,7 @@ class World:
                 store=self.store,
                 views=self.store.views,
                 images=ImageDesk(images, core.mover, self.directory),
+                files=nothing,
                 clock=self.numbers,
                 runtime=self.runtime,
                 relay=relay,

@@ -1,0 +1,222 @@
+"""Files of containers, running or not: one short-lived process for each access (`adapters.kernel.inside`).
+
+No thread of the daemon ever enters a namespace. An archive passes through in pieces, and whoever takes or gives them
+sets the pace. Two rules keep overlays sound: only one process at a time writes to a container that does not run, and a
+start ends it first, so no start waits for somebody's slow copy.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from adapters.kernel.inside import talk
+from adapters.kernel.supervisor import interpreter
+from domain.copying import Found, Kind
+from domain.errors import KernelError, NotFound, Refused
+from domain.ports import Passed, StartedProcess
+from domain.text.safe import safe
+
+_PIECE = 256 * 1024
+_KINDS: dict[bytes, Kind] = {b"file": "file", b"directory": "directory", b"link": "link"}
+_CALLED_OFF = "the container was started while files were copied into it: copy them again"
+
+
+@dataclass(eq=False)
+class _Writer:
+    """A process that writes to a container at rest (or is about to), and whether a start has called it off."""
+
+    begun: asyncio.Event
+    process: asyncio.subprocess.Process | None = None
+    called_off: bool = False
+
+    async def call_off(self) -> None:
+        """Returns when nobody writes any more, whatever the one waits for who gives the content."""
+        self.called_off = True
+        await self.begun.wait()
+        if self.process is not None:
+            _kill(self.process)
+            await self.process.wait()
+
+
+class ContainerFiles:
+    """See `domain.ports.Files`; `layer_root` is where the short names of layers are."""
+
+    def __init__(self, data_root: Path, layer_root: Path) -> None:
+        self._data_root, self._layer_root = data_root, layer_root
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._writers: dict[str, _Writer] = {}
+
+    @asynccontextmanager
+    async def running(
+        self, run: StartedProcess, *, whole: bool = True, writable: bool = False
+    ) -> AsyncIterator["Access"]:
+        """See the port."""
+        document: dict[str, object] = {"pid": run.pid, "start": run.start_time, "whole": whole, "writable": writable}
+        async with _inside(document) as process:
+            yield await Access(process).begun()
+
+    @asynccontextmanager
+    async def resting(
+        self, id: str, layers: Sequence[str], still: Callable[[], Awaitable[bool]], *, writable: bool = False
+    ) -> AsyncIterator["Access"]:
+        """See the port."""
+        document = {
+            "directory": str(self._data_root / "containers" / id), "layer_root": str(self._layer_root),
+            "layers": list(layers), "writable": writable}
+        if not writable:
+            async with _inside(document) as process:
+                yield await Access(process).begun()
+            return
+        lock = self._locks.setdefault(id, asyncio.Lock())
+        async with lock:
+            writer = self._writers[id] = _Writer(asyncio.Event())
+            try:
+                # It is known from here on: a start that is decided after this look calls it off.
+                if not await still():
+                    raise Refused(_CALLED_OFF)
+                async with _inside(document) as process:
+                    writer.process = process
+                    writer.begun.set()
+                    if writer.called_off:
+                        raise Refused(_CALLED_OFF)
+                    yield await Access(process).begun()
+            except (KernelError, Refused) as error:
+                raise Refused(_CALLED_OFF) if writer.called_off else error from error
+            finally:
+                del self._writers[id]
+                writer.begun.set()
+
+    async def call_off(self, id: str) -> None:
+        """The container is about to start: end who writes to it; returns when its overlay is gone."""
+        writer = self._writers.get(id)
+        if writer is not None:
+            await writer.call_off()
+
+
+@asynccontextmanager
+async def _inside(document: dict[str, object]) -> AsyncIterator[asyncio.subprocess.Process]:
+    argv = interpreter.command("inside", json.dumps(document, separators=(",", ":")))
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=pipe, stdout=pipe, stderr=pipe, env={}, cwd="/", limit=_PIECE, pipesize=1 << 20)
+    try:
+        yield process
+    finally:
+        _kill(process)
+        await asyncio.shield(_ended(process))
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """What nobody has read is read, else the loop would not see the end of the pipe, nor some of Python's versions that
+    of the process."""
+    assert process.stdout is not None
+    while await process.stdout.read(_PIECE):
+        pass
+    await process.wait()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    try:
+        process.kill()
+    except ProcessLookupError:
+        return
+
+
+class Access:
+    """One process that is inside; see `domain.ports.Access`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def begun(self) -> "Access":
+        """Itself, once the process sees nothing but the container. Raises KernelError."""
+        _good(await self._heard(), "")
+        return self
+
+    async def look(self, path: str) -> Found:
+        """See the port."""
+        answer = await self._ask("look", path)
+        if answer[0] == b"missing":
+            return Found("missing", path)
+        _, kind, _, _, target = _good(answer, path)
+        return Found(_KINDS.get(kind, "other"), path, _text(target))
+
+    async def pack(self, path: str, name: str, *, follow: bool = False, fine: bool = False) -> AsyncIterator[bytes]:
+        """See the port."""
+        options = ",".join(word for word, wanted in (("follow", follow), ("fine", fine)) if wanted)
+        await self._tell("pack", path, name, options)
+        assert self._process.stdout is not None
+        while piece := await self._process.stdout.read(_PIECE):
+            yield piece
+        _good(await self._heard(), path)
+
+    async def spread(self, directory: str, content: AsyncIterator[bytes], *, owners: bool = False) -> Passed:
+        """See the port."""
+        await self._tell("spread", directory, "owners" if owners else "")
+        feeding = asyncio.ensure_future(self._feed(content))
+        hearing = asyncio.ensure_future(self._heard())
+        try:  # it may give up while the one stands still who gives the content
+            await asyncio.wait((feeding, hearing), return_when=asyncio.FIRST_COMPLETED)
+            if feeding.done():
+                feeding.result()
+            _, entries, left_out, _ = _good(await hearing, directory)
+            return Passed(await feeding, int(entries), int(left_out))
+        finally:
+            for task in (feeding, hearing):
+                task.cancel()
+            await asyncio.gather(feeding, hearing, return_exceptions=True)
+
+    async def _feed(self, content: AsyncIterator[bytes]) -> int:
+        size, stdin = 0, self._process.stdin
+        assert stdin is not None
+        try:
+            async for piece in content:
+                size += len(piece)
+                stdin.write(piece)
+                await stdin.drain()
+            stdin.write_eof()
+            await stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has given up, and says why
+        return size
+
+    async def _ask(self, *fields: str) -> list[bytes]:
+        await self._tell(*fields)
+        return await self._heard()
+
+    async def _tell(self, *fields: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(talk.packed(*(field.encode("utf-8", "surrogateescape") for field in fields)))
+
+    async def _heard(self) -> list[bytes]:
+        assert self._process.stderr is not None
+        try:
+            size = int.from_bytes(await self._process.stderr.readexactly(4), "big")
+            if size > talk.LONGEST:  # no frame: an interpreter's last words
+                raise asyncio.IncompleteReadError(b"", size)
+            return talk.unpacked(await self._process.stderr.readexactly(size))
+        except asyncio.IncompleteReadError as error:
+            status = await self._process.wait()
+            words = error.partial + await self._process.stderr.read()
+            hint = safe(words.decode("utf-8", "replace"))[-300:]
+            raise KernelError(f"the process in the container ended with status {status}", hint=hint) from error
+
+
+def _good(answer: list[bytes], path: str) -> list[bytes]:
+    """The answer, if it is one. Raises: NotFound, Refused, KernelError."""
+    kind, *fields = answer
+    if kind == b"missing":
+        raise NotFound(f"Could not find the file {safe(path)}")
+    if kind == b"refused":
+        raise Refused(safe(_text(fields[0])))
+    if kind == b"failed":
+        raise KernelError(safe(_text(fields[0])))
+    return answer
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
