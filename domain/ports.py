@@ -419,5 +419,3 @@ class Meter(Protocol):
     def memory(self) -> int:
         """Bytes that the host has."""
 
-    def cpus(self) -> int:
-        """Processors that containers may use."""

@@ -58,6 +58,22 @@ class TerminalCall:
         """Delete a file of the client."""
         await self._wire.unlink(path)
 
+    async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
+        """What one of the client's paths is."""
+        return await self._wire.look(path, follow=follow)
+
+    def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+        """A tree of the client as a tar."""
+        return self._wire.pack(path, name, options)
+
+    async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
+        """A tar as a tree of the client."""
+        return await self._wire.spread(directory, content, options)
+
+    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
+        """A file of the client, whole or not at all."""
+        await self._wire.write_file(path, mode, content)
+
     async def ask(self, text: str) -> str:
         """A line from the person on the terminal."""
         return await self._wire.ask(text)

@@ -21,7 +21,7 @@ from adapters.system import facts
 from adapters.system.clock import SystemClock
 from domain import subjects
 from domain.catalogue import projections
-from domain.container import Container
+from domain.container import LIVE, Container
 from domain.errors import Unavailable
 from domain.messages import Actor
 from domain.redact import redacted
@@ -36,6 +36,7 @@ from workers.images import Images
 from workers.info import Info
 from workers.mover import Origin
 from workers.relay import Relay
+from workers.sampler import Sampler
 from workers.settings import Settings
 from workers.streams import Streams
 from workers.version import VERSION
@@ -129,6 +130,10 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
         async for change in plant.contents.changed(settings.data_root / CONTAINERS / container.id / "upper", image):
             yield change
 
+    async def live() -> Sequence[str]:
+        rows = await plant.store.views.select("containers", where={"state": sorted(state.value for state in LIVE)})
+        return [str(row["id"]) for row in rows]
+
     logs = LogFiles(settings.data_root / LOGS)
     info = Info(settings, plant.store.views)
     engine = Engine(
@@ -143,7 +148,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             runtime=plant.runtime,
             relay=relay,
             logs=logs,
-            files=FileDesk(core.mover, plant.runtime.files, plant.runtime.meter, layers, changed),
+            files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed),
             streams=Streams(core.mover, plant.runtime, logs),
             facts=info.facts,
             check=plant.store.verify,

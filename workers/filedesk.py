@@ -13,8 +13,9 @@ from domain.container import LIVE, Container, State
 from domain.errors import KernelError, LadingError, Refused
 from domain.lifecycle.absent import present
 from domain.messages import Command
-from domain.ports import Access, Files, Meter, StartedProcess
+from domain.ports import Access, Files, StartedProcess
 from workers.mover import Caller, Mover
+from workers.sampler import Sampler
 
 Change = tuple[str, str]
 """`A`, `C` or `D`, and the path."""
@@ -26,7 +27,7 @@ class FileDesk:
 
     mover: Mover
     files: Files
-    meter: Meter
+    sampler: Sampler
     layers: Callable[[Container], Awaitable[Sequence[str]]]
     changed: Callable[[Container], AsyncIterator[Change]]
 

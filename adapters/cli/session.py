@@ -3,6 +3,7 @@
 Signals are taken from the wake-up descriptor that Python's C handler writes to, in the same poll that waits for
 everything else. A handler in Python alone would be too late for a signal that comes just before a system call blocks.
 Nothing here waits for one thing only: who does not read our output keeps neither a signal nor a key from the container.
+Trees of files (`cp`) are the business of `copying`, which is told of messages and gives pieces here.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -26,6 +27,14 @@ _REGULAR, _CHARACTERS, _TYPE = 0o100000, 0o020000, 0o170000
 _OWN = frozenset({9, 19, 17, 13, 20, 21, 22, 18, 23, 4, 5, 7, 8, 11, 31})
 _MOST_INTERRUPTS = {True: 3, False: 2}
 """How often ^C has to come until the client leaves at once; the program in the container may want the first ones."""
+
+
+class Over(Exception):
+    """The daemon has said how the command ended, while something else was being done."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class Session:
@@ -62,6 +71,8 @@ class Session:
                     raise EOFError
                 self._wait()
             return status
+        except Over as over:
+            return over.status
         finally:
             raw = self._screen is not None
             self._release_terminal()
@@ -74,10 +85,39 @@ class Session:
             kind, rest = self._told.pop(0)
             if kind == b"X":
                 return int(rest)
-            self._do(kind, rest)
+            self.do(kind, rest)
         return None
 
-    def _do(self, kind: bytes, rest: bytes) -> None:
+    def receive(self) -> tuple[bytes, bytes]:
+        """The next message, for who waits for some of his own and gives the others to `do`. Raises Over, EOFError."""
+        while not self._told or self._unwritten:
+            self._go_on_waiting()
+        kind, rest = self._told.pop(0)
+        if kind == b"X":
+            raise Over(int(rest))
+        return kind, rest
+
+    def begin_stream(self) -> None:
+        """What is given to `stream` from now on is a new stream."""
+        self._sent = self._taken = 0
+
+    def stream(self, piece: bytes) -> None:
+        """Send a piece of a stream when there is room for it, and do meanwhile what is said. Raises Over, EOFError."""
+        while self._sent - self._taken + len(piece) > WINDOW:
+            status = self._act()
+            if status is not None:
+                raise Over(status)
+            self._go_on_waiting()
+        self._sent += len(piece)
+        self._line.send(b"d" + piece)
+
+    def _go_on_waiting(self) -> None:
+        if self._gone and not self._unwritten:
+            raise EOFError
+        self._wait()
+
+    def do(self, kind: bytes, rest: bytes) -> None:
+        """What one message asks for. Raises BrokenPipeError, Failed, Over, EOFError."""
         if kind == b"O":
             self._write(1, rest)
         elif kind == b"E":
@@ -99,6 +139,12 @@ class Session:
             self._tell_environment(rest)
         elif kind == b"?":
             self._ask(rest)
+        elif kind in (b"L", b"P", b"T", b"W"):
+            from adapters.cli import copying
+
+            copying.do(self, self._line, kind, rest)
+        elif kind == b"B":
+            self._line.written(len(rest))  # of what could not be made
         elif kind == b"-":
             raise Failed(f"the daemon hung up: {rest.decode('ascii', 'replace')}", self._failure_status)
 
@@ -254,7 +300,7 @@ class Session:
 
     def _start_stream(self, descriptor: int, *, closes: bool, name: bytes) -> None:
         self._input, self._closes_input, self._name = descriptor, closes, name
-        self._sent = self._taken = 0
+        self.begin_stream()
 
     def _send_piece(self) -> None:
         try:

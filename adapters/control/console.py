@@ -15,11 +15,14 @@ Daemon to client, on the call's inbox, by the first byte:
     w 65536           that many bytes of a stream have been taken so far
     M 1               terminal of stdin into raw mode, and tell its size now and at every change
     M 2               only its size                         M 0           back to how it was
+    L 1\0path         tell what is there, following a link (1) or not   P options\0path\0name   stream it as a tar
+    T options\0path   spread the tar that follows in that directory: pieces `B bytes`, until an empty one
+    W mode\0path      write what follows, likewise, to a file that has this name once it is whole
 
 Client to daemon, on `lading.<host>.io.<who>.<session>`:
 
     d bytes  e  f text    a piece, the end, or the failure of a stream; `f` also answers N
-    k                     N worked                          a line        the answer to a question (nothing at its end)
+    k fields              N, L, T or W worked               a line        the answer to a question (nothing at its end)
     v =value\0\0=value    a `=` and the value of each variable, nothing for one that is not set
     s 15                  a signal that was asked for       c             the person pressed ^C
     w 262144              that many bytes of O and E have been written so far
@@ -37,6 +40,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -144,6 +148,29 @@ class Call:
         """Delete a file that this call made; no answer, and no error when it cannot be done."""
         await self._tell(b"U" + path.encode("utf-8", "surrogateescape"))
 
+    async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
+        """What one of the client's paths is (see `domain.copying.Found`), and where it leads. Raises Gone."""
+        asked = b"L%d\0" % follow + path.encode("utf-8", "surrogateescape")
+        kind, _, place = (await self._ask(asked, b"k")).partition(b"\0")
+        return _text(kind), _text(place)
+
+    def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+        """One of the client's files or trees as a tar, called `name` there. Raises Refused, Gone."""
+        return self._pieces(b"P" + "\0".join((options, path, name)).encode("utf-8", "surrogateescape"))
+
+    async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
+        """Make the files of a tar in one of the client's directories; how many, and how many were left out.
+
+        Raises Refused (the client cannot, or does not want to), Gone.
+        """
+        asked = b"T" + f"{options}\0{directory}".encode("utf-8", "surrogateescape")
+        made, _, left_out = (await self._bring(asked, content)).partition(b"\0")
+        return _number(_text(made)), _number(_text(left_out))
+
+    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
+        """Write a file on the client's side, in the place of one that is there. Raises Refused, Gone."""
+        await self._bring(b"W%o\0" % mode + path.encode("utf-8", "surrogateescape"), content)
+
     async def ask(self, text: str) -> str:
         """A line from the person on the terminal, without its end; empty at the end of input. Raises Gone."""
         return _text(await self._ask(b"?" + text.encode("utf-8", "surrogateescape"), b"a"))
@@ -213,19 +240,32 @@ class Call:
         if self.closed.is_set():
             raise Gone("the client went away")
 
+    async def _bring(self, question: bytes, content: AsyncIterator[bytes]) -> bytes:
+        """What the client answers to a question that content follows, which may be before all of it was sent."""
+        async with self._asked(question) as answer:
+            async for piece in content:
+                await self._put(b"B", piece)
+                if answer.done():
+                    break
+            else:
+                await self._tell(b"B")
+            return _wanted(await answer, b"k")
+
     async def _ask(self, question: bytes, wanted: bytes) -> bytes:
+        async with self._asked(question) as answer:
+            return _wanted(await answer, wanted)
+
+    @asynccontextmanager
+    async def _asked(self, question: bytes) -> "AsyncIterator[asyncio.Future[tuple[bytes, bytes]]]":
         async with self._asking:
-            self._answer = asyncio.get_running_loop().create_future()
+            answer = self._answer = asyncio.get_running_loop().create_future()
             try:
                 self._require_client()
                 await self._tell(question)
-                kind, answer = await self._answer
+                yield answer
             finally:
-                self._answer.cancel()
+                answer.cancel()
                 self._answer = None
-        if kind != wanted:
-            raise Refused(_text(answer) if kind == b"f" else "the client gave an answer that was not asked for")
-        return answer
 
     async def _pieces(self, request: bytes) -> AsyncIterator[bytes]:
         async with self._streaming:
@@ -451,6 +491,14 @@ def _parse(payload: bytes) -> tuple[dict[str, str], list[str]]:
     pairs = (_text(item).partition("=") for item in items[1:end])
     head = {key: value for key, _, value in pairs}
     return head, [_text(item) for item in items[end + 1:]]
+
+
+def _wanted(answer: tuple[bytes, bytes], wanted: bytes) -> bytes:
+    """What was answered, if it is an answer of that kind. Raises Refused."""
+    kind, rest = answer
+    if kind != wanted:
+        raise Refused(_text(rest) if kind == b"f" else "the client gave an answer that was not asked for")
+    return rest
 
 
 def _text(data: bytes) -> str:

@@ -32,10 +32,6 @@ class GroupMeter:
         """See the port."""
         return self._memory
 
-    def cpus(self) -> int:
-        """See the port."""
-        return len(os.sched_getaffinity(0))
-
     def _all(self, ids: Sequence[str]) -> dict[str, Usage]:
         """The directory of all groups is read once; of several runs of a container the last one counts."""
         try:

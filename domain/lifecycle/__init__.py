@@ -1,6 +1,20 @@
 """The table of transitions: one line for each file of this folder."""
 
-from domain.lifecycle import attach, commit, create, exec, exit, files, kill, pause, remove, rename, start, stop, unpause
+from domain.lifecycle import (
+    attach,
+    commit,
+    create,
+    exec,
+    exit,
+    files,
+    kill,
+    pause,
+    remove,
+    rename,
+    start,
+    stop,
+    unpause,
+)
 from domain.machine import Machine
 
 TRANSITIONS = (

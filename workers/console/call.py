@@ -71,6 +71,25 @@ class Call(Protocol):
     async def unlink(self, path: str) -> None:
         """Delete a file of the client, if it is there."""
 
+    @property
+    def cwd(self) -> str:
+        """The client's working directory; empty when it has none."""
+
+    async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
+        """What one of the client's paths is (a `Kind` of `domain.copying`), and where a link that is followed leads."""
+
+    def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+        """One of the client's files or trees as a tar, called `name` there. Raises Refused."""
+
+    async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
+        """Make the files of a tar in one of the client's directories; how many, and how many it did not want.
+
+        Raises Refused.
+        """
+
+    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
+        """Write a file of the client, in the place of one that is there: whole or not at all. Raises Refused."""
+
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         """From now on signals do not end the client: `callback` gets their numbers."""
 

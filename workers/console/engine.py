@@ -1,6 +1,7 @@
 """What the verbs need of the engine, as Protocols; `workers.engine` and `workers.images` implement them."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from domain.container import Container
@@ -8,10 +9,11 @@ from domain.images.model import Registered
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
 from domain.messages import Command, Recorded
-from domain.ports import EventStore, Input, LogFrame, LogReader, Views
+from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Views
 from workers.console.board import Board
 from workers.mover import Caller
 from workers.requests import CreateRequest, ExecRequest
+from workers.sampler import Sampler
 
 
 class Images(Protocol):
@@ -36,6 +38,26 @@ class Images(Protocol):
 
     async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
         """All images of an archive; one line for each. Raises Refused."""
+
+
+class Files(Protocol):
+    """Containers' files and figures."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """What containers use, again and again."""
+
+    def reach(
+        self, id: str, *, writable: bool = False, whole: bool = True
+    ) -> AbstractAsyncContextManager[Access]:
+        """The files of a container, running or not; without `whole` only its root file system. Raises NotFound,
+        Refused, KernelError."""
+
+    def changes(self, id: str) -> AsyncIterator[tuple[str, str]]:
+        """(`A`, `C` or `D`, path), parents before what is in them. Raises NotFound, Refused, StorageError."""
+
+    async def note(self, id: str, fact: Command, who: Caller) -> None:
+        """Write down what has happened to its files."""
 
 
 class Report(Protocol):
@@ -68,6 +90,10 @@ class Engine(Protocol):
     @property
     def images(self) -> Images:
         """Images by name."""
+
+    @property
+    def files(self) -> Files:
+        """Files of containers, and what they use."""
 
     @property
     def logs(self) -> LogReader:

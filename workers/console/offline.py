@@ -50,6 +50,7 @@ class _Here:
     terminal: _NoTerminal = field(default_factory=_NoTerminal)
     who: Caller = field(default_factory=lambda: Caller(Actor()))
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    cwd: str = ""
 
     async def out(self, data: bytes) -> None:
         _write(1, data)
@@ -70,6 +71,18 @@ class _Here:
         return None
 
     async def unlink(self, path: str) -> None:
+        return None
+
+    async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
+        return "missing", path
+
+    async def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+        yield b""
+
+    async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
+        return 0, 0
+
+    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
         return None
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:

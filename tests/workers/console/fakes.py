@@ -30,6 +30,7 @@ from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
+from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
 from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
@@ -69,6 +70,25 @@ class FakeCall:
     on_signal: Callable[[int], Awaitable[None]] | None = None
     on_resize: Callable[[int, int], Awaitable[None]] | None = None
     modes: list[str] = field(default_factory=list)
+    cwd: str = "/home/ann"
+    side: ClientTree = field(default_factory=ClientTree)
+
+    async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
+        """In the client's tree."""
+        return self.side.look(path, follow=follow)
+
+    async def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+        """An archive that says what it is."""
+        yield archive(path, name, options)
+
+    async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
+        """Keep it."""
+        self.side.spreads.append((directory, b"".join([piece async for piece in content]), options))
+        return 1, self.side.left_out
+
+    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
+        """Keep it."""
+        self.side.written[path] = mode, b"".join([piece async for piece in content])
 
     async def out(self, data: bytes) -> None:
         """Keep it."""
@@ -371,6 +391,7 @@ class FakeEngine:
         self.views = FakeViews(self.store)
         self.board = Board(self.store, self.views)
         self.images = FakeImages(self.store)
+        self.files = FakeFiles()
         self.logs = FakeLogs()
         self.start_error: StartFailed | None = None
         self.pids: list[int] = []
