@@ -117,6 +117,8 @@ class Packer:
     def add(self, parent: int, leaf: bytes, name: bytes) -> None:
         """What is called `leaf` in the directory `parent`, and all below it, as `name`. What vanishes is left out.
 
+        What is in a directory called `.` is called by its own name alone.
+
         Raises: FileNotFoundError when there is no such thing at all, Unreadable.
         """
         os.stat(leaf, dir_fd=parent, follow_symlinks=False)
@@ -127,7 +129,8 @@ class Packer:
                 level = levels[-1]
                 if level.names:
                     leaf = level.names.pop()
-                    below = self._one(level.fd, leaf, level.name + b"/" + leaf, level.device)
+                    inner = leaf if level.name == b"." else level.name + b"/" + leaf
+                    below = self._one(level.fd, leaf, inner, level.device)
                     if below is not None:
                         levels.append(below)
                 else:

@@ -8,26 +8,26 @@ _EXISTS = frozenset(State) - {State.ABSENT, State.REMOVED}
 
 
 class NoteCopiedOut(Command):
-    """So much of what is at `path` has left the container; not `whole`: then it was broken off."""
+    """So much of what is at `path` has left the container; `broken` when it was not all."""
 
     path: str
     bytes: int
-    whole: bool = True
+    broken: bool = False
 
 
 class NoteCopiedIn(Command):
-    """So much has come to lie below `path`; not `whole`: then it was broken off and part of it may be there."""
+    """So much has come to `path`; `broken` when it was not all, and some of it may be there."""
 
     path: str
     bytes: int
-    whole: bool = True
+    broken: bool = False
 
 
 class NoteExported(Command):
     """So much of the root file system has left the container."""
 
     bytes: int
-    whole: bool = True
+    broken: bool = False
 
 
 class CopiedOut(Event, stored_as="copied-out.v1"):
@@ -35,22 +35,22 @@ class CopiedOut(Event, stored_as="copied-out.v1"):
 
     path: str
     bytes: int
-    whole: bool = True
+    broken: bool = False
 
 
 class CopiedIn(Event, stored_as="copied-in.v1"):
-    """An archive of so many bytes was spread in the directory `path`."""
+    """An archive of so many bytes was spread at `path`."""
 
     path: str
     bytes: int
-    whole: bool = True
+    broken: bool = False
 
 
 class Exported(Event, stored_as="exported.v1"):
     """The root file system was read as an archive of so many bytes."""
 
     bytes: int
-    whole: bool = True
+    broken: bool = False
 
 
 def _copied_out(container: Container, command: NoteCopiedOut) -> tuple[Event, ...]:

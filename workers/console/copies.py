@@ -71,15 +71,15 @@ class Copy:
                 if there.kind != "directory":
                     raise Plain(f'destination "{target.container}:{target.path}" must be a directory')
                 self.done = f"{target.container}:{there.path}"
-                return await self._spread(access, there.path, self.call.stdin())
+                return await self._spread(access, there.path, there.path, self.call.stdin())
             here = await self._source(source.path)
             goal = place(here.path, is_directory=here.kind == "directory", target=there.path, found=there)
             self.done = f"{target.container}:{there.path}"
-            return await self._spread(access, goal.directory, self.call.pack(here.path, goal.name, options))
+            return await self._spread(access, there.path, goal.directory, self.call.pack(here.path, goal.name, options))
 
     async def _send(self, access: Access, path: str, name: str, directory: str) -> int:
         archive = Counted(access.pack(path, name, follow=self.follow, fine=self.owners))
-        whole = False
+        broken = True
         try:
             if directory:
                 made = await self.call.spread(directory, aiter(archive), "owners" if self.owners else "")
@@ -87,23 +87,23 @@ class Copy:
             else:
                 async for piece in archive:
                     await self.call.out(piece)
-            whole = True
+            broken = False
         finally:
-            fact = NoteCopiedOut(path=legible(path), bytes=archive.size, whole=whole)
+            fact = NoteCopiedOut(path=legible(path), bytes=archive.size, broken=broken)
             if archive.size:
                 await quietly(self.invocation.engine.files.note(self.id, fact, self.invocation.who))
         return archive.size
 
-    async def _spread(self, access: Access, directory: str, pieces: AsyncIterator[bytes]) -> int:
+    async def _spread(self, access: Access, path: str, directory: str, pieces: AsyncIterator[bytes]) -> int:
         archive = Counted(pieces)
-        whole = False
+        broken = True
         try:
             await access.spread(directory, aiter(archive), owners=self.owners)
-            whole = True
+            broken = False
         except NotFound:
             raise NotFound(f"Could not find the file {directory} in container {self.id}") from None
         finally:
-            fact = NoteCopiedIn(path=legible(directory), bytes=archive.size, whole=whole)
+            fact = NoteCopiedIn(path=legible(path), bytes=archive.size, broken=broken)
             if archive.size:
                 await quietly(self.invocation.engine.files.note(self.id, fact, self.invocation.who))
         return archive.size

@@ -15,7 +15,7 @@ async def _export(invocation: Invocation) -> int:
     if path is None and call.terminal.stdout_tty:
         raise Plain("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     id = await engine.resolve(invocation.arguments[0])
-    whole = False
+    broken = True
     async with engine.files.reach(id, whole=False) as access:
         archive = Counted(access.pack("/", "."))
         try:
@@ -24,10 +24,10 @@ async def _export(invocation: Invocation) -> int:
                     await call.out(piece)
             else:
                 await call.write_file(path, _MODE, aiter(archive))
-            whole = True
+            broken = False
         finally:
             if archive.size:
-                fact = NoteExported(bytes=archive.size, whole=whole)
+                fact = NoteExported(bytes=archive.size, broken=broken)
                 await quietly(engine.files.note(id, fact, invocation.who))
     return 0
 
