@@ -30,7 +30,7 @@ async def _cp(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="cp",
-    usage="[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n        lading cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+    usage="[OPTIONS] [CONTAINER:]SRC_PATH|- [CONTAINER:]DEST_PATH|-",
     summary="Copy files and directories between a container and the host",
     run=_cp,
     least=2,
