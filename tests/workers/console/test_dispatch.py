@@ -40,8 +40,8 @@ async def test_the_version_is_one_line(prompt: Prompt, line: list[str]) -> None:
         ),
         (["zzzz"], "unknown command: lading zzzz\n\nRun 'lading --help' for more information\n"),
         (
-            ["container", "strat"],
-            "unknown command: lading container strat\ndid you mean lading container start?\n\n"
+            ["container", "sstart"],
+            "unknown command: lading container sstart\ndid you mean lading container start?\n\n"
             "Run 'lading container --help' for more information\n",
         ),
         (["x\x1b[2J"], "unknown command: lading x\\x1b[2J\n\nRun 'lading --help' for more information\n"),
