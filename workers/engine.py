@@ -6,6 +6,7 @@ outcomes. It decides nothing about containers: `workers.mover` and the domain do
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from os import uname
 from typing import Protocol
@@ -86,7 +87,7 @@ class Engine:
 
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Write the container down; returns its id. Raises: Refused, NotFound."""
-        id, _ = await self._create(request, (), who)
+        id, _ = await self._create(self._clock.new_id(), request, (), who)
         return id
 
     async def run(
@@ -100,15 +101,16 @@ class Engine:
         itself; then it is gone), Refused, NotFound.
         """
         watched = () if attach is None else (attach.model_copy(update={"starting": True}),)
-        id, moved = await self._create(request, (*watched, Start(size=size)), who, followed=attach is not None)
-        if moved is not None:
-            try:
-                await self._done(id, moved.intents)
-            except LadingError:
-                self._streams.forget(id)
-                if request.auto_remove:
-                    await self.wait_removed(id)
-                raise
+        id = self._clock.new_id()
+        async with self._expecting(id, attach):
+            id, moved = await self._create(id, request, (*watched, Start(size=size)), who)
+            if moved is not None:
+                try:
+                    await self._done(id, moved.intents)
+                except LadingError:
+                    if request.auto_remove:
+                        await self.wait_removed(id)
+                    raise
         return id
 
     async def execute(
@@ -120,14 +122,9 @@ class Engine:
         Raises: Refused, NotFound, NameTaken, CommandFailed, KernelError.
         """
         watched = () if attach is None else (attach.model_copy(update={"starting": True}),)
-        if attach is not None:
-            await self._streams.expect(id)
-        try:
+        async with self._expecting(id, attach):
             moved = await self._accept(id, (*watched, command), who)
             after = await self._outcome(id, command, moved) if wait else moved.after
-        except LadingError:
-            self._streams.forget(id)
-            raise
         if after.attempt == moved.before.attempt:
             self._streams.forget(id)
         return after
@@ -291,17 +288,20 @@ class Engine:
         except NameTaken as error:
             raise _conflict(getattr(commands[-1], "name", ""), error) from error
 
+    def _expecting(self, id: str, attach: Attach | None) -> AbstractAsyncContextManager[None]:
+        """Whoever attaches to the output of a run sees it from its first byte on."""
+        if attach is None or not {"stdout", "stderr"}.intersection(attach.streams):
+            return nullcontext()
+        return self._streams.expecting(id)
+
     async def _create(
-        self, request: CreateRequest, then: tuple[Command, ...], who: Caller, *, followed: bool = False
+        self, id: str, request: CreateRequest, then: tuple[Command, ...], who: Caller
     ) -> tuple[str, Moved | None]:
         if who.command_id and (done := await self.store.replied(who.command_id)) is not None:
             return done.body, None
-        id = self._clock.new_id()
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
             spec, env = blueprint(request, image, id, machine=uname().nodename)
-            if followed:
-                await self._streams.expect(id)
             for attempt in range(NAME_TRIES):
                 name = container_name(request.name) if request.name else self._made_up(attempt)
                 try:

@@ -7,7 +7,7 @@ watcher holds the output: then rotation waits for it, and the container for rota
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -34,7 +34,7 @@ class Bells(Protocol):
 
 
 class Begin(Enum):
-    """Where to begin: as the window says, with what comes from now on, or where `expect` has said."""
+    """Where to begin: as the window says, with what comes from now on, or with the run that was expected."""
 
     WINDOW = auto()
     NOW = auto()
@@ -58,18 +58,25 @@ class Streams:
         self._mover, self._bells, self._logs = mover, bells, logs
         self._expected: dict[str, _Expected] = {}
 
-    async def expect(self, id: str) -> int:
-        """Hold what the next run of a container writes, until somebody follows it with a hold of its own (ten seconds
-        at most): not a byte is lost between the start and the first look. Returns the position it will begin at."""
+    @asynccontextmanager
+    async def expecting(self, id: str) -> AsyncIterator[None]:
+        """Hold what a run writes that is started inside, until the one who starts it follows it with a hold of his own
+        (or does not come within ten seconds): not a byte is lost between the start and the first look."""
         position = await self._logs.end(id)
-        self._release(id)
+        self.forget(id)
         expected = self._expected[id] = _Expected(position, self._bells.watch(id, hold=position, with_start=True))
         await expected.begin()
-        return position
+        try:
+            yield
+        except BaseException:
+            self._release(expected, id)
+            raise
+        asyncio.get_running_loop().call_later(_EXPECTED, self._release, expected, id)
 
     def forget(self, id: str) -> None:
-        """Nobody will come: there is no such run."""
-        self._release(id)
+        """Nobody will come."""
+        if id in self._expected:
+            self._release(self._expected[id], id)
 
     async def follow(
         self,
@@ -94,6 +101,7 @@ class Streams:
                 start = await self._start(id, window.begin)
                 if hold is not None and start is not None:
                     watch.hold(start)
+                    self.forget(id)
                 begun()
                 async for frame in self._logs.frames(
                     id, since=window.since, until=window.until, tail=window.tail, start=start,
@@ -112,19 +120,17 @@ class Streams:
         """The position to begin with; None if that is not what decides."""
         if begin is Begin.NOW:
             return await self._logs.end(id)
-        return self._release(id) if begin is Begin.EXPECTED else None
+        expected = self._expected.get(id) if begin is Begin.EXPECTED else None
+        return None if expected is None else expected.position
 
-    def _release(self, id: str) -> int | None:
-        """From here on others hold what was expected; returns where it began."""
-        expected = self._expected.pop(id, None)
-        if expected is None:
-            return None
+    def _release(self, expected: "_Expected", id: str) -> None:
         expected.end()
-        return expected.position
+        if self._expected.get(id) is expected:
+            del self._expected[id]
 
 
 class _Expected:
-    """A watch that is held until it is ended, or for `_EXPECTED` seconds."""
+    """A watch that is held until it is ended."""
 
     def __init__(self, position: int, watch: AbstractAsyncContextManager[Watch]) -> None:
         self.position = position
@@ -144,8 +150,7 @@ class _Expected:
 
     async def _hold(self) -> None:
         async with self._stack:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), _EXPECTED)
+            await self._over.wait()
 
 
 def _patience(watch: Watch, hold: float | None) -> asyncio.TimerHandle | None:
