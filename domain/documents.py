@@ -173,7 +173,7 @@ def _host_config(spec: ContainerSpec) -> Document:
     return {
         "Binds": None,
         "ContainerIDFile": "",
-        "LogConfig": {"Type": "local", "Config": {}},
+        "LogConfig": {"Type": spec.log.driver, "Config": dict(sorted(spec.log.options.items()))},
         "NetworkMode": spec.network,
         "PortBindings": {},
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.retries},

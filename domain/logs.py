@@ -177,6 +177,11 @@ def last_entry(count: int, read: Callable[[int], bytes], before: Callable[[Entry
     return decode_entry(read(low - 1)) if low else Entry(0, 0, 0)
 
 
+def json_name(id: str, number: int = 0) -> str:
+    """The file for log shippers that the driver `json-file` writes, or the one rotated `number` times."""
+    return f"{id}-json.log" + (f".{number}" if number else "")
+
+
 def segment(attempt: int, base: int) -> Segment:
     """A new segment."""
     return Segment(base, attempt, f"{attempt}.{base}")

@@ -334,6 +334,9 @@ class LogReader(Protocol):
     async def end(self, id: str) -> int:
         """The position behind all that is stored."""
 
+    def path(self, id: str, driver: str) -> str:
+        """Where people and log shippers find it on this host; empty if nothing is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogFrame:

@@ -4,6 +4,7 @@ from typing import Any
 
 from domain.errors import InvalidValue
 from domain.images.model import Image
+from domain.log_options import log_config
 from domain.signals import number
 from domain.spec import ContainerSpec, ExecSpec
 from workers.requests import CreateRequest, ExecRequest
@@ -39,6 +40,7 @@ def blueprint(
         restart=request.restart,
         network=request.network,
         auto_remove=request.auto_remove,
+        log=log_config(request.log.driver, request.log.options),
         tty=request.tty,
         stdin=request.stdin,
         stdin_once=request.stdin_once,

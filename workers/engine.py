@@ -125,7 +125,7 @@ class Engine:
         async with self._expecting(id, attach):
             moved = await self._accept(id, (*watched, command), who)
             after = await self._outcome(id, command, moved) if wait else moved.after
-        if after.attempt == moved.before.attempt:
+        if attach is not None and after.attempt == moved.before.attempt:
             self._streams.forget(id)
         return after
 
@@ -236,6 +236,12 @@ class Engine:
         what comes once `begun` was called."""
         window = Window(begin=Begin.EXPECTED if from_start else Begin.NOW)
         return self._streams.follow(id, window, hold=hold, begun=begun)
+
+    def stored(
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None
+    ) -> AsyncIterator[LogFrame]:
+        """`logs`: what was written up to now."""
+        return self._streams.stored(id, Window(since, until, tail))
 
     def follow(
         self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,

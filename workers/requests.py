@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.spec import NetworkMode, RestartPolicy
+from domain.spec import LogConfig, NetworkMode, RestartPolicy
 
 
 class CreateRequest(BaseModel):
@@ -32,6 +32,7 @@ class CreateRequest(BaseModel):
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False
+    log: LogConfig = LogConfig()
     pull: Literal["missing", "never", "always"] = "missing"
 
 

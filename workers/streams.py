@@ -103,18 +103,25 @@ class Streams:
                     watch.hold(start)
                     self.forget(id)
                 begun()
-                async for frame in self._logs.frames(
+                frames = self._logs.frames(
                     id, since=window.since, until=window.until, tail=window.tail, start=start,
                     follow=_more(ended, watch),
-                ):
-                    patience = _patience(watch, hold)
+                )
+                async for frame in frames if hold is None else _held(frames, watch, hold):
                     yield frame
-                    if hold is not None:
-                        watch.hold(frame.position)
-                    if patience is not None:
-                        patience.cancel()
         finally:
             ended.cancel()
+
+    async def stored(self, id: str, window: Window) -> AsyncIterator[LogFrame]:
+        """Frames that there are now. While the container runs they are held as for a person."""
+        frames = self._logs.frames(id, since=window.since, until=window.until, tail=window.tail)
+        if not (await self._mover.container(id)).pid:
+            async for frame in frames:
+                yield frame
+            return
+        async with self._bells.watch(id, hold=0) as watch:
+            async for frame in _held(frames, watch, STALLED):
+                yield frame
 
     async def _start(self, id: str, begin: Begin) -> int | None:
         """The position to begin with; None if that is not what decides."""
@@ -153,11 +160,16 @@ class _Expected:
             await self._over.wait()
 
 
-def _patience(watch: Watch, hold: float | None) -> asyncio.TimerHandle | None:
-    """Lets go of the output when the consumer does not come back in time."""
-    if hold is None or hold == PATIENT:
-        return None
-    return asyncio.get_running_loop().call_later(hold, watch.hold, None)
+async def _held(frames: AsyncIterator[LogFrame], watch: Watch, hold: float) -> AsyncIterator[LogFrame]:
+    """The same frames. What the consumer has taken is held no more; nothing is when it does not come back in time, and
+    what follows is again when it does."""
+    loop = asyncio.get_running_loop()
+    async for frame in frames:
+        patience = None if hold == PATIENT else loop.call_later(hold, watch.hold, None)
+        yield frame
+        if patience is not None:
+            patience.cancel()
+        watch.hold(frame.position)
 
 
 def _over(attempt: int, state: State, pid: int, run: int, restarts: bool) -> bool:

@@ -57,6 +57,11 @@ class LogFiles:
         stored = Stored(self._directory(id))
         return await _beside(stored.size(), stored.end_position)
 
+    def path(self, id: str, driver: str) -> str:
+        """See the port."""
+        directory = self._directory(id)
+        return {"local": str(directory), "json-file": str(directory / logs.json_name(id))}.get(driver, "")
+
     def size(self, id: str) -> int:
         """Bytes of disk that the output of a container takes."""
         directory = self._directory(id)

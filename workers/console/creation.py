@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 from domain.errors import InvalidValue, LadingError
+from domain.log_options import log_config
 from domain.options import Option, OptionError, Parsed, UnsupportedError, alias, flag, many, number, one, refused
 from domain.signals import number as signal_number
-from domain.spec import NetworkMode, RestartName, RestartPolicy
+from domain.spec import LogConfig, NetworkMode, RestartName, RestartPolicy
 from domain.text.safe import legible
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
@@ -26,7 +27,7 @@ _LATER = (
     "--device-read-iops= --device-write-bps= --device-write-iops= --dns= --dns-opt= --dns-option= --dns-search= "
     "--domainname= --expose= --gpus= --group-add= --health-cmd= --health-interval= --health-retries= "
     "--health-start-interval= --health-start-period= --health-timeout= --ip= --ip6= --ipc= "
-    "--isolation= --kernel-memory= --link= --link-local-ip= --log-driver= --log-opt= --mac-address= -m/--memory= "
+    "--isolation= --kernel-memory= --link= --link-local-ip= --mac-address= -m/--memory= "
     "--memory-reservation= --memory-swap= --memory-swappiness= --mount= --net-alias= --network-alias= "
     "--no-healthcheck --oom-kill-disable --oom-score-adj= --pid= --pids-limit= --platform= --privileged "
     "-p/--publish= -P/--publish-all --runtime= --security-opt= --shm-size= --storage-opt= --sysctl= "
@@ -44,6 +45,8 @@ OPTIONS: tuple[Option, ...] = (
     flag("interactive", "i", "Keep its standard input open, and connect yours"),
     many("label", "l", "Attach a label", value="KEY[=VALUE]"),
     many("label-file", "", "Read labels from a file", value="file"),
+    one("log-driver", "", "Where output is kept: local (default), json-file, none", value="driver"),
+    many("log-opt", "", "How much of it: max-size=20m (of a file), max-file=5", value="NAME=VALUE"),
     one("name", "", "Name of the container; made up if none is given", value="name"),
     _NETWORK,
     alias("net", _NETWORK),
@@ -91,6 +94,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         restart=_restart(options.text("restart"), auto_remove=options.flag("rm")),
         network=_network(options.text("network")),
         auto_remove=options.flag("rm"),
+        log=_log(options),
         tty=options.flag("tty"),
         stdin=options.flag("interactive"),
         stdin_once=options.flag("interactive") and not options.flag("detach"),
@@ -107,6 +111,19 @@ def attached_streams(options: Parsed) -> tuple[frozenset[int], bool]:
             raise OptionError(f'invalid argument "{name}" for "-a, --attach" flag: {why}')
     outputs = frozenset(kind for name, kind in STREAMS.items() if not given or name in given)
     return outputs, options.flag("interactive") or "stdin" in given
+
+
+def _log(options: Parsed) -> LogConfig:
+    wishes: dict[str, str] = {}
+    for item in options.many("log-opt"):
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise _bad(f"invalid log opt: '{item}'", "write it as NAME=VALUE: max-size=10m")
+        wishes[name] = value
+    try:
+        return log_config(options.text("log-driver"), wishes)
+    except InvalidValue as error:
+        raise _bad(error.message, error.hint) from error
 
 
 def _entrypoint(given: str | None) -> tuple[str, ...] | None:

@@ -165,6 +165,11 @@ class Engine(Protocol):
     async def processes(self, id: str) -> Sequence[int]:
         """Host pids of the container's processes."""
 
+    def stored(
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None
+    ) -> AsyncIterator[LogFrame]:
+        """Frames of the log as it is now; what they have `missed` was deleted before they were read."""
+
     def follow(
         self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
         restarts: bool = False, hold: float | None = None,

@@ -330,17 +330,21 @@ class FakeLogs:
         follow: Callable[[], Awaitable[bool]] | None = None,
     ) -> AsyncIterator[LogFrame]:
         """Whole frames count as lines here."""
-        found = [
-            frame
-            for frame in self.written.get(id, [])
-            if (since is None or frame.time >= since) and (until is None or frame.time <= until)
-        ]
+        found, position = [], 0
+        for frame in self.written.get(id, []):
+            position += len(frame.data)
+            if (since or 0) <= frame.time and (until is None or frame.time <= until) and (start or 0) < position:
+                found.append(frame)
         for frame in found if tail is None else found[-tail:] if tail else []:
             yield frame
 
     async def end(self, id: str) -> int:
         """All bytes."""
         return sum(len(frame.data) for frame in self.written.get(id, []))
+
+    def path(self, id: str, driver: str) -> str:
+        """Somewhere."""
+        return "" if driver == "none" else f"/logs/{id}"
 
 
 @dataclass
@@ -409,6 +413,7 @@ class FakeEngine:
         self.exec_lasts = asyncio.Event()
         self.exec_lasts.set()
         self.exec_status = 0
+        self.expected: dict[str, int] = {}
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""
@@ -436,6 +441,7 @@ class FakeEngine:
     ) -> str:
         """Create and start."""
         id = await self.create(request, who)
+        self.expected[id] = 0
         await self.execute(id, Start(size=size), who, attach=attach)
         return id
 
@@ -603,12 +609,24 @@ class FakeEngine:
         for frame in written[seen:]:
             yield frame
 
-    async def follow(
+    def stored(
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None
+    ) -> AsyncIterator[LogFrame]:
+        """What is there."""
+        return self.logs.frames(id, since=since, until=until, tail=tail)
+
+    def follow(
         self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
         restarts: bool = False, hold: float | None = None,
     ) -> AsyncIterator[LogFrame]:
         """What is there, then wait for the end."""
-        async for frame in self.logs.frames(id, since=since, until=until, tail=tail):
+        return self._follow(id, since=since, until=until, tail=tail)
+
+    async def _follow(
+        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
+        start: int | None = None,
+    ) -> AsyncIterator[LogFrame]:
+        async for frame in self.logs.frames(id, since=since, until=until, tail=tail, start=start):
             yield frame
         seen = len(self.logs.written.get(id, []))
         await self._until(id, lambda c: c.state not in LIVE)

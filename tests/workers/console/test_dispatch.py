@@ -119,7 +119,6 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
         ["rm", "--link", "x"],
         ["rmi", "--platform=x", "y"],
         ["run", "--privileged", "alpine"],
-        ["logs", "--details", "x"],
         ["-H", "unix:///x", "ps"],
         ["--context", "x", "ps"],
     ],

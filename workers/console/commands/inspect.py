@@ -75,7 +75,8 @@ async def _container(engine: Engine, name: str, *, size: bool) -> Document:
     if size:
         written = await engine.writable_size(container.id)
         sizes = (written, written + await _image_size(engine, container.settled.image_id))
-    return container_document(container, size=sizes)
+    path = engine.logs.path(container.id, container.settled.log.driver)
+    return container_document(container, log_path=path, size=sizes)
 
 
 async def _image_size(engine: Engine, id: str) -> int:

@@ -1,15 +1,19 @@
 """logs: what a container has written, byte for byte, on the stream it was written to; also after it was removed."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from domain.options import flag, one, refused
+from domain.container import Container, State
+from domain.errors import Refused
+from domain.options import flag, one
 from domain.ports import LogFrame
+from domain.text.safe import safe
 from domain.text.times import rfc3339_fixed
+from domain.text.units import human_size
 from workers.console.moments import moment, time_of
 from workers.console.past import resolve_past
 from workers.console.streams import STDOUT, until_gone
 from workers.console.verb import Example, Invocation, Verb
+from workers.streams import STALLED
 
 
 async def _logs(invocation: Invocation) -> int:
@@ -18,22 +22,34 @@ async def _logs(invocation: Invocation) -> int:
 
 
 async def _show(invocation: Invocation) -> None:
-    options, engine = invocation.options, invocation.engine
+    options, engine, call = invocation.options, invocation.engine, invocation.call
     since, until = await _bound(invocation, "since"), await _bound(invocation, "until")
     tail = _tail(options.one("tail"))
-    id = await resolve_past(engine, invocation.arguments[0])
+    container = await engine.container(await resolve_past(engine, invocation.arguments[0]))
+    await _introduce(invocation, container)
     if options.flag("follow"):
-        frames = engine.follow(id, since=since, until=until, tail=tail)
+        frames = engine.follow(container.id, since=since, until=until, tail=tail, restarts=True, hold=STALLED)
     else:
-        frames = engine.logs.frames(id, since=since, until=until, tail=tail)
-    stamp = _Stamps() if options.flag("timestamps") else None
-    async for stream, data in _written(frames, stamp):
-        await (invocation.call.out if stream == STDOUT else invocation.call.err)(data)
-
-
-async def _written(frames: AsyncIterator[LogFrame], stamps: "_Stamps | None") -> AsyncIterator[tuple[int, bytes]]:
+        frames = engine.stored(container.id, since=since, until=until, tail=tail)
+    prefixes = _Prefixes(times=options.flag("timestamps"), details=options.flag("details"))
     async for frame in frames:
-        yield frame.stream, frame.data if stamps is None else stamps.stamped(frame)
+        if frame.missed:
+            await invocation.warn(_missed(frame.missed))
+        await (call.out if frame.stream == STDOUT else call.err)(prefixes.prefixed(frame))
+
+
+async def _introduce(invocation: Invocation, container: Container) -> None:
+    """What is to be known before the output. Raises: Refused when there cannot be any."""
+    if container.settled.log.driver == "none":
+        raise Refused("configured logging driver does not support reading",
+                      hint="the container was made with --log-driver none: its output is not kept")
+    if container.state is State.REMOVED:
+        await invocation.warn(f"container {safe(container.name)} ({container.id[:12]}) is removed; its output is kept "
+                              "for a while")
+
+
+def _missed(amount: int) -> str:
+    return f"{human_size(amount)} of output before this is not kept any more (see --log-opt max-size and max-file)"
 
 
 async def _bound(invocation: Invocation, name: str) -> int | None:
@@ -49,14 +65,19 @@ def _tail(text: str | None) -> int | None:
 
 
 @dataclass
-class _Stamps:
-    """Puts the time in front of every line; knows for each stream whether its last line is still open."""
+class _Prefixes:
+    """Puts the time (and the details, of which there are none) in front of every line; knows for each stream whether
+    its last line is still open."""
 
+    times: bool
+    details: bool
     open: dict[int, bool] = field(default_factory=dict)
 
-    def stamped(self, frame: LogFrame) -> bytes:
-        """The frame with a time wherever a line begins."""
-        prefix = rfc3339_fixed(frame.time).encode() + b" "
+    def prefixed(self, frame: LogFrame) -> bytes:
+        """The frame with what was asked for wherever a line begins."""
+        if not frame.data or not (self.times or self.details):
+            return frame.data
+        prefix = (rfc3339_fixed(frame.time).encode() + b" " if self.times else b"") + (b" " if self.details else b"")
         body, ends = frame.data, frame.data.endswith(b"\n")
         lines = (body[:-1] if ends else body).replace(b"\n", b"\n" + prefix) + (b"\n" if ends else b"")
         first = b"" if self.open.get(frame.stream) else prefix
@@ -74,17 +95,18 @@ VERB = Verb(
     group="Common Commands",
     also=("container logs",),
     options=(
-        flag("follow", "f", "Go on with what is written from now on, until the container ends"),
+        flag("details", "", "Put the details of the log driver in front of every line"),
+        flag("follow", "f", "Go on with what is written from now on, until the container ends and is not restarted"),
         one(
             "since", "", "Only what was written after a moment: 10m, a time, or the number of an event", value="moment"
         ),
         one("tail", "n", "Only the last lines", value="lines", default="all"),
         flag("timestamps", "t", "Put the time in front of every line"),
         one("until", "", "Only what was written before a moment", value="moment"),
-        *refused("--details"),
     ),
     examples=(
         Example("lading logs -f --tail 20 web", "the last lines, and what comes"),
         Example("lading logs --since 'yesterday 14:00' web", "works for removed containers too"),
     ),
+    notes="How much is kept is said with run --log-opt max-size=20m --log-opt max-file=5, which is the default.",
 )
