@@ -413,7 +413,6 @@ class FakeEngine:
         self.exec_lasts = asyncio.Event()
         self.exec_lasts.set()
         self.exec_status = 0
-        self.expected: dict[str, int] = {}
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""
@@ -441,7 +440,6 @@ class FakeEngine:
     ) -> str:
         """Create and start."""
         id = await self.create(request, who)
-        self.expected[id] = 0
         await self.execute(id, Start(size=size), who, attach=attach)
         return id
 
@@ -615,18 +613,12 @@ class FakeEngine:
         """What is there."""
         return self.logs.frames(id, since=since, until=until, tail=tail)
 
-    def follow(
+    async def follow(
         self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
         restarts: bool = False, hold: float | None = None,
     ) -> AsyncIterator[LogFrame]:
         """What is there, then wait for the end."""
-        return self._follow(id, since=since, until=until, tail=tail)
-
-    async def _follow(
-        self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
-        start: int | None = None,
-    ) -> AsyncIterator[LogFrame]:
-        async for frame in self.logs.frames(id, since=since, until=until, tail=tail, start=start):
+        async for frame in self.logs.frames(id, since=since, until=until, tail=tail):
             yield frame
         seen = len(self.logs.written.get(id, []))
         await self._until(id, lambda c: c.state not in LIVE)
