@@ -144,7 +144,8 @@ class SqliteEventStore:
     async def verify(self) -> Report:
         """Recompute the chain, the head and all projections from the stored bytes."""
         failures = dict(self._projector.failures) if self._projector else {}
-        return await self._heavy(lambda reader: verify(reader, self._head, self.projections, failures))
+        tip = self._opened.tip
+        return await self._heavy(lambda reader: verify(reader, self._head, self.projections, failures, tip))
 
     def versions(self) -> dict[str, str]:
         """What `info` shows: some rules of the store depend on the version of SQLite."""

@@ -51,14 +51,23 @@ class Report:
         return not self.findings
 
 
-def verify(reader: Reader, kept: HeadFile, projections: Sequence[Projection], failures: Mapping[str, str]) -> Report:
-    """Check the chain, the head, the file and every derived table; `failures` are projections known to have failed."""
+def verify(
+    reader: Reader,
+    kept: HeadFile,
+    projections: Sequence[Projection],
+    failures: Mapping[str, str],
+    known: Head | None = None,
+) -> Report:
+    """Check the chain, the head, the file and every derived table; `failures` are projections known to have failed,
+    `known` is a head that the log has reached for certain, which may be further than the one that is kept."""
     damage: list[str] = []
     try:
         outside = kept.read()
     except StorageError as error:
         damage.append(error.message)
         outside = Head()
+    if known is not None and known.position > outside.position:
+        outside = known
     head, fault = _check_chain(reader, outside)
     damage += _check_file(reader.connection)
     differences: list[str] = []

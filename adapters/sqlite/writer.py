@@ -26,6 +26,7 @@ from adapters.sqlite.ledger import Ledger, Order, Outcome
 from adapters.sqlite.projector import Projector
 from adapters.sqlite.reading import Reader
 from adapters.sqlite.rebuild import Rebuild
+from domain.chain import Head
 from domain.errors import LadingError, StorageError
 from domain.messages import Recorded
 from domain.projections.fold import Projection
@@ -107,6 +108,11 @@ class Writer:
         self._writing: asyncio.Task[object] | None = None
         self._in_a_row = 0
         self._nudge: asyncio.TimerHandle | None = None
+
+    @property
+    def tip(self) -> Head:
+        """The end of the log as it was written, whatever the file says by now."""
+        return self._ledger.tip
 
     def start(self) -> None:
         """Begin to take orders."""

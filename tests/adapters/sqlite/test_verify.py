@@ -237,6 +237,20 @@ async def test_a_log_whose_tail_was_cut_takes_no_events(opened: Opener) -> None:
     await last.append(append(door(1), 0, Built(name="n")), META)
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+async def test_a_tail_that_is_cut_while_the_store_is_open_is_named_at_once(opened: Opener, hidden: bool) -> None:
+    """The store knows what it has written, also what the head kept outside does not say (yet, or any more)."""
+    store = await opened()
+    await fill(store)
+    root = store.path.parent
+    if hidden:
+        (root / "state" / "head").unlink(missing_ok=True)
+    sql(root, "DELETE FROM events WHERE pos = 8")
+    fault = (await store.verify()).fault
+    assert fault is not None
+    assert (fault.position, fault.kind) == (8, "cut")
+
+
 async def test_a_log_put_back_from_another_day_takes_no_events(opened: Opener) -> None:
     """It is as long as before, but it is not the same."""
     store = await opened()
