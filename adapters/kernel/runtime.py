@@ -13,10 +13,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 
-from adapters.kernel import apply, cgroups, erase
+from adapters.kernel import apply, borrow, cgroups, erase
+from adapters.kernel.borrow import BorrowedInput, BorrowedOutput
 from adapters.kernel.files import ContainerFiles
 from adapters.kernel.measure import GroupMeter
 from adapters.kernel.supervisor import tree
+from adapters.kernel.supervisor.launch import SOCKET_NAME
 from adapters.kernel.supervisor.link import Link
 from adapters.kernel.supervisor.wire import Message
 from adapters.kernel.watches import Watch, Watches
@@ -24,8 +26,8 @@ from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Refu
 from domain.log_options import limits
 from domain.ports import ExitReport, Input, LogFrame, StartedProcess
 from domain.runtime import capabilities
-from domain.runtime.plan import plan
-from domain.runtime.request import RunRequest
+from domain.runtime.plan import exec_plan, plan
+from domain.runtime.request import ExecRequest, RunRequest
 from domain.spec import ContainerSpec, ExecSpec
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ _ALIVE = ("started", "ended")
 _REMOVE_PATIENCE = 10.0
 _FREEZE_PATIENCE = 10.0
 _TRASH_PAUSE = 0.1
+_UNTAKEN_SECONDS = 60.0
 _RETRY_PAUSES = (0.1, 0.5, 2.0, 5.0)
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
@@ -57,7 +60,9 @@ class KernelRuntime:
         self._one_empties = asyncio.Lock()
         self._listener: Callable[[ExitReport], Awaitable[None]] | None = None
         self._lost: Callable[[], Awaitable[None]] | None = None
-        self._deliveries: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._deliveries: dict[tuple[str, int, str], asyncio.Task[None]] = {}
+        self._outputs: dict[tuple[str, str], BorrowedOutput] = {}
+        self._inputs: dict[tuple[str, str], set[BorrowedInput]] = {}
         self._watches = Watches(self._link.tell)
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -72,6 +77,10 @@ class KernelRuntime:
                         trace: TracebackType | None) -> None:
         for task in (*self._deliveries.values(), *self._errands):
             task.cancel()
+        for key in list(self._inputs):
+            self._close_inputs(key)
+        for output in self._outputs.values():
+            output.close()
         if self._emptying is not None:
             self._emptying.cancel()
             await asyncio.to_thread(self._empty_trash)
@@ -87,29 +96,60 @@ class KernelRuntime:
         reply = await self._ask({
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
             "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),
-            "log": [spec.log.driver, *limits(spec.log)], **self._watches.with_start(id)})
+            "log": [spec.log.driver, *limits(spec.log)], **self._watches.with_start(id), **_streams(spec, size)})
         return StartedProcess(reply["pid"], reply["start"], reply["cgroup"])
 
     async def exec(self, id: str, attempt: int, exec_id: str, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str],
                    *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
         """See the port."""
-        raise Unavailable("no second process can be started yet")
+        document = exec_plan(self._exec_request(exec, spec, env)).wire()
+        request = {
+            "op": "exec", "id": _checked(id), "attempt": attempt, "exec": _checked(exec_id), "flags": document["flags"],
+            "child": json.dumps(document["child"], separators=(",", ":")), **_streams(exec, size)}
+        key = id, exec_id
+        output = self._outputs.setdefault(key, BorrowedOutput(f"{id}.{attempt}/{exec_id}"))
+        output.asking += 1  # from now on, so that its end and a new warden find it
+        try:
+            reply, fds = await self._borrow(request)
+            output.give(dict(zip(reply["lends"], fds, strict=True)))
+        except KernelError as error:
+            if (await self.running()).get(id, (0,))[0] != attempt:
+                raise NotFound(f"container {id[:12]} is not running") from error
+            raise
+        finally:
+            output.asking -= 1
+            if not output.asking and not output.open and not output.taken:
+                self._outputs.pop(key, None)
+        return StartedProcess(reply["pid"], reply["start"], reply["cgroup"])
 
     async def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
-        """See the port."""
-        for frame in self._output_of(id, exec_id):
-            yield frame
-
-    def _output_of(self, id: str, exec_id: str) -> Sequence[LogFrame]:
-        raise NotFound(f"container {id[:12]} has no exec {exec_id[:12]}")
+        """See the port. Whoever stops taking it early lets it go: the rest is dropped."""
+        output = self._outputs.get((_checked(id), _checked(exec_id)))
+        if output is None or output.taken:
+            raise NotFound(f"container {id[:12]} has no output of exec {exec_id[:12]}")
+        output.taken = True
+        try:
+            async for frame in output.frames():
+                yield frame
+        finally:
+            if output.open:
+                self._later(lambda: self._drop_output(id, exec_id))
+            else:
+                self._outputs.pop((id, exec_id), None)
 
     async def exec_signal(self, id: str, exec_id: str, signal: int) -> None:
-        """See the port."""
-        raise NotFound(f"container {id[:12]} has no exec {exec_id[:12]}")
+        """See the port; after a crash of the warden a signal may arrive twice."""
+        await self._ask({"op": "signal", "id": _checked(id), "exec": _checked(exec_id), "signal": signal})
 
     async def input(self, id: str, exec_id: str = "") -> Input:
         """See the port."""
-        raise Refused("no process has an input yet")
+        key = _checked(id), _checked(exec_id) if exec_id else ""
+        reply, fds = await self._borrow({"op": "lend", "id": id, "exec": exec_id})
+        inputs = self._inputs.setdefault(key, set())
+        input = BorrowedInput(fds[0], terminal=reply["lends"] == ["terminal"], end=lambda: self._end_input(key),
+                              gone=inputs.discard)
+        inputs.add(input)
+        return input
 
     async def signal(self, id: str, signal: int) -> None:
         """See the port; after a crash of the warden a signal may arrive twice."""
@@ -138,7 +178,7 @@ class KernelRuntime:
 
     async def acknowledge(self, report: ExitReport) -> None:
         """See the port."""
-        await self._ask({"op": "ack", "keys": [[report.id, report.attempt]]})
+        await self._ask({"op": "ack", "keys": [[report.id, report.attempt, report.exec_id]]})
 
     @asynccontextmanager
     async def watch(self, id: str, *, hold: int | None = None, with_start: bool = False) -> AsyncIterator[Watch]:
@@ -206,7 +246,52 @@ class KernelRuntime:
             layer_root=str(self._layer_root), layers=tuple(layers), workdir=spec.workdir, user=spec.user,
             hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=spec.tmpfs, init=spec.init,
             init_program=self._init_program, files=_files(spec), cgroup_v2=self._groups.v2, cgroup_v1=self._groups.v1,
-            capabilities=capabilities.for_network(spec.network), machine=os.uname().machine)
+            capabilities=capabilities.for_network(spec.network), machine=os.uname().machine, stdin=spec.stdin,
+            tty=spec.tty)
+
+    def _exec_request(self, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str]) -> ExecRequest:
+        return ExecRequest(
+            argv=exec.argv, env=tuple(env), workdir=exec.workdir or spec.workdir, user=exec.user or spec.user,
+            hostname=spec.hostname, stdin=exec.stdin, tty=exec.tty, cgroup_v1=self._groups.v1,
+            capabilities=capabilities.ALL if exec.privileged else capabilities.for_network(spec.network),
+            seccomp=not exec.privileged, machine=os.uname().machine)
+
+    async def _borrow(self, message: Message) -> tuple[Message, list[int]]:
+        """Ask for descriptors."""
+        reply, fds = await borrow.ask(self._run_dir / SOCKET_NAME, message)
+        if "error" in reply:
+            raise _error(reply["error"])
+        return reply, fds
+
+    async def _end_input(self, key: tuple[str, str]) -> None:
+        """For everybody here, and in the supervisor."""
+        self._close_inputs(key)
+        await self._ask({"op": "end-input", "id": key[0], "exec": key[1]})
+
+    def _close_inputs(self, key: tuple[str, str]) -> None:
+        for input in list(self._inputs.pop(key, ())):
+            input.close()
+
+    async def _drop_output(self, id: str, exec_id: str) -> None:
+        """Read it to nowhere."""
+        output = self._outputs[id, exec_id]
+        async for _ in output.frames():
+            continue
+        self._outputs.pop((id, exec_id), None)
+
+    def _process_ended(self, report: ExitReport) -> None:
+        """Nobody writes to it any more, and what it has written is all there will be."""
+        key = report.id, report.exec_id
+        self._close_inputs(key)
+        output = self._outputs.get(key)
+        if output is not None:
+            output.end()
+            asyncio.get_running_loop().call_later(_UNTAKEN_SECONDS, self._forget_untaken, key, output)
+
+    def _forget_untaken(self, key: tuple[str, str], output: BorrowedOutput) -> None:
+        if not output.taken and self._outputs.get(key) is output:
+            del self._outputs[key]
+            output.close()
 
     async def _ask(self, message: Message) -> Message:
         reply = await self._link.ask(message)
@@ -221,7 +306,9 @@ class KernelRuntime:
             if wish is not None:
                 await self._ask(wish)
                 self._watches.ring(id)
-        reply = await self._ask({"op": "exits", "subscribe": True})  # after this a new warden waits for nobody
+        outputs = [output.name for output in self._outputs.values() if output.open or output.asking]
+        reply = await self._ask({"op": "exits", "subscribe": True, "outputs": outputs})
+        # after this a new warden waits for nobody
         for exit in reply["exits"]:
             self._deliver(_report(exit))
         if rebuilt and self._lost is not None:
@@ -241,7 +328,8 @@ class KernelRuntime:
 
     def _deliver(self, report: ExitReport) -> None:
         """Unless that is being done already."""
-        key = report.id, report.attempt
+        self._process_ended(report)
+        key = report.id, report.attempt, report.exec_id
         if self._listener is not None and key not in self._deliveries:
             task = asyncio.get_running_loop().create_task(self._until_heard(report))
             self._deliveries[key] = task
@@ -337,12 +425,19 @@ def _checked(id: str) -> str:
 def _report(exit: Message) -> ExitReport:
     return ExitReport(id=exit["id"], attempt=exit["attempt"], pid=exit["pid"], start_time=exit["start"],
                       code=exit["code"], signal=exit["signal"], oom=exit["oom"], how=exit["how"], time=exit["time"],
-                      log_dropped=exit.get("dropped", 0), log_lost=exit.get("lost", 0))
+                      exec_id=exit.get("exec", ""), log_dropped=exit.get("dropped", 0), log_lost=exit.get("lost", 0))
+
+
+def _streams(spec: ContainerSpec | ExecSpec, size: tuple[int, int]) -> Message:
+    """What the supervisor has to make for it."""
+    return {"stdin": spec.stdin, **({"terminal": borrow.within_limits(*size)} if spec.tty else {})}
 
 
 def _error(error: Message) -> LadingError:
-    if error["stage"] == "signal":
+    if error["stage"] in ("signal", "gone"):
         return NotFound("the container is not running")
+    if error["stage"] == "input":
+        return Refused(error["text"])
     if error["stage"] == "shutdown":
         return Unavailable(error["text"])
     return apply.as_error(error["stage"], error["errno"], error["text"], error["exit_code"])

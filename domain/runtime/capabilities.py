@@ -38,6 +38,9 @@ DEFAULT = mask((
 ))
 """What a container gets when nobody asks for anything: 0xa80425fb."""
 
+ALL = (1 << 64) - 1
+"""Whatever this kernel has, and the engine holds."""
+
 
 def for_network(network: str) -> int:
     """The default set; without NET_RAW where the network is the host's. There it opens packet sockets on loopback,

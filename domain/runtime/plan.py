@@ -1,12 +1,14 @@
 """From a request to the ordered steps that start a container. Pure: nothing is looked up, nothing is done.
 
     plan(request).wire() == {"flags": 1811939328, "host": [["MakeGroup", …], …], "child": [["Opaque"], …]}
+    exec_plan(request).wire() == {"flags": 0, "host": [], "child": [["Opaque"], …]}
 
 `flags` are the namespaces that the child is born into, `host` is carried out by the supervisor before that, `child` by
 the child itself. The order is the point: groups, then the cgroup namespace rooted in them; host files are taken while
 host paths mean something; then pivot, and from there on the image is all there is; kernel file systems and their masks;
 descriptors closed before any path of the image is used; the filter while it may still be loaded; ids and capabilities;
-the working directory as the user; and nothing of the image runs before the word to go.
+the working directory as the user; and nothing of the image runs before the word to go. One more process in a container
+that runs goes the same way, but for the root: it enters what is there.
 """
 
 from collections.abc import Iterator
@@ -14,12 +16,16 @@ from dataclasses import dataclass
 
 from domain.errors import InvalidValue
 from domain.runtime import seccomp, tmpfs
-from domain.runtime.request import DEFAULT_PATH, INIT_TARGET, RunRequest
+from domain.runtime.request import DEFAULT_PATH, INIT_TARGET, ExecRequest, RunRequest
 from domain.runtime.steps import (
     AttachBind,
+    AttachTerminals,
     BecomeUser,
+    BindConsole,
     ChangeDirectory,
     CloseDescriptors,
+    EnterNamespaces,
+    EnterWorkdir,
     Execute,
     HostStep,
     JoinGroups,
@@ -54,7 +60,7 @@ from domain.runtime.steps import (
     to_wire,
 )
 
-__all__ = ["Plan", "environment", "from_wire", "plan", "to_wire"]
+__all__ = ["Plan", "environment", "exec_plan", "from_wire", "plan", "to_wire"]
 
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _STRICTATIME = 1, 2, 4, 8, 1 << 24
@@ -87,33 +93,46 @@ def plan(request: RunRequest) -> Plan:
     return Plan(NEWNS | NEWUTS | NEWIPC | NEWPID | network, tuple(_host(request)), tuple(_child(request)))
 
 
-def environment(env: tuple[str, ...], hostname: str) -> tuple[str, ...]:
-    """PATH and HOSTNAME first, then the others in order; the last of several with one name wins, at the first's place.
+def exec_plan(request: ExecRequest) -> Plan:
+    """Compile the steps of one more process; it is born in the pid namespace and the group. Raises: InvalidValue."""
+    _check_command(request)
+    return Plan(0, (), tuple(_more(request)))
+
+
+def environment(env: tuple[str, ...], hostname: str, *, tty: bool = False) -> tuple[str, ...]:
+    """PATH, HOSTNAME and, with a terminal, TERM first, then the others in order; the last of several with one name
+    wins, at the first's place.
 
     HOME is not here: it comes from the container's passwd, in the child.
     """
-    values = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    values = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname} | ({"TERM": "xterm"} if tty else {})
     values.update(entry.partition("=")[::2] for entry in env)
     return tuple(f"{name}={value}" for name, value in values.items())
 
 
 def _check(request: RunRequest) -> None:
-    if not request.argv or not request.argv[0]:
-        raise InvalidValue("no command specified")
+    _check_command(request)
     if not request.layers:
         raise InvalidValue("the image has no layers")
-    texts = (*request.argv, *request.env, request.workdir, request.user, request.hostname, *request.layers)
+    if any("\0" in layer for layer in request.layers):
+        raise InvalidValue("a value holds a NUL byte")
+    if len(request.hostname.encode("utf-8", "surrogateescape")) > _LONGEST_HOSTNAME or any(
+            character < "!" or character == "\x7f" for character in request.hostname):
+        raise InvalidValue(f"invalid hostname {request.hostname!r}", hint="at most 64 bytes, no blanks")
+    if any(":" in layer or "\\" in layer or "," in layer or layer.startswith("/") for layer in request.layers):
+        raise InvalidValue("a layer has a name that an overlay cannot spell")
+
+
+def _check_command(request: RunRequest | ExecRequest) -> None:
+    if not request.argv or not request.argv[0]:
+        raise InvalidValue("no command specified")
+    texts = (*request.argv, *request.env, request.workdir, request.user, request.hostname)
     if any("\0" in text for text in texts):
         raise InvalidValue("a value holds a NUL byte")
     if any(entry.startswith("=") or "=" not in entry for entry in request.env):
         raise InvalidValue("an environment variable has no name or no value")
-    if len(request.hostname.encode("utf-8", "surrogateescape")) > _LONGEST_HOSTNAME or any(
-            character < "!" or character == "\x7f" for character in request.hostname):
-        raise InvalidValue(f"invalid hostname {request.hostname!r}", hint="at most 64 bytes, no blanks")
     if not request.workdir.startswith("/"):
         raise InvalidValue(f"the working directory {request.workdir!r} is invalid, it needs to be an absolute path")
-    if any(":" in layer or "\\" in layer or "," in layer or layer.startswith("/") for layer in request.layers):
-        raise InvalidValue("a layer has a name that an overlay cannot spell")
 
 
 def _host(request: RunRequest) -> Iterator[HostStep]:
@@ -135,14 +154,14 @@ def _child(request: RunRequest) -> Iterator[Step]:
     yield from _enter(request)
     yield from _root(request)
     yield from _kernel_views(request)
-    yield from _devices()
+    yield from _devices(request)
     yield from _user_mounts(request)
     yield Mask(request.masked)
     yield MakeReadOnly(request.read_only_paths)
     if request.read_only:
         yield ReadOnlyMount("/")
     yield from _identity(request)
-    yield from _launch(request)
+    yield from _launch(request, INIT_TARGET if request.init else "")
 
 
 def _enter(request: RunRequest) -> Iterator[Step]:
@@ -191,11 +210,13 @@ def _cgroup_views(request: RunRequest) -> Iterator[Step]:
     yield ReadOnlyMount(root)
 
 
-def _devices() -> Iterator[Step]:
+def _devices(request: RunRequest) -> Iterator[Step]:
     yield MountAt("/dev", "tmpfs", "tmpfs", _NOSUID | _STRICTATIME, "mode=755,size=65536k")
     yield from (Node(f"/dev/{name}", 0o666, major, minor) for name, major, minor in _DEVICES)
     yield from (Link(target, f"/dev/{name}") for target, name in _LINKS)
-    yield MountAt("/dev/pts", "devpts", "devpts", _NOSUID | _NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+    yield AttachTerminals("/dev/pts")
+    if request.tty:
+        yield BindConsole("/dev/console")
 
 
 def _user_mounts(request: RunRequest) -> Iterator[Step]:
@@ -213,17 +234,31 @@ def _user_mounts(request: RunRequest) -> Iterator[Step]:
 def _identity(request: RunRequest) -> Iterator[Step]:
     if request.hostname:
         yield SetHostname(request.hostname)
-    yield NewSession()
-    yield CloseDescriptors()
+    yield NewSession(request.tty)
+    yield CloseDescriptors(request.tty or request.stdin)
     yield NewKeyring()
     yield ResolveUser(request.user)
     yield MakeWorkdir(request.workdir)
 
 
-def _launch(request: RunRequest) -> Iterator[Step]:
+def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]:
     if request.seccomp:  # loading it needs CAP_SYS_ADMIN: without no_new_privs that is now or never
         yield LoadSeccomp(seccomp.default_program(request.machine, request.capabilities).hex())
     yield BecomeUser(request.capabilities)
     yield ChangeDirectory(request.workdir)
     yield WaitForGo()
-    yield Execute(request.argv, environment(request.env, request.hostname), INIT_TARGET if request.init else "")
+    yield Execute(request.argv, environment(request.env, request.hostname, tty=request.tty), init)
+
+
+def _more(request: ExecRequest) -> Iterator[Step]:
+    yield Opaque()
+    yield ResetProcess(request.umask, 0)
+    if request.cgroup_v1:
+        yield JoinGroups()
+    yield EnterNamespaces(NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWNET)
+    yield NewSession(request.tty)
+    yield CloseDescriptors(request.tty or request.stdin)
+    yield NewKeyring()
+    yield ResolveUser(request.user)
+    yield EnterWorkdir(request.workdir)
+    yield from _launch(request)

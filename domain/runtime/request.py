@@ -32,6 +32,7 @@ class RunRequest:
     `tmpfs` maps absolute paths to mount options. `init_program` is the host's file for `init`.
     `cgroup_v2` and `cgroup_v1` (`("cpu", "memory", "cpu,cpuacct")`: the names of the hierarchies that hold the
     container) come from `adapters.kernel.cgroups.Tree`. `pids_limit` 0 is no limit. `machine` as uname(1) says it.
+    `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
     """
 
     id: str
@@ -60,3 +61,26 @@ class RunRequest:
     umask: int = 0o022
     pids_limit: int = 4096
     shm_size: int = 64 << 20
+    stdin: bool = False
+    tty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecRequest:
+    """One more process in a container that runs: what it has of its own, and the container's confinement.
+
+    Fields are those of `RunRequest`; `capabilities` and `seccomp` are what the container has, unless more is granted.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    workdir: str = "/"
+    user: str = ""
+    hostname: str = ""
+    stdin: bool = False
+    tty: bool = False
+    cgroup_v1: tuple[str, ...] = ()
+    capabilities: int = capabilities.DEFAULT
+    seccomp: bool = True
+    machine: str = "x86_64"
+    umask: int = 0o022

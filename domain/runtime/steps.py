@@ -81,6 +81,13 @@ class Unshare(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class EnterNamespaces(Step):
+    """Join namespaces of the container's first process; with its mounts come its root, and no host path is left."""
+
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoopbackUp(Step):
     """Bring up `lo`."""
 
@@ -155,6 +162,20 @@ class Sysctl(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class AttachTerminals(Step):
+    """Put the container's own instance of devpts, which the supervisor has made, on `target`."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class BindConsole(Step):
+    """A second name for the terminal on standard input."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class MountTmpfs(Step):
     """A tmpfs where the user wants one; links of the image are followed inside the root only.
 
@@ -208,12 +229,17 @@ class SetHostname(Step):
 
 @dataclass(frozen=True, slots=True)
 class NewSession(Step):
-    """A session of its own."""
+    """A session of its own; with `terminal`, standard input is one and becomes the session's."""
+
+    terminal: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CloseDescriptors(Step):
-    """Standard input from our own /dev/null; close everything above the status descriptor, for real."""
+    """Close everything above the status descriptor, for real; without `stdin`, standard input is the container's own
+    null device."""
+
+    stdin: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +249,7 @@ class NewKeyring(Step):
 
 @dataclass(frozen=True, slots=True)
 class ResolveUser(Step):
-    """Read the container's passwd and group, find `user`, and give it the output pipes."""
+    """Read the container's passwd and group, find `user`, and give it the pipes or the terminal."""
 
     user: str
 
@@ -231,6 +257,13 @@ class ResolveUser(Step):
 @dataclass(frozen=True, slots=True)
 class MakeWorkdir(Step):
     """Make the working directory (root's, 0755) if it is missing, and enter it as root."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnterWorkdir(Step):
+    """Enter a working directory that must be there, as root."""
 
     path: str
 
@@ -271,10 +304,10 @@ class Execute(Step):
 
 
 STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
-    MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, LoopbackUp, PrepareBind,
-    PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, MountTmpfs, AttachBind, Mask, MakeReadOnly,
-    ReadOnlyMount, SetHostname, NewSession, CloseDescriptors, NewKeyring, ResolveUser, MakeWorkdir,
-    LoadSeccomp, BecomeUser, ChangeDirectory, WaitForGo, Execute,
+    MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, EnterNamespaces, LoopbackUp,
+    PrepareBind, PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
+    MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, NewSession, CloseDescriptors, NewKeyring,
+    ResolveUser, MakeWorkdir, EnterWorkdir, LoadSeccomp, BecomeUser, ChangeDirectory, WaitForGo, Execute,
 )}
 """Every step by its name on the wire."""
 

@@ -8,13 +8,15 @@ from domain.runtime import users
 class Context:
     """What the child was born with: open `tasks` files, the status descriptor, and what to do when it is ready.
 
-    Descriptors 0, 1 and 2 are in place and `status` is 3. Without `ready` the child reads one byte from `status`:
-    that is the word to go, an end of file the word to die.
+    Descriptors 0, 1 and 2 are in place and `status` is 3. `place` is where it comes from: the mount of the container's
+    terminals or, for one more process, a pidfd of the first one. Without `ready` the child reads one byte from
+    `status`: that is the word to go, an end of file the word to die.
     """
 
-    __slots__ = ("account", "binds", "ready", "status", "tasks")
+    __slots__ = ("account", "binds", "place", "ready", "status", "tasks")
 
-    def __init__(self, *, tasks: Sequence[int] = (), status: int = 3, ready: Callable[[], None] | None = None) -> None:
-        self.tasks, self.status, self.ready = tasks, status, ready
+    def __init__(self, *, tasks: Sequence[int] = (), status: int = 3, place: int = -1,
+                 ready: Callable[[], None] | None = None) -> None:
+        self.tasks, self.status, self.place, self.ready = tasks, status, place, ready
         self.binds: dict[str, int] = {}
         self.account = users.Account(0, 0, (0,), "/")

@@ -43,6 +43,10 @@ def _unshare(_: Context, flags: int) -> None:
     syscalls.unshare(flags)
 
 
+def _enter_namespaces(context: Context, flags: int) -> None:
+    syscalls.setns(context.place, flags)
+
+
 def _loopback_up(_: Context) -> None:
     handle = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
@@ -60,6 +64,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "ResetProcess": _reset_process,
     "JoinGroups": _join_groups,
     "Unshare": _unshare,
+    "EnterNamespaces": _enter_namespaces,
     "LoopbackUp": _loopback_up,
     "PrivateMounts": _private_mounts,
 }

@@ -5,33 +5,56 @@ import stat
 from collections.abc import Callable
 from errno import EINVAL, ENOSYS
 
-from adapters.kernel import syscalls
+from adapters.kernel import syscalls, terminals
 from adapters.kernel.child.context import Context
-from adapters.kernel.child.paths import HERE, INSIDE, directory_inside, unusable
+from adapters.kernel.child.paths import HERE, INSIDE, MISSING, NO_LINKS, directory_inside, unusable
 from adapters.kernel.syscalls import encode
 from domain.errors import CommandFailed, KernelError
 from domain.runtime import users
+
+_NULL = os.makedev(1, 3)
 
 
 def _set_hostname(_: Context, name: str) -> None:
     syscalls.sethostname(name)
 
 
-def _new_session(_: Context) -> None:
+def _new_session(_: Context, terminal: bool) -> None:
     os.setsid()
+    if terminal:
+        terminals.adopt(0)
 
 
-def _close_descriptors(context: Context) -> None:
+def _close_descriptors(context: Context, stdin: bool) -> None:
     """Closed, not marked: a mark works at exec, and a working directory or a program may be named through
     /proc/self/fd before that (CVE-2024-21626)."""
     os.chdir("/")
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    os.dup2(null, 0, inheritable=True)
+    if not stdin:
+        os.dup2(_null_device(), 0, inheritable=True)
     if context.status != 3:
         os.dup2(context.status, 3, inheritable=False)
         context.status = 3
     os.set_inheritable(3, False)
     syscalls.close_range(4)
+
+
+def _null_device() -> int:
+    """The container's own; a container that runs may have put anything in its place. Never the host's: root in the
+    container could change the mode of that."""
+    for flags in (os.O_PATH, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK):  # a look first: opening could have effects
+        try:
+            fd = syscalls.openat2(HERE, "/dev/null", flags, NO_LINKS)
+        except KernelError as error:
+            raise _without_null() from error
+        found = os.fstat(fd)
+        if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _NULL:
+            raise _without_null()
+    os.set_blocking(fd, True)
+    return fd
+
+
+def _without_null() -> CommandFailed:
+    return CommandFailed("/dev/null of the container is not the null device", exit_code=125)
 
 
 def _new_keyring(_: Context) -> None:
@@ -43,12 +66,14 @@ def _new_keyring(_: Context) -> None:
 
 
 def _resolve_user(context: Context, user: str) -> None:
-    """The output pipes go to the user, who could not open /dev/stdout otherwise."""
+    """The pipes go to the user, who could not open /dev/stdout otherwise; a terminal stays with its group, `tty`."""
     context.account = users.resolve(user, _image_file("/etc/passwd"), _image_file("/etc/group"))
     if context.account.uid != 0:
-        for fd in (1, 2):
+        for fd in (0, 1, 2):
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
                 os.fchown(fd, context.account.uid, context.account.gid)
+            elif os.isatty(fd):
+                os.fchown(fd, context.account.uid, -1)
 
 
 def _image_file(path: str) -> bytes:
@@ -68,6 +93,16 @@ def _image_file(path: str) -> bytes:
 
 def _make_workdir(_: Context, path: str) -> None:
     place = directory_inside(path)[0]
+    os.fchdir(place)
+    os.close(place)
+
+
+def _enter_workdir(_: Context, path: str) -> None:
+    try:
+        place = syscalls.openat2(HERE, path, os.O_PATH | os.O_DIRECTORY, INSIDE)
+    except KernelError as error:
+        reason, code = os.strerror(error.errno).lower(), 127 if error.errno in MISSING else 126
+        raise CommandFailed(f'chdir to "{ascii(path)[1:-1]}": {reason}', exit_code=code) from error
     os.fchdir(place)
     os.close(place)
 
@@ -119,6 +154,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "NewKeyring": _new_keyring,
     "ResolveUser": _resolve_user,
     "MakeWorkdir": _make_workdir,
+    "EnterWorkdir": _enter_workdir,
     "LoadSeccomp": _load_seccomp,
     "BecomeUser": _become_user,
     "ChangeDirectory": _change_directory,

@@ -58,6 +58,21 @@ def _sysctl(_: Context, name: str, value: str) -> None:
         os.close(fd)
 
 
+def _attach_terminals(context: Context, target: str) -> None:
+    place = own_directory(target)
+    syscalls.move_mount(context.place, place, path=target)
+    os.close(place)
+
+
+def _bind_console(_: Context, target: str) -> None:
+    """By its descriptor: the name that it has inside is the image's to see, not to choose."""
+    tree = syscalls.open_tree(0, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH)
+    place = os.open(target, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    syscalls.move_mount(tree, place, path=target)
+    os.close(place)
+    os.close(tree)
+
+
 def _mount_tmpfs(_: Context, target: str, flags: int, data: str, keep_mode: bool) -> None:
     place, made = directory_inside(target)
     try:
@@ -174,6 +189,8 @@ STEPS: dict[str, Callable[..., None]] = {
     "Node": _node,
     "Link": _link,
     "Sysctl": _sysctl,
+    "AttachTerminals": _attach_terminals,
+    "BindConsole": _bind_console,
     "MountTmpfs": _mount_tmpfs,
     "AttachBind": _attach_bind,
     "Mask": _mask,

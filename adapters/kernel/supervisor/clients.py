@@ -4,10 +4,11 @@ A client that sends garbage is closed; one that does not read is closed when too
 again to whoever asks, so nothing is lost). Only the user the warden runs as is let in: the kernel says who it is.
 """
 
+import array
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from adapters.kernel.supervisor import loop, wire
 from adapters.kernel.supervisor.wire import Message
@@ -38,12 +39,23 @@ class Client:
         connection.setblocking(False)
         events.watch(connection.fileno(), self._event)
 
-    def send(self, message: Message) -> None:
-        """Now or later; to a client that is gone: nothing."""
-        if not self.open:
-            return
-        self._unsent += wire.pack(message)
-        self._flush()
+    def send(self, message: Message, fds: Sequence[int] = ()) -> bool:
+        """Now or later; duplicates of `fds` go with it. False for a client that is gone."""
+        if self.open and fds:
+            self._hand_over(wire.pack(message), fds)
+        elif self.open:
+            self._unsent += wire.pack(message)
+            self._flush()
+        return self.open
+
+    def _hand_over(self, data: bytes, fds: Sequence[int]) -> None:
+        """At once: who asks for descriptors does that on a connection of its own, and reads."""
+        try:
+            sent = self._socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+        except OSError:
+            return self.close()
+        self._unsent += data[sent:]
+        return self._flush()
 
     def ring(self, id: str) -> None:
         """There is new output of a watched container; a client that is behind needs no more bells."""

@@ -9,8 +9,10 @@ from typing import Protocol, TypeVar
 
 from adapters.kernel.supervisor import loop, process
 from adapters.kernel.supervisor.clients import Client, admitted
+from adapters.kernel.supervisor.execs import Execs
 from adapters.kernel.supervisor.journal import Exit, Journal
-from adapters.kernel.supervisor.run import STARTED, Run, unpack
+from adapters.kernel.supervisor.run import Run, unpack
+from adapters.kernel.supervisor.ward import STARTED, Answer, Key, Ward
 from adapters.kernel.supervisor.wire import Message
 
 PROTOCOL = 1
@@ -24,11 +26,18 @@ _MOST_ATTEMPTS = 1 << 31
 class Warden(Protocol):
     """What the desk needs of the warden."""
 
-    runs: dict[tuple[str, int], Run]
+    runs: dict[Key, Run]
+    execs: Execs
     journal: Journal
 
-    def start(self, request: Message, answer: Callable[[Message], None]) -> None:
+    def start(self, request: Message, answer: Answer) -> None:
         """Start a run, or answer what came of it earlier."""
+
+    def exec(self, request: Message, answer: Answer) -> None:
+        """Start one process more in a run, or answer what came of it earlier."""
+
+    def end_input(self, ward: Ward) -> None:
+        """End the input of a process."""
 
     def leave(self, *, kill: bool) -> bool:
         """End as soon as no run is left; False if runs are and must not be killed."""
@@ -81,11 +90,6 @@ class Desk:
         holds = [client.holds[id] for client in self._clients if id in client.holds]
         return min(holds) if holds else None
 
-    def _gone(self, client: Client) -> None:
-        self._clients.discard(client)
-        for id in client.holds:
-            self._warden.holds_changed(id)
-
     def tell(self, exit: Exit) -> None:
         """To all who have subscribed."""
         for client in list(self._clients):
@@ -115,21 +119,25 @@ class Desk:
         if not isinstance(number, int) or serve is None:
             return client.close()
         try:
-            return serve(self, client, message, lambda answer: client.send({"re": number, **answer}))
+            serve(self, client, message, lambda answer, fds=(): client.send({"re": number, **answer}, fds))
         except _NotUnderstood as error:
-            return client.send({"re": number, **failure("request", f"not understood: {error}")})
+            client.send({"re": number, **failure("request", f"not understood: {error}")})
+        return None
 
-    def _hello(self, client: Client, message: Message, answer: "Answer") -> None:
+    def _gone(self, client: Client) -> None:
+        self._clients.discard(client)
+        for id in client.holds:
+            self._warden.holds_changed(id)
+        if client.subscribed:
+            self._warden.execs.daemon_left()
+
+    def _hello(self, client: Client, message: Message, answer: Answer) -> None:
         answer({"protocol": PROTOCOL, "boot": process.boot_id(), **self._warden.describe()})
 
-    def _start(self, client: Client, message: Message, answer: "Answer") -> None:
-        for field, kind in (("flags", int), ("host", list), ("child", str), ("logs", str), ("attempt", int)):
+    def _start(self, client: Client, message: Message, answer: Answer) -> None:
+        id = _checked_start(message)
+        for field, kind in (("host", list), ("logs", str)):
             _field(message, field, kind)
-        id = _id(message)
-        if not 0 < message["attempt"] < _MOST_ATTEMPTS:
-            raise _NotUnderstood("attempt")
-        if not 0 <= message["flags"] < 1 << 64:  # what clone3 takes
-            raise _NotUnderstood("flags")
         if "\0" in message["logs"]:
             raise _NotUnderstood("logs")
         try:
@@ -142,36 +150,68 @@ class Desk:
             client.holds[id] = _field(message, "hold", int)
         self._warden.start(message, answer)
 
-    def _signal(self, client: Client, message: Message, answer: "Answer") -> None:
-        id, number = _id(message), _field(message, "signal", int)
-        if not 0 < number < signal.NSIG:
-            raise _NotUnderstood("signal")
-        run = next((run for run in self._warden.runs.values() if run.id == id and run.phase == STARTED), None)
-        try:
-            if run is None:
-                raise ProcessLookupError
-            signal.pidfd_send_signal(run.pidfd, number)
-        except ProcessLookupError:
-            return answer(failure("signal", "it does not run"))
-        return answer({})
+    def _exec(self, client: Client, message: Message, answer: Answer) -> None:
+        _checked_start(message)
+        _id(message, "exec")
+        self._warden.exec(message, answer)
 
-    def _list(self, client: Client, message: Message, answer: "Answer") -> None:
+    def _living(self, message: Message) -> Ward | None:
+        """The process that a message is about."""
+        id = _id(message)
+        exec_id = _id(message, "exec") if message.get("exec") else ""
+        wards: list[Ward] = [*self._warden.execs.wards.values()] if exec_id else [*self._warden.runs.values()]
+        return next((ward for ward in wards if (ward.id, ward.exec_id, ward.phase) == (id, exec_id, STARTED)), None)
+
+    def _signal(self, client: Client, message: Message, answer: Answer) -> None:
+        ward, number = self._living(message), _field(message, "signal", int)
+        if not 0 <= number < signal.NSIG:
+            raise _NotUnderstood("signal")
+        try:
+            if ward is None:
+                raise ProcessLookupError
+            signal.pidfd_send_signal(ward.pidfd, number)
+        except ProcessLookupError:
+            answer(failure("signal", "it does not run"))
+        else:
+            answer({})
+
+    def _lend(self, client: Client, message: Message, answer: Answer) -> None:
+        """The input of a process: where one writes to it, and sets the size if that is a terminal."""
+        ward = self._living(message)
+        if ward is None:
+            answer(failure("signal", "it does not run"))
+        elif ward.terminal >= 0:
+            answer({"lends": ["terminal"], "attempt": ward.attempt}, [ward.terminal])
+        elif ward.stdin >= 0:
+            answer({"lends": ["stdin"], "attempt": ward.attempt}, [ward.stdin])
+        else:
+            answer(failure("input", "it has no input, or that was ended"))
+
+    def _end_input(self, client: Client, message: Message, answer: Answer) -> None:
+        ward = self._living(message)
+        if ward is not None:
+            self._warden.end_input(ward)
+        answer({})
+
+    def _list(self, client: Client, message: Message, answer: Answer) -> None:
         runs = [{"id": run.id, "attempt": run.attempt, "pid": run.pid, "start": run.start_time, "phase": run.phase,
-                 "cgroup": self._warden.group_name(*run.key), "lost": run.output.lost}
+                 "cgroup": self._warden.group_name(run.id, run.attempt), "lost": run.output.lost}
                 for run in self._warden.runs.values()]
         answer({"runs": runs})
 
-    def _exits(self, client: Client, message: Message, answer: "Answer") -> None:
+    def _exits(self, client: Client, message: Message, answer: Answer) -> None:
         if message.get("subscribe") is True:
+            if not client.subscribed:
+                self._warden.execs.daemon_came({str(name) for name in message.get("outputs", ())})
             client.subscribed = True
             self._warden.readers_are_back()
         answer({"exits": self._warden.journal.pending()})
 
-    def _acknowledge(self, client: Client, message: Message, answer: "Answer") -> None:
+    def _acknowledge(self, client: Client, message: Message, answer: Answer) -> None:
         self._warden.journal.acknowledge([_key(key) for key in _field(message, "keys", list)])
         answer({})
 
-    def _watch(self, client: Client, message: Message, answer: "Answer") -> None:
+    def _watch(self, client: Client, message: Message, answer: Answer) -> None:
         id = _id(message)
         client.watched.add(id)
         if "hold" in message:
@@ -181,24 +221,23 @@ class Desk:
         self._warden.holds_changed(id)
         answer({})
 
-    def _unwatch(self, client: Client, message: Message, answer: "Answer") -> None:
+    def _unwatch(self, client: Client, message: Message, answer: Answer) -> None:
         id = _id(message)
         client.watched.discard(id)
         if client.holds.pop(id, None) is not None:
             self._warden.holds_changed(id)
         answer({})
 
-    def _shutdown(self, client: Client, message: Message, answer: "Answer") -> None:
+    def _shutdown(self, client: Client, message: Message, answer: Answer) -> None:
         if self._warden.leave(kill=message.get("kill") is True):
             answer({})
         else:
             answer(failure("shutdown", f"{len(self._warden.runs)} containers run"))
 
 
-Answer = Callable[[Message], None]
-
 _OPERATIONS: dict[str, Callable[[Desk, Client, Message, Answer], None]] = {
-    "hello": Desk._hello, "start": Desk._start, "signal": Desk._signal, "list": Desk._list, "exits": Desk._exits,
+    "hello": Desk._hello, "start": Desk._start, "exec": Desk._exec, "lend": Desk._lend, "end-input": Desk._end_input,
+    "signal": Desk._signal, "list": Desk._list, "exits": Desk._exits,
     "ack": Desk._acknowledge, "watch": Desk._watch, "unwatch": Desk._unwatch, "shutdown": Desk._shutdown,
 }
 
@@ -219,16 +258,33 @@ def _field(message: Message, name: str, kind: type[_Kind]) -> _Kind:
     return value
 
 
-def _id(message: Message) -> str:
+def _id(message: Message, name: str = "id") -> str:
     """Ids become parts of paths."""
-    id = _field(message, "id", str)
+    id = _field(message, name, str)
     if not 0 < len(id) <= _LONGEST_ID or not _ID.issuperset(id):
-        raise _NotUnderstood("id")
+        raise _NotUnderstood(name)
     return id
 
 
-def _key(key: object) -> tuple[str, int]:
+def _checked_start(message: Message) -> str:
+    """What the start of any process needs; the container's id."""
+    for field, kind in (("flags", int), ("child", str), ("attempt", int)):
+        _field(message, field, kind)
+    id = _id(message)
+    if not 0 < message["attempt"] < _MOST_ATTEMPTS:
+        raise _NotUnderstood("attempt")
+    if not 0 <= message["flags"] < 1 << 64:  # what clone3 takes
+        raise _NotUnderstood("flags")
+    match message.get("terminal", [0, 0]):
+        case [int(rows), int(cols)] if 0 <= rows < 1 << 16 and 0 <= cols < 1 << 16:
+            return id
+    raise _NotUnderstood("terminal")
+
+
+def _key(key: object) -> Key:
     match key:
         case [str(id), int(attempt)]:
-            return id, attempt
+            return id, attempt, ""
+        case [str(id), int(attempt), str(exec_id)]:
+            return id, attempt, exec_id
     raise _NotUnderstood("keys")

@@ -21,7 +21,7 @@ from _socket import MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET, socket
 
 HOLD, DROP, STATUS, FORGET, END, QUIT = b"H", b"D", b"S", b"F", b"E", b"Q"
 
-_MOST_FDS = 16
+_MOST_FDS = 32
 _LONGEST = 1 << 16
 
 

@@ -4,11 +4,12 @@ One line per entry, appended; the checksum (CRC-32 of the JSON text) finds a tor
 
     5f2c9a10 {"op":"exit","id":"3f…","attempt":1,"pid":4711,"start":123456,"code":42,…}
     0bd1f0a2 {"op":"over","id":"3f…","attempt":1,"pid":4711,"start":123456}
+    91f03b77 {"op":"exit","id":"3f…","attempt":1,"exec":"9c…","pid":4801,"start":123789,"code":0,…}
 
 The file is allocated ahead (NUL bytes follow the last line), so that a full disk does not stop exits from being
 recorded. `over` says that the exit was acknowledged. When the file is rewritten what is over is dropped, but for the
-last few: so a late `start` of such a run does not begin it anew. After a failed write or sync nothing is appended to
-the same file any more: the next attempt writes a new one.
+last few (of runs, and of execs): so a late `start` of such a one does not begin it anew. After a failed write or sync
+nothing is appended to the same file any more: the next attempt writes a new one.
 """
 
 import binascii
@@ -19,7 +20,7 @@ from typing import Any
 
 from domain.failpoints import failpoint
 
-Key = tuple[str, int]
+Key = tuple[str, int, str]
 Exit = dict[str, Any]
 
 _AHEAD = 1 << 16
@@ -70,8 +71,10 @@ class Journal:
         known = [key for key in keys if key in self._pending]
         for key in known:
             self._over[key] = _process(self._pending.pop(key))
-        while len(self._over) > _OVER_KEPT:
-            del self._over[next(iter(self._over))]
+        for of_execs in (False, True):
+            kept = [key for key in self._over if bool(key[2]) is of_execs]
+            for key in kept[:-_OVER_KEPT]:
+                del self._over[key]
         try:
             if not self._sound or (self._end > _REWRITE_ABOVE and self._end > 3 * self._live_size()):
                 self._rewrite([])
@@ -137,7 +140,7 @@ class Journal:
 
 
 def _key(entry: Exit) -> Key:
-    return str(entry["id"]), int(entry["attempt"])
+    return str(entry["id"]), int(entry["attempt"]), str(entry.get("exec", ""))
 
 
 def _process(entry: Exit) -> tuple[int, int]:
@@ -145,7 +148,8 @@ def _process(entry: Exit) -> tuple[int, int]:
 
 
 def _over(key: Key, process: tuple[int, int]) -> str:
-    return _line({"op": "over", "id": key[0], "attempt": key[1], "pid": process[0], "start": process[1]})
+    of_exec = {"exec": key[2]} if key[2] else {}
+    return _line({"op": "over", "id": key[0], "attempt": key[1], **of_exec, "pid": process[0], "start": process[1]})
 
 
 def _line(entry: Exit) -> str:

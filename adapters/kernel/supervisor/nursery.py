@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from adapters.kernel.supervisor import handover, interpreter, loop, process, zygote
-from adapters.kernel.supervisor.run import Run
+from adapters.kernel.supervisor.ward import Ward
 from domain.failpoints import failpoint
 
 
@@ -16,29 +16,32 @@ class Nursery:
     """Calls `cloned`, `failed` or, for every request that a dead zygote left open, `died`."""
 
     def __init__(self, events: loop.Loop, options: dict[str, str], python: int, *,
-                 cloned: Callable[[Run, int, int, dict[str, int]], None], failed: Callable[[Run, dict[str, Any]], None],
-                 died: Callable[[Run], None]) -> None:
+                 cloned: Callable[[Ward, int, int, dict[str, int]], None],
+                 failed: Callable[[Ward, dict[str, Any]], None],
+                 died: Callable[[Ward], None]) -> None:
         self.pid = 0
         self._loop = events
         self._options = options
         self._python = python
         self._cloned, self._failed, self._died = cloned, failed, died
-        self._waiting: dict[str, Run] = {}
+        self._waiting: dict[str, Ward] = {}
         self._generation = int(options["generation"])
         self._strangers = False
         self._channel: socket.socket
         self._spawn()
 
-    def clone(self, run: Run) -> None:
-        """Ask for the first process of `run`, whose group exists."""
-        group = run.group
+    def clone(self, ward: Ward, place: int) -> None:
+        """Ask for the process of `ward`, whose group exists; `place` is the mount of its container's terminals, or, for
+        one process more, the pidfd of the first."""
+        group = ward.group
         assert group is not None
-        plan = _memory(run.request["child"])
+        plan = _memory(ward.request["child"])
         failpoint("warden.before-clone")
-        status, stdout, stderr = run.childs_ends()
-        fds = [status, plan, stdout, stderr, *([group.v2_fd] if group.v2_fd >= 0 else []), *group.tasks]
-        request = {"key": run.name, "flags": run.request["flags"], "group": group.v2_fd >= 0}
-        self._waiting[run.name] = run
+        status, *streams = ward.childs_ends()
+        fds = [status, plan, *streams, place, *([group.v2_fd] if group.v2_fd >= 0 else []), *group.tasks]
+        request = {"key": ward.name, "flags": ward.request["flags"], "group": group.v2_fd >= 0,
+                   "more": bool(ward.exec_id)}
+        self._waiting[ward.name] = ward
         try:
             self._channel.sendmsg([json.dumps(request).encode()],
                                   [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
@@ -47,19 +50,20 @@ class Nursery:
         finally:
             os.close(plan)
 
-    def forget(self, run: Run) -> None:
+    def forget(self, ward: Ward) -> None:
         """Its answer, if it still comes, is of no use."""
-        if self._waiting.get(run.name) is run:
-            del self._waiting[run.name]
+        if self._waiting.get(ward.name) is ward:
+            del self._waiting[ward.name]
 
-    def reap_strangers(self, known: set[int]) -> None:
-        """Children whose birth nobody could tell us about: a zygote was killed between the clone and its answer."""
-        if not self._strangers:
-            return
-        strangers = process.children() - known - {self.pid}
-        self._strangers = bool(strangers)
-        for pid in strangers:
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    def reap_strangers(self, known: set[int]) -> bool:
+        """Children whose birth nobody could tell us about: a zygote was killed between the clone and its answer. They
+        end by themselves; whether one may be left. (A dead one that is not reaped keeps its container from ending.)"""
+        if self._strangers:
+            strangers = process.children() - known - {self.pid}
+            self._strangers = bool(strangers)
+            for pid in strangers:
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+        return self._strangers
 
     def close(self) -> None:
         """End the zygote and wait for it."""
@@ -82,16 +86,16 @@ class Nursery:
         if parcel is None:
             return self._respawn()
         answer = json.loads(parcel.letter + b"\0".join(parcel.fields))
-        run = self._waiting.pop(answer["key"], None)
-        if run is None:
+        ward = self._waiting.pop(answer["key"], None)
+        if ward is None:
             return handover.close(parcel.fds)
-        run.close_childs_ends()
-        if run.group is not None:
-            run.group.close_fds()
+        ward.close_childs_ends()
+        if ward.group is not None:
+            ward.group.close_fds()
         if "pid" not in answer:
-            return self._failed(run, answer)
+            return self._failed(ward, answer)
         pidfd, *namespaces = parcel.fds
-        return self._cloned(run, answer["pid"], pidfd, dict(zip(zygote.NAMESPACES, namespaces, strict=False)))
+        return self._cloned(ward, answer["pid"], pidfd, dict(zip(zygote.NAMESPACES, namespaces, strict=False)))
 
     def _respawn(self) -> None:
         self._loop.close(self._channel.detach())
@@ -99,8 +103,8 @@ class Nursery:
         self._strangers = True
         open_requests, self._waiting = self._waiting, {}
         self._spawn()
-        for run in open_requests.values():
-            self._died(run)
+        for ward in open_requests.values():
+            self._died(ward)
 
 
 def _memory(text: str) -> int:

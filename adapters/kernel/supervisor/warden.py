@@ -1,7 +1,7 @@
 """The warden: starts containers, moves their output, sees their end, records it, tells the daemon.
 
 One epoll loop, no threads. It can be killed at any point: the keeper has a second set of every descriptor and starts
-the next warden, which finds each run in one of these states and goes on:
+the next warden, which finds each run, and each exec in one, in one of these states and goes on:
 
     pipes, no pidfd      nothing was executed (that needs "go", and "go" needs the pidfd at the keeper): undone
     status and pidfd     "go" may have been sent: sent (again)
@@ -15,8 +15,10 @@ Descriptors at birth: 2 error log, 3 sealed interpreter, 4 lock of the data root
 """
 
 import errno
+import json
 import os
 import resource
+import signal
 import socket
 import sys
 import time
@@ -28,10 +30,12 @@ from typing import Any
 from adapters.kernel import apply, cgroups
 from adapters.kernel.supervisor import faults, handover, interpreter, keeper, loop, process
 from adapters.kernel.supervisor.desk import Desk, failure
+from adapters.kernel.supervisor.execs import Exec, Execs
 from adapters.kernel.supervisor.journal import Journal
 from adapters.kernel.supervisor.nursery import Nursery
 from adapters.kernel.supervisor.output import PIPE_SIZE
-from adapters.kernel.supervisor.run import CLONED, ENDED, PREPARING, STARTED, Group, Run
+from adapters.kernel.supervisor.run import Run
+from adapters.kernel.supervisor.ward import CLONED, ENDED, PREPARING, STARTED, Answer, Group, Key, Ward
 from adapters.kernel.supervisor.wire import Message
 from domain.errors import LadingError
 from domain.failpoints import failpoint
@@ -41,6 +45,7 @@ _FRAMES_A_TURN = 8
 _SET_UP_SECONDS = 120.0
 _UNKNOWN_AFTER = 2.0
 _JOURNAL_RETRY = 1.0
+_STRANGERS_PAUSE = 0.1
 _MOST_TRIES = 3
 _PATIENCE_WITH_DYING = 20.0
 _COMEBACK = 5.0  # how long readers have to come back to a new warden before output that they need may be deleted
@@ -52,9 +57,10 @@ class Warden:
     def __init__(self, options: dict[str, str]) -> None:
         self.options = options
         self._loop = loop.Loop()
-        self.runs: dict[tuple[str, int], Run] = {}
-        self._by_pid: dict[int, Run] = {}
-        self._ready: list[Run] = []
+        self.runs: dict[Key, Run] = {}
+        self.execs = Execs(self._loop, self.end_input)
+        self._by_pid: dict[int, Ward] = {}
+        self._ready: list[Ward] = []
         self._over: dict[str, Run] = {}  # ended, by container; somebody still needs of their output
         self._awaited: set[str] = set()  # containers whose readers may still come back
         self.leaving = False
@@ -67,8 +73,8 @@ class Warden:
         self.nursery = Nursery(self._loop, self.options, INTERPRETER,
                                cloned=self._cloned, failed=self._clone_failed, died=self._starter_died)
         self._desk = Desk(self._loop, socket.socket(fileno=LISTENER), self)
-        for entry in held:
-            self._recover(Run.taken_back(entry))
+        for ward in sorted(map(_taken_back, held), key=lambda ward: ward.exec_id):  # runs first
+            self._recover(ward)
         self._loop.later(_COMEBACK, self.readers_are_back)
         for pid, status in statuses:
             self._orphan(pid, status)
@@ -81,8 +87,11 @@ class Warden:
             self._loop.turn()
             self._desk.ring()
             self._record_exits()
-            if self.leaving and not self.runs and not self._ownerless:
+            if self.leaving and not self.runs and not self.execs.wards and not self._ownerless:
                 self._leave()
+
+    def _wards(self) -> list[Ward]:
+        return [*self.runs.values(), *self.execs.wards.values()]
 
     # The keeper ------------------------------------------------------------------------------------------------------
 
@@ -99,9 +108,9 @@ class Warden:
                 statuses.append((int(parcel.fields[0]), int(parcel.fields[1])))
         return held, statuses
 
-    def _hold(self, run: Run) -> None:
+    def _hold(self, ward: Ward) -> None:
         try:
-            handover.send_held(self._keeper, run.name.encode(), run.held())
+            handover.send_held(self._keeper, ward.name.encode(), ward.held())
         except OSError:
             self._succeed()
 
@@ -120,11 +129,11 @@ class Warden:
 
     def _orphan(self, pid: int, status: int) -> None:
         """The keeper has reaped a child of a former warden."""
-        run = self._by_pid.get(pid)
-        if run is None:
+        ward = self._by_pid.get(pid)
+        if ward is None:
             return self._tell_keeper(handover.FORGET, b"%d" % pid)
-        if run.wait_status is None:
-            run.wait_status = status
+        if ward.wait_status is None:
+            ward.wait_status = status
         return None
 
     def _succeed(self) -> None:
@@ -133,7 +142,7 @@ class Warden:
         The next warden is started and given everything before that, so that there is a second copy again at once.
         """
         failpoint("warden.before-succession")
-        entries = {run.name.encode(): run.held() for run in self.runs.values() if run.stdout >= 0 or run.pidfd >= 0}
+        entries = {ward.name.encode(): held for ward in self._wards() if (held := ward.held()).fds}
         options = {**self.options, "generation": str(int(self.options["generation"]) + 1)}
         channel, pid = keeper.start_warden(options, LISTENER)
         try:
@@ -151,31 +160,40 @@ class Warden:
 
     # Recovery --------------------------------------------------------------------------------------------------------
 
-    def _recover(self, run: Run) -> None:
+    def _recover(self, ward: Ward) -> None:
         failpoint("warden.recover-run")
-        self.runs[run.key] = run
-        try:
-            run.group = self._tree.open(run.id, run.attempt)
-        except FileNotFoundError:
-            run.group = None
-        if run.phase == PREPARING:
-            return self._dismantle(run, lambda: self._again(run) if run.waiters else None)
-        self._by_pid[run.pid] = run
-        if self.journal.ended(run.key) is not None:
-            return self._bury(run)
-        run.output.floor = 0
-        self._awaited.add(run.id)
-        return self._attend(run)
+        self._enter(ward)
+        if isinstance(ward, Run):
+            try:
+                ward.group = self._tree.open(ward.id, ward.attempt)
+            except FileNotFoundError:
+                ward.group = None
+        if ward.phase == PREPARING:
+            return self._dismantle(ward, lambda: self._again(ward) if ward.waiters else None)
+        self._by_pid[ward.pid] = ward
+        if self.journal.ended(ward.key) is not None:
+            return self._bury(ward)
+        if isinstance(ward, Run):
+            ward.output.floor = 0
+            self._awaited.add(ward.id)
+        return self._attend(ward)
+
+    def _enter(self, ward: Ward) -> None:
+        """Into the books."""
+        if isinstance(ward, Run):
+            self.runs[ward.key] = ward
+        elif isinstance(ward, Exec):
+            self.execs.wards[ward.key] = ward
 
     def _end_ownerless(self) -> None:
         for id, attempt in self._tree.groups():
-            if (id, attempt) in self.runs:
+            if (id, attempt, "") in self.runs:
                 continue
             try:
                 group = self._tree.open(id, attempt)
             except FileNotFoundError:
                 continue  # the daemon is removing it
-            if self.journal.ended((id, attempt)) is None:
+            if self.journal.ended((id, attempt, "")) is None:
                 self._record_ownerless(id, attempt, group)
             self._ownerless += 1
             self._remove_group(group, self._one_ownerless_less)
@@ -195,123 +213,205 @@ class Warden:
 
     # Starting --------------------------------------------------------------------------------------------------------
 
-    def start(self, request: Message, answer: Callable[[Message], None]) -> None:
+    def start(self, request: Message, answer: Answer) -> None:
         """Start a run, or answer what came of it earlier."""
-        key = request["id"], request["attempt"]
+        key = request["id"], request["attempt"], ""
         ended = self.journal.ended(key)
-        run = self.runs.get(key)
+        ward = self.runs.get(key)
         if ended is not None:
-            return answer({"pid": ended[0], "start": ended[1], "cgroup": self.group_name(*key)})
-        if self.leaving:
-            return answer(failure("shutdown", "the supervisor is being stopped"))
-        if run is None:
-            run = self.runs[key] = Run(*key, request["logs"], request.pop("keeping"))
-            run.output.floor = self._desk.floor(run.id)
-            run.request = request
-            run.waiters.append(answer)
-            return self._begin(run)
-        run.request = run.request or request
-        run.waiters.append(answer)
-        return self._answer(run)
+            answer({"pid": ended[0], "start": ended[1], "cgroup": self.group_name(*key[:2])})
+        elif self.leaving:
+            answer(failure("shutdown", "the supervisor is being stopped"))
+        else:
+            self._attempt(ward or Run(*key[:2], request["logs"], request.pop("keeping")), request, answer)
 
-    def _begin(self, run: Run) -> None:
-        run.tries += 1
-        run.phase = PREPARING
+    def exec(self, request: Message, answer: Answer) -> None:
+        """Start one process more in a run, or answer what came of it earlier."""
+        key = request["id"], request["attempt"], request["exec"]
+        ended = self.journal.ended(key)
+        ward = self.execs.wards.get(key)
+        if ended is not None and (ward is None or ward.phase == ENDED):
+            self.execs.lend_left(key, answer, {"pid": ended[0], "start": ended[1], "cgroup": self.group_name(*key[:2])})
+        elif ward is None and not self._runs(*key[:2]):
+            answer(failure("gone", "the container is not running"))
+        elif self.leaving:
+            answer(failure("shutdown", "the supervisor is being stopped"))
+        else:
+            self._attempt(ward or Exec(*key), request, answer)
+
+    def _runs(self, id: str, attempt: int) -> Run | None:
+        run = self.runs.get((id, attempt, ""))
+        return run if run is not None and run.phase == STARTED else None
+
+    def _attempt(self, ward: Ward, request: Message, answer: Answer) -> None:
+        """Begin it, unless it was begun already."""
+        ward.request = ward.request or request
+        ward.waiters.append(answer)
+        if ward.key in self.runs or ward.key in self.execs.wards:
+            self._answer(ward)
+        else:
+            self._begin(ward)
+
+    def _begin(self, ward: Ward) -> None:
+        self._enter(ward)
+        ward.tries += 1
+        ward.phase = PREPARING
         try:
-            run.open_channels()
-            self._hold(run)
-            failpoint("warden.before-cgroup")
-            run.group = apply.run_host(run.request["host"], self._tree)
-            failpoint("warden.after-cgroup")
-            self.nursery.clone(run)
+            if isinstance(ward, Run):
+                self._begin_run(ward)
+            elif isinstance(ward, Exec):
+                self._begin_exec(ward)
         except FileExistsError:
-            run.group = None
-            self._start_failed(run, failure("fence", f"attempt {run.attempt} was begun before", errno.EEXIST))
+            ward.group = None
+            self._start_failed(ward, failure("fence", f"attempt {ward.attempt} was begun before", errno.EEXIST))
         except (OSError, LadingError) as error:
             number = getattr(error, "errno", 0) or errno.EIO
-            self._start_failed(run, failure(getattr(error, "stage", "") or "prepare", str(error), number))
+            self._start_failed(ward, failure(getattr(error, "stage", "") or "prepare", str(error), number))
 
-    def _cloned(self, run: Run, pid: int, pidfd: int, namespaces: dict[str, int]) -> None:
+    def _begin_run(self, run: Run) -> None:
+        run.output.floor = self._desk.floor(run.id)
+        run.prepare()
+        self._hold(run)
+        failpoint("warden.before-cgroup")
+        run.group = apply.run_host(run.request["host"], self._tree)
+        failpoint("warden.after-cgroup")
+        self.nursery.clone(run, run.devpts)
+
+    def _begin_exec(self, ward: Exec) -> None:
+        run = self._runs(ward.id, ward.attempt)
+        if run is None or run.group is None:
+            return self._start_failed(ward, failure("gone", "the container is not running"))
+        ward.open_channels(run.devpts)
+        self._hold(ward)
+        failpoint("warden.before-entering")
+        ward.group = self._tree.open(ward.id, ward.attempt)
+        ward.ooms = ward.group.oom_kills()
+        return self.nursery.clone(ward, run.pidfd)
+
+    def _cloned(self, ward: Ward, pid: int, pidfd: int, namespaces: dict[str, int]) -> None:
         """The zygote has made the process; it sets itself up and waits for "go"."""
         failpoint("warden.after-clone")
-        run.pid, run.pidfd, run.namespaces = pid, pidfd, namespaces
-        run.start_time = process.start_time(pid)
-        run.phase = CLONED
-        self._by_pid[pid] = run
-        self._hold(run)
+        ward.pid, ward.pidfd = pid, pidfd
+        if isinstance(ward, Run):
+            ward.namespaces = namespaces
+        else:
+            ward.group = None  # it was for the birth only: the groups are those of the run
+        ward.start_time = process.start_time(pid)
+        ward.phase = CLONED
+        self._by_pid[pid] = ward
+        self._hold(ward)
         failpoint("warden.after-hold")
-        self._attend(run)
-        if self.leaving and run.group is not None:
-            run.group.kill()
-        self._loop.later(_SET_UP_SECONDS, partial(self._give_up, run.key, pid))
+        self._attend(ward)
+        if self.leaving:
+            self._kill(ward)
+        self._loop.later(_SET_UP_SECONDS, partial(self._give_up, ward.key, pid))
 
-    def _attend(self, run: Run) -> None:
-        """Watch everything a run has open."""
-        self._watch_pipes(run)
-        self._loop.watch(run.pidfd, lambda events: self._died(run))
-        if run.status >= 0:
+    def _attend(self, ward: Ward) -> None:
+        """Watch everything it has open."""
+        ward.keep_line()
+        if isinstance(ward, Run):
+            self._watch_pipes(ward)
+        self._loop.watch(ward.pidfd, lambda events: self._died(ward))
+        if ward.status >= 0:
             failpoint("warden.before-go")
-            run.send_go()
+            ward.send_go()
             failpoint("warden.after-go")
-            self._loop.watch(run.status, lambda events: self._executed(run), 0)  # hang-up only: then all was said
+            self._loop.watch(ward.status, lambda events: self._executed(ward), 0)  # hang-up only: then all was said
 
-    def _executed(self, run: Run) -> None:
+    def _executed(self, ward: Ward) -> None:
         """The status socket has closed: by the exec, or by the end of the process."""
-        executing, complaint = run.read_status()
-        self._loop.close(run.status)
-        run.status = -1
+        executing, complaint = ward.read_status()
+        self._loop.close(ward.status)
+        ward.status = -1
         if complaint is not None:
-            run.failure = {"error": complaint}
-        elif not executing and not run.recovered:
-            run.failure = failure("set-up", "the process was killed before it could execute", errno.ECHILD)
-        if run.failure is None:
-            run.phase = STARTED
-            run.request = {}
-            self._hold(run)
+            ward.failure = {"error": complaint}
+        elif not executing and not ward.recovered:
+            ward.failure = failure("set-up", "the process was killed before it could execute", errno.ECHILD)
+        if ward.failure is None:
+            ward.phase = STARTED
+            ward.request = {}
+            self._hold(ward)
         failpoint("warden.before-answer")
-        self._answer(run)
+        self._answer(ward)
 
-    def _answer(self, run: Run) -> None:
+    def _answer(self, ward: Ward) -> None:
         """Tell whoever waits for the start, if it has come to an end."""
-        if run.phase in (PREPARING, CLONED):
+        if ward.phase in (PREPARING, CLONED):
             return
-        waiters, run.waiters = run.waiters, []
+        waiters, ward.waiters = ward.waiters, []
+        message = {"pid": ward.pid, "start": ward.start_time, "cgroup": self.group_name(ward.id, ward.attempt)}
         for answer in waiters:
-            answer({"pid": run.pid, "start": run.start_time, "cgroup": self.group_name(*run.key)})
+            if isinstance(ward, Exec):
+                self.execs.lend(ward, answer, message)
+            else:
+                answer(message)
+        if isinstance(ward, Exec):
+            self.execs.drop_soon(ward)
 
-    def _give_up(self, key: tuple[str, int], pid: int) -> None:
+    def _kill(self, ward: Ward) -> None:
+        """A run with everything in it; an exec alone."""
+        if ward.group is not None:
+            ward.group.kill()
+        elif ward.pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(ward.pidfd, signal.SIGKILL)
+
+    def _give_up(self, key: Key, pid: int) -> None:
         """It is still not set up: a mount may hang for ever. (By its key: a timer must not keep the plan of a run.)"""
-        run = self.runs.get(key)
-        if run is not None and run.pid == pid and run.phase == CLONED and run.group is not None:
-            run.group.kill()
+        ward = self.execs.wards.get(key) if key[2] else self.runs.get(key)
+        if ward is not None and ward.pid == pid and ward.phase == CLONED:
+            self._kill(ward)
 
-    def _start_failed(self, run: Run, complaint: Message) -> None:
+    def _start_failed(self, ward: Ward, complaint: Message) -> None:
         """Nothing of it stays; then the caller hears why."""
         def tell() -> None:
-            waiters, run.waiters = run.waiters, []
+            waiters, ward.waiters = ward.waiters, []
             for answer in waiters:
                 answer(complaint)
 
-        self._dismantle(run, tell)
+        self._dismantle(ward, tell)
 
-    def _clone_failed(self, run: Run, complaint: dict[str, Any]) -> None:
-        self._start_failed(run, {"error": complaint})
+    def _clone_failed(self, ward: Ward, complaint: dict[str, Any]) -> None:
+        self._start_failed(ward, {"error": complaint})
 
-    def _starter_died(self, run: Run) -> None:
+    def _starter_died(self, ward: Ward) -> None:
         """The zygote has died before it answered: whatever it has cloned waits for a "go" that never comes."""
-        if run.tries >= _MOST_TRIES:
-            return self._start_failed(run, failure("clone3", "the starter died again and again"))
-        return self._dismantle(run, lambda: self._again(run))
+        if ward.tries >= _MOST_TRIES:
+            return self._start_failed(ward, failure("clone3", "the starter died again and again"))
+        return self._dismantle(ward, lambda: self._again(ward))
 
-    def _again(self, run: Run) -> None:
+    def _again(self, ward: Ward) -> None:
         """From the beginning, for those who wait."""
-        self.runs[run.key] = run
-        run.recovered = False
-        self._begin(run)
+        ward.recovered = False
+        self._begin(ward)
+
+    # Input -----------------------------------------------------------------------------------------------------------
+
+    def end_input(self, ward: Ward) -> None:
+        """The process reads end of file once all others who have its input have let go."""
+        fd, ward.stdin = ward.stdin, -1
+        if fd >= 0:
+            self._loop.close(fd)
+            self._hold(ward)
 
     # Output ----------------------------------------------------------------------------------------------------------
 
-    def _pumping(self, run: Run, pipe: int, stream: int) -> Callable[[int], None]:
+    def _watch_pipes(self, run: Run) -> None:
+        for pipe, stream in run.pipes:
+            pump = self._pumping(run, pipe, stream)
+            self._loop.watch(pipe, pump)
+            if run.terminal >= 0:
+                self._loop.watch(run.terminal, self._relaying(run, pump))
+
+    def _relaying(self, run: Run, pump: loop.Handler) -> loop.Handler:
+        """From the terminal through the pipe into the log, without another turn of the loop."""
+        def relay(events: int) -> None:
+            if run.relay_output():
+                pump(loop.READ)
+
+        return relay
+
+    def _pumping(self, run: Run, pipe: int, stream: int) -> loop.Handler:
         def pump(events: int) -> None:
             moved = 0
             for _ in range(_FRAMES_A_TURN):
@@ -328,14 +428,12 @@ class Warden:
 
         return pump
 
-    def _watch_pipes(self, run: Run) -> None:
-        for pipe, stream in run.pipes:
-            self._loop.watch(pipe, self._pumping(run, pipe, stream))
-
     def _hold_up(self, run: Run) -> None:
         """Let the container wait until those who read its output have come far enough."""
         for pipe, _ in run.pipes:
             self._loop.forget(pipe)
+        if run.terminal >= 0:
+            self._loop.forget(run.terminal)
         self._desk.full(run.id)
 
     def holds_changed(self, id: str) -> None:
@@ -365,7 +463,7 @@ class Warden:
             run.output.drop()
 
     def _runs_again(self, run: Run) -> bool:
-        return any(id == run.id and attempt != run.attempt for id, attempt in self.runs)
+        return any(id == run.id and attempt != run.attempt for id, attempt, _ in self.runs)
 
     def _close_pipe(self, run: Run, pipe: int) -> None:
         """Nobody has the other end any more."""
@@ -380,38 +478,52 @@ class Warden:
         """What was written before the end; bounded, because somebody else may hold the other end and go on writing."""
         for pipe, stream in run.pipes:
             moved = 0
-            while moved < 2 * PIPE_SIZE and (count := run.output.pump(pipe, stream, last=True)):
+            while moved < 2 * PIPE_SIZE:
+                relayed = run.relay_output() if run.terminal >= 0 else 0
+                count = run.output.pump(pipe, stream, last=True)
+                if not count and not relayed:
+                    break
                 moved += count
                 self._desk.has_output(run.id)
 
     # The end ---------------------------------------------------------------------------------------------------------
 
-    def _died(self, run: Run) -> None:
-        """The first process is dead."""
-        run.dead_since, run.ended_at = time.monotonic(), time.time_ns()
-        self._loop.forget(run.pidfd)
-        if run.status >= 0:
-            self._executed(run)
-        if run.failure is not None:
-            return self._start_failed(run, run.failure)
-        run.phase = ENDED
-        return self._collect(run)
+    def _died(self, ward: Ward) -> None:
+        """The process is dead."""
+        ward.dead_since, ward.ended_at = time.monotonic(), time.time_ns()
+        self._loop.forget(ward.pidfd)
+        if ward.status >= 0:
+            self._executed(ward)
+        if ward.failure is not None:
+            return self._start_failed(ward, ward.failure)
+        ward.phase = ENDED
+        return self._collect(ward)
 
-    def _collect(self, run: Run, pause: float = 0.001) -> None:
+    def _collect(self, ward: Ward, pause: float = 0.001) -> None:
         """Nothing of it may live, all output be stored, the status be known; then it can be recorded."""
-        waited = time.monotonic() - run.dead_since
-        if run.group is not None and run.group.populated() and waited < _PATIENCE_WITH_DYING:
-            run.group.kill()
-        elif run.wait_status is None and (status := process.wait_status(run.pidfd)) is None and waited < _UNKNOWN_AFTER:
+        waited = time.monotonic() - ward.dead_since
+        if ward.group is not None and ward.group.populated() and waited < _PATIENCE_WITH_DYING:
+            ward.group.kill()
+        elif (ward.wait_status is None and (status := process.wait_status(ward.pidfd)) is None
+              and waited < _UNKNOWN_AFTER):
             pass
         else:
-            run.wait_status = status if run.wait_status is None else run.wait_status
-            self._drain(run)
-            run.oom = run.group is not None and run.group.oom_kills() > 0
-            failpoint("warden.after-drain")
-            self._ready.append(run)
+            ward.wait_status = status if ward.wait_status is None else ward.wait_status
+            if isinstance(ward, Run):
+                self._drain(ward)
+                failpoint("warden.after-drain")
+            ward.oom = self._ran_out_of_memory(ward)
+            self._ready.append(ward)
             return
-        self._loop.later(pause, lambda: self._collect(run, min(2 * pause, 0.1)))
+        self._loop.later(pause, lambda: self._collect(ward, min(2 * pause, 0.1)))
+
+    def _ran_out_of_memory(self, ward: Ward) -> bool:
+        """Whether the kernel has killed for lack of memory in its groups, as long as it lived."""
+        if not isinstance(ward, Exec):
+            return ward.group is not None and ward.group.oom_kills() > 0
+        run = self.runs.get((ward.id, ward.attempt, ""))
+        return ward.wait_status == signal.SIGKILL and run is not None and run.group is not None and (
+            run.group.oom_kills() > ward.ooms)
 
     def _record_exits(self) -> None:
         """One sync for all that have ended in this turn; only then may anybody know."""
@@ -419,56 +531,62 @@ class Warden:
             return
         ready, self._ready = self._ready, []
         try:
-            self.journal.append([run.exit() for run in ready])
+            self.journal.append([ward.exit() for ward in ready])
         except OSError as error:
             sys.stderr.write(f"exit journal: {error}\n")
             self._loop.later(_JOURNAL_RETRY, lambda: self._ready.extend(ready))
             return
-        for run in ready:
-            self._bury(run)
+        for ward in ready:
+            self._bury(ward)
 
-    def _bury(self, run: Run) -> None:
+    def _bury(self, ward: Ward) -> None:
         """The exit is on record: reap, delete, forget, tell."""
-        exit = self.journal.find(run.key)
+        exit = self.journal.find(ward.key)
 
         def tell() -> None:
             if exit is not None:
                 self._desk.tell(exit)
 
-        self._dismantle(run, tell)
+        if isinstance(ward, Exec):
+            self.execs.leave(ward)
+        self._dismantle(ward, tell)
 
-    def _dismantle(self, run: Run, then: Callable[[], None]) -> None:
-        """Close and delete everything of a run, however far it has come."""
-        for fd in (run.status, run.stdout, run.stderr):
-            if fd >= 0:
-                self._loop.close(fd)
-        run.status = run.stdout = run.stderr = -1
-        run.close_childs_ends()
-        self.nursery.forget(run)
-        group, run.group = run.group, None
+    def _dismantle(self, ward: Ward, then: Callable[[], None]) -> None:
+        """Close and delete everything of it, however far it has come."""
+        for fd in self.execs.close(ward) if isinstance(ward, Exec) else ward.open_fds():
+            self._loop.close(fd)
+        ward.close_childs_ends()
+        self.nursery.forget(ward)
+        group, ward.group = ward.group, None
+        if isinstance(ward, Run) and group is not None:
+            return self._remove_group(group, lambda: self._forget(ward, then))
+        if group is not None:
+            group.close_fds()
+        return self._forget(ward, then)
 
-        def gone() -> None:
-            if run.pidfd >= 0:
-                process.reap(run.pidfd)
-                self._loop.close(run.pidfd)
+    def _forget(self, ward: Ward, then: Callable[[], None]) -> None:
+        if ward.pidfd >= 0:
+            process.reap(ward.pidfd)
+            self._loop.close(ward.pidfd)
+            ward.pidfd = -1
+        if isinstance(ward, Run):
             # Before the keeper is told: whoever closes a namespace last waits until it is torn down, and nothing waits
             # for the keeper.
-            handover.close(list(run.namespaces.values()))
-            run.pidfd, run.namespaces = -1, {}
-            run.output.close()
-            self._put_away(run)
-            self._tell_keeper(handover.DROP, run.name.encode())
-            self._by_pid.pop(run.pid, None)
-            if run.recovered:
-                self._tell_keeper(handover.FORGET, b"%d" % run.pid)
-            self.runs.pop(run.key, None)
-            self.nursery.reap_strangers(set(self._by_pid))
-            then()
+            handover.close(list(ward.namespaces.values()))
+            ward.namespaces = {}
+            ward.output.close()
+            self._put_away(ward)
+            self.runs.pop(ward.key, None)
+        self._tell_keeper(handover.DROP, ward.name.encode())
+        self._by_pid.pop(ward.pid, None)
+        if ward.recovered:
+            self._tell_keeper(handover.FORGET, b"%d" % ward.pid)
+        self._reap_strangers()
+        then()
 
-        if group is None:
-            gone()
-        else:
-            self._remove_group(group, gone)
+    def _reap_strangers(self) -> None:
+        if self.nursery.reap_strangers(set(self._by_pid)):
+            self._loop.later(_STRANGERS_PAUSE, self._reap_strangers)
 
     def _remove_group(self, group: Group, then: Callable[[], None], pause: float = 0.001, waited: float = 0.0) -> None:
         failpoint("warden.before-rmdir")
@@ -516,8 +634,13 @@ class Warden:
         return f"{self.options['root']}/{id}.{attempt}"
 
 
+def _taken_back(held: handover.Held) -> Ward:
+    """What a former warden has left."""
+    return Exec.taken_back(held) if json.loads(held.note)["exec"] else Run.taken_back(held)
+
+
 def _raise_files_limit() -> None:
-    """Six descriptors a container."""
+    """Seven descriptors a container, and up to four an exec."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

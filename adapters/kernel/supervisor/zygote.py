@@ -1,10 +1,14 @@
-"""The zygote: forks first processes for the warden, with the warden as their parent, and nothing else.
+"""The zygote: forks processes of containers for the warden, with the warden as their parent, and nothing else.
 
 Descriptors at birth: 2 error log, 3 the warden. A request is one message on a SOCK_SEQPACKET socket:
 
-    {"key": "3f….1", "flags": 2080505856, "group": true}    status, plan, stdout, stderr, [v2 group], tasks (v1) …
+    {"key": "3f….1", "flags": 2080505856, "group": true, "more": false}
+        status, plan, stdin, stdout, stderr, place, [v2 group], tasks (v1) …
     {"key": "3f….1", "pid": 4711}                            pidfd, mnt, ipc, net, … (the answer)
     {"key": "3f….1", "stage": "clone3", "errno": 12, "text": "…", "exit_code": 125}
+
+`place` is a mount of devpts; for one process more in a container (`more`) a pidfd of the first one, whose pid namespace
+the child is born into. (The other namespaces it enters itself: not even for a moment are we in one of a container.)
 
 The child speaks on its status socket: `X` when it is about to execute, JSON like the last line when it has failed; the
 socket closes with the exec. It executes only after it was told `G`; if the warden (and the keeper, which has the other
@@ -33,7 +37,7 @@ NAMESPACES = ("mnt", "ipc", "net")
 
 _FLAGS = syscalls.CLONE_PARENT | syscalls.CLONE_CLEAR_SIGHAND
 _MS_SLAVE = 0x80000
-_STATUS, _FIRST_TASKS = 3, 4
+_STATUS, _PLACE, _FIRST_TASKS = 3, 4, 5
 _SET_UP_FAILED = 125
 _LONGEST_TEXT = 4096
 
@@ -59,28 +63,53 @@ def main(arguments: list[str]) -> None:
 
 def _serve(warden: socket, parcel: handover.Parcel) -> None:
     request = json.loads(parcel.letter + b"\0".join(parcel.fields))
-    status, plan, stdout, stderr, *rest = parcel.fds
+    status, plan, stdin, stdout, stderr, place, *rest = parcel.fds
     group = rest.pop(0) if request["group"] else -1
     answer: dict[str, object] = {"key": request["key"]}
     fds: list[int] = []
     failpoint("zygote.before-clone")
     try:
         steps = json.loads(_contents(plan))  # here, where the pages are warm: the child would take 0.2 ms longer
-        pid, pidfd = syscalls.clone3(request["flags"] | _FLAGS, exit_signal=0, cgroup=group, pidfd=True)
+        pid, pidfd = _clone(request["flags"], group, place if request["more"] else -1)
     except ValueError as error:
         answer |= {"stage": "plan", "errno": errno.EINVAL, "text": str(error), "exit_code": _SET_UP_FAILED}
     except KernelError as error:
         answer |= {"stage": error.stage, "errno": error.errno, "text": error.message, "exit_code": _SET_UP_FAILED}
     else:
         if pid == 0:
-            _child(steps, (status, stdout, stderr), rest)
+            _child(steps, (stdin, stdout, stderr, status, place, *rest))
         answer["pid"] = pid
-        fds = [pidfd, *_namespaces(pid)]
+        fds = [pidfd, *([] if request["more"] else _namespaces(pid))]
     handover.close(parcel.fds)
     failpoint("zygote.after-clone")
     rights = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
     warden.sendmsg([json.dumps(answer).encode()], rights)
     handover.close(fds)
+
+
+def _clone(flags: int, group: int, first: int) -> tuple[int, int]:
+    """(pid, pidfd) of the child, (0, -1) in it; `first` is a pidfd whose pid namespace it is born into, -1 for none."""
+    if first < 0:
+        return syscalls.clone3(flags | _FLAGS, exit_signal=0, cgroup=group, pidfd=True)
+    ours = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.setns(first, syscalls.CLONE_NEWPID)  # of children to come: we ourselves stay where we are
+    try:
+        born = syscalls.clone3(flags | _FLAGS, exit_signal=0, cgroup=group, pidfd=True)
+    except KernelError:
+        _leave_pids(ours)
+        raise
+    if born[0]:
+        _leave_pids(ours)
+    return born
+
+
+def _leave_pids(ours: int) -> None:
+    """If that fails we must not have another child."""
+    try:
+        syscalls.setns(ours, syscalls.CLONE_NEWPID)
+    except KernelError as error:
+        raise SystemExit(f"in a foreign pid namespace: {error}") from error
+    os.close(ours)
 
 
 def _namespaces(pid: int) -> list[int]:
@@ -94,26 +123,24 @@ def _namespaces(pid: int) -> list[int]:
     return fds
 
 
-def _child(steps: list[list[object]], streams: tuple[int, int, int], tasks: list[int]) -> None:
-    """In the new process: never returns."""
+def _child(steps: list[list[object]], fds: tuple[int, ...]) -> None:
+    """In the new process: never returns. `fds` become 0, 1, 2, …"""
     try:
-        _arrange(steps, streams, tasks)
+        _arrange(steps, fds)
     except BaseException as error:
         _report("set-up", getattr(error, "errno", 0) or errno.EIO, str(error), _SET_UP_FAILED)
     os._exit(_SET_UP_FAILED)
 
 
-def _arrange(steps: list[list[object]], streams: tuple[int, int, int], tasks: list[int]) -> None:
-    status, stdout, stderr = streams
-    fds = [0, *(_clear(fd) for fd in (stdout, stderr, status, *tasks))]
-    for number, fd in enumerate(fds):
+def _arrange(steps: list[list[object]], fds: tuple[int, ...]) -> None:
+    for number, fd in enumerate([_clear(fd) for fd in fds]):
         os.dup2(fd, number)
     os.set_inheritable(_STATUS, False)
     syscalls.close_range(len(fds))
     failpoint("zygote.child")
-    last = _FIRST_TASKS + len(tasks)
+    tasks = range(_FIRST_TASKS, len(fds))
     try:
-        apply.run_child(steps, apply.Context(tasks=list(range(_FIRST_TASKS, last)), status=_STATUS, ready=_wait_for_go))
+        apply.run_child(steps, apply.Context(tasks=tasks, status=_STATUS, place=_PLACE, ready=_wait_for_go))
     except apply.Failure as failure:
         _report(failure.stage, failure.errno, failure.text, failure.exit_code)
         os._exit(failure.exit_code)

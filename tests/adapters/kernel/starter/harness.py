@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from adapters.kernel import apply, cgroups, syscalls
+from adapters.kernel import apply, cgroups, syscalls, terminals
 from domain.runtime.plan import plan
 from domain.runtime.request import RunRequest
 
@@ -168,9 +168,11 @@ class Starter:
         out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         ours, theirs = socket.socketpair()
         flags = document["flags"] | syscalls.CLONE_CLEAR_SIGHAND
+        place = terminals.new_instance()
         pid, pidfd = syscalls.clone3(flags, cgroup=group.v2_fd, pidfd=True)
         if pid == 0:
-            _child(document["child"], group.tasks, (out[1], err[1], theirs.fileno()), probe)
+            _child(document["child"], group.tasks, (out[1], err[1], theirs.fileno(), place), probe)
+        os.close(place)
         os.close(out[1])
         os.close(err[1])
         theirs.close()
@@ -188,10 +190,10 @@ class Starter:
 
 
 def _child(
-    steps: list[Any], tasks: list[int], fds: tuple[int, int, int], probe: Callable[[], object] | None
+    steps: list[Any], tasks: list[int], fds: tuple[int, int, int, int], probe: Callable[[], object] | None
 ) -> NoReturn:
     """Never returns into the test that called."""
-    out, err, status = fds
+    out, err, status, place = fds
     went = []
 
     def ready() -> None:
@@ -203,7 +205,7 @@ def _child(
     try:
         os.dup2(out, 1)
         os.dup2(err, 2)
-        apply.run_child(steps, apply.Context(tasks=tasks, status=status, ready=ready))
+        apply.run_child(steps, apply.Context(tasks=tasks, status=status, place=place, ready=ready))
     except apply.Failure as failure:
         report = {key: getattr(failure, key) for key in ("stage", "errno", "text", "exit_code")}
         status = 3 if _is_socket(3) else status

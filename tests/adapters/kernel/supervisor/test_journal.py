@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.kernel.supervisor.journal import Exit, Journal
+from adapters.kernel.supervisor.journal import Exit, Journal, Key
 
 
 def exit(number: int) -> Exit:
@@ -17,9 +17,9 @@ def exit(number: int) -> Exit:
             "oom": False, "how": "self", "time": number}
 
 
-def key(entry: Exit) -> tuple[str, int]:
+def key(entry: Exit) -> Key:
     """Its key."""
-    return entry["id"], entry["attempt"]
+    return entry["id"], entry["attempt"], entry.get("exec", "")
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def test_an_acknowledged_exit_is_not_told_again_but_remembered(path: str) -> Non
     """A late start of that run must not begin it anew."""
     journal = Journal(path)
     journal.append([exit(1), exit(2)])
-    journal.acknowledge([key(exit(1)), ("unknown", 1)])
+    journal.acknowledge([key(exit(1)), ("unknown", 1, "")])
     for each in (journal, reopened(path)):
         assert each.pending() == [exit(2)]
         assert each.ended(key(exit(1))) == (101, 7)
         assert each.find(key(exit(1))) is None
-        assert each.ended(("unknown", 1)) is None
+        assert each.ended(("unknown", 1, "")) is None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
