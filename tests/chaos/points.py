@@ -50,6 +50,11 @@ OUTPUT = ("warden.log-rotate", "warden.log-header", "warden.log-data")
 ROTATION = ("warden.log-drop",)
 """Passed when a container has written more than is kept; swept with the tests of the supervisor."""
 
+EXECS = (
+    "warden.before-entering", "warden.before-lend", "child.EnterNamespaces", "child.EnterWorkdir", "child.BindConsole",
+)
+"""Passed by execs and terminals; swept with the tests of the supervisor."""
+
 ZYGOTE = ("zygote.before-clone", "zygote.after-clone")
 
 RECOVERY = {
@@ -67,7 +72,7 @@ CHILD = (
     "child.ReadOnlyMount", "child.Node", "child.Link", "child.AttachBind", "child.Mask", "child.MakeReadOnly",
     "child.SetHostname", "child.NewSession", "child.CloseDescriptors", "child.NewKeyring", "child.ResolveUser",
     "child.MakeWorkdir", "child.LoadSeccomp", "child.BecomeUser", "child.ChangeDirectory", "child.WaitForGo",
-    "child.Execute", "child.MountTmpfs",
+    "child.Execute", "child.MountTmpfs", "child.AttachTerminals",
 )
 """In the newborn process, before it executes anything."""
 
@@ -92,6 +97,6 @@ def steps_of_plans() -> set[str]:
 
 def swept() -> set[str]:
     """Every name that some test of the sweep kills at."""
-    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ROTATION, *ZYGOTE, *RECOVERY, *CHILD}
+    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ROTATION, *EXECS, *ZYGOTE, *RECOVERY, *CHILD}
 
 

@@ -164,7 +164,7 @@ class Desk:
 
     def _signal(self, client: Client, message: Message, answer: Answer) -> None:
         ward, number = self._living(message), _field(message, "signal", int)
-        if not 0 <= number < signal.NSIG:
+        if not (0 if message.get("exec") else 1) <= number < signal.NSIG:  # 0 only asks whether it is there
             raise _NotUnderstood("signal")
         try:
             if ward is None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from adapters.files.logs import LogFiles
 from adapters.kernel import syscalls
@@ -14,7 +15,7 @@ from adapters.kernel.runtime import KernelRuntime
 from adapters.kernel.supervisor import tree
 from domain.errors import KernelError
 from domain.ports import ExitReport, StartedProcess
-from domain.spec import ContainerSpec, LogConfig
+from domain.spec import ContainerSpec, ExecSpec
 
 _PATIENCE = 20.0
 
@@ -64,7 +65,8 @@ class Machine:
     def __init__(self, base: Path, layers: Path) -> None:
         self.data, self.run_dir, self.layers = base / "data", base / "run", layers
         self.failpoints = ""
-        self.exits: dict[tuple[str, int], ExitReport] = {}
+        self.exits: dict[tuple[str, int, str], ExitReport] = {}
+        self.specs: dict[str, ContainerSpec] = {}
         self._heard = asyncio.Condition()
         self.acknowledges = True
         self.runtime = self.new_runtime()
@@ -85,24 +87,43 @@ class Machine:
 
     async def _exited(self, report: ExitReport) -> None:
         async with self._heard:
-            self.exits[report.id, report.attempt] = report
+            self.exits[report.id, report.attempt, report.exec_id] = report
             self._heard.notify_all()
         if self.acknowledges:
             await self.runtime.acknowledge(report)
 
-    async def start(self, script: str, id: str = "", attempt: int = 1,
-                    log: LogConfig | None = None) -> tuple[str, StartedProcess]:
-        """Run a shell script in a container."""
+    async def start(self, script: str, id: str = "", attempt: int = 1, *, size: tuple[int, int] = (0, 0),
+                    **wishes: Any) -> tuple[str, StartedProcess]:
+        """Run a shell script in a container; `wishes` are fields of its spec."""
         id = id or os.urandom(32).hex()
-        spec = ContainerSpec(image="busybox", image_id="sha256:0", command=("/bin/sh", "-c", script), hostname="box",
-                             log=log or LogConfig())
-        return id, await self.runtime.start(id, attempt, spec, (), ("busybox",))
+        self.specs[id] = ContainerSpec(image="busybox", image_id="sha256:0", command=("/bin/sh", "-c", script),
+                                       hostname="box", **wishes)
+        return id, await self.runtime.start(id, attempt, self.specs[id], (), ("busybox",), size=size)
 
-    async def end(self, id: str, attempt: int = 1, seconds: float = _PATIENCE) -> ExitReport:
-        """How it ended."""
+    async def exec(self, id: str, script: str, exec_id: str = "", *, size: tuple[int, int] = (0, 0),
+                   env: tuple[str, ...] = (), **wishes: Any) -> tuple[str, StartedProcess]:
+        """Run one more shell script in a container."""
+        exec_id = exec_id or os.urandom(32).hex()
+        spec = ExecSpec(argv=("/bin/sh", "-c", script), **wishes)
+        return exec_id, await self.runtime.exec(id, 1, exec_id, spec, self.specs[id], env, size=size)
+
+    async def exec_output(self, id: str, exec_id: str) -> bytes:
+        """All that an exec writes."""
+        async with asyncio.timeout(_PATIENCE):
+            return b"".join([frame.data async for frame in self.runtime.exec_output(id, exec_id)])
+
+    async def told(self, id: str, script: str, **wishes: Any) -> str:
+        """What an exec answers; it must end well."""
+        exec_id, _ = await self.exec(id, script, **wishes)
+        output = (await self.exec_output(id, exec_id)).decode()
+        assert (await self.end(id, exec_id=exec_id)).code == 0, output
+        return output
+
+    async def end(self, id: str, attempt: int = 1, seconds: float = _PATIENCE, *, exec_id: str = "") -> ExitReport:
+        """How it ended, or an exec in it."""
         async with asyncio.timeout(seconds), self._heard:
-            await self._heard.wait_for(lambda: (id, attempt) in self.exits)
-        return self.exits[id, attempt]
+            await self._heard.wait_for(lambda: (id, attempt, exec_id) in self.exits)
+        return self.exits[id, attempt, exec_id]
 
     async def output(self, id: str, stream: int = 1) -> bytes:
         """All it has written."""

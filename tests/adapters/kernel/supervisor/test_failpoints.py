@@ -23,9 +23,15 @@ IN_A_LIFE = (
 IN_ROTATION = ("warden.log-rotate", "warden.log-header", "warden.log-data", "warden.log-drop")
 AFTER_A_DEATH = ("keeper.before-hand-back", "keeper.before-reap", "warden.before-succession", "warden.in-succession",
                  "warden.recover-run")
+IN_AN_EXEC = {
+    "warden.before-entering": 1, "warden.before-clone": 2, "warden.after-clone": 2, "warden.after-hold": 2,
+    "warden.before-go": 2, "warden.after-go": 2, "warden.before-answer": 2, "warden.before-lend": 1,
+    "warden.before-journal": 1, "warden.after-journal": 1, "zygote.before-clone": 2, "zygote.after-clone": 2,
+}
+"""At which passing: the container's own start comes first."""
 IN_THE_CHILD = ("zygote.child",)
 OF_THE_PLAN = ("host.MakeGroup", "host.MakeDirectory")
-CHILD_OF_THE_PLAN = ("child.Opaque", "child.PivotRoot", "child.Mask", "child.WaitForGo")
+CHILD_OF_THE_PLAN = ("child.Opaque", "child.PivotRoot", "child.AttachTerminals", "child.Mask", "child.WaitForGo")
 
 
 @pytest.mark.parametrize("point", IN_A_LIFE + OF_THE_PLAN)
@@ -40,6 +46,82 @@ async def test_a_run_survives_a_kill(machine: Machine, point: str) -> None:
         assert (report.code, report.how, report.pid) == (42, "self", process.pid)
         assert await machine.output(id, 1) == b"1 one\n"
         assert await machine.output(id, 2) == b"two\n"
+
+
+@pytest.mark.parametrize("tty", [False, True], ids=["pipes", "terminal"])
+@pytest.mark.parametrize("point", IN_AN_EXEC)
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_an_exec_survives_a_kill(machine: Machine, point: str, tty: bool) -> None:
+    """It was executed exactly once, its status is the true one, and all it has written reaches the daemon."""
+    machine.failpoints = f"{point}=kill@{IN_AN_EXEC[point]}"
+    async with machine.connected():
+        id, _ = await machine.start("sleep 1000")
+        exec_id, process = await machine.exec(id, "echo -n x >>/count; echo one; exit 42", tty=tty)
+        output = await machine.exec_output(id, exec_id)
+        report = await machine.end(id, exec_id=exec_id)
+        assert (report.code, report.how, report.pid) == (42, "self", process.pid)
+        assert output == (b"one\r\n" if tty else b"one\n")
+        count, _ = await machine.exec(id, "cat /count")
+        assert await machine.exec_output(id, count) == b"x"
+        await machine.runtime.kill_all(id)
+        assert (await machine.end(id)).code == 137
+
+
+@pytest.mark.parametrize("role", ["warden", "keeper", "zygote"])
+@pytest.mark.parametrize("tty", [False, True], ids=["pipes", "terminal"])
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_an_exec_that_runs_survives_a_kill(machine: Machine, role: str, tty: bool) -> None:
+    """Its input, its output and its status go on as if nothing had happened."""
+    async with machine.connected() as runtime:
+        id, _ = await machine.start("sleep 1000")
+        script = "read a; echo got $a; read b; echo got $b; exit 7"
+        exec_id, process = await machine.exec(id, script, tty=tty, stdin=True)
+        frames = runtime.exec_output(id, exec_id)
+        input = await runtime.input(id, exec_id)
+        await input.write(b"one\n")
+        seen = b""
+        while b"got one" not in seen:
+            seen += (await anext(frames)).data
+        machine.kill(role)
+        await input.write(b"two\n")
+        async for frame in frames:
+            seen += frame.data
+        assert seen.endswith(b"got two\r\n" if tty else b"got one\ngot two\n")
+        report = await machine.end(id, exec_id=exec_id)
+        assert (report.code, report.how, report.pid) == (7, "self", process.pid)
+        await runtime.kill_all(id)
+        await machine.end(id)
+
+
+@pytest.mark.parametrize("point", ["child.EnterNamespaces", "child.EnterWorkdir"])
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_an_exec_killed_before_it_executes_has_failed(machine: Machine, point: str) -> None:
+    """It is no exit, the container goes on, and the next one is executed."""
+    machine.failpoints = f"{point}=kill"
+    async with machine.connected() as runtime:
+        id, _ = await machine.start("sleep 1000")
+        with pytest.raises(LadingError, match="killed before"):
+            await machine.exec(id, "exit 3")
+        assert list(await runtime.exits()) == []
+        machine.kill("zygote")  # the next one is not armed
+        exec_id, _ = await machine.exec(id, "exit 3")
+        assert (await machine.end(id, exec_id=exec_id)).code == 3
+        await runtime.kill_all(id)
+        assert (await machine.end(id)).code == 137
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_a_terminal_that_cannot_be_bound_is_a_failed_start(machine: Machine) -> None:
+    """As with every other step."""
+    machine.failpoints = "child.BindConsole=kill"
+    async with machine.connected():
+        with pytest.raises(LadingError, match="killed before"):
+            await machine.start("exit 0", tty=True)
+        assert machine.groups() == []
 
 
 @pytest.mark.parametrize("passing", [1, 2, 3, 7])
@@ -99,7 +181,7 @@ def test_every_failpoint_of_the_small_processes_is_swept() -> None:
     """A new one must be added to the lists above."""
     texts = [file.read_text() for file in PROGRAMS.glob("*.py")]
     named = {name for text in texts for name in re.findall(r'failpoint\("([\w.-]+)"\)', text)}
-    assert named == {*IN_A_LIFE, *IN_ROTATION, *AFTER_A_DEATH, *IN_THE_CHILD}
+    assert named == {*IN_A_LIFE, *IN_AN_EXEC, *IN_ROTATION, *AFTER_A_DEATH, *IN_THE_CHILD}
 
 
 def test_a_fault_is_armed_for_the_passing_and_the_process_it_names() -> None:

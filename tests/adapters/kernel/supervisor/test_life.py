@@ -114,7 +114,7 @@ async def test_bells_ring_while_a_container_prints(machine: Machine) -> None:
         seen = []
         async with runtime.watch(id) as watch:
             async def more() -> bool:
-                ended = (id, 1) in machine.exits
+                ended = (id, 1, "") in machine.exits
                 if not ended:
                     async with asyncio.timeout(10):
                         await watch.bell()
