@@ -9,12 +9,13 @@ from typing import Any
 
 from domain.container import Container
 from domain.lifecycle import MACHINE
+from domain.lifecycle.exec import ExecExited
 from domain.lifecycle.exit import Exited
 from domain.machine import settled_by
 from domain.messages import Event, Recorded
 from domain.redact import SECRET, redacted
 from domain.signals import name as signal_name
-from domain.spec import ContainerSpec
+from domain.spec import ContainerSpec, ExecSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ def title(event: Event) -> str:
 def _took(before: Container, record: Recorded, times: Mapping[int, int]) -> int | None:
     if isinstance(record.event, Exited):
         return max((record.event.ended or record.time) - before.started_at, 0) if before.started_at else None
+    if isinstance(record.event, ExecExited):
+        execution = before.execs.get(record.event.exec_id)
+        begun_at = execution.started_at if execution else 0
+        return max((record.event.ended or record.time) - begun_at, 0) if begun_at else None
     ended = settled_by(before.open, record.event, record.meta.cause)
     begun = [times[position] for position in ended if position in times]
     return record.time - max(begun) if begun else None
@@ -77,10 +82,27 @@ def detail(event: Event) -> str:
     return " ".join(word for name, value in facts(event).items() for word in _words(name, value))
 
 
+def _exec_words(spec: ExecSpec) -> Iterator[str]:
+    yield f"command={redacted(spec.argv)!r}"
+    for name in ("user", "workdir"):
+        if value := getattr(spec, name):
+            yield f"{name}={value}"
+    yield from (name for name in ("tty", "stdin", "privileged") if getattr(spec, name))
+
+
 def _words(name: str, value: object) -> Iterator[str]:
     if name == "spec" and isinstance(value, Mapping):
         spec = ContainerSpec.model_validate(value)
         yield f"image={spec.image} command={redacted(spec.argv)!r}"
+    elif name == "exec" and isinstance(value, Mapping):
+        yield from _exec_words(ExecSpec.model_validate(value))
+    elif name == "exec_id":
+        yield f"exec={str(value)[:12]}"
+    elif name == "streams" and isinstance(value, list):
+        yield f"streams={','.join(map(str, value))}"
+    elif name == "size" and isinstance(value, list):
+        if any(value):
+            yield f"size={'x'.join(map(str, value))}"
     elif name == "signal" and isinstance(value, int) and value:
         yield f"signal={signal_name(value)}"
     elif name == "env" and isinstance(value, list):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domain.container import LIVE, Container, State
+from domain.health import Verdict, as_config
 from domain.images.model import Image
 from domain.spec import ContainerSpec
 from domain.text.times import ZERO, parse_rfc3339, rfc3339
@@ -89,9 +90,15 @@ def status_name(container: Container) -> str:
 
 
 def container_document(
-    container: Container, *, log_path: str = "", driver: str = "overlay2", size: tuple[int, int] | None = None
+    container: Container,
+    *,
+    log_path: str = "",
+    driver: str = "overlay2",
+    size: tuple[int, int] | None = None,
+    health: Verdict | None = None,
 ) -> Document:
-    """A container; `size` are the bytes written and those of the whole root file system, where they were asked for."""
+    """A container; `size` are the bytes written and those of the whole root file system, where they were asked for,
+    `health` is what its probes have found since this daemon looks."""
     spec = container.settled
     argv = spec.argv
     document: Document = {
@@ -99,7 +106,7 @@ def container_document(
         "Created": rfc3339(container.created_at),
         "Path": argv[0] if argv else "",
         "Args": list(argv[1:]),
-        "State": _state(container),
+        "State": _state(container, health),
         "Image": spec.image_id,
         "ResolvConfPath": "",
         "HostnamePath": "",
@@ -112,7 +119,7 @@ def container_document(
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": None,
+        "ExecIDs": sorted(id for id, execution in container.execs.items() if execution.pid) or None,
         "HostConfig": _host_config(spec),
         "GraphDriver": {"Data": None, "Name": driver},
         "Mounts": [],
@@ -124,7 +131,7 @@ def container_document(
     return document
 
 
-def _state(container: Container) -> Document:
+def _state(container: Container, health: Verdict | None) -> Document:
     status = status_name(container)
     alive = container.state in LIVE
     return {
@@ -139,7 +146,23 @@ def _state(container: Container) -> Document:
         "Error": container.error,
         "StartedAt": rfc3339(container.started_at),
         "FinishedAt": rfc3339(container.finished_at),
-        "Health": None,
+        "Health": _health(container, health) if container.health else None,
+    }
+
+
+def _health(container: Container, verdict: Verdict | None) -> Document:
+    return {
+        "Status": container.health,
+        "FailingStreak": container.health_streak if verdict is None else verdict.streak,
+        "Log": [
+            {
+                "Start": rfc3339(probe.start),
+                "End": rfc3339(probe.end),
+                "ExitCode": probe.exit_code,
+                "Output": probe.output,
+            }
+            for probe in (verdict.probes if verdict else ())
+        ],
     }
 
 
@@ -148,12 +171,12 @@ def _config(container: Container, spec: ContainerSpec) -> Document:
         "Hostname": spec.hostname,
         "Domainname": "",
         "User": spec.user,
-        "AttachStdin": False,
-        "AttachStdout": False,
-        "AttachStderr": False,
-        "Tty": False,
-        "OpenStdin": False,
-        "StdinOnce": False,
+        "AttachStdin": "stdin" in container.attached,
+        "AttachStdout": "stdout" in container.attached,
+        "AttachStderr": "stderr" in container.attached,
+        "Tty": spec.tty,
+        "OpenStdin": spec.stdin,
+        "StdinOnce": spec.stdin_once,
         "Env": list(container.env),
         "Cmd": list(spec.command) or None,
         "Image": spec.image,
@@ -162,7 +185,7 @@ def _config(container: Container, spec: ContainerSpec) -> Document:
         "Entrypoint": list(spec.entrypoint) or None,
         "OnBuild": None,
         "Labels": dict(sorted(spec.labels.items())),
-        "Healthcheck": None,
+        "Healthcheck": None if spec.health is None else as_config(spec.health),
         "Shell": None,
         "StopSignal": spec.stop_signal,
         "StopTimeout": spec.stop_timeout,

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from domain.container import LIVE, Container, State
 from domain.images.events import ImageRegistered, ImageRemoved, Tagged, Untagged
 from domain.lifecycle import MACHINE
+from domain.lifecycle.attach import Attached
 from domain.lifecycle.commit import CommitFailed, CommitRequested, Committed
 from domain.lifecycle.create import Created
+from domain.lifecycle.exec import ExecExited, ExecFailed, ExecRequested, ExecStarted
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.files import CopiedIn, CopiedOut, Exported
+from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import SignalSent
 from domain.lifecycle.pause import Paused
 from domain.lifecycle.remove import Removed, RemoveRequested
@@ -21,7 +24,9 @@ from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Started, StartRequested
 from domain.lifecycle.stop import StopRequested
 from domain.lifecycle.unpause import Unpaused
+from domain.lifecycle.update import Updated
 from domain.messages import Recorded
+from domain.redact import redacted
 
 _KILL = "9"
 _IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "pulled": "pull", "built": "build"}
@@ -96,6 +101,14 @@ class Narrator:
                 yield "pause", {}
             case Unpaused():
                 yield "unpause", {}
+            case Updated():
+                yield "update", {}
+            case HealthChanged(status=status):
+                yield f"health_status: {status}", {}
+            case Attached():
+                yield "attach", {}
+            case ExecRequested() | ExecStarted() | ExecFailed() | ExecExited():
+                yield _exec(before, record.event)
             case Renamed(old=old):
                 yield "rename", {"oldName": f"/{old}"}
             case CommitRequested(pause=True) if before.state is State.RUNNING:
@@ -119,6 +132,20 @@ class Narrator:
         if id in self.held:
             self.held.discard(id)
             yield "unpause", {}
+
+
+def _exec(
+    before: Container, event: ExecRequested | ExecStarted | ExecFailed | ExecExited
+) -> tuple[str, Mapping[str, str]]:
+    id = {"execID": event.exec_id}
+    match event:
+        case ExecRequested(exec=spec):
+            return f"exec_create: {redacted(spec.argv)}", id
+        case ExecStarted(exec_id=exec_id):
+            execution = before.execs.get(exec_id)
+            return f"exec_start: {redacted(execution.spec.argv) if execution else ''}", id
+        case ExecFailed(exit_code=code) | ExecExited(code=code):
+            return "exec_die", {**id, "exitCode": str(code)}
 
 
 def _exit(before: Container, event: Exited) -> Iterator[tuple[str, Mapping[str, str]]]:

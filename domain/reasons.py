@@ -10,7 +10,9 @@ from typing import Literal
 
 from domain.container import Container, State
 from domain.lifecycle import MACHINE
+from domain.lifecycle.attach import Attached
 from domain.lifecycle.create import Created
+from domain.lifecycle.exec import ExecExited, ExecFailed, ExecRequested, ExecStarted
 from domain.lifecycle.exit import Exited, RestartScheduled
 from domain.lifecycle.kill import KillRequested
 from domain.lifecycle.pause import PauseRequested
@@ -22,6 +24,7 @@ from domain.signals import name as signal_name
 
 Grade = Literal["known", "likely", "unknown"]
 _KILL = 9
+_BYSTANDERS = (Attached, ExecRequested, ExecStarted, ExecFailed, ExecExited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,10 @@ def _start_failed_later(records: Sequence[Recorded], exited: Recorded) -> bool:
 
 
 def _chain(records: Sequence[Recorded]) -> tuple[Step, ...]:
-    """The events of the last run, from the wish to start it on."""
+    """The events of the last run, from the wish to start it on; who watched it, or did something else in it, is no
+    reason of its end."""
     begin = max((place for place, record in enumerate(records) if isinstance(record.event, StartRequested)), default=0)
-    part = records[begin:]
+    part = [record for record in records[begin:] if not isinstance(record.event, _BYSTANDERS)]
     return tuple(Step(record, record.time - part[place - 1].time if place else 0) for place, record in enumerate(part))
 
 

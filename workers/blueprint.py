@@ -3,6 +3,7 @@
 from typing import Any
 
 from domain.errors import InvalidValue
+from domain.health import health_check
 from domain.images.model import Image
 from domain.log_options import log_config
 from domain.signals import number
@@ -41,6 +42,7 @@ def blueprint(
         network=request.network,
         auto_remove=request.auto_remove,
         log=log_config(request.log.driver, request.log.options),
+        health=health_check(request.health.wanted, config.get("Healthcheck")),
         tty=request.tty,
         stdin=request.stdin,
         stdin_once=request.stdin_once,

@@ -150,6 +150,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             logs=logs,
             files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed),
             streams=Streams(core.mover, plant.runtime, logs),
+            health=core.health.verdict,
             facts=info.facts,
             check=plant.store.verify,
         )

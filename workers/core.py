@@ -19,6 +19,7 @@ from domain.lifecycle.commit import CommitRequested
 from domain.messages import Append, Event, Recorded, StreamId
 from domain.ports import Bus, Clock, EventStore, Runtime, Views
 from workers.announce import Announcing
+from workers.health import Health
 from workers.images import Images
 from workers.lifecycle import ACTS
 from workers.lifecycle.hands import Hands
@@ -67,7 +68,8 @@ class Core:
         self.mover = Mover(outside.store, outside.clock, outside.origin)
         self.timers = Timers(self.mover, outside.clock)
         self._settler = Settler(self.mover, outside.images)
-        self._monitor = Monitor(self.mover, outside.runtime)
+        self.health = Health(self.mover, outside.runtime, outside.clock)
+        self._monitor = Monitor(self.mover, outside.runtime, self.health.ended)
         self._worker = Worker(outside.bus, outside.host, self._hands(), self._find)
         self._reconciler = Reconciler(
             outside.store, outside.views, self.mover, outside.runtime, outside.clock, outside.origin.boot
@@ -80,6 +82,7 @@ class Core:
         """Returns when log and kernel agree; what that took is returned and stands in the host's stream."""
         relay = self._outside.relay
         relay.listen(self.timers.notice)
+        relay.listen(self.health.notice)
         await relay.begin(frozenset(ACTS), self._settler.settle)
         await self._worker.begin()
         rebooted = await self._note(HostStarted(boot=self._outside.origin.boot, versions=versions or {}))
@@ -113,6 +116,7 @@ class Core:
         with contextlib.suppress(Exception):
             await self._note(HostStopped(reason=reason))
         self.timers.stop()
+        await self.health.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.health import Verdict
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitFailed, Committed
 from domain.lifecycle.create import Create
@@ -68,6 +69,7 @@ class Parts:
     relay: Relay
     logs: LogReader
     streams: Streams
+    health: Callable[[str], Verdict | None]
     facts: Callable[[], Awaitable[Mapping[str, object]]]
     check: Callable[[], Awaitable[Report]]
 
@@ -81,6 +83,7 @@ class Engine:
         self.files = parts.files
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
+        self._health = parts.health
         self._execs: OrderedDict[str, int] = OrderedDict()
         self.board = Board(parts.store, parts.views)
         parts.relay.listen(self.board.hear)
@@ -177,6 +180,10 @@ class Engine:
         """The input and the terminal of the first process, or of an exec. Raises: NotFound when it does not run,
         Refused when it was started without both."""
         return await self._runtime.input(id, exec_id)
+
+    def health(self, id: str) -> Verdict | None:
+        """What the probes of a container have found since this daemon looks; None without a check."""
+        return self._health(id)
 
     async def container(self, id: str) -> Container:
         """The fold of one container."""

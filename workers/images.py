@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.errors import Ambiguous, Conflict, InvalidValue, NotFound
 from domain.failpoints import failpoint
+from domain.health import as_config
 from domain.images import removal
 from domain.images.changes import apply_changes
 from domain.images.config import of_container, parse_settings
@@ -205,6 +206,7 @@ class Images:
             user=spec.user,
             labels=spec.labels,
             stop_signal=spec.stop_signal if spec.stop_signal_given else "",
+            healthcheck=None if spec.health is None else as_config(spec.health),
         )
         document = apply_changes(settings, changes).document()
         return await self._contents.commit(

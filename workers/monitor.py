@@ -1,6 +1,7 @@
 """The monitor: exits that the supervisor has written down become events; only then it may forget them."""
 
 import logging
+from collections.abc import Callable
 
 from domain.container import State
 from domain.failpoints import failpoint
@@ -13,10 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Told at least once of each exit."""
+    """Told at least once of each exit; `probes` takes those of health checks, which are no events."""
 
-    def __init__(self, mover: Mover, runtime: Runtime) -> None:
-        self._mover, self._runtime = mover, runtime
+    def __init__(self, mover: Mover, runtime: Runtime, probes: Callable[[ExitReport], bool]) -> None:
+        self._mover, self._runtime, self._probes = mover, runtime, probes
 
     def begin(self) -> None:
         """Listen from now on; exits of the time when no daemon ran come first."""
@@ -24,6 +25,9 @@ class Monitor:
 
     async def exited(self, report: ExitReport) -> None:
         """Append the exit, then acknowledge it."""
+        if self._probes(report):
+            await self._runtime.acknowledge(report)
+            return
         failpoint("monitor.before-append")
         container = await self._mover.container(report.id)
         if container.state is State.ABSENT:

@@ -4,7 +4,30 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.spec import LogConfig, NetworkMode, RestartPolicy
+from domain.health import Wanted
+from domain.spec import HealthAction, LogConfig, NetworkMode, RestartPolicy
+
+
+class HealthRequest(BaseModel):
+    """How to find out whether a container is well; times in seconds, None and empty "as the image says".
+
+    `test` is `("CMD", program, argument, …)` or `("CMD-SHELL", text)`; ("NONE",) for no check at all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    test: tuple[str, ...] = ()
+    interval: float | None = None
+    timeout: float | None = None
+    start_period: float | None = None
+    start_interval: float | None = None
+    retries: int | None = None
+    action: HealthAction = "none"
+
+    @property
+    def wanted(self) -> Wanted:
+        """As the domain merges it with the image's."""
+        return Wanted(**dict(self))
 
 
 class CreateRequest(BaseModel):
@@ -33,6 +56,7 @@ class CreateRequest(BaseModel):
     stdin: bool = False
     stdin_once: bool = False
     log: LogConfig = LogConfig()
+    health: HealthRequest = HealthRequest()
     pull: Literal["missing", "never", "always"] = "missing"
 
 

@@ -151,8 +151,12 @@ def of_container(
     user: str,
     labels: Mapping[str, str],
     stop_signal: str = "",
+    healthcheck: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """What `commit` records: the container's own settings over those of its image; no triggers for builds."""
+    """What `commit` records: the container's own settings over those of its image; no triggers for builds.
+
+    Without a `healthcheck` of the container that of its image is switched off.
+    """
     return replace(
         image,
         entrypoint=tuple(entrypoint) or None,
@@ -162,6 +166,7 @@ def of_container(
         user=user,
         labels={**(image.labels or {}), **labels},
         stop_signal=stop_signal or image.stop_signal,
+        healthcheck=healthcheck or ({"Test": ["NONE"]} if image.healthcheck else None),
         on_build=(),
     )
 

@@ -7,6 +7,7 @@ from domain.lifecycle import (
     exec,
     exit,
     files,
+    health,
     kill,
     pause,
     remove,
@@ -14,6 +15,7 @@ from domain.lifecycle import (
     start,
     stop,
     unpause,
+    update,
 )
 from domain.machine import Machine
 
@@ -26,10 +28,12 @@ TRANSITIONS = (
     pause.TRANSITION,
     unpause.TRANSITION,
     rename.TRANSITION,
+    update.TRANSITION,
     commit.TRANSITION,
     attach.TRANSITION,
     exec.TRANSITION,
     files.TRANSITION,
+    health.TRANSITION,
     remove.TRANSITION,
 )
 

@@ -1,10 +1,12 @@
 """Attach: somebody watches, or types into, the first process. A fact for the audit; the container does not change."""
 
+from collections.abc import Mapping
+
 from domain.container import Container, State
 from domain.errors import Refused
 from domain.lifecycle.absent import present
 from domain.machine import Move, Transition
-from domain.messages import Command, Event
+from domain.messages import Command, Event, Recorded
 
 EXISTS = frozenset(State) - {State.ABSENT, State.REMOVED}
 
@@ -41,4 +43,8 @@ def _runs(container: Container) -> None:
             raise Refused("You cannot attach to a stopped container, start it first")
 
 
-TRANSITION = Transition(decisions={Attach: _attach}, moves=(Move(Attached, EXISTS, None),))
+def _attached(container: Container, event: Attached, record: Recorded) -> Mapping[str, object]:
+    return {"attached": event.streams} if container.state is State.CREATED and not container.attempt else {}
+
+
+TRANSITION = Transition(decisions={Attach: _attach}, moves=(Move(Attached, EXISTS, None, _attached),))

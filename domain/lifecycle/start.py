@@ -125,6 +125,8 @@ def _started(container: Container, event: Started, record: Recorded) -> Mapping[
         "signal": 0,
         "oom": False,
         "how": "",
+        "health": "starting" if container.settled.health is not None else "",
+        "health_streak": 0,
     }
 
 

@@ -9,6 +9,7 @@ from domain.lifecycle import MACHINE
 from domain.lifecycle.create import Created
 from domain.lifecycle.exec import ExecExited, ExecStarted
 from domain.lifecycle.exit import Exited
+from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested
 from domain.lifecycle.remove import Removed, RemoveFailed, RemoveRequested
 from domain.lifecycle.rename import Renamed
@@ -19,7 +20,11 @@ from domain.projections.fold import Column, Row
 
 
 class Containers:
-    """Key: container id. Times in ns since the epoch, 0 for never. `execs` counts the other processes that live."""
+    """Key: container id. Times in ns since the epoch, 0 for never.
+
+    `execs` counts the other processes that live, `checked` says whether it has a health check, and `health` (empty
+    before the first start) what that has found.
+    """
 
     name = "containers"
     inline = True
@@ -47,6 +52,8 @@ class Containers:
         Column("auto_remove", "integer"),
         Column("asked", "text"),
         Column("execs", "integer"),
+        Column("checked", "integer"),
+        Column("health", "text"),
     )
 
     def keys(self, record: Recorded) -> tuple[str, ...]:
@@ -89,6 +96,8 @@ def _created(event: Created, time: int, key: str) -> Row:
         "auto_remove": int(spec.auto_remove),
         "asked": "",
         "execs": 0,
+        "checked": int(spec.health is not None),
+        "health": "",
     }
 
 
@@ -104,7 +113,15 @@ def _start_requested(row: Row, event: StartRequested, record: Recorded) -> dict[
 
 
 def _started(row: Row, event: Started, record: Recorded) -> dict[str, Any]:
-    return {"pid": event.pid, "started_at": record.time, "finished_at": 0, "exit_code": 0, "oom": 0, "reason": ""}
+    return {
+        "pid": event.pid,
+        "started_at": record.time,
+        "finished_at": 0,
+        "exit_code": 0,
+        "oom": 0,
+        "reason": "",
+        "health": "starting" if row["checked"] else "",
+    }
 
 
 def _adopted(row: Row, event: Adopted, record: Recorded) -> dict[str, Any]:
@@ -137,6 +154,10 @@ def _exited(row: Row, event: Exited, record: Recorded) -> dict[str, Any]:
     }
 
 
+def _health_changed(row: Row, event: HealthChanged, record: Recorded) -> dict[str, Any]:
+    return {"health": event.status}
+
+
 def _exec_started(row: Row, event: ExecStarted, record: Recorded) -> dict[str, Any]:
     return {"execs": int(str(row["execs"])) + 1}
 
@@ -159,6 +180,7 @@ _CHANGES: Mapping[type[Event], Callable[[Row, Any, Recorded], dict[str, Any]]] =
     KillRequested: _kill_requested,
     RemoveRequested: _remove_requested,
     Exited: _exited,
+    HealthChanged: _health_changed,
     ExecStarted: _exec_started,
     ExecExited: _exec_exited,
     RemoveFailed: _remove_failed,

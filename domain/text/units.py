@@ -82,6 +82,15 @@ def exact_duration(nanoseconds: int) -> str:
     return f"{nanoseconds // DAY}d {nanoseconds % DAY // HOUR}h"
 
 
+def go_duration(seconds: float) -> str:
+    """As Go writes it: `500ms`, `1.5s`, `1m30s`."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.15g}ms"
+    hours, minutes, rest = int(seconds // 3600), int(seconds % 3600 // 60), seconds % 60
+    shown = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{shown}{round(rest, 6):g}s"
+
+
 def human_size(size: float, digits: int = 3) -> str:
     """1000-based with `digits` significant digits: `72.9MB`; the `images` list has 3, everything else 4."""
     return _scaled(size, 1000.0, ("B", "kB", "MB", "GB", "TB", "PB", "EB"), digits)

@@ -27,6 +27,10 @@ LIVELY = frozenset({State.RUNNING, State.PAUSING, State.PAUSED, State.UNPAUSING,
 """What `ps` shows without `-a`."""
 
 
+_HEALTH = {"starting": "health: starting"}
+"""What is shown of a health that does not stand for itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One container of a list. `size` and `virtual` are -1 when nobody asked for them."""
@@ -46,6 +50,7 @@ class Listed:
     error: str
     reason: str
     restarts: int
+    health: str = ""
     size: int = -1
     virtual: int = -1
 
@@ -76,6 +81,7 @@ def listed(row: Mapping[str, object]) -> Listed:
         error=str(row["error"]),
         reason=str(row["reason"]),
         restarts=_whole(row["restarts"]),
+        health=str(row["health"]),
     )
 
 
@@ -89,11 +95,11 @@ def command_line(argv: Sequence[str]) -> str:
 
 
 def status(container: Listed, now: int) -> str:
-    """STATUS exactly as scripts know it: `Up 5 seconds (Paused)`, `Exited (3) 2 minutes ago`."""
+    """STATUS exactly as scripts know it: `Up 5 seconds (healthy)`, `Exited (3) 2 minutes ago`."""
     name = container.status_name
     if name in ("running", "paused"):
-        paused = " (Paused)" if name == "paused" else ""
-        return f"Up {human_duration(now - since(container))}{paused}"
+        mark = "Paused" if name == "paused" else _HEALTH.get(container.health, container.health)
+        return f"Up {human_duration(now - since(container))}" + (f" ({mark})" if mark else "")
     ended = f"({container.exit_code}) {human_duration(now - since(container))} ago"
     words = {
         "created": "Created",
@@ -222,4 +228,4 @@ def _ancestor(wanted: str) -> Test:
 def _health(wanted: str) -> Test:
     if wanted not in ("starting", "healthy", "unhealthy", "none"):
         raise InvalidValue(f"invalid filter 'health={wanted}'")
-    return lambda _: wanted == "none"
+    return lambda c: (c.health or "none") == wanted

@@ -12,6 +12,7 @@ from domain.options import Option, OptionError, Parsed, UnsupportedError, alias,
 from domain.signals import number as signal_number
 from domain.spec import LogConfig, NetworkMode, RestartName, RestartPolicy
 from domain.text.safe import legible
+from workers.console import checks
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
 from workers.console.streams import STREAMS
@@ -25,11 +26,10 @@ _LATER = (
     "--cgroupns= --cpu-period= --cpu-quota= --cpu-rt-period= --cpu-rt-runtime= -c/--cpu-shares= --cpus= "
     "--cpuset-cpus= --cpuset-mems= --device= --device-cgroup-rule= --device-read-bps= "
     "--device-read-iops= --device-write-bps= --device-write-iops= --dns= --dns-opt= --dns-option= --dns-search= "
-    "--domainname= --expose= --gpus= --group-add= --health-cmd= --health-interval= --health-retries= "
-    "--health-start-interval= --health-start-period= --health-timeout= --ip= --ip6= --ipc= "
+    "--domainname= --expose= --gpus= --group-add= --ip= --ip6= --ipc= "
     "--isolation= --kernel-memory= --link= --link-local-ip= --mac-address= -m/--memory= "
     "--memory-reservation= --memory-swap= --memory-swappiness= --mount= --net-alias= --network-alias= "
-    "--no-healthcheck --oom-kill-disable --oom-score-adj= --pid= --pids-limit= --platform= --privileged "
+    "--oom-kill-disable --oom-score-adj= --pid= --pids-limit= --platform= --privileged "
     "-p/--publish= -P/--publish-all --runtime= --security-opt= --shm-size= --storage-opt= --sysctl= "
     "--ulimit= --use-api-socket --userns= --uts= -v/--volume= --volume-driver= --volumes-from="
 )
@@ -67,6 +67,7 @@ OPTIONS: tuple[Option, ...] = (
     flag("tty", "t", "Give it a terminal"),
     one("user", "u", "User and group: name, uid, name:group or uid:gid", value="user"),
     one("workdir", "w", "Working directory inside the container", value="directory"),
+    *checks.OPTIONS,
     *refused(_LATER),
 )
 
@@ -92,6 +93,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         stop_signal=_stop_signal(options.one("stop-signal")),
         stop_timeout=_stop_timeout(options.number("stop-timeout")),
         restart=_restart(options.text("restart"), auto_remove=options.flag("rm")),
+        health=checks.health(options),
         network=_network(options.text("network")),
         auto_remove=options.flag("rm"),
         log=_log(options),
@@ -153,6 +155,14 @@ def _stop_timeout(seconds: int | None) -> int | None:
 
 
 def _restart(text: str, *, auto_remove: bool) -> RestartPolicy:
+    policy = restart_policy(text)
+    if auto_remove and policy.name != "no":
+        raise _bad("conflicting options: cannot specify both --restart and --rm")
+    return policy
+
+
+def restart_policy(text: str) -> RestartPolicy:
+    """What `--restart` names. Raises Plain."""
     name, colon, count = text.partition(":")
     if name not in ("no", "on-failure", "always", "unless-stopped"):
         raise _bad(
@@ -162,8 +172,6 @@ def _restart(text: str, *, auto_remove: bool) -> RestartPolicy:
         raise _bad(f"invalid restart policy: maximum retry count cannot be used with restart policy '{name}'")
     if colon and not (count.isascii() and count.isdigit() and len(count) < 10):
         raise _bad(f"invalid restart policy: '{count}' is not a number of retries")
-    if auto_remove and name != "no":
-        raise _bad("conflicting options: cannot specify both --restart and --rm")
     return RestartPolicy(name=cast(RestartName, name), retries=int(count or "0"))
 
 

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from domain.container import Container
+from domain.health import Verdict
 from domain.images.model import Registered
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
@@ -183,6 +184,9 @@ class Engine(Protocol):
 
     async def writable_size(self, id: str) -> int:
         """Bytes that the container has written over its image."""
+
+    def health(self, id: str) -> Verdict | None:
+        """What the probes of a container have found lately; None without a check."""
 
     async def container(self, id: str) -> Container:
         """The fold of its stream."""

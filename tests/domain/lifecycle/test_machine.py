@@ -16,6 +16,7 @@ from domain.lifecycle.create import Create, Created
 from domain.lifecycle.exec import Exec, ExecExited, ExecFailed, ExecRequested, ExecStarted, ReportExecExit
 from domain.lifecycle.exit import Exited, ReportExit, RestartCancelled, RestartScheduled
 from domain.lifecycle.files import CopiedIn, CopiedOut, Exported, NoteCopiedIn, NoteCopiedOut, NoteExported
+from domain.lifecycle.health import HealthChanged, ReportHealth
 from domain.lifecycle.kill import Kill, KillRequested, SignalFailed, SignalSent
 from domain.lifecycle.pause import Pause, Paused, PauseFailed, PauseRequested
 from domain.lifecycle.remove import Remove, Removed, RemoveFailed, RemoveRequested
@@ -23,8 +24,9 @@ from domain.lifecycle.rename import Rename, Renamed
 from domain.lifecycle.start import Adopt, Adopted, Start, Started, StartFailed, StartRequested, StartScheduled
 from domain.lifecycle.stop import Restart, Stop, StopFailed, StopRequested
 from domain.lifecycle.unpause import Unpause, Unpaused, UnpauseFailed, UnpauseRequested
+from domain.lifecycle.update import Update, Updated
 from domain.messages import Command, Event, Meta, Recorded, StreamId
-from domain.spec import ContainerSpec, ExecSpec, RestartPolicy
+from domain.spec import ContainerSpec, ExecSpec, HealthAction, HealthCheck, RestartPolicy
 
 ID = "a" * 64
 SPEC = ContainerSpec(image="busybox", image_id="sha256:" + "0" * 64, command=("true",))
@@ -65,6 +67,8 @@ EXAMPLES: dict[type[Event], Event] = {
     CopiedOut: CopiedOut(path="/etc", bytes=1024),
     CopiedIn: CopiedIn(path="/srv", bytes=1024),
     Exported: Exported(bytes=1024),
+    HealthChanged: HealthChanged(status="healthy", streak=0, exit_code=0),
+    Updated: Updated(restart=RestartPolicy(name="always"), old=RestartPolicy()),
 }
 
 _LIVE = {S.RUNNING, S.PAUSING, S.PAUSED, S.UNPAUSING, S.STOPPING}
@@ -106,6 +110,8 @@ TABLE: dict[type[Event], dict[State, State]] = {
     CopiedOut: {s: s for s in _EXISTS},
     CopiedIn: {s: s for s in _EXISTS},
     Exported: {s: s for s in _EXISTS},
+    HealthChanged: {s: s for s in _LIVE},
+    Updated: {s: s for s in _NAMED - {S.DEAD}},
 }
 
 
@@ -149,6 +155,7 @@ COMMANDS: tuple[Command, ...] = (
     EXEC, ReportExecExit(exec_id="e1", pid=8, start_time=9, code=0),
     Attach(streams=("stdout",)), Attach(streams=("stdout",), starting=True),
     NoteCopiedOut(path="/etc", bytes=1), NoteCopiedIn(path="/srv", bytes=1), NoteExported(bytes=1),
+    ReportHealth(attempt=1, status="unhealthy", streak=3, exit_code=1), Update(restart=RestartPolicy(name="always")),
 )  # fmt: skip
 
 
@@ -164,7 +171,9 @@ def test_what_is_decided_can_be_folded(state: State, command: Command) -> None:
         before = MACHINE.evolve(before, recorded(event))
 
 
-_FACTS = (Create, ReportExit, ReportExecExit, Adopt, StartScheduled, NoteCopiedOut, NoteCopiedIn, NoteExported)
+_FACTS = (
+    Create, ReportHealth, ReportExit, ReportExecExit, Adopt, StartScheduled, NoteCopiedOut, NoteCopiedIn, NoteExported,
+)  # fmt: skip
 
 
 def test_only_create_is_possible_without_a_container() -> None:
@@ -454,3 +463,101 @@ def test_who_attaches_is_a_fact_that_changes_nothing() -> None:
     assert attached == Attached(streams=("stdin", "stdout"), tty=True)
     (early,) = MACHINE.decide(container(S.CREATED), Attach(streams=("stdout",), starting=True))
     assert MACHINE.evolve(container(S.CREATED), recorded(early)).state is S.CREATED
+
+
+def _checked(action: HealthAction = "none", **fields: object) -> Container:
+    check = HealthCheck(test=("CMD", "true"), action=action)
+    return container(S.RUNNING, spec=SPEC.model_copy(update={"health": check}), health="starting", **fields)
+
+
+UNWELL = ReportHealth(attempt=1, status="unhealthy", streak=3, exit_code=1, output="no")
+
+
+def test_health_is_recorded_only_when_it_changes() -> None:
+    """A thousand probes that say the same are no news."""
+    (changed,) = MACHINE.decide(_checked(), UNWELL)
+    assert changed == HealthChanged(status="unhealthy", streak=3, exit_code=1, output="no")
+    after = MACHINE.evolve(_checked(), recorded(changed))
+    assert (after.health, after.health_streak, after.state) == ("unhealthy", 3, S.RUNNING)
+    assert MACHINE.decide(after, UNWELL) == ()
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {S.RUNNING}))
+def test_a_verdict_about_what_does_not_run_is_no_news(state: State) -> None:
+    """Paused, stopping or gone: the probe has seen something else than the container at work."""
+    assert MACHINE.decide(replace(_checked(), state=state), UNWELL) == ()
+    assert MACHINE.decide(_checked(attempt=2), UNWELL) == ()
+
+
+@pytest.mark.parametrize(
+    ("action", "wanted"),
+    [
+        ("none", ()),
+        ("restart", (StopRequested(signal=15, timeout=10, then_start=True),)),
+        ("kill", (KillRequested(signal=9),)),
+    ],
+)
+def test_what_is_done_with_an_unhealthy_container_is_decided_with_the_verdict(
+    action: HealthAction, wanted: tuple[Event, ...]
+) -> None:
+    """Between the two no crash can forget the second half; the restart policy still decides about what was killed."""
+    _, *consequences = MACHINE.decide(_checked(action), UNWELL)
+    assert tuple(consequences) == wanted
+    well = ReportHealth(attempt=1, status="healthy", streak=0, exit_code=0)
+    assert len(MACHINE.decide(_checked(action), well)) == 1
+
+
+def test_every_run_begins_without_a_verdict() -> None:
+    """What the last run was like says nothing about this one; without a check there is nothing to say."""
+    starting = replace(_checked(), state=S.STARTING, health="unhealthy", health_streak=9)
+    started = recorded(Started(attempt=1, pid=7, start_time=9))
+    fresh = MACHINE.evolve(starting, started)
+    assert (fresh.health, fresh.health_streak) == ("starting", 0)
+    assert MACHINE.evolve(container(S.STARTING), started).health == ""
+
+
+def _policy(text: str) -> RestartPolicy:
+    name, _, retries = text.partition(":")
+    return RestartPolicy(name=name, retries=int(retries or 0))  # type: ignore[arg-type]
+
+
+def test_an_update_says_what_the_policy_was() -> None:
+    """The history tells who changed what; the same policy again is no change."""
+    before = container(S.RUNNING)
+    (updated,) = MACHINE.decide(before, Update(restart=_policy("always")))
+    assert updated == Updated(restart=_policy("always"), old=_policy("no"))
+    after = MACHINE.evolve(before, recorded(updated))
+    assert after.settled.restart == _policy("always")
+    assert MACHINE.decide(after, Update(restart=_policy("always"))) == ()
+    assert any(isinstance(event, RestartScheduled) for event in MACHINE.decide(after, ReportExit(attempt=1, code=1)))
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "cancelled"),
+    [("no", 1, True), ("on-failure", 0, True), ("on-failure", 1, False), ("on-failure:2", 1, True),
+     ("unless-stopped", 1, False)],
+)  # fmt: skip
+def test_a_container_that_waits_for_its_restart_obeys_the_new_policy(policy: str, code: int, cancelled: bool) -> None:
+    """An update is no promise for the next time only."""
+    spec = SPEC.model_copy(update={"restart": _policy("always")})
+    waiting = container(S.RESTARTING, spec=spec, exit_code=code, restarts=2)
+    events = MACHINE.decide(waiting, Update(restart=_policy(policy)))
+    assert any(isinstance(event, RestartCancelled) for event in events) is cancelled
+    for number, event in enumerate(events):
+        waiting = MACHINE.evolve(waiting, recorded(event, version=6 + number))
+    assert waiting.state is (S.EXITED if cancelled else S.RESTARTING)
+
+
+def test_what_removes_itself_is_never_started_again() -> None:
+    """`--rm` and a restart policy contradict each other, now as at the beginning."""
+    own = container(S.RUNNING, spec=SPEC.model_copy(update={"auto_remove": True}))
+    with pytest.raises(Refused, match="AutoRemove is enabled"):
+        MACHINE.decide(own, Update(restart=_policy("always")))
+    assert MACHINE.decide(own, Update(restart=_policy("no"))) == ()
+
+
+def test_the_streams_of_whoever_created_it_are_remembered() -> None:
+    """`inspect` tells them; who attaches later is only in the history."""
+    created = MACHINE.evolve(container(S.CREATED, attempt=0), recorded(Attached(streams=("stdout", "stderr"))))
+    assert created.attached == ("stdout", "stderr")
+    assert MACHINE.evolve(container(S.RUNNING), recorded(Attached(streams=("stdin",)))).attached == ()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.health import Verdict
 from domain.images.events import ImageRegistered, Tagged
 from domain.images.model import Image, Layer, Registered
 from domain.images.reference import parse
@@ -413,6 +414,7 @@ class FakeEngine:
         self.exec_lasts = asyncio.Event()
         self.exec_lasts.set()
         self.exec_status = 0
+        self.verdicts: dict[str, Verdict] = {}
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""
@@ -628,6 +630,10 @@ class FakeEngine:
     def write(self, id: str, data: bytes, stream: int = 1) -> None:
         """The container writes."""
         self.logs.written.setdefault(id, []).append(LogFrame(self.store.now, stream, data))
+
+    def health(self, id: str) -> Verdict | None:
+        """What a test has set."""
+        return self.verdicts.get(id)
 
     async def processes(self, id: str) -> Sequence[int]:
         """What a test has set."""

@@ -31,6 +31,7 @@ def container(state: State, **more: object) -> Listed:
         "error": "",
         "reason": "",
         "restarts": 0,
+        "health": "",
     }
     return listed({**row, **more})
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+from adapters.memory.runtime import Behaviour
 from domain.container import State
 from domain.errors import CommandFailed
+from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
 from domain.lifecycle.kill import Kill
 from domain.lifecycle.pause import Pause
@@ -12,11 +14,12 @@ from domain.lifecycle.rename import Rename
 from domain.lifecycle.start import Start
 from domain.lifecycle.stop import Restart, Stop
 from domain.lifecycle.unpause import Unpause
+from domain.lifecycle.update import Update
 from domain.messages import Command
 from domain.spec import RestartPolicy
 from tests.workers.simulation.world import WHO, Story, World
 from workers.engine import Engine
-from workers.requests import CreateRequest
+from workers.requests import CreateRequest, ExecRequest, HealthRequest
 
 NEVER_AGAIN = RestartPolicy(name="on-failure", retries=2)
 
@@ -95,6 +98,43 @@ async def failing(world: World, engine: Engine) -> None:
     world.tell("gave-up", again)
 
 
+async def executing(world: World, engine: Engine) -> None:
+    """Commands in a running container: one that ends, one that is not there, one that the end of the run ends."""
+    attach = Attach(streams=("stdin",))
+    id = await engine.run(CreateRequest(image="base", command=("serve",), name="box"), WHO, attach=attach)
+    world.tell("ran", id)
+    short = await engine.exec(id, ExecRequest(command=("sh", "-c", "exit 3"), env=("A=1",)), WHO)
+    world.tell("executed", id)
+    assert await engine.exec_exit(id, short) == 3
+    world.tell("execution-ended", id)
+    try:
+        await engine.exec(id, ExecRequest(command=("nosuch",)), WHO)
+    except CommandFailed:
+        world.tell("execution-refused", id)
+    long = await engine.exec(id, ExecRequest(command=("sleep", "9")), WHO)
+    await _do(world, engine, id, Restart(timeout=1), "ran")
+    assert await engine.exec_exit(id, long) == 137
+    await engine.exec(id, ExecRequest(command=("sleep", "9")), WHO)
+    await _do(world, engine, id, Remove(force=True), "removed")
+
+
+async def looked_after(world: World, engine: Engine) -> None:
+    """A container that is well, then is not, is restarted for that, and well again; its policy is changed meanwhile."""
+    health = HealthRequest(test=("CMD", "probe"), interval=1.0, retries=2, action="restart")
+    world.runtime.plays("probe", Behaviour())
+    id = await engine.run(CreateRequest(image="base", command=("serve",), name="well", health=health), WHO)
+    world.tell("ran", id)
+    await engine._mover.until(id, lambda c: c.health == "healthy")
+    await _do(world, engine, id, Update(restart=RestartPolicy(name="always")), "updated")
+    world.runtime.plays("probe", Behaviour(code=1))
+    await engine._mover.until(id, lambda c: c.attempt == 2)
+    world.runtime.plays("probe", Behaviour())
+    await engine._mover.until(id, lambda c: c.attempt == 2 and c.health == "healthy")
+    world.tell("unwell-once", id)
+    await _do(world, engine, id, Remove(force=True), "removed")
+
+
 STORIES: Mapping[str, Story] = {
-    story.__name__: story for story in (short_run, whole_life, deaf_to_stop, frozen, snapshot, failing)
+    story.__name__: story
+    for story in (short_run, whole_life, deaf_to_stop, frozen, snapshot, failing, executing, looked_after)
 }

@@ -8,13 +8,16 @@ import pytest
 from domain.container import LIVE, Container, State
 from domain.lifecycle import MACHINE
 from domain.lifecycle.commit import Committed
+from domain.lifecycle.exec import ExecExited, ExecFailed, ExecStarted
 from domain.lifecycle.exit import Exited
+from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested
 from domain.lifecycle.pause import PauseRequested
 from domain.lifecycle.remove import Removed
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Started, StartFailed
 from domain.lifecycle.unpause import UnpauseRequested
+from domain.lifecycle.update import Updated
 from domain.messages import StreamId
 from tests.workers.simulation.loop import Crash, SimulatedLoop
 from tests.workers.simulation.stories import STORIES
@@ -32,6 +35,11 @@ PROOF = {
     "removed": (Removed,),
     "refused": (StartFailed,),
     "gave-up": (Exited,),
+    "executed": (ExecStarted,),
+    "execution-ended": (ExecExited,),
+    "execution-refused": (ExecFailed,),
+    "updated": (Updated,),
+    "unwell-once": (HealthChanged,),
 }
 """What must be in a container's history when its caller was told so."""
 QUIET = 60.0
@@ -125,11 +133,15 @@ async def check(world: World) -> None:
         assert not container.pid or container.pid == living[id]
         assert (container.state is State.PAUSED) == (id in world.runtime.frozen)
         assert container.state not in {State.STARTING, State.PAUSING, State.UNPAUSING, State.STOPPING, State.REMOVING}
+        executed = {(id, exec_id): execution.pid for exec_id, execution in container.execs.items()}
+        assert executed == {key: pid for key, pid in world.runtime.living_execs.items() if key[0] == id}
         assert not container.open, f"{container.state} still has {dict(container.open)}"
         assert (container.state is State.REMOVED) == (id not in rows)
         assert id not in rows or rows[id]["state"] == container.state.value
     assert not set(living) - set(found), "a process that is in no log"
     assert len(set(world.runtime.starts)) == len(world.runtime.starts), "an attempt was started twice"
+    begun = [exec_id for _, exec_id, *_ in world.runtime.execs]
+    assert len(set(begun)) == len(begun), "a command was executed twice"
     assert not await world.runtime.exits(), "an exit that nobody has acknowledged"
     assert not await world.store.open_intents()
     await check_told(world, found)

@@ -81,6 +81,10 @@ class SteppedRuntime(MemoryRuntime):
         """See the port."""
         await _stepped(super().acknowledge, report)
 
+    def plays(self, command: str, behaviour: Behaviour) -> None:
+        """What a command does from now on."""
+        self._behaviours[command] = behaviour
+
     def daemon_died(self) -> None:
         """Nobody listens any more; short commands that were under way have ended meanwhile."""
         self._listener = None
@@ -103,6 +107,11 @@ class SteppedRuntime(MemoryRuntime):
     def living(self) -> dict[str, int]:
         """Container id → pid of what really runs."""
         return {id: run.process.pid for (id, _), run in self._runs.items() if run.alive}
+
+    @property
+    def living_execs(self) -> dict[tuple[str, str], int]:
+        """(container id, exec id) → pid of what really runs besides first processes."""
+        return {(id, exec_id): run.process.pid for (id, _, exec_id), run in self._execs.items() if run.alive}
 
     @property
     def frozen(self) -> set[str]:
@@ -215,6 +224,7 @@ class World:
                 relay=relay,
                 logs=nothing,
                 streams=nothing,
+                health=core.health.verdict,
                 facts=nothing,
                 check=nothing,
             )

@@ -76,7 +76,7 @@ async def _container(engine: Engine, name: str, *, size: bool) -> Document:
         written = await engine.writable_size(container.id)
         sizes = (written, written + await _image_size(engine, container.settled.image_id))
     path = engine.logs.path(container.id, container.settled.log.driver)
-    return container_document(container, log_path=path, size=sizes)
+    return container_document(container, log_path=path, size=sizes, health=engine.health(container.id))
 
 
 async def _image_size(engine: Engine, id: str) -> int:

@@ -89,7 +89,7 @@ def _writing(shape: Shape[Listed], now: int, names: Pointers) -> Writing:
         return tuple([safe(value(container)) for value in values])
 
     def alike(c: Listed) -> Hashable:
-        return words.second(c.created_at), words.since(c), c.status_name, c.exit_code, c.error, c.reason
+        return words.second(c.created_at), words.since(c), c.status_name, c.exit_code, c.error, c.reason, c.health
 
     def times(c: Listed) -> tuple[tuple[str, ...], int]:
         created, since = words.second(c.created_at), words.since(c)
@@ -240,7 +240,7 @@ VERB = Verb(
         many(
             "filter",
             "f",
-            "Show only what fits: name=, id=, status=, label=, exited=, ancestor=, before=, since=, network=",
+            "Only: name=, id=, status=, health=, label=, exited=, ancestor=, before=, since=, network=",
             value="filter",
         ),
         one("format", "", "table, json, raw, or a template like '{{.Names}}: {{.Status}}'"),

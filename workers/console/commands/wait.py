@@ -1,7 +1,8 @@
-"""wait: block until one or more containers do not run, and print their exit statuses."""
+"""wait: block until one or more containers do not run, and print their exit statuses; of removed ones, too."""
 
 from domain.options import flag
 from workers.console.errors import each
+from workers.console.past import resolve_past
 from workers.console.streams import until_gone
 from workers.console.verb import Example, Invocation, Verb
 from workers.mover import Caller
@@ -12,7 +13,7 @@ async def _wait(invocation: Invocation) -> int:
     statuses: list[int] = []
 
     async def act(name: str, who: Caller) -> None:
-        status = await until_gone(invocation.call, engine.wait(await engine.resolve(name)))
+        status = await until_gone(invocation.call, engine.wait(await resolve_past(engine, name)))
         if status is None:
             return
         statuses.append(status)
@@ -21,7 +22,7 @@ async def _wait(invocation: Invocation) -> int:
     failed = await each(invocation, act)
     if failed or not invocation.options.flag("exit-code"):
         return failed
-    return next((status & 0xFF for status in statuses if status), 0)
+    return statuses[-1] & 0xFF if statuses else 0
 
 
 VERB = Verb(
@@ -31,7 +32,8 @@ VERB = Verb(
     run=_wait,
     least=1,
     also=("container wait",),
-    options=(flag("exit-code", "", "End with the first exit status that is not 0"),),
+    notes="A container that was removed answers from its history, by name or id.",
+    options=(flag("exit-code", "", "End with the exit status of the container (of several: the last one named)"),),
     examples=(
         Example("lading wait job", "print its exit status once it is over"),
         Example("lading wait --exit-code job && echo fine", "use the status as your own"),
