@@ -184,8 +184,9 @@ class Runtime(Protocol):
         """
 
     def exec_output(self, id: str, exec_id: str) -> AsyncIterator["LogFrame"]:
-        """What the process writes, to the one who asks first, until its end; what nobody takes waits in the kernel's
-        pipes as long as this daemon lives, and is dropped later. Raises: NotFound."""
+        """What the process writes, to the one who asks first, until its end; it waits in the kernel's pipes, and so
+        does the process in the end, for a taker who dawdles. What nobody asks for within some ten seconds, what a
+        taker leaves who stops early, and all that comes when this daemon is gone, is dropped. Raises: NotFound."""
 
     async def exec_signal(self, id: str, exec_id: str, signal: int) -> None:
         """Send to that process; signal 0 only asks whether it is there. Raises NotFound when it has ended."""

@@ -37,7 +37,7 @@ _ALIVE = ("started", "ended")
 _REMOVE_PATIENCE = 10.0
 _FREEZE_PATIENCE = 10.0
 _TRASH_PAUSE = 0.1
-_UNTAKEN_SECONDS = 60.0
+_UNTAKEN_SECONDS = 10.0
 _RETRY_PAUSES = (0.1, 0.5, 2.0, 5.0)
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
@@ -112,6 +112,7 @@ class KernelRuntime:
         try:
             reply, fds = await self._borrow(request)
             output.give(dict(zip(reply["lends"], fds, strict=True)))
+            asyncio.get_running_loop().call_later(_UNTAKEN_SECONDS, self._drop_untaken, key, output)
         except KernelError as error:
             if (await self.running()).get(id, (0,))[0] != attempt:
                 raise NotFound(f"container {id[:12]} is not running") from error
@@ -274,10 +275,11 @@ class KernelRuntime:
 
     async def _drop_output(self, id: str, exec_id: str) -> None:
         """Read it to nowhere."""
-        output = self._outputs[id, exec_id]
-        async for _ in output.frames():
-            continue
-        self._outputs.pop((id, exec_id), None)
+        output = self._outputs.get((id, exec_id))
+        if output is not None:
+            async for _ in output.frames():
+                continue
+            self._outputs.pop((id, exec_id), None)
 
     def _process_ended(self, report: ExitReport) -> None:
         """Nobody writes to it any more, and what it has written is all there will be."""
@@ -286,12 +288,12 @@ class KernelRuntime:
         output = self._outputs.get(key)
         if output is not None:
             output.end()
-            asyncio.get_running_loop().call_later(_UNTAKEN_SECONDS, self._forget_untaken, key, output)
 
-    def _forget_untaken(self, key: tuple[str, str], output: BorrowedOutput) -> None:
+    def _drop_untaken(self, key: tuple[str, str], output: BorrowedOutput) -> None:
+        """Nobody has come for it: the process must not wait for ever."""
         if not output.taken and self._outputs.get(key) is output:
-            del self._outputs[key]
-            output.close()
+            output.taken = True
+            self._later(lambda: self._drop_output(*key))
 
     async def _ask(self, message: Message) -> Message:
         reply = await self._link.ask(message)

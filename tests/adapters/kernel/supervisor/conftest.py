@@ -9,7 +9,8 @@ import pytest
 from adapters.kernel.supervisor import tree
 from tests.adapters.kernel.supervisor.machine import Machine, processes_of, wait_until
 
-_APPLETS = ("sh", "cat", "sleep", "true", "false", "echo", "ls", "wc", "grep", "dd", "mkdir", "ln", "id")
+_APPLETS = ("sh", "cat", "sleep", "true", "false", "echo", "ls", "wc", "grep", "dd", "mkdir", "ln", "id", "tty", "stty",
+            "test", "rm", "mkfifo", "touch", "mv", "env", "ps")
 
 
 @pytest.fixture(scope="session")

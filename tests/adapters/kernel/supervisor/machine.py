@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.files.logs import LogFiles
-from adapters.kernel import syscalls
+from adapters.kernel import init_program, syscalls
 from adapters.kernel.runtime import KernelRuntime
 from adapters.kernel.supervisor import tree
 from domain.errors import KernelError
@@ -75,7 +75,10 @@ class Machine:
 
     def new_runtime(self) -> KernelRuntime:
         """A daemon's view, not yet connected."""
-        return KernelRuntime(self.run_dir, self.data, self.layers, failpoints=self.failpoints)
+        program = self.layers.parent / "init"
+        init_program.install(str(program), os.uname().machine)
+        return KernelRuntime(self.run_dir, self.data, self.layers, init_program=str(program),
+                             failpoints=self.failpoints)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[KernelRuntime]:
