@@ -41,7 +41,7 @@ from workers.settings import Settings
 from workers.streams import Streams
 from workers.version import VERSION
 
-SMALL = ("warden.", "keeper.", "zygote.", "host.", "child.")
+SMALL = ("warden.", "keeper.", "zygote.", "scribe.", "host.", "child.")
 """Failpoints with these beginnings lie in the small processes."""
 
 

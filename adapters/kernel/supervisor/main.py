@@ -1,7 +1,7 @@
 """Entry of the small processes: `python -I -S …/main.py ROLE name=value…` with the package root put on the path.
 
-Roles: `launch` (see `launch.py`), `keeper`, `warden`, `zygote`, and `inside`, which reaches into the files of one
-container. Nothing of site-packages is ever imported here.
+Roles: `launch` (see `launch.py`), `keeper`, `warden`, `zygote`, `scribe`, and `inside`, which reaches into the files of
+one container. Nothing of site-packages is ever imported here.
 """
 
 import os
@@ -17,6 +17,8 @@ def _role(name: str, arguments: list[str]) -> None:
         from adapters.kernel.supervisor import warden as role  # type: ignore[no-redef]
     elif name == "zygote":
         from adapters.kernel.supervisor import zygote as role  # type: ignore[no-redef]
+    elif name == "scribe":
+        from adapters.kernel.supervisor import scribe as role  # type: ignore[no-redef]
     elif name == "inside":
         from adapters.kernel.inside import main as role  # type: ignore[no-redef]
     else:

@@ -30,6 +30,7 @@ from typing import Any
 from adapters.kernel import apply, cgroups
 from adapters.kernel.supervisor import faults, handover, interpreter, keeper, loop, process
 from adapters.kernel.supervisor.desk import Desk, failure
+from adapters.kernel.supervisor.dictation import Dictation
 from adapters.kernel.supervisor.execs import Exec, Execs
 from adapters.kernel.supervisor.journal import Journal
 from adapters.kernel.supervisor.nursery import Nursery
@@ -73,12 +74,14 @@ class Warden:
         self.nursery = Nursery(self._loop, self.options, INTERPRETER,
                                cloned=self._cloned, failed=self._clone_failed, died=self._starter_died)
         self._desk = Desk(self._loop, socket.socket(fileno=LISTENER), self)
+        self._dictation = Dictation(self._loop, self.options, INTERPRETER)
         for ward in sorted(map(_taken_back, held), key=lambda ward: ward.exec_id):  # runs first
             self._recover(ward)
         self._loop.later(_COMEBACK, self.readers_are_back)
         for pid, status in statuses:
             self._orphan(pid, status)
         self._end_ownerless()
+        self._dictation.begin()
         self._loop.watch(KEEPER, self._keeper_event)
 
     def run(self) -> None:
@@ -86,6 +89,7 @@ class Warden:
         while True:
             self._loop.turn()
             self._desk.ring()
+            self._dictation.flush()
             self._record_exits()
             if self.leaving and not self.runs and not self.execs.wards and not self._ownerless:
                 self._leave()
@@ -176,6 +180,7 @@ class Warden:
         if isinstance(ward, Run):
             ward.output.floor = 0
             self._awaited.add(ward.id)
+            self._dictation.follow(ward)
         return self._attend(ward)
 
     def _enter(self, ward: Ward) -> None:
@@ -270,6 +275,7 @@ class Warden:
 
     def _begin_run(self, run: Run) -> None:
         run.output.floor = self._desk.floor(run.id)
+        self._dictation.follow(run)
         run.prepare()
         self._hold(run)
         failpoint("warden.before-cgroup")
@@ -420,7 +426,7 @@ class Warden:
                 if not count:
                     break
             if moved:
-                self._desk.has_output(run.id)
+                self._has_output(run)
             if run.output.full:
                 self._hold_up(run)
             elif not moved and events & loop.HANGUP:
@@ -454,7 +460,9 @@ class Warden:
 
     def _put_away(self, run: Run) -> None:
         """A run is over: of its output stays what is to be kept, once nobody needs more of it."""
-        if (run.id in self._awaited or self._desk.floor(run.id) is not None) and not self._runs_again(run):
+        if self._runs_again(run):
+            return  # the next run has taken over the files
+        if run.id in self._awaited or self._desk.floor(run.id) is not None:
             self._over[run.id] = run
         elif run.keeping.driver == "none":
             run.output.delete()
@@ -484,7 +492,7 @@ class Warden:
                 if not count and not relayed:
                     break
                 moved += count
-                self._desk.has_output(run.id)
+                self._has_output(run)
 
     # The end ---------------------------------------------------------------------------------------------------------
 
@@ -575,6 +583,7 @@ class Warden:
             handover.close(list(ward.namespaces.values()))
             ward.namespaces = {}
             ward.output.close()
+            self._dictation.over(ward)
             self._put_away(ward)
             self.runs.pop(ward.key, None)
         self._tell_keeper(handover.DROP, ward.name.encode())
@@ -616,6 +625,7 @@ class Warden:
     def _leave(self) -> None:
         """Zygote, keeper, and then we."""
         self.nursery.close()
+        self._dictation.close()
         self._tell_keeper(handover.QUIT, b"")
         for root in self._tree.roots():
             with suppress(OSError):  # something of an earlier time is still in there
