@@ -55,6 +55,9 @@ EXECS = (
 )
 """Passed by execs and terminals; swept with the tests of the supervisor."""
 
+SCRIBE = ("scribe.before-write", "scribe.after-write", "scribe.rotating", "scribe.renamed", "scribe.rotated")
+"""Passed when a container logs to a json-file; swept there as well."""
+
 ZYGOTE = ("zygote.before-clone", "zygote.after-clone")
 
 RECOVERY = {
@@ -97,6 +100,6 @@ def steps_of_plans() -> set[str]:
 
 def swept() -> set[str]:
     """Every name that some test of the sweep kills at."""
-    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ROTATION, *EXECS, *ZYGOTE, *RECOVERY, *CHILD}
+    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ROTATION, *SCRIBE, *EXECS, *ZYGOTE, *RECOVERY, *CHILD}
 
 

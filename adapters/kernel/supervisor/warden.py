@@ -402,6 +402,10 @@ class Warden:
 
     # Output ----------------------------------------------------------------------------------------------------------
 
+    def _has_output(self, run: Run) -> None:
+        self._desk.has_output(run.id)
+        self._dictation.bell(run.id)
+
     def _watch_pipes(self, run: Run) -> None:
         for pipe, stream in run.pipes:
             pump = self._pumping(run, pipe, stream)

@@ -1,5 +1,6 @@
 """SIGKILL at every named place of a run's life: the start is carried out once, and everything comes to its end."""
 
+import json
 import re
 from pathlib import Path
 
@@ -21,6 +22,7 @@ IN_A_LIFE = (
     "warden.after-rmdir", "zygote.before-clone", "zygote.after-clone",
 )
 IN_ROTATION = ("warden.log-rotate", "warden.log-header", "warden.log-data", "warden.log-drop")
+IN_THE_SCRIBE = ("scribe.before-write", "scribe.after-write", "scribe.rotating", "scribe.renamed", "scribe.rotated")
 AFTER_A_DEATH = ("keeper.before-hand-back", "keeper.before-reap", "warden.before-succession", "warden.in-succession",
                  "warden.recover-run")
 IN_AN_EXEC = {
@@ -145,6 +147,26 @@ async def test_rotation_survives_a_kill(machine: Machine, point: str, passing: i
         wait_until(lambda: len([*directory.glob("*.log")]) <= 3, "nobody reads: the oldest are deleted")
 
 
+@pytest.mark.parametrize("point", IN_THE_SCRIBE)
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_a_scribe_that_is_killed_loses_and_doubles_no_line(machine: Machine, point: str) -> None:
+    """Also when the warden dies while the next one still writes; nothing of it delays the container or its end."""
+    machine.failpoints = f"{point}=kill@3"
+    script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done; printf end"
+    async with machine.connected():
+        log = LogConfig(driver="json-file", options={"max-size": "200k", "max-file": "20"})
+        id, _ = await machine.start(script, log=log)
+        assert (await machine.end(id)).code == 0
+        machine.kill("warden")
+        directory = machine.data / "logs" / id
+        wait_until(lambda: not (directory / "json").exists() and (directory / "json.state").exists(), "all is written")
+        paths = sorted(directory.glob("*-json.log*"), key=lambda path: -int(path.suffix[1:].replace("log", "0")))
+        logged = [json.loads(line)["log"] for path in paths for line in path.read_bytes().splitlines()]
+        assert logged == [*(f"line {number}\n" for number in range(1, 20_001)), "end"]
+        wait_until(lambda: not (machine.data / "state" / "scribe").exists(), "nothing is left to write")
+
+
 @pytest.mark.parametrize("point", AFTER_A_DEATH)
 @pytest.mark.parametrize("role", ["warden", "keeper"])
 @pytest.mark.kernel
@@ -181,7 +203,7 @@ def test_every_failpoint_of_the_small_processes_is_swept() -> None:
     """A new one must be added to the lists above."""
     texts = [file.read_text() for file in PROGRAMS.glob("*.py")]
     named = {name for text in texts for name in re.findall(r'failpoint\("([\w.-]+)"\)', text)}
-    assert named == {*IN_A_LIFE, *IN_AN_EXEC, *IN_ROTATION, *AFTER_A_DEATH, *IN_THE_CHILD}
+    assert named == {*IN_A_LIFE, *IN_AN_EXEC, *IN_ROTATION, *IN_THE_SCRIBE, *AFTER_A_DEATH, *IN_THE_CHILD}
 
 
 def test_a_fault_is_armed_for_the_passing_and_the_process_it_names() -> None:
