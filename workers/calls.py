@@ -30,6 +30,11 @@ class TerminalCall:
         """Set when the client is gone."""
         return self._wire.closed
 
+    @property
+    def deserted(self) -> bool:
+        """Whether the client went by itself."""
+        return self._wire.deserted
+
     async def out(self, data: bytes) -> None:
         """To stdout."""
         await self._wire.out(data)

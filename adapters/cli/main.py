@@ -49,7 +49,7 @@ class Line:
     def fill(self) -> None:
         """Wait for something and take it. Raises EOFError."""
         try:
-            data = self.connection.recv(65536)
+            data = self.connection.recv(262144 if self._buffer else 65536)
         except ConnectionError:
             data = b""
         if not data:

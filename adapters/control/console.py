@@ -81,6 +81,7 @@ class Call:
     Texts are UTF-8 with surrogate escapes, as in `os.fsdecode`, so bytes survive. When the client goes away, `closed`
     is set, what is said to it from then on is dropped, what is asked of it raises Gone, and the handler's task is
     cancelled; the first ^C cancels it too, but there the client still listens: `interrupted` tells the cases apart.
+    `deserted` says that the client went by itself, and not because the engine goes down.
     `call_id` is new for each call.
     """
 
@@ -96,7 +97,7 @@ class Call:
             _number(head.get("cols", "")), _number(head.get("rows", "")),
             *(head.get(name) == "1" for name in ("stdin", "stdout", "stderr", "color")))
         self.closed = asyncio.Event()
-        self.interrupted = False
+        self.interrupted = self.deserted = False
         self.exit_status: int | None = None
         self._sent = self._written = 0
         self._room = asyncio.Event()
@@ -392,6 +393,7 @@ class Console:
         """A local client hung up: its calls end."""
         for (asker, _), (call, task) in list(self._calls.items()):
             if asker == who:
+                call.deserted = True
                 call.lose()
                 task.cancel()
 

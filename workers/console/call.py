@@ -50,6 +50,10 @@ class Call(Protocol):
     def closed(self) -> asyncio.Event:
         """Set when the client is gone."""
 
+    @property
+    def deserted(self) -> bool:
+        """Whether it went by itself, and not because the engine goes down."""
+
     async def out(self, data: bytes) -> None:
         """Write to the client's stdout; waits while the client is slow."""
 

@@ -50,6 +50,7 @@ class _Here:
     terminal: _NoTerminal = field(default_factory=_NoTerminal)
     who: Caller = field(default_factory=lambda: Caller(Actor()))
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    deserted: bool = False
     cwd: str = ""
 
     async def out(self, data: bytes) -> None:

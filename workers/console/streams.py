@@ -154,7 +154,19 @@ async def attached(
             return await _first(works)
     finally:
         if input is not None:
-            input.close()
+            await _leave(call, input, wiring)
+
+
+async def _leave(call: Call, input: Input, wiring: Wiring) -> None:
+    """A client that died has ended its input, too: what reads it must not wait for ever. One at a terminal has not,
+    and neither has one that lost the engine."""
+    try:
+        if call.deserted and wiring.stdin and wiring.once and not wiring.tty:
+            await input.end()
+    except LadingError:
+        pass  # the process is gone as well
+    finally:
+        input.close()
 
 
 def _works(

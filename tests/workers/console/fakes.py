@@ -66,6 +66,7 @@ class FakeCall:
     terminal: Terminal = field(default_factory=Terminal)
     who: Caller = field(default_factory=lambda: Caller(ROOT))
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    deserted: bool = False
     stdout: bytes = b""
     stderr: bytes = b""
     on_signal: Callable[[int], Awaitable[None]] | None = None

@@ -395,10 +395,27 @@ async def test_a_client_that_goes_leaves_the_process_alone(engine: FakeEngine, p
     call = at_terminal("attach box")
     task = asyncio.ensure_future(told(prompt, call))
     await at_rest()
+    call.deserted = True
     call.closed.set()
     assert (await task).status == 0
     assert (await engine.container(ID)).state is State.RUNNING
-    assert engine.inputs[ID].closed
+    assert (engine.inputs[ID].ended, engine.inputs[ID].closed) == (False, True)
+
+
+@pytest.mark.parametrize("deserted", [True, False])
+async def test_a_killed_client_at_a_pipe_has_ended_its_input(
+    engine: FakeEngine, prompt: Prompt, deserted: bool
+) -> None:
+    """`producer | lading run -i IMAGE consumer`: the consumer does not wait for ever; but it goes on when the engine
+    is only being restarted."""
+    call = piped("run -i alpine:3.10 cat", b"x")
+    call.stays = True
+    task = asyncio.ensure_future(told(prompt, call))
+    await at_rest()
+    call.deserted = deserted
+    call.closed.set()
+    await task
+    assert (engine.inputs[ID].ended, engine.inputs[ID].closed) == (deserted, True)
 
 
 async def test_input_that_nobody_reads_any_more_is_no_error(engine: FakeEngine, prompt: Prompt) -> None:
