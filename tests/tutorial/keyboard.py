@@ -51,6 +51,11 @@ class Keyboard:
         """Whether keys go through as they are."""
         return not int(termios.tcgetattr(self.slave)[3]) & (termios.ICANON | termios.ECHO | termios.ISIG)
 
+    @property
+    def cooked(self) -> bool:
+        """Whether lines are edited and keys make signals, as before anything ran."""
+        return not self.raw
+
     def type(self, keys: bytes | str) -> None:
         """Press keys."""
         os.write(self.master, keys if isinstance(keys, bytes) else keys.encode())

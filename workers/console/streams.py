@@ -142,16 +142,13 @@ async def attached(
 ) -> Left:
     """Take part in the first process of a container, or in an exec, until one of the ends; the terminal is back then.
 
-    With `late`, which is set when `frames` miss nothing any more, a program that draws its screen is made to do it
-    again, for one who has not seen it yet.
+    With `late`, which is set when `frames` miss nothing any more, nothing is typed before, and a program that draws its
+    screen is made to do it again, for one who has not seen it yet.
     """
     input = await _input(engine, id, exec_id) if wiring.stdin or wiring.tty else None
     try:
         async with _terminal(call, input, wiring):
-            works = _works(call, input, wiring, frames)
-            if input is not None and wiring.tty and late is not None:
-                works.append(_redraw(input, call.terminal, late))
-            return await _first(works)
+            return await _first(_works(call, input, wiring, frames, late))
     finally:
         if input is not None:
             await _leave(call, input, wiring)
@@ -170,14 +167,27 @@ async def _leave(call: Call, input: Input, wiring: Wiring) -> None:
 
 
 def _works(
-    call: Call, input: Input | None, wiring: Wiring, frames: AsyncIterator[LogFrame]
+    call: Call, input: Input | None, wiring: Wiring, frames: AsyncIterator[LogFrame], late: asyncio.Event | None
 ) -> list[Coroutine[None, None, Left | None]]:
     works: list[Coroutine[None, None, Left | None]] = [_gone(call)]
     if wiring.streams:
         works.append(_show(call, frames, wiring.streams))
     if wiring.stdin:
-        works.append(_feed(call, input, wiring, alone=not wiring.streams))
+        works.append(_after(late, _feed(call, input, wiring, alone=not wiring.streams)))
+    if wiring.tty and input is not None and late is not None:
+        works.append(_after(late, _redraw(input, call.terminal)))
     return works
+
+
+async def _after(late: asyncio.Event | None, work: Coroutine[None, None, Left | None]) -> Left | None:
+    """What comes of `work`, which begins when nothing can be missed."""
+    try:
+        if late is not None:
+            await late.wait()
+    except asyncio.CancelledError:
+        work.close()
+        raise
+    return await work
 
 
 async def _gone(call: Call) -> Left:
@@ -255,9 +265,8 @@ async def _terminal(call: Call, input: Input | None, wiring: Wiring) -> AsyncIte
         await call.release_terminal()
 
 
-async def _redraw(input: Input, terminal: Terminal, late: asyncio.Event) -> None:
+async def _redraw(input: Input, terminal: Terminal) -> None:
     """Programs draw anew when the size changes, so it changes and changes back."""
     if terminal.rows and terminal.cols:
-        await late.wait()
         await input.resize(terminal.rows, terminal.cols + 1)
         await input.resize(terminal.rows, terminal.cols)
