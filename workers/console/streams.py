@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TypeVar
 
 from domain.container import LIVE
@@ -91,11 +92,14 @@ def patience(terminal: Terminal) -> float:
     return STALLED if terminal.stdout_tty else PATIENT
 
 
-async def pump(call: Call, frames: AsyncIterator[LogFrame], streams: frozenset[int]) -> None:
-    """Every frame to its stream of the client, byte for byte; streams that nobody attached are dropped."""
+async def pump(call: Call, frames: AsyncIterator[LogFrame], streams: frozenset[int], *, raw: bool = False) -> None:
+    """Every frame to its stream of the client, byte for byte; streams that nobody attached are dropped. `raw` says that
+    the client's terminal does not make lines by itself."""
+    end = "\r\n" if raw else "\n"
     async for frame in frames:
         if frame.missed:
-            await call.err(f"\r\nlading: {frame.missed} bytes were not shown, as nobody took them\r\n".encode())
+            note = f"lading: {frame.missed} bytes were not shown, because nobody took them for {STALLED:.0f} s"
+            await call.err(f"{end}{note}{end}".encode())
         if frame.stream in streams and frame.data:
             await (call.out if frame.stream == STDOUT else call.err)(frame.data)
 
@@ -171,23 +175,21 @@ def _works(
 ) -> list[Coroutine[None, None, Left | None]]:
     works: list[Coroutine[None, None, Left | None]] = [_gone(call)]
     if wiring.streams:
-        works.append(_show(call, frames, wiring.streams))
+        works.append(_show(call, frames, wiring))
     if wiring.stdin:
-        works.append(_after(late, _feed(call, input, wiring, alone=not wiring.streams)))
+        works.append(_after(late, partial(_feed, call, input, wiring, alone=not wiring.streams)))
     if wiring.tty and input is not None and late is not None:
-        works.append(_after(late, _redraw(input, call.terminal)))
+        works.append(_after(late, partial(_redraw, input, call.terminal)))
     return works
 
 
-async def _after(late: asyncio.Event | None, work: Coroutine[None, None, Left | None]) -> Left | None:
+async def _after(
+    late: asyncio.Event | None, work: Callable[[], Coroutine[None, None, Left | None]]
+) -> Left | None:
     """What comes of `work`, which begins when nothing can be missed."""
-    try:
-        if late is not None:
-            await late.wait()
-    except asyncio.CancelledError:
-        work.close()
-        raise
-    return await work
+    if late is not None:
+        await late.wait()
+    return await work()
 
 
 async def _gone(call: Call) -> Left:
@@ -195,8 +197,8 @@ async def _gone(call: Call) -> Left:
     return Left.GONE
 
 
-async def _show(call: Call, frames: AsyncIterator[LogFrame], streams: frozenset[int]) -> Left:
-    await pump(call, frames, streams)
+async def _show(call: Call, frames: AsyncIterator[LogFrame], wiring: Wiring) -> Left:
+    await pump(call, frames, wiring.streams, raw=wiring.tty and wiring.stdin)
     return Left.ENDED
 
 
