@@ -88,8 +88,8 @@ class Spreader:
     def apply(self, entry: Entry, reader: Reader) -> None:
         """One entry. Raises: Impossible, Damaged."""
         parts = _parts(entry.name)
-        if not parts:
-            return  # the target itself: it is as it is
+        if not parts or not self._wanted(entry):
+            return  # the target itself is as it is
         try:
             parent = self._parent(parts[:-1])
             if entry.kind == DIRECTORY:
@@ -99,6 +99,12 @@ class Spreader:
             self.entries += 1
         except OSError as error:
             raise Impossible(f"{_shown(entry.name)}: {os.strerror(error.errno or 0)}") from error
+
+    def _wanted(self, entry: Entry) -> bool:
+        if entry.kind in (CHAR, BLOCK_DEVICE) and not self._rules.devices:
+            self.left_out += 1
+            return False
+        return True
 
     def _parent(self, parts: list[bytes]) -> int:
         """The directory in which an entry belongs, made if need be."""
@@ -216,9 +222,6 @@ class Spreader:
             os.close(above)
 
     def _device(self, parent: int, leaf: bytes, entry: Entry, reader: Reader) -> None:
-        if entry.kind != FIFO and not self._rules.devices:
-            self.left_out += 1
-            return
         if not (0 <= entry.major < 1 << 12 and 0 <= entry.minor < 1 << 20):
             raise Impossible(f"{_shown(entry.name)}: its device number is out of range")
         kinds = {CHAR: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}

@@ -10,6 +10,7 @@ from adapters.control.console import Call, Console, serve_calls
 from adapters.control.listener import ControlSocket
 from adapters.nats.bus import NatsBus
 from adapters.nats.server import EmbeddedServer
+from domain.errors import Refused
 
 HOST = "box"
 MEBIBYTE = 1024 * 1024
@@ -200,9 +201,45 @@ async def _defect(call: Call) -> None:
     raise RuntimeError("a defect")
 
 
+async def _look(call: Call) -> None:
+    """look follow|plain PATH"""
+    kind, where = await call.look(call.argv[2], follow=call.argv[1] == "follow")
+    await call.out(f"{kind} {where}\n".encode("utf-8", "surrogateescape"))
+
+
+async def _pack(call: Call) -> None:
+    """pack OPTIONS PATH NAME: the archive goes to standard output."""
+    async for piece in call.pack(call.argv[2], call.argv[3], call.argv[1]):
+        await call.out(piece)
+
+
+async def _spread(call: Call) -> None:
+    """spread OPTIONS DIRECTORY ARCHIVE: one of the client's files comes back to it."""
+    try:
+        made = await call.spread(call.argv[2], call.open_file(call.argv[3]), call.argv[1])
+    except Refused as error:
+        await call.err(f"{error.message}\n".encode("utf-8", "surrogateescape"))
+        await call.exit(1)
+    else:
+        await call.out(b"%d %d\n" % made)
+
+
+async def _write(call: Call) -> None:
+    """write PATH PIECES: mebibytes of zeros; with `!` after the number a defect follows."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(int(call.argv[2].rstrip("!"))):
+            yield bytes(MEBIBYTE)
+        if call.argv[2].endswith("!"):
+            raise RuntimeError("a defect")
+
+    await call.write_file(call.argv[1], 0o600, pieces())
+
+
 VERBS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "echo": _echo, "fail": _fail, "who": _who, "where": _where, "flood": _flood, "sleep": _sleep, "deaf": _deaf,
     "cat": _cat, "stdin": _stdin, "count": _count, "env": _env, "new": _new, "delete": _delete, "ask": _ask,
     "signals": _signals, "keys": _keys, "size": _size, "flood-and-count": _flood_and_count,
     "slow-stop": _slow_stop, "defect": _defect, "run": _defect,
+    "look": _look, "pack": _pack, "spread": _spread, "write": _write,
 }
