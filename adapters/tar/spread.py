@@ -77,7 +77,7 @@ class Spreader:
         }
 
     def spread(self, reader: Reader) -> None:
-        """All entries of an archive. Raises: Impossible, Damaged."""
+        """All entries of an archive. Raises: Impossible, Damaged, OSError where nothing can be written at all."""
         try:
             for entry in reader:
                 self.apply(entry, reader)
@@ -98,6 +98,8 @@ class Spreader:
                 self._kinds[entry.kind](parent, parts[-1], entry, reader)
             self.entries += 1
         except OSError as error:
+            if error.errno == errno.EROFS:
+                raise  # that is not the entry's fault
             raise Impossible(f"{_shown(entry.name)}: {os.strerror(error.errno or 0)}") from error
 
     def _wanted(self, entry: Entry) -> bool:
