@@ -4,7 +4,7 @@ It runs only while somebody does. A share of processors is what was used between
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.ports import Clock, Meter, Usage
@@ -47,7 +47,7 @@ class Sampler:
         self._watchers: set[asyncio.Queue[Sample | Exception]] = set()
         self._task: asyncio.Task[None] | None = None
 
-    async def samples(self) -> AsyncIterator[Sample]:
+    async def samples(self) -> AsyncGenerator[Sample, None]:
         """One sample after the other, the first after a second; who is slow misses some. Raises what a look raises."""
         queue: asyncio.Queue[Sample | Exception] = asyncio.Queue(1)
         self._watchers.add(queue)

@@ -29,7 +29,7 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 
 
 def _state(place: Path) -> dict[str, tuple[object, ...]]:
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for path in (place, *place.rglob("*")):
         status = path.lstat()
         found[path.name] = status.st_mode, status.st_nlink, status.st_size, status.st_mtime_ns

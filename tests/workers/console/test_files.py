@@ -20,7 +20,7 @@ async def web(engine: FakeEngine, prompt: Prompt) -> str:
 
 def client(*argv: str, stdin: bytes = b"", **terminal: bool) -> FakeCall:
     """A call of somebody with a home directory."""
-    call = FakeCall(argv, input=stdin, terminal=Terminal(**terminal))  # type: ignore[arg-type]
+    call = FakeCall(argv, input=stdin, terminal=Terminal(**terminal))
     call.side.tree |= {
         "/home/ann": "directory", "/home/ann/f": "file", "/home/ann/d": "directory", "/home/ann/l": "link:/home/ann/d",
         "/dev/tty": "other",
@@ -113,7 +113,9 @@ async def test_refusals_of_cp(engine: FakeEngine, prompt: Prompt, argv: list[str
     answer = await prompt(*call.argv, call=call)
     assert (answer.status, answer.out) == (1, "")
     assert answer.err.splitlines()[0] == text
-    assert engine.files.spreads == call.side.spreads == engine.files.noted == []
+    assert not engine.files.spreads
+    assert not call.side.spreads
+    assert not engine.files.noted
 
 
 @pytest.mark.parametrize("argv", [["web:/etc", "-"], ["-", "web:/etc"]])
