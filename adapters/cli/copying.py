@@ -3,9 +3,9 @@ r"""The client's side of `cp`: what a path is, a tree of files sent as a tar, a 
 The files are the client's, so this happens where it runs and with its rights. The daemon says (see
 `adapters.control.console`):
 
-    L 1\0/home/ann/x           tell what this is, and where it leads if it is a link that is to be followed
-    P fine\0/home/ann/x\0web   send it as a tar, called `web` there
-    T owners\0/home/ann        spread the tar that follows, in pieces `B` of which the last one is empty
+    L 1\0/ann/x           tell what this is, and where it leads if it is a link that is to be followed
+    P fine\0/ann/x\0web   send it as a tar, called `web` there
+    T owners\0/ann        spread the tar that follows, in pieces `B` of which the last one is empty
     W 600\0web.tar            write what follows to a file, which has that name once it is whole
 
 Whatever a container has put into that tar, nothing is made outside of the directory: see `adapters.tar.spread`.

@@ -92,7 +92,7 @@ def test_exactly_one_side_is_in_a_container(source: str, target: str, text: str)
 PATHS = st.lists(st.sampled_from(["a", "b", ".", "..", "", "x y", "\udcff"]), max_size=6).map("/".join)
 
 
-@given(PATHS, st.sampled_from(["/", "/home/ann", "/a/b/c"]))
+@given(PATHS, st.sampled_from(["/", "/ann", "/a/b/c"]))
 def test_an_absolute_path_has_no_detours_and_keeps_its_meaning(path: str, directory: str) -> None:
     """It begins at the root, never leaves it, and only its end tells what was meant."""
     found = absolute(path, directory)

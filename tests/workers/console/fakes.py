@@ -72,7 +72,7 @@ class FakeCall:
     on_signal: Callable[[int], Awaitable[None]] | None = None
     on_resize: Callable[[int, int], Awaitable[None]] | None = None
     modes: list[str] = field(default_factory=list)
-    cwd: str = "/home/ann"
+    cwd: str = "/ann"
     side: ClientTree = field(default_factory=ClientTree)
 
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:

@@ -22,7 +22,7 @@ def client(*argv: str, stdin: bytes = b"", **terminal: bool) -> FakeCall:
     """A call of somebody with a home directory."""
     call = FakeCall(argv, input=stdin, terminal=Terminal(**terminal))
     call.side.tree |= {
-        "/home/ann": "directory", "/home/ann/f": "file", "/home/ann/d": "directory", "/home/ann/l": "link:/home/ann/d",
+        "/ann": "directory", "/ann/f": "file", "/ann/d": "directory", "/ann/l": "link:/ann/d",
         "/dev/tty": "other",
     }  # fmt: skip
     return call
@@ -31,16 +31,16 @@ def client(*argv: str, stdin: bytes = b"", **terminal: bool) -> FakeCall:
 @pytest.mark.parametrize(
     ("argv", "directory", "data"),
     [
-        (["web:/etc/hosts", "."], "/home/ann/.", archive("/etc/hosts", "hosts")),
-        (["web:/etc/hosts", "new"], "/home/ann", archive("/etc/hosts", "new")),
-        (["web:etc/hosts", "f"], "/home/ann", archive("/etc/hosts", "f")),
-        (["web:/etc", "d"], "/home/ann/d", archive("/etc", "etc")),
-        (["web:/etc/.", "d"], "/home/ann/d", archive("/etc/.", ".")),
-        (["web:/etc", "new/"], "/home/ann", archive("/etc", "new")),
-        (["web:/etc", "l"], "/home/ann/d", archive("/etc", "etc")),
-        (["web:/link", "d"], "/home/ann/d", archive("/link", "link")),
-        (["-L", "web:/link", "new"], "/home/ann", archive("/link", "new", "follow")),
-        (["-a", "web:/etc", "d"], "/home/ann/d", archive("/etc", "etc", "fine")),
+        (["web:/etc/hosts", "."], "/ann/.", archive("/etc/hosts", "hosts")),
+        (["web:/etc/hosts", "new"], "/ann", archive("/etc/hosts", "new")),
+        (["web:etc/hosts", "f"], "/ann", archive("/etc/hosts", "f")),
+        (["web:/etc", "d"], "/ann/d", archive("/etc", "etc")),
+        (["web:/etc/.", "d"], "/ann/d", archive("/etc/.", ".")),
+        (["web:/etc", "new/"], "/ann", archive("/etc", "new")),
+        (["web:/etc", "l"], "/ann/d", archive("/etc", "etc")),
+        (["web:/link", "d"], "/ann/d", archive("/link", "link")),
+        (["-L", "web:/link", "new"], "/ann", archive("/link", "new", "follow")),
+        (["-a", "web:/etc", "d"], "/ann/d", archive("/etc", "etc", "fine")),
     ],
 )
 async def test_out_of_a_container(prompt: Prompt, argv: list[str], directory: str, data: bytes) -> None:
@@ -54,17 +54,17 @@ async def test_out_of_a_container(prompt: Prompt, argv: list[str], directory: st
 @pytest.mark.parametrize(
     ("argv", "directory", "data", "owners"),
     [
-        (["f", "web:/etc"], "/etc", archive("/home/ann/f", "f"), False),
-        (["f", "web:/etc/hosts"], "/etc", archive("/home/ann/f", "hosts"), False),
-        (["f", "web:/new"], "/", archive("/home/ann/f", "new"), False),
-        (["d", "web:/etc"], "/etc", archive("/home/ann/d", "d"), False),
-        (["d/.", "web:/etc"], "/etc", archive("/home/ann/d/.", "."), False),
-        (["d", "web:/new"], "/", archive("/home/ann/d", "new"), False),
-        (["d", "web:/link"], "/etc", archive("/home/ann/d", "d"), False),
-        (["f", "web:/lost"], "/", archive("/home/ann/f", "none"), False),
-        (["-a", "d", "web:/etc"], "/etc", archive("/home/ann/d", "d", "fine"), True),
-        (["-L", "l", "web:/etc"], "/etc", archive("/home/ann/l", "l", "follow"), False),
-        (["l", "web:/etc"], "/etc", archive("/home/ann/l", "l"), False),
+        (["f", "web:/etc"], "/etc", archive("/ann/f", "f"), False),
+        (["f", "web:/etc/hosts"], "/etc", archive("/ann/f", "hosts"), False),
+        (["f", "web:/new"], "/", archive("/ann/f", "new"), False),
+        (["d", "web:/etc"], "/etc", archive("/ann/d", "d"), False),
+        (["d/.", "web:/etc"], "/etc", archive("/ann/d/.", "."), False),
+        (["d", "web:/new"], "/", archive("/ann/d", "new"), False),
+        (["d", "web:/link"], "/etc", archive("/ann/d", "d"), False),
+        (["f", "web:/lost"], "/", archive("/ann/f", "none"), False),
+        (["-a", "d", "web:/etc"], "/etc", archive("/ann/d", "d", "fine"), True),
+        (["-L", "l", "web:/etc"], "/etc", archive("/ann/l", "l", "follow"), False),
+        (["l", "web:/etc"], "/etc", archive("/ann/l", "l"), False),
     ],
 )
 async def test_into_a_container(
@@ -94,11 +94,11 @@ async def test_streams_on_either_side(engine: FakeEngine, prompt: Prompt) -> Non
         (["web:/nope", "."], "Error response from daemon: Could not find the file /nope in container web"),
         (["web:/etc", "f"], "Error response from daemon: cannot copy directory"),
         (["web:/etc/hosts", "new/"], "Error response from daemon: no such directory"),
-        (["web:/etc/hosts", "no/where"], 'invalid output path: directory "/home/ann/no" does not exist'),
+        (["web:/etc/hosts", "no/where"], 'invalid output path: directory "/ann/no" does not exist'),
         (["web:/etc/hosts", "/dev/tty"], 'invalid output path: "/dev/tty" must be a directory or a regular file'),
         (["d", "web:/etc/hosts"], "Error response from daemon: cannot copy directory"),
         (["f", "web:/new/"], "Error response from daemon: no such directory"),
-        (["nope", "web:/etc"], "lstat /home/ann/nope: no such file or directory"),
+        (["nope", "web:/etc"], "lstat /ann/nope: no such file or directory"),
         (["f", "web:/dev/null"], 'destination "web:/dev/null" must be a directory or a regular file'),
         (["-", "web:/etc/hosts"], 'destination "web:/etc/hosts" must be a directory'),
         (["-", "web:/nope"], 'destination "web:/nope" must be a directory'),
@@ -132,7 +132,7 @@ async def test_the_summary_is_for_a_person(prompt: Prompt, options: list[str], t
     call = client("cp", *options, "web:/etc/hosts", "new", stderr_tty=True)
     size = len(archive("/etc/hosts", "new"))
     answer = await prompt(*call.argv, call=call)
-    assert answer.err == (f"Successfully copied {size}B to /home/ann/new\n" if told else "")
+    assert answer.err == (f"Successfully copied {size}B to /ann/new\n" if told else "")
     call = client("cp", *options, "f", "web:/etc", stderr_tty=True)
     answer = await prompt(*call.argv, call=call)
     assert answer.err.endswith("to web:/etc\n") is told
@@ -151,7 +151,7 @@ async def test_copies_are_written_down(engine: FakeEngine, prompt: Prompt, web: 
     for argv in (["web:/etc/hosts", "new"], ["f", "web:/etc"]):
         call = client("cp", *argv)
         await prompt(*call.argv, call=call)
-    out, into = archive("/etc/hosts", "new"), archive("/home/ann/f", "f")
+    out, into = archive("/etc/hosts", "new"), archive("/ann/f", "f")
     assert engine.files.noted == [
         (web, NoteCopiedOut(path="/etc/hosts", bytes=len(out))), (web, NoteCopiedIn(path="/etc", bytes=len(into))),
     ]  # fmt: skip
@@ -166,7 +166,7 @@ async def test_a_copy_that_breaks_off_is_written_down_too(engine: FakeEngine, pr
         assert (answer.status, answer.err) == (1, "Error response from daemon: input/output error\n")
     assert engine.files.noted == [
         (web, NoteCopiedOut(path="/etc/hosts", bytes=5, broken=True)),
-        (web, NoteCopiedIn(path="/etc", bytes=len(archive("/home/ann/f", "f")), broken=True)),
+        (web, NoteCopiedIn(path="/etc", bytes=len(archive("/ann/f", "f")), broken=True)),
     ]
 
 
