@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from domain.container import State
+from domain.container import Container, State
 from domain.ports import LogFrame, LogReader, Watch
-from workers.mover import Mover
 
 PATIENT = math.inf
 """A hold for a consumer that must get everything, however long it takes."""
@@ -22,6 +21,16 @@ STALLED = 10.0
 """A hold for a person: after so many seconds without any progress nobody waits any more."""
 _EXPECTED = 10.0
 _COMING = frozenset({State.STARTING, State.RESTARTING})
+
+
+class Stories(Protocol):
+    """The part of the mover that tells what becomes of a container."""
+
+    async def container(self, id: str) -> Container:
+        """The fold of its stream."""
+
+    async def until(self, id: str, ready: Callable[[Container], bool]) -> Container | None:
+        """As soon as it is true of the container."""
 
 
 class Bells(Protocol):
@@ -54,8 +63,8 @@ class Window:
 class Streams:
     """Follows containers' output."""
 
-    def __init__(self, mover: Mover, bells: Bells, logs: LogReader) -> None:
-        self._mover, self._bells, self._logs = mover, bells, logs
+    def __init__(self, stories: Stories, bells: Bells, logs: LogReader) -> None:
+        self._stories, self._bells, self._logs = stories, bells, logs
         self._expected: dict[str, _Expected] = {}
 
     @asynccontextmanager
@@ -94,8 +103,9 @@ class Streams:
         seconds (`PATIENT`, `STALLED`); what it has missed after that the next frame tells. `begun` is called as soon
         as nothing that is written from then on can be missed.
         """
-        run = (await self._mover.container(id)).attempt
-        ended = asyncio.ensure_future(self._mover.until(id, lambda c: _over(c.attempt, c.state, c.pid, run, restarts)))
+        run = (await self._stories.container(id)).attempt
+        over = _over_for_good if restarts else _over(run)
+        ended = asyncio.ensure_future(self._stories.until(id, over))
         try:
             async with self._bells.watch(id, hold=None if hold is None else 0) as watch:
                 start = await self._start(id, window.begin)
@@ -115,7 +125,7 @@ class Streams:
     async def stored(self, id: str, window: Window) -> AsyncIterator[LogFrame]:
         """Frames that there are now. While the container runs they are held as for a person."""
         frames = self._logs.frames(id, since=window.since, until=window.until, tail=window.tail)
-        if not (await self._mover.container(id)).pid:
+        if not (await self._stories.container(id)).pid:
             async for frame in frames:
                 yield frame
             return
@@ -172,11 +182,14 @@ async def _held(frames: AsyncIterator[LogFrame], watch: Watch, hold: float) -> A
         watch.hold(frame.position)
 
 
-def _over(attempt: int, state: State, pid: int, run: int, restarts: bool) -> bool:
-    """Whether the run has ended (or never begun), and no other will begin by itself."""
-    if restarts:
-        return not pid and state not in _COMING
-    return attempt > run or (state is not State.STARTING and not pid)
+def _over(run: int) -> Callable[[Container], bool]:
+    """Whether that run has ended, or never begun."""
+    return lambda c: c.attempt > run or (c.state is not State.STARTING and not c.pid)
+
+
+def _over_for_good(container: Container) -> bool:
+    """Whether nothing runs, and no other run will begin by itself."""
+    return not container.pid and container.state not in _COMING
 
 
 def _more(ended: "asyncio.Future[Any]", watch: Watch) -> Callable[[], Awaitable[bool]]:

@@ -40,12 +40,10 @@ def behind(directory: Path, number: int) -> int:
     """The position behind all that runs before this one have written."""
     position = 0
     for path in directory.glob("*.*.log"):
-        attempt, base = map(int, path.stem.split("."))
-        if attempt < number:
+        if int(path.stem.partition(".")[0]) < number:
             data = path.read_bytes()
             with suppress(logs.Damaged):
-                for frame in logs.frames(data):
-                    position = max(position, base) + frame.stop - frame.start
+                position += sum(frame.stop - frame.start for frame in logs.frames(data))
     return position
 
 
@@ -220,3 +218,137 @@ async def test_a_reader_without_follow_stops_where_the_end_was(tmp_path: Path) -
             found.append(frame)
             write(tmp_path, 1, [(1, 1, b"now\n"), *((n, 1, b"later\n") for n in range(2, 5))])
     assert found == [LogFrame(1, 1, b"now\n")]
+
+
+async def test_files_of_older_versions_are_read_before_the_new_ones(tmp_path: Path) -> None:
+    """By name, by time, from the end, by position; 10 comes after 9."""
+    for number in (10, 9):
+        write(tmp_path, number, [(number, 1, b"%d\n" % number)], base=-1)
+    write(tmp_path, 11, [(11, 1, b"11\n")], base=37)
+    assert text(await read(tmp_path)) == b"9\n10\n11\n"
+    assert text(await read(tmp_path, since=10)) == b"10\n11\n"
+    assert text(await read(tmp_path, tail=2)) == b"10\n11\n"
+    assert text(await read(tmp_path, start=18)) == b"10\n11\n"
+    assert await LogFiles(tmp_path).end(ID) == 40
+
+
+async def test_a_long_file_of_an_older_version_is_searched_by_its_index(tmp_path: Path) -> None:
+    """Its entries are shorter."""
+    frames = [(time, 1, b"x" * 400 + b"%d\n" % time) for time in range(2_000)]
+    write(tmp_path, 1, frames, base=-1)
+    assert await read(tmp_path, tail=3) == frames[-3:]
+    assert await read(tmp_path, since=1_990) == frames[-10:]
+
+
+def rotated(root: Path, first: int = 30) -> list[Frame]:
+    """Three segments of ten frames each, in front of which `first` bytes are gone."""
+    frames = [(number, 1 + number % 2, b"%03d\n" % number) for number in range(30)]
+    for start in (0, 10, 20):
+        write(root, 1, frames[start:start + 10], base=first + 4 * start)
+    return frames
+
+
+def missed(frames: list[LogFrame]) -> list[tuple[int, bytes]]:
+    """(bytes that are missing before it, data) where some are."""
+    return [(frame.missed, frame.data) for frame in frames if frame.missed]
+
+
+async def whole(root: Path, **options: object) -> list[LogFrame]:
+    """All frames that a question gives, with all that they tell."""
+    return [frame async for frame in LogFiles(root).frames(ID, **options)]  # type: ignore[arg-type]
+
+
+async def test_positions_count_what_was_written(tmp_path: Path) -> None:
+    """From the first byte the container ever wrote, however one comes to a frame."""
+    frames = rotated(tmp_path)
+    for options in ({}, {"since": 17}, {"tail": 4}, {"start": 95}):
+        found = await whole(tmp_path, **options)
+        assert [(frame.data, frame.position) for frame in found][-4:] == [
+            (data, 30 + 4 * (time + 1)) for time, _, data in frames[-4:]]
+    assert await LogFiles(tmp_path).end(ID) == 150
+
+
+@pytest.mark.parametrize("options", [{}, {"since": 0}, {"tail": 31}, {"start": 0}])
+async def test_who_asks_for_more_than_there_is_learns_how_much_is_gone(tmp_path: Path,
+                                                                       options: dict[str, object]) -> None:
+    """And gets the rest."""
+    frames = rotated(tmp_path)
+    found = await whole(tmp_path, **options)
+    assert missed(found) == [(30, frames[0][2])]
+    assert len(found) == 30
+
+
+@pytest.mark.parametrize("options", [{"since": 1}, {"tail": 30}, {"tail": 0}, {"start": 30}, {"start": 75}])
+async def test_who_gets_all_that_was_asked_for_is_not_bothered(tmp_path: Path, options: dict[str, object]) -> None:
+    """Of what is gone nothing was asked for."""
+    rotated(tmp_path)
+    assert missed(await whole(tmp_path, **options)) == []
+
+
+async def test_a_position_in_a_frame_gives_the_rest_of_it(tmp_path: Path) -> None:
+    """Whoever has read half a frame goes on in its middle."""
+    write(tmp_path, 1, [(1, 1, b"abc"), (2, 1, b"def"), (3, 2, b"ghi")])
+    for start in range(10):
+        assert text(await read(tmp_path, start=start)) == b"abcdefghi"[start:]
+
+
+async def test_a_segment_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    """What was deleted unread behind it is counted."""
+    frames = rotated(tmp_path, first=0)
+
+    async def more() -> bool:
+        return False
+
+    found = []
+    async for frame in LogFiles(tmp_path).frames(ID, follow=more):
+        if not found:
+            for path in (tmp_path / ID).glob("1.*"):
+                if path.name.split(".")[1] in ("0", "40"):
+                    path.unlink()
+        found.append(frame)
+    assert [frame.data for frame in found] == [data for _, _, data in frames[:10] + frames[20:]]
+    assert missed(found) == [(40, b"020\n")]
+
+
+async def test_following_across_rotation_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    """The follower is at the end of a segment when more is written to it and the next one is begun."""
+    write(tmp_path, 1, [(1, 1, b"one\n")], base=None)
+    steps: list[Callable[[], object]] = [
+        lambda: (write(tmp_path, 1, [(1, 1, b"one\n"), (2, 1, b"two\n")]),
+                 write(tmp_path, 2, [(3, 1, b"three\n")], base=8)),
+        lambda: None]
+
+    async def more() -> bool:
+        steps.pop(0)()
+        return bool(steps)
+
+    assert text(await read(tmp_path, follow=more)) == b"one\ntwo\nthree\n"
+
+
+async def test_a_reader_who_was_overtaken_is_told_at_the_end_too(tmp_path: Path) -> None:
+    """All that was asked for has gone while it was read: no frame is left that could tell."""
+    rotated(tmp_path, first=0)
+    found = []
+    async for frame in LogFiles(tmp_path).frames(ID):
+        if not found:
+            for path in (tmp_path / ID).iterdir():
+                path.unlink()
+            write(tmp_path, 2, [(99, 1, b"new\n")], base=500)
+        found.append(frame)
+    assert missed(found) == [(460, b"")]
+
+
+async def test_one_line_over_many_frames_and_segments_is_one_line(tmp_path: Path) -> None:
+    """However long: a tail of one line gives all of it."""
+    for number in range(8):
+        write(tmp_path, 1, [(number, 1, b"x" * 60_000) for _ in range(20)], base=number * 1_200_000 or None)
+    write(tmp_path, 1, [(9, 1, b"end\n"), (9, 1, b"last\n")], base=9_600_000)
+    assert text(await read(tmp_path, tail=2)) == b"x" * 9_600_000 + b"end\nlast\n"
+
+
+async def test_the_path_is_where_the_driver_writes(tmp_path: Path) -> None:
+    """As inspect shows it to log shippers."""
+    files = LogFiles(tmp_path)
+    assert files.path(ID, "local") == str(tmp_path / ID)
+    assert files.path(ID, "json-file") == str(tmp_path / ID / f"{ID}-json.log")
+    assert files.path(ID, "none") == ""
