@@ -1,4 +1,4 @@
-"""Following output that is rotated away meanwhile: who holds gets everything, who stands still is told what he missed."""
+"""Following output that is rotated away meanwhile: who holds gets everything, others are told what they missed."""
 
 import asyncio
 import os
