@@ -163,6 +163,11 @@ def everything(directory: Path) -> bytes:
     return data
 
 
+def waits(output: Output) -> bool:
+    """Whether it is held up by somebody who reads."""
+    return output.full
+
+
 def write(output: Output, pipe: Pipe, data: bytes, **options: bool) -> int:
     """All at once, as far as it is taken."""
     os.write(pipe[1], data)
@@ -218,7 +223,7 @@ def test_what_somebody_wants_to_read_is_not_deleted_and_the_pipe_waits(tmp_path:
     output = Output(str(tmp_path), 1, SMALL)
     output.floor = 0
     taken = 0
-    while not output.full:
+    while not waits(output):
         taken += write(output, pipe, b"x" * 90)
     assert everything(tmp_path)[:taken] == b"x" * taken
     assert len(segments(tmp_path)) == 3
@@ -227,7 +232,7 @@ def test_what_somebody_wants_to_read_is_not_deleted_and_the_pipe_waits(tmp_path:
     assert output.pump(pipe[0], 1) == 0
     output.floor += 1
     assert output.pump(pipe[0], 1) == 90
-    assert not output.full
+    assert not waits(output)
     output.floor = None
     for _ in range(100):
         assert write(output, pipe, b"y" * 90)
@@ -237,7 +242,7 @@ def test_one_file_holds_what_its_reader_has_not_taken(tmp_path: Path, pipe: Pipe
     """max-file=1: the reader must have read all before it is begun anew."""
     output = Output(str(tmp_path), 1, logs.Limits(1000, 1))
     output.floor = 0
-    while not output.full:
+    while not waits(output):
         write(output, pipe, b"x" * 90)
     output.floor = output.position
     assert output.pump(pipe[0], 1) == 90
@@ -249,7 +254,7 @@ def test_the_last_of_a_pipe_is_stored_whoever_reads(tmp_path: Path, pipe: Pipe) 
     output = Output(str(tmp_path), 1, SMALL)
     output.floor = 0
     written = 0
-    while not output.full:
+    while not waits(output):
         written += write(output, pipe, b"x" * 90)
     os.write(pipe[1], b"y" * 4000)
     while count := output.pump(pipe[0], 1, last=True):
