@@ -4,11 +4,16 @@
     answer                                   {"ok":true,"container":"4f1c…"}
     request  lading.<host>.cmd.<who>.stop    {"container":"web","timeout":3}
     answer                                   {"ok":true,"container":"4f1c…","state":"exited"}
+    request  lading.<host>.cmd.<who>.exec    {"container":"web","exec":{"command":["id","-u"]}}
+    answer                                   {"ok":true,"container":"4f1c…","exec":"91ab…","status":0,
+                                              "stdout":"0\n","stderr":"","truncated":false}
     request  lading.<host>.q.<who>.containers   {"where":{"state":"running"}}
     answer                                   {"ok":true,"rows":[…]}
     refusal                                  {"ok":false,"error":"NameTaken","message":"…","hint":"…"}
 
-`id` identifies the request: told again, `run` and `create` answer what they answered before and do nothing.
+`exec` answers when the command has ended, with the beginning of what it has written; with `"detach":true` as soon as it
+was executed. `id` identifies the request: told again, `run` and `create` answer what they answered before and do
+nothing.
 Who asks is a part of the subject and proven by the server or by the kernel; it is never taken from the payload.
 """
 
@@ -29,16 +34,20 @@ from domain.lifecycle.rename import Rename
 from domain.lifecycle.start import Start
 from domain.lifecycle.stop import Restart, Stop
 from domain.lifecycle.unpause import Unpause
+from domain.lifecycle.update import Update
 from domain.messages import Actor, Command, Recorded
 from domain.ports import Bus, Message
 from domain.signals import number
+from domain.spec import RestartPolicy
 from workers.engine import Engine
 from workers.mover import Caller
 from workers.relay import live
-from workers.requests import CreateRequest
+from workers.requests import CreateRequest, ExecRequest
 
 log = logging.getLogger(__name__)
 MOST_ROWS = 1000
+MOST_OUTPUT = 128 * 1024
+"""Bytes of each output of an exec that are told: an answer must fit into one message (a megabyte), also as JSON."""
 Answer = dict[str, Any]
 Identify = Callable[[str], Actor]
 
@@ -50,6 +59,9 @@ class Wish(BaseModel):
 
     id: str = Field(default="", max_length=128)
     request: CreateRequest | None = None
+    exec: ExecRequest | None = None
+    detach: bool = False
+    restart: RestartPolicy | None = None
     container: str = ""
     signal: str | None = None
     timeout: int | None = None
@@ -77,6 +89,12 @@ def _signal(wish: Wish) -> int | None:
     return None if wish.signal is None else number(wish.signal)
 
 
+def _restart(wish: Wish) -> RestartPolicy:
+    if wish.restart is None:
+        raise InvalidValue("update needs restart", hint='{"restart":{"name":"on-failure","retries":3}}')
+    return wish.restart
+
+
 VERBS: Mapping[str, Callable[[Wish], Command]] = {
     "start": lambda wish: Start(),
     "stop": lambda wish: Stop(signal=_signal(wish), timeout=wish.timeout),
@@ -86,6 +104,7 @@ VERBS: Mapping[str, Callable[[Wish], Command]] = {
     "unpause": lambda wish: Unpause(),
     "rename": lambda wish: Rename(name=wish.name),
     "rm": lambda wish: Remove(force=wish.force),
+    "update": lambda wish: Update(restart=_restart(wish)),
 }
 """Wishes about one container that need nothing but a command."""
 
@@ -113,7 +132,12 @@ class Programs:
         caller = Caller(self._identify(who), f"{who}/{wish.id}" if wish.id else "")
         if verb in {"run", "create"}:
             return await self._create(verb, wish, caller)
+        if verb == "wait":
+            id = await self._engine.resolve_past(wish.container)
+            return {"ok": True, "container": id, "status": await self._engine.wait(id)}
         id = await self._engine.resolve(wish.container)
+        if verb == "exec":
+            return {"ok": True, "container": id, **await self._exec(id, wish, caller)}
         if verb == "commit":
             command = Commit(
                 reference=wish.reference,
@@ -123,13 +147,27 @@ class Programs:
                 pause=wish.pause,
             )
             return {"ok": True, "container": id, "image": await self._engine.commit(id, command, caller)}
-        if verb == "wait":
-            return {"ok": True, "container": id, "status": await self._engine.wait(id)}
         make = VERBS.get(verb)
         if make is None:
             raise InvalidValue(f"unknown wish: {verb!r}", hint=f"known: {', '.join(sorted([*VERBS, *_OTHERS]))}")
         container = await self._engine.execute(id, make(wish), caller)
         return {"ok": True, "container": id, "state": container.state.value}
+
+    async def _exec(self, id: str, wish: Wish, caller: Caller) -> Answer:
+        if wish.exec is None:
+            raise InvalidValue("exec needs exec", hint='{"exec":{"command":["id","-u"]}}')
+        request = wish.exec.model_copy(update={"stdin": False})
+        exec_id = await self._engine.exec(id, request, caller, watched=not wish.detach)
+        if wish.detach:
+            return {"exec": exec_id}
+        told, truncated = {1: bytearray(), 2: bytearray()}, False
+        async for frame in self._engine.exec_output(id, exec_id):
+            words = told.setdefault(frame.stream, bytearray())
+            truncated = truncated or len(words) + len(frame.data) > MOST_OUTPUT
+            words += frame.data[: MOST_OUTPUT - len(words)]
+        out, err = (words.decode("utf-8", "replace") for words in (told[1], told[2]))
+        status = await self._engine.exec_exit(id, exec_id)
+        return {"exec": exec_id, "status": status, "stdout": out, "stderr": err, "truncated": truncated}
 
     async def _create(self, verb: str, wish: Wish, caller: Caller) -> Answer:
         if wish.request is None:
@@ -150,7 +188,7 @@ class Programs:
         raise InvalidValue(f"unknown view: {view!r}", hint="known: containers, images, refs, past, history, events")
 
 
-_OTHERS = ("run", "create", "commit", "wait")
+_OTHERS = ("run", "create", "commit", "wait", "exec")
 
 
 def _documents(records: Sequence[Recorded]) -> list[Any]:

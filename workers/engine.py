@@ -4,9 +4,10 @@ It turns what people type (names, prefixes, references) into what the domain kno
 outcomes. It decides nothing about containers: `workers.mover` and the domain do.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from os import uname
 from typing import Protocol
@@ -85,6 +86,7 @@ class Engine:
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health = parts.health
         self._execs: OrderedDict[str, int] = OrderedDict()
+        self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
         parts.relay.listen(self.board.hear)
 
@@ -148,8 +150,17 @@ class Engine:
                 return event.image_id
         raise Refused(f"container {id[:12]} was removed before the commit was done")
 
-    async def exec(self, id: str, request: ExecRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
-        """Execute one more command in a running container; returns its exec id when it was executed.
+    async def exec(
+        self,
+        id: str,
+        request: ExecRequest,
+        who: Caller,
+        *,
+        size: tuple[int, int] = (0, 0),
+        watched: bool = True,
+    ) -> str:
+        """Execute one more command in a running container; returns its exec id when it was executed. If it is not
+        `watched` nobody will ask for what it writes, and it never waits for a reader.
 
         Raises: Refused, NotFound, CommandFailed (126, 127), KernelError.
         """
@@ -158,7 +169,16 @@ class Engine:
         self._remember(exec_id, moved.after.execs[exec_id].requested)
         if not await self._done(id, moved.intents):
             raise NotFound(f"container {id} is not running")
+        if not watched:
+            reading = asyncio.create_task(self._read_away(id, exec_id))
+            self._readings.add(reading)
+            reading.add_done_callback(self._readings.discard)
         return exec_id
+
+    async def _read_away(self, id: str, exec_id: str) -> None:
+        with suppress(LadingError):
+            async for _ in self._runtime.exec_output(id, exec_id):
+                pass
 
     def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
         """What that process writes, until its end. Raises: NotFound."""

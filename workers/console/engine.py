@@ -117,9 +117,17 @@ class Engine(Protocol):
         """Create and start in one; its id once it runs. `attach` is recorded in the same breath, `size` is that of its
         terminal at first: rows and columns. Raises CommandFailed and KernelError, too."""
 
-    async def exec(self, id: str, request: ExecRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
-        """One more process in a running container; its exec id once it was executed. Raises Refused, NotFound,
-        CommandFailed (126, 127)."""
+    async def exec(
+        self,
+        id: str,
+        request: ExecRequest,
+        who: Caller,
+        *,
+        size: tuple[int, int] = (0, 0),
+        watched: bool = True,
+    ) -> str:
+        """One more process in a running container; its exec id once it was executed. What one that is not `watched`
+        writes is dropped. Raises Refused, NotFound, CommandFailed (126, 127)."""
 
     def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
         """What that process writes, for one listener, until its end. Raises NotFound."""

@@ -446,7 +446,15 @@ class FakeEngine:
         await self.execute(id, Start(size=size), who, attach=attach)
         return id
 
-    async def exec(self, id: str, request: ExecRequest, who: Caller, *, size: tuple[int, int] = (0, 0)) -> str:
+    async def exec(
+        self,
+        id: str,
+        request: ExecRequest,
+        who: Caller,
+        *,
+        size: tuple[int, int] = (0, 0),
+        watched: bool = True,
+    ) -> str:
         """Decided and noted; what a test has set decides whether it works."""
         exec_id = f"{len(self.execs) + 1:x}" * 64
         command = Exec(exec_id=exec_id, exec=exec_spec(request), env=request.env, size=size)

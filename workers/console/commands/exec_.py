@@ -27,7 +27,7 @@ async def _exec(invocation: Invocation) -> int:
         privileged=options.flag("privileged"),
     )
     try:
-        exec_id = await engine.exec(id, wanted, invocation.who, size=size(call.terminal, tty=tty))
+        exec_id = await engine.exec(id, wanted, invocation.who, size=size(call.terminal, tty=tty), watched=not detach)
     except CommandFailed as error:
         if detach:
             raise

@@ -1,0 +1,86 @@
+"""Processes that the kernel does not end: every wish gets its answer, and nothing stays open for ever."""
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+
+import pytest
+
+from domain.container import State
+from domain.errors import KernelError, LadingError
+from domain.lifecycle.remove import Remove
+from domain.lifecycle.stop import Restart, Stop
+from tests.workers.simulation.test_crashes import Morgue, check, world_with_image
+from tests.workers.simulation.world import WHO, World
+from workers.engine import Engine
+from workers.requests import CreateRequest
+
+
+class Grip:
+    """While it holds, no signal ends anything: as a process in an uninterruptible wait."""
+
+    def __init__(self, world: World) -> None:
+        self._runtime = world.runtime
+        self._signal, self._kill_all = world.runtime.signal, world.runtime.kill_all
+        world.runtime.signal = self._nothing  # type: ignore[method-assign]
+        world.runtime.kill_all = self._nothing  # type: ignore[method-assign]
+
+    async def _nothing(self, id: str, signal: int = 9) -> None:
+        await asyncio.sleep(0)
+
+    def let_go(self) -> None:
+        """The kernel gives it free again."""
+        self._runtime.signal, self._runtime.kill_all = self._signal, self._kill_all  # type: ignore[method-assign]
+
+
+async def _told(wish: Awaitable[object]) -> str:
+    try:
+        await wish
+    except LadingError as error:
+        return error.message
+    return "done"
+
+
+async def _two_stops(world: World, engine: Engine) -> None:
+    id = await engine.run(CreateRequest(image="base", command=("serve",), name="web"), WHO)
+    grip = Grip(world)
+    restart = asyncio.ensure_future(_told(engine.execute(id, Restart(timeout=1), WHO)))
+    await asyncio.sleep(0.5)
+    stop = asyncio.ensure_future(_told(engine.execute(id, Stop(timeout=2), WHO)))
+    assert await restart == "the restart of container web was called off"
+    assert await stop == "the kernel did not end the processes in time"
+    container = await engine.container(id)
+    assert (container.state, dict(container.open)) == (State.RUNNING, {})
+    grip.let_go()
+    await engine.execute(id, Stop(), WHO)
+    assert (await engine.container(id)).state is State.EXITED
+
+
+def test_a_restart_and_the_stop_that_calls_it_off_both_fail_and_nothing_stays_open(tmp_path: Path) -> None:
+    """There is one failure in the log, and the container goes on as running."""
+    world = world_with_image(tmp_path)
+    assert Morgue().live(world, _two_stops, None, 1.0)
+    asyncio.run(check(world))
+
+
+async def _removed_in_vain(world: World, engine: Engine) -> None:
+    id = await engine.run(CreateRequest(image="base", command=("serve",), name="web"), WHO)
+    grip = Grip(world)
+    stop = asyncio.ensure_future(_told(engine.execute(id, Stop(timeout=5), WHO)))
+    await asyncio.sleep(0.5)
+    with pytest.raises(KernelError, match="did not end in time"):
+        await engine.execute(id, Remove(force=True), WHO)
+    await stop
+    await asyncio.sleep(30)
+    container = await engine.container(id)
+    assert (container.state, dict(container.open)) == (State.DEAD, {})
+    grip.let_go()
+    await engine.execute(id, Remove(force=True), WHO)
+    assert (await engine.container(id)).state is State.REMOVED
+
+
+def test_a_stop_that_a_removal_overtakes_is_settled_and_the_next_removal_works(tmp_path: Path) -> None:
+    """Also when the removal has failed first."""
+    world = world_with_image(tmp_path)
+    assert Morgue().live(world, _removed_in_vain, None, 1.0)
+    asyncio.run(check(world))
