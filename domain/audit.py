@@ -96,6 +96,10 @@ def _words(name: str, value: object) -> Iterator[str]:
         yield f"image={spec.image} command={redacted(spec.argv)!r}"
     elif name == "exec" and isinstance(value, Mapping):
         yield from _exec_words(ExecSpec.model_validate(value))
+    elif name in ("restart", "old") and isinstance(value, Mapping):
+        yield f"{name}={value['name']}" + (f":{value['retries']}" if value["retries"] else "")
+    elif name == "output" and value:
+        yield f"output={value!r}"
     elif name == "exec_id":
         yield f"exec={str(value)[:12]}"
     elif name == "streams" and isinstance(value, list):

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from domain.container import Container, State
+from domain.health import TOO_LATE
 from domain.lifecycle import MACHINE
 from domain.lifecycle.attach import Attached
 from domain.lifecycle.create import Created
 from domain.lifecycle.exec import ExecExited, ExecFailed, ExecRequested, ExecStarted
 from domain.lifecycle.exit import Exited, RestartScheduled
+from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested
 from domain.lifecycle.pause import PauseRequested
 from domain.lifecycle.remove import RemoveRequested
@@ -138,7 +140,7 @@ def _of_exit(records: Sequence[Recorded], container: Container, record: Recorded
             suggestion="give the host more memory, or make the program use less",
         )
     if asker is not None and not _long_ago(asker, event, record):
-        return _asked(container, event, asker, chain)
+        return _asked(records, container, event, asker, chain)
     if event.signal:
         return _foreign_signal(container, event, sent, chain)
     return _by_itself(container, event, chain)
@@ -149,9 +151,14 @@ def _long_ago(asker: Asker, event: Exited, record: Recorded) -> bool:
     return asker.verb == "kill" and event.signal != asker.signal and record.time - asker.time > 60_000_000_000
 
 
-def _asked(container: Container, event: Exited, asker: Asker, chain: tuple[Step, ...]) -> Reason:
-    name, who = container.name, asker.actor.user or asker.actor.via
+def _asked(
+    records: Sequence[Recorded], container: Container, event: Exited, asker: Asker, chain: tuple[Step, ...]
+) -> Reason:
+    name, who = container.name, _name_of(asker.actor)
     wished, sender = signal_name(asker.signal), f"the engine, for {who}"
+    if event.signal == asker.signal and who == "its health check":
+        sentence = f"{name} was ended by {wished} because it was unhealthy: {_probe(records)}"
+        return Reason("known", sentence, asker, wished, sender, chain=chain)
     if event.signal == asker.signal:
         sentence = f"{name} ended by {wished}, which {who} sent with {asker.verb}"
         return Reason("known", sentence, asker, wished, sender, chain=chain)
@@ -168,6 +175,11 @@ def _asked(container: Container, event: Exited, asker: Asker, chain: tuple[Step,
         )
     sentence = f"{name} ended with status {event.code} after {who} asked with {asker.verb} ({wished})"
     return Reason("likely", sentence, asker, wished, sender, chain=chain)
+
+
+def _name_of(actor: Actor) -> str:
+    """Who it was, in words; the engine restarts and kills by itself only what is unhealthy."""
+    return "its health check" if (actor.via, actor.user) == ("engine", "policy") else actor.user or actor.via
 
 
 def _foreign_signal(container: Container, event: Exited, sent: str, chain: tuple[Step, ...]) -> Reason:
@@ -255,9 +267,32 @@ _ALIVE = frozenset({State.RUNNING, State.PAUSED, State.PAUSING, State.UNPAUSING,
 
 def _alive(container: Container, records: Sequence[Recorded]) -> str:
     again = _last(records, RestartScheduled)
+    if container.health == "unhealthy":
+        return f"{container.name} is {container.state} and unhealthy: {_probe(records)}"
     if container.restarts and again is not None:
         return f"{container.name} is {container.state}: its restart policy has started it {container.restarts} times"
+    if _restarted_for_its_health(records):
+        return f"{container.name} is {container.state}: it was restarted because it was unhealthy: {_probe(records)}"
     return f"{container.name} is {container.state}"
+
+
+def _restarted_for_its_health(records: Sequence[Recorded]) -> bool:
+    started, stopped = _last(records, StartRequested), _last(records, StopRequested)
+    if started is None or stopped is None or getattr(started.event, "by", "") != "restart":
+        return False
+    return _name_of(stopped.meta.actor) == "its health check"
+
+
+def _probe(records: Sequence[Recorded]) -> str:
+    """What the probe that decided against it has said."""
+    for record in reversed(records):
+        if isinstance(record.event, HealthChanged) and record.event.status == "unhealthy":
+            event = record.event
+            ended = "took too long" if event.exit_code == TOO_LATE else f"ended with status {event.exit_code}"
+            words = event.output.strip().partition("\n")[0]
+            times = "once" if event.streak == 1 else f"{event.streak} times in a row"
+            return f"its check failed {times}, and the last one {ended}" + (f" ({words[:80]})" if words else "")
+    return "its check failed"
 
 
 def _starter(records: Sequence[Recorded]) -> Asker | None:

@@ -110,9 +110,9 @@ class Health:
             probe = await self._probe(container, check)
             if probe is not None:
                 self._verdicts[id] = verdict = judged(verdict, probe, check, container.started_at)
-                await self._report(container, verdict, probe)
+                await self._report(container, check, verdict, probe)
 
-    async def _report(self, container: Container, verdict: Verdict, probe: Probe) -> None:
+    async def _report(self, container: Container, check: HealthCheck, verdict: Verdict, probe: Probe) -> None:
         if (await self._mover.container(container.id)).health == verdict.status:
             return
         changed = ReportHealth(
@@ -120,7 +120,8 @@ class Health:
             exit_code=probe.exit_code, output=probe.output,
         )  # fmt: skip
         try:
-            await self._mover.accept(container.id, (changed,), Caller(POLICY))
+            acts = verdict.status == "unhealthy" and check.action != "none"
+            await self._mover.accept(container.id, (changed,), Caller(POLICY if acts else Actor()))
         except LadingError as error:
             log.warning("the health of %s: %s", container.id[:12], error)
 

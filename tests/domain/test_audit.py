@@ -1,13 +1,17 @@
 """The history of a container as steps."""
 
 from domain.audit import detail, facts, steps
+from domain.lifecycle.attach import Attached
 from domain.lifecycle.create import Created
+from domain.lifecycle.exec import ExecExited, ExecRequested, ExecStarted
 from domain.lifecycle.exit import Exited
+from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Started, StartRequested
 from domain.lifecycle.stop import StopRequested
-from domain.spec import ContainerSpec
+from domain.lifecycle.update import Updated
+from domain.spec import ContainerSpec, ExecSpec, RestartPolicy
 from tests.domain.stories import ENGINE, SECOND, Story
 
 
@@ -48,3 +52,32 @@ def test_details_name_what_matters() -> None:
     assert detail(Renamed(name="new", old="old")) == "name=new old=old"
     spec = ContainerSpec(image="alpine", image_id="x", entrypoint=("sh", "-c"), command=("echo a b",))
     assert detail(Created(name="web", spec=spec)) == "name=web image=alpine command=\"sh -c 'echo a b'\""
+
+
+def test_an_exec_tells_its_command_its_time_and_its_status() -> None:
+    """Who did what in whose container, for how long, and how it ended; no value of a variable."""
+    story = Story()
+    story.tell(StartRequested(attempt=1))
+    story.tell(Started(attempt=1, pid=5, start_time=6), ENGINE)
+    spec = ExecSpec(argv=("sh", "-c", "a b"), user="www", tty=True, env_names=("TOKEN",))
+    wanted = ExecRequested(exec_id="e" * 64, exec=spec, attempt=1, env=("TOKEN=hunter2",), size=(24, 80))
+    wish = story.tell(wanted)
+    story.tell(ExecStarted(exec_id="e" * 64, pid=8, start_time=9), ENGINE, wish)
+    story.now += 6 * SECOND
+    story.tell(ExecExited(exec_id="e" * 64, code=3, ended=story.now + SECOND), ENGINE, wish)
+    requested, started, ended = list(steps(story.records))[-3:]
+    assert (requested.by, started.took, ended.took, ended.state) == ("ann", SECOND, 7 * SECOND, "running")
+    assert requested.detail == (
+        "exec=eeeeeeeeeeee command=\"sh -c 'a b'\" user=www tty attempt=1 env=TOKEN size=24x80 by=user"
+    )
+    assert ended.detail == "exec=eeeeeeeeeeee code=3 how=self"
+    assert "hunter2" not in str([step.detail for step in steps(story.records)])
+
+
+def test_the_other_facts_are_told_in_a_few_words() -> None:
+    """Who took part, and which policy holds."""
+    assert detail(Attached(streams=("stdin", "stdout"), tty=True)) == "streams=stdin,stdout tty=True"
+    updated = Updated(restart=RestartPolicy(name="on-failure", retries=3), old=RestartPolicy())
+    assert detail(updated) == "restart=on-failure:3 old=no"
+    changed = HealthChanged(status="unhealthy", streak=3, exit_code=1, output="no answer\nat all\n")
+    assert detail(changed) == "status=unhealthy streak=3 exit_code=1 output='no answer\\nat all\\n'"

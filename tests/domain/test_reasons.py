@@ -2,7 +2,10 @@
 
 import pytest
 
+from domain.lifecycle.attach import Attached
+from domain.lifecycle.exec import ExecExited, ExecRequested
 from domain.lifecycle.exit import Exited, RestartScheduled
+from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested, SignalSent
 from domain.lifecycle.pause import Paused, PauseRequested
 from domain.lifecycle.remove import Removed, RemoveRequested
@@ -10,6 +13,7 @@ from domain.lifecycle.start import Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
 from domain.messages import Actor
 from domain.reasons import reason
+from domain.spec import ExecSpec, HealthCheck
 from tests.domain.stories import ANN, ENGINE, SECOND, Story
 
 
@@ -179,3 +183,62 @@ def test_the_chain_is_that_of_the_last_run_with_the_time_of_each_step() -> None:
     chain = reason(story.records).chain
     assert [type(step.record.event).__name__ for step in chain] == ["StartRequested", "Started", "Exited"]
     assert [step.took for step in chain] == [0, SECOND, SECOND]
+
+
+POLICY = Actor(via="engine", user="policy")
+
+
+def _unwell(story: Story, output: str = "no answer\nat all") -> None:
+    story.tell(StartRequested(attempt=1))
+    story.tell(Started(attempt=1, pid=5, start_time=6), ENGINE)
+    story.tell(HealthChanged(status="unhealthy", streak=3, exit_code=1, output=output), POLICY)
+
+
+def test_what_runs_and_is_unhealthy_says_what_its_check_has_found() -> None:
+    """The first line of the probe's own words."""
+    story = Story()
+    story.spec = story.spec.model_copy(update={"health": HealthCheck(test=("CMD", "x"))})
+    _unwell(story)
+    assert reason(story.records).sentence == (
+        "web is running and unhealthy: its check failed 3 times in a row, and the last one ended with status 1 "
+        "(no answer)"
+    )
+
+
+def test_a_restart_for_the_sake_of_health_is_told() -> None:
+    """Nobody has asked for it but the user's own wish at the beginning."""
+    story = Story()
+    _unwell(story)
+    asked = story.tell(StopRequested(signal=15, timeout=10, then_start=True), POLICY)
+    story.tell(Exited(attempt=1, code=143, signal=15, how="signal", ended=story.now, requested=asked), ENGINE)
+    assert "was ended by SIGTERM because it was unhealthy" in reason(story.records).sentence
+    story.tell(StartRequested(attempt=2, by="restart"), ENGINE)
+    story.tell(Started(attempt=2, pid=6, start_time=7), ENGINE)
+    assert "it was restarted because it was unhealthy: its check failed 3 times" in reason(story.records).sentence
+
+
+def test_a_kill_for_the_sake_of_health_is_told() -> None:
+    """With the name of who it was: not the memory killer, not a stranger."""
+    story = Story()
+    _unwell(story, "")
+    asked = story.tell(KillRequested(signal=9), POLICY)
+    story.tell(Exited(attempt=1, code=137, signal=9, how="signal", ended=story.now, requested=asked), ENGINE)
+    told = reason(story.records)
+    assert told.grade == "known"
+    assert told.sentence == (
+        "web was ended by SIGKILL because it was unhealthy: its check failed 3 times in a row, and the last one ended "
+        "with status 1"
+    )
+
+
+def test_who_looked_in_is_no_step_towards_the_end() -> None:
+    """A thousand execs would hide the few steps that matter."""
+    story = Story()
+    story.tell(StartRequested(attempt=1))
+    story.tell(Started(attempt=1, pid=5, start_time=6), ENGINE)
+    story.tell(ExecRequested(exec_id="e1", exec=ExecSpec(argv=("ps",)), attempt=1))
+    story.tell(ExecExited(exec_id="e1", code=0), ENGINE)
+    story.tell(Attached(streams=("stdout",)))
+    story.tell(Exited(attempt=1, code=0, ended=story.now), ENGINE)
+    kinds = [step.record.event.stored_as for step in reason(story.records).chain]
+    assert kinds == ["start-requested.v1", "started.v1", "exited.v1"]

@@ -244,3 +244,59 @@ async def test_a_long_wait_says_what_it_waits_for(
     answer = await stopping
     assert (answer.out, answer.err) == ("web\n", "stopping web: waiting for SIGTERM, KILL after 5 s\n")
     assert (await prompt.ok("start", "web")).err == ""
+
+
+@pytest.mark.usefixtures("web")
+async def test_update_changes_the_restart_policy_of_what_runs(engine: FakeEngine, prompt: Prompt) -> None:
+    """The names come back as they were typed; who changed what is in the history."""
+    await prompt.ok("run", "-d", "--name", "db", "alpine:3.10")
+    answer = await prompt("update", "--restart", "on-failure:3", "/web", "missing", "db")
+    assert (answer.status, answer.lines) == (1, ["/web", "db"])
+    assert answer.err == "Error response from daemon: No such container: missing\n"
+    assert (await engine.container(ID)).settled.restart.retries == 3
+    shown = await prompt.ok("inspect", "-f", "{{json .HostConfig.RestartPolicy}}", "web")
+    assert shown.out == '{"Name":"on-failure","MaximumRetryCount":3}\n'
+
+
+@pytest.mark.usefixtures("web")
+async def test_update_without_a_flag_or_with_one_of_another_version_is_refused(prompt: Prompt) -> None:
+    """Nothing is ignored in silence."""
+    answer = await prompt("update", "web")
+    assert answer.status == 1
+    assert "you must provide one or more flags when using this command" in answer.err
+    answer = await prompt("update", "--memory", "64m", "web")
+    assert answer.status == 125
+    assert "--memory is not supported by this version of lading" in answer.err
+    assert (await prompt("update", "--restart", "always:3", "web")).status == 125
+    assert (await prompt("update", "--restart", "sometimes", "web")).status == 125
+
+
+async def test_update_of_what_removes_itself_is_refused(prompt: Prompt) -> None:
+    """A restart policy contradicts --rm."""
+    await prompt.ok("run", "-d", "--rm", "--name", "once", "alpine:3.10")
+    answer = await prompt("update", "--restart", "always", "once")
+    assert answer.status == 1
+    assert "because AutoRemove is enabled" in answer.err
+
+
+async def test_wait_answers_for_what_is_removed(engine: FakeEngine, prompt: Prompt) -> None:
+    """By its name then, and by its id."""
+    await prompt.ok("run", "-d", "--rm", "--name", "once", "alpine:3.10")
+    engine.exit(ID, 7)
+    for name in ("once", ID):
+        assert (await prompt.ok("wait", name)).out == "7\n"
+    assert (await prompt("wait", "--exit-code", "once")).status == 7
+    answer = await prompt("wait", "never")
+    assert (answer.status, answer.out) == (1, "")
+
+
+async def test_wait_can_end_with_the_status_of_the_last(engine: FakeEngine, prompt: Prompt) -> None:
+    """Of several the last one that was named; a failure is told as one."""
+    for name, code in (("one", 3), ("two", 300), ("three", 0)):
+        await prompt.ok("run", "-d", "--name", name, "alpine:3.10")
+        engine.exit(await engine.resolve(name), code)
+    answer = await prompt("wait", "--exit-code", "three", "one")
+    assert (answer.status, answer.out) == (3, "0\n3\n")
+    assert (await prompt("wait", "--exit-code", "one", "three")).status == 0
+    assert (await prompt("wait", "--exit-code", "two")).status == 300 & 0xFF
+    assert (await prompt("wait", "--exit-code", "one", "nobody")).status == 1
