@@ -32,6 +32,7 @@ RUN = Step(("run", "-d", "--name", "{name}", "busybox", "sh", "-c", SCRIPT), "ru
            ("created", "start-requested", "started"), otherwise=("start", "{name}"))
 LIFE = (
     RUN,
+    Step(("exec", "{name}", "echo", "hello"), NEVER, ("exec-requested", "exec-started", "exec-exited")),
     Step(("pause", "{name}"), "paused", ("pause-requested", "paused")),
     Step(("unpause", "{name}"), "running", ("unpause-requested", "unpaused")),
     Step(("kill", "-s", "USR1", "{name}"), NEVER, ("kill-requested", "signal-sent")),

@@ -211,6 +211,34 @@ def test_a_container_that_removes_itself_still_answers_wait(engine: Engine) -> N
     until(lambda: not engine.everything(), "it is gone")
 
 
+def test_wait_answers_from_the_history_of_what_is_removed(engine: Engine) -> None:
+    """By name and by id, also long after; with --exit-code the status is that of the container."""
+    id = engine.shell("exit 4", "--rm", name="once")
+    until(lambda: not engine.everything(), "it is gone")
+    assert engine.ok("wait", "once") == engine.ok("wait", id) == "4"
+    done = engine.cli("wait", "--exit-code", "once")
+    assert (done.code, done.lines) == (4, ["4"])
+    engine.shell("exit 0", name="it")
+    assert engine.cli("wait", "--exit-code", "once", "it").code == 0
+
+
+def test_update_holds_at_once(engine: Engine) -> None:
+    """For what runs, and for what waits to be started again."""
+    engine.shell("sleep 0.2; exit 3", name="it")
+    assert engine.ok("update", "--restart", "on-failure:1", "it") == "it"
+    until(lambda: engine.steps("it").count("exited") == 2, "it was started once more")
+    engine.shell("exit 3", "--restart", "always", name="other")
+    until(lambda: engine.steps("other").count("exited") >= 4 and engine.state("other") == "restarting", "it waits")
+    engine.ok("update", "--restart", "no", "other")
+    engine.reaches("other", "exited")
+    runs = engine.steps("other").count("started")
+    assert engine.steps("other")[-2:] == ["updated", "restart-cancelled"]
+    engine.refused("update", "other")
+    assert engine.steps("other").count("started") == runs
+    engine.shell("sleep 600", "--rm", name="own")
+    assert "AutoRemove" in engine.refused("update", "--restart", "always", "own")
+
+
 def test_on_failure_tries_again_and_gives_up(engine: Engine) -> None:
     """N more times, and the count is kept."""
     engine.shell("echo try; exit 2", "--restart", "on-failure:2", name="it")

@@ -2,6 +2,7 @@
 
 from domain.container import Container
 from domain.errors import CommandFailed, LadingError, Unavailable
+from domain.failpoints import failpoint
 from domain.lifecycle.exec import ExecFailed, ExecRequested, ExecStarted
 from domain.messages import Recorded
 from workers.blueprint import merged_env
@@ -12,6 +13,7 @@ async def execute(container: Container, intent: Recorded, hands: Hands) -> ExecS
     """Returns when the command was executed, or when nothing of it is left."""
     event = intent.event
     assert isinstance(event, ExecRequested)
+    failpoint("exec.before-act")
     env = merged_env(container.env, event.env)
     try:
         process = await hands.runtime.exec(
@@ -22,4 +24,5 @@ async def execute(container: Container, intent: Recorded, hands: Hands) -> ExecS
     except LadingError as error:
         code = error.exit_code if isinstance(error, CommandFailed) else 125
         return ExecFailed(exec_id=event.exec_id, reason=error.message, exit_code=code)
+    failpoint("exec.after-act")
     return ExecStarted(exec_id=event.exec_id, pid=process.pid, start_time=process.start_time)
