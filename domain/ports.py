@@ -154,6 +154,9 @@ class Watch(Protocol):
     async def bell(self) -> None:
         """Returns as soon as the container may have written something since the last time."""
 
+    def ring(self) -> None:
+        """Let `bell` return as if it had."""
+
     def hold(self, position: int | None) -> None:
         """From `position` on the watcher still needs the output; None: it needs nothing, take no care of it."""
 

@@ -196,17 +196,14 @@ def _more(ended: "asyncio.Future[Any]", watch: Watch) -> Callable[[], Awaitable[
     """For the reader at the end of the file: wait for the bell or the end. After the end it may look once more, because
     the exit is reported when everything is written."""
     last_look = False
+    # Not a wait for either of two: that costs two more turns of the loop, which are felt under the fingers.
+    ended.add_done_callback(lambda _: watch.ring())
 
     async def more() -> bool:
         nonlocal last_look
         if last_look:
             return False
-        ring = asyncio.ensure_future(watch.bell())
-        waiting: set[asyncio.Future[Any]] = {ring, ended}
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ring.cancel()
+        await watch.bell()
         last_look = ended.done()
         return True
 

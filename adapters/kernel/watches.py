@@ -25,6 +25,10 @@ class Watch:
         await self.rung.wait()
         self.rung.clear()
 
+    def ring(self) -> None:
+        """See the port."""
+        self.rung.set()
+
     def hold(self, position: int | None) -> None:
         """See the port."""
         if position != self.held:

@@ -384,6 +384,10 @@ class MemoryWatch:
         await self.rung.wait()
         self.rung.clear()
 
+    def ring(self) -> None:
+        """See the port."""
+        self.rung.set()
+
     def hold(self, position: int | None) -> None:
         """See the port."""
         self.held = position
