@@ -331,9 +331,10 @@ class LogReader(Protocol):
         tail: int | None = None,
         start: int | None = None,
         follow: "Callable[[], Awaitable[bool]] | None" = None,
+        begun: Callable[[int], None] = lambda position: None,
     ) -> "AsyncIterator[LogFrame]":
         """Frames in order, `tail` lines at most, or from position `start` on; `follow` is awaited at the end and says
-        whether more may come."""
+        whether more may come. `begun` is told the position before which nothing is needed. Data may be empty."""
 
     async def end(self, id: str) -> int:
         """The position behind all that is stored."""

@@ -109,13 +109,17 @@ class Streams:
         try:
             async with self._bells.watch(id, hold=None if hold is None else 0) as watch:
                 start = await self._start(id, window.begin)
-                if hold is not None and start is not None:
-                    watch.hold(start)
-                    self.forget(id)
-                begun()
+
+                def at(position: int) -> None:
+                    if hold is not None:
+                        watch.hold(position)
+                    if window.begin is Begin.EXPECTED:
+                        self.forget(id)
+                    begun()
+
                 frames = self._logs.frames(
                     id, since=window.since, until=window.until, tail=window.tail, start=start,
-                    follow=_more(ended, watch),
+                    follow=_more(ended, watch), begun=at,
                 )
                 async for frame in frames if hold is None else _held(frames, watch, hold):
                     yield frame
@@ -124,12 +128,14 @@ class Streams:
 
     async def stored(self, id: str, window: Window) -> AsyncIterator[LogFrame]:
         """Frames that there are now. While the container runs they are held as for a person."""
-        frames = self._logs.frames(id, since=window.since, until=window.until, tail=window.tail)
         if not (await self._stories.container(id)).pid:
-            async for frame in frames:
+            async for frame in self._logs.frames(id, since=window.since, until=window.until, tail=window.tail):
                 yield frame
             return
         async with self._bells.watch(id, hold=0) as watch:
+            frames = self._logs.frames(
+                id, since=window.since, until=window.until, tail=window.tail, begun=watch.hold
+            )
             async for frame in _held(frames, watch, STALLED):
                 yield frame
 

@@ -31,20 +31,22 @@ class LogFiles:
 
     async def frames(self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None,
                      start: int | None = None, follow: Callable[[], Awaitable[bool]] | None = None,
-                     ) -> AsyncIterator[LogFrame]:
-        """See the port; `tail` counts lines. Without `follow` only what there is now. Raises: InvalidValue."""
+                     begun: Callable[[int], None] = lambda position: None) -> AsyncIterator[LogFrame]:
+        """See the port; `tail` counts lines. Without `follow` only what there is now, with it a frame of which nothing
+        was asked for is given empty. Raises: InvalidValue."""
         stored = Stored(self._directory(id))
         try:
             end = stored.end()
             begin = await _beside(stored.size(), stored.start, end, Bounds(since, until, tail, start))
             stored.go_to(begin)
+            begun(max(begin.position, begin.wanted))
             missed = 0
             async for found in _batches(stored, end, follow):
                 if until is not None and found[1].time > until:
                     break
                 frame = _wanted(found, begin, since)
                 missed += frame.missed
-                if frame.data:
+                if frame.data or follow is not None:  # who follows must know how far it is
                     yield replace(frame, missed=missed)
                     missed = 0
             if missed:

@@ -237,3 +237,17 @@ async def test_what_is_stored_is_held_while_it_is_shown(box: Box) -> None:
     assert OUTPUT.endswith(data(rest))
     assert first.missed == len(OUTPUT) - len(data(rest))
     assert box.held() is None
+
+
+@pytest.mark.parametrize("window", [Window(tail=0), Window(tail=1), Window(since=2**62), Window(begin=Begin.NOW)])
+async def test_who_wants_only_what_comes_does_not_hold_what_was(box: Box, window: Window) -> None:
+    """The store is full, and a frame that is not shown is taken as well: else the container would wait for ever."""
+    await box.write(OUTPUT)
+    begun = asyncio.Event()
+    frames = box.streams.follow(ID, window, hold=PATIENT, begun=begun.set)
+    following = asyncio.ensure_future(taken(frames))
+    await begun.wait()
+    await box.write(OUTPUT)
+    box.become(state=State.EXITED, pid=0)
+    wanted = b"" if window.since else OUTPUT[-7:] + OUTPUT if window.tail else OUTPUT
+    assert data(await following) == wanted

@@ -330,6 +330,7 @@ class FakeLogs:
         tail: int | None = None,
         start: int | None = None,
         follow: Callable[[], Awaitable[bool]] | None = None,
+        begun: Callable[[int], None] = lambda position: None,
     ) -> AsyncIterator[LogFrame]:
         """Whole frames count as lines here."""
         found, position = [], 0
