@@ -183,13 +183,18 @@ def columns(options: Sequence[str]) -> tuple[Column, ...]:
             raise Refused(
                 f"top does not know the ps option {word}", hint="known: -ef, aux, -o or -eo with a list of columns"
             )
-        letters, bsd = letters + flags, bsd or ("u" in flags and not word.startswith("-"))
+        letters, bsd = letters + flags, bsd or _is_bsd(word)
         if o:
             chosen += _named(names or (rest.pop(0) if rest else ""))
     result = tuple(chosen) or (_FULL if "f" in letters else _BSD if bsd else _PLAIN)
     if not any(column.title == "PID" for column in result):
         raise Refused("Couldn't find PID field in ps output")
     return result
+
+
+def _is_bsd(word: str) -> bool:
+    """`aux`, and `-aux`, which ps(1) takes for the same as long as nobody is called x."""
+    return "u" in word and (not word.startswith("-") or "x" in word)
 
 
 def _named(names: str) -> list[Column]:
