@@ -192,7 +192,11 @@ class Runtime(Protocol):
         taker leaves who stops early, and all that comes when this daemon is gone, is dropped. Raises: NotFound."""
 
     async def exec_signal(self, id: str, exec_id: str, signal: int) -> None:
-        """Send to that process; signal 0 only asks whether it is there. Raises NotFound when it has ended."""
+        """Send to that process; KILL reaches all of its process group, what it has started there as well. Raises
+        NotFound when it has ended."""
+
+    async def execs(self) -> dict[str, frozenset[str]]:
+        """All live execs: container id → exec ids."""
 
     async def input(self, id: str, exec_id: str = "") -> Input:
         """The input of the first process, or of an exec. Raises: NotFound (it has ended), Refused (it was started

@@ -7,6 +7,7 @@ out again: every act finds what was already done.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Kernel:
 
     boot: str
     running: dict[str, tuple[int, StartedProcess]]
+    execs: dict[str, frozenset[str]]
     exits: dict[tuple[str, int, str], ExitReport]
 
 
@@ -95,8 +97,9 @@ class Reconciler:
 
     async def _look(self) -> Kernel:
         running = await self._runtime.running()  # first: who ends in between is in both answers, not in none
+        execs = await self._runtime.execs()
         exits = {(report.id, report.attempt, report.exec_id): report for report in await self._runtime.exits()}
-        return Kernel(self._boot, running, exits)
+        return Kernel(self._boot, running, execs, exits)
 
     async def _each(self, ids: Sequence[str], kernel: Kernel, found: Found) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
@@ -113,6 +116,7 @@ class Reconciler:
                     await self._mover.report(id, await self._judge(container, kernel, found))
                 for exec_id, execution in container.execs.items():
                     await self._exec(container, exec_id, execution, kernel, found)
+                await self._end_probes(container, kernel, found)
 
         await asyncio.gather(*(one(id) for id in ids))
 
@@ -124,18 +128,18 @@ class Reconciler:
         report = kernel.exits.get((container.id, execution.attempt, exec_id))
         if report is not None:
             await self._mover.report(container.id, fact(report))
-        elif execution.pid and not await self._lives(container.id, exec_id):
+        elif execution.pid and exec_id not in kernel.execs.get(container.id, ()):
             rebooted = container.boot != kernel.boot
             end = unknown_end(exec_id, execution, self._clock.now(), how="reboot" if rebooted else "unknown")
             await self._mover.report(container.id, end)
             found.count("lost execs")
 
-    async def _lives(self, id: str, exec_id: str) -> bool:
-        try:
-            await self._runtime.exec_signal(id, exec_id, 0)
-        except NotFound:
-            return False
-        return True
+    async def _end_probes(self, container: Container, kernel: Kernel, found: Found) -> None:
+        """What was executed and is in no log: a probe of the health check whose daemon has died."""
+        for exec_id in kernel.execs.get(container.id, frozenset()) - set(container.execs):
+            with contextlib.suppress(NotFound):
+                await self._runtime.exec_signal(container.id, exec_id, 9)
+                found.count("left probes")
 
     async def _judge(self, container: Container, kernel: Kernel, found: Found) -> ReportExit | ReportExecExit | Adopt:
         attempt, process = kernel.running.get(container.id, (0, None))

@@ -162,6 +162,15 @@ class KernelRuntime:
         return {run["id"]: (run["attempt"], StartedProcess(run["pid"], run["start"], run["cgroup"]))
                 for run in reply["runs"] if run["phase"] in _ALIVE}
 
+    async def execs(self) -> dict[str, frozenset[str]]:
+        """See the port; see `running` for those that have died."""
+        reply = await self._ask({"op": "list"})
+        living: dict[str, set[str]] = {}
+        for ward in reply["execs"]:
+            if ward["phase"] in _ALIVE:
+                living.setdefault(ward["id"], set()).add(ward["exec"])
+        return {id: frozenset(ids) for id, ids in living.items()}
+
     async def exits(self) -> Sequence[ExitReport]:
         """See the port."""
         reply = await self._ask({"op": "exits"})

@@ -81,7 +81,7 @@ class MemoryRuntime:
         self.watches: dict[str, list[MemoryWatch]] = {}
         self._lost: Callable[[], Awaitable[None]] | None = None
         self.starts: list[tuple[str, int]] = []
-        self.execs: list[tuple[str, str, ExecSpec, tuple[str, ...]]] = []
+        self.executed: list[tuple[str, str, ExecSpec, tuple[str, ...]]] = []
         """(container id, exec id, what was asked for, environment) of each exec that was begun."""
         self.written: dict[str, list[LogFrame]] = {}
         """Container id → what its first processes have written, oldest first."""
@@ -112,7 +112,7 @@ class MemoryRuntime:
             raise NotFound(f"that run of container {id[:12]} is over")
         run = self._begin(f"{id}.{attempt}", exec.argv, tty=exec.tty, stdin=exec.stdin, size=size)
         self._execs[id, attempt, exec_id] = run
-        self.execs.append((id, exec_id, exec, tuple(env)))
+        self.executed.append((id, exec_id, exec, tuple(env)))
         self._write("", run, run.behaviour.says)
         if not _stays(run):
             asyncio.get_running_loop().call_soon(self._end_exec, (id, attempt, exec_id), run.behaviour.code, 0)
@@ -178,6 +178,11 @@ class MemoryRuntime:
     async def running(self) -> dict[str, tuple[int, StartedProcess]]:
         """See the port."""
         return {id: (attempt, run.process) for (id, attempt), run in self._runs.items() if run.alive}
+
+    async def execs(self) -> dict[str, frozenset[str]]:
+        """See the port."""
+        living = [(id, exec_id) for (id, _, exec_id), run in self._execs.items() if run.alive]
+        return {id: frozenset(e for owner, e in living if owner == id) for id, _ in living}
 
     async def exits(self) -> Sequence[ExitReport]:
         """See the port."""

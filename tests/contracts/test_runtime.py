@@ -244,11 +244,29 @@ async def test_an_exec_is_one_more_process_of_the_container(bench: Bench) -> Non
     exec_id, process = await bench.exec(id, *SLEEP)
     assert sorted(await bench.runtime.processes(id)) == sorted((first.pid, process.pid))
     assert (await bench.runtime.running())[id] == (1, first)
+    assert (await bench.runtime.execs())[id] == {exec_id}
     await bench.runtime.exec_signal(id, exec_id, 9)
     report = await bench.report(id, exec_id=exec_id)
+    assert id not in await bench.runtime.execs()
     assert (report.code, report.signal, report.how) == (137, 9, "signal")
     assert (report.pid, report.start_time) == (process.pid, process.start_time)
     assert list(await bench.runtime.processes(id)) == [first.pid]
+    await bench.runtime.kill_all(id)
+    await bench.report(id)
+
+
+async def test_a_kill_of_an_exec_reaches_what_it_has_started(bench: Bench) -> None:
+    """Its shell is not all there is: what was left would run on until the container ends."""
+    if isinstance(bench.runtime, MemoryRuntime):
+        pytest.skip("its processes start no others")
+    id, first = await bench.start(*SLEEP)
+    exec_id, _ = await bench.exec(id, "/bin/sh", "-c", "sleep 600; true")
+    while len(await bench.runtime.processes(id)) < 3:
+        await asyncio.sleep(0.01)
+    await bench.runtime.exec_signal(id, exec_id, 9)
+    await bench.report(id, exec_id=exec_id)
+    while await bench.runtime.processes(id) != [first.pid]:
+        await asyncio.sleep(0.01)
     await bench.runtime.kill_all(id)
     await bench.report(id)
 

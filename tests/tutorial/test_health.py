@@ -46,13 +46,14 @@ def test_from_starting_to_healthy_to_unhealthy_and_back(engine: Engine) -> None:
 
 
 def test_a_probe_that_hangs_is_killed(engine: Engine) -> None:
-    """Its container holds at most one of them, and the result says what has happened."""
-    engine.shell("sleep 600", "--health-cmd", "echo hm; exec sleep 601", "--health-interval", "50ms",
+    """With all that it has started: its container never holds more than one of them, and the result says why."""
+    engine.shell("sleep 600", "--health-cmd", "echo hm; sleep 601; true", "--health-interval", "50ms",
                  "--health-timeout", "100ms", "--health-retries", "1", name="it")  # fmt: skip
     _becomes(engine, "it", "unhealthy")
     probe = json.loads(engine.ok("inspect", "-f", "{{json .State.Health}}", "it"))["Log"][-1]
     assert (probe["ExitCode"], probe["Output"]) == (-1, "Health check exceeded timeout (100ms): hm\n")
-    assert engine.ok("top", "it").count("sleep 601") <= 1
+    until(lambda: engine.ok("inspect", "-f", "{{len .State.Health.Log}}", "it") == "5", "five have hung")
+    assert len(engine.ok("top", "it", "-eo", "pid,comm").splitlines()) <= 1 + 3
     engine.ok("stop", "-t", "0", "it")
     assert engine.processes().contained == {}
 
@@ -67,6 +68,21 @@ def test_the_verdict_survives_the_death_of_the_daemon(engine: Engine) -> None:
     engine.ok("exec", "it", "rm", "/ok")
     _becomes(engine, "it", "unhealthy")
     assert _changes(engine, "it") == 2
+
+
+def test_a_probe_that_was_under_way_when_the_daemon_died_is_ended(engine: Engine) -> None:
+    """Nobody else would ever end one that hangs."""
+    engine.shell("sleep 600", "--health-cmd", "exec sleep 602", "--health-interval", "50ms", name="it")
+
+    def probes() -> set[str]:
+        lines = engine.ok("top", "it", "-eo", "pid,args").splitlines()
+        return {line.split()[0] for line in lines if line.endswith("sleep 602")}
+
+    (left,) = until(probes, "a probe hangs")
+    engine.crash()
+    engine.start()
+    until(lambda: left not in probes(), "it was ended")
+    assert _changes(engine, "it") == 0
 
 
 def test_what_is_unhealthy_is_restarted_on_request(engine: Engine) -> None:

@@ -170,6 +170,8 @@ class Desk:
             if ward is None:
                 raise ProcessLookupError
             signal.pidfd_send_signal(ward.pidfd, number)
+            if ward.exec_id and number == signal.SIGKILL:
+                os.killpg(ward.pid, number)  # its number is not given away before we have reaped it
         except ProcessLookupError:
             answer(failure("signal", "it does not run"))
         else:
@@ -197,7 +199,9 @@ class Desk:
         runs = [{"id": run.id, "attempt": run.attempt, "pid": run.pid, "start": run.start_time, "phase": run.phase,
                  "cgroup": self._warden.group_name(run.id, run.attempt), "lost": run.output.lost}
                 for run in self._warden.runs.values()]
-        answer({"runs": runs})
+        execs = [{"id": ward.id, "exec": ward.exec_id, "phase": ward.phase}
+                 for ward in self._warden.execs.wards.values()]
+        answer({"runs": runs, "execs": execs})
 
     def _exits(self, client: Client, message: Message, answer: Answer) -> None:
         if message.get("subscribe") is True:

@@ -140,7 +140,7 @@ async def check(world: World) -> None:
         assert id not in rows or rows[id]["state"] == container.state.value
     assert not set(living) - set(found), "a process that is in no log"
     assert len(set(world.runtime.starts)) == len(world.runtime.starts), "an attempt was started twice"
-    begun = [exec_id for _, exec_id, *_ in world.runtime.execs]
+    begun = [exec_id for _, exec_id, *_ in world.runtime.executed]
     assert len(set(begun)) == len(begun), "a command was executed twice"
     assert not await world.runtime.exits(), "an exit that nobody has acknowledged"
     assert not await world.store.open_intents()

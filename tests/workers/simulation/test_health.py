@@ -12,11 +12,12 @@ from domain.lifecycle.pause import Pause
 from domain.lifecycle.stop import Stop
 from domain.lifecycle.unpause import Unpause
 from domain.spec import RestartPolicy
+from tests.workers.simulation.loop import Crash
 from tests.workers.simulation.test_crashes import Morgue, check, world_with_image
 from tests.workers.simulation.world import WHO, Story, World
 from workers.engine import Engine
 from workers.health import BEGUN_AT_ONCE, SPREAD
-from workers.requests import CreateRequest, HealthRequest
+from workers.requests import CreateRequest, ExecRequest, HealthRequest
 
 Act = Callable[[World, Engine, str], Awaitable[None]]
 HEALTH = HealthRequest(test=("CMD", "probe"), interval=10.0, timeout=5.0, retries=3)
@@ -123,9 +124,9 @@ def test_a_paused_container_is_not_probed(tmp_path: Path) -> None:
         await after(10)
         await engine.execute(id, Pause(), WHO)
         world.runtime.plays("probe", Behaviour())
-        begun = len(world.runtime.execs)
+        begun = len(world.runtime.executed)
         await after(100)
-        assert len(world.runtime.execs) == begun
+        assert len(world.runtime.executed) == begun
         await engine.execute(id, Unpause(), WHO)
         await after(10)
         assert await changes(engine, id) == ["healthy"]
@@ -142,9 +143,9 @@ def test_nothing_is_probed_after_a_stop(tmp_path: Path) -> None:
     async def act(world: World, engine: Engine, id: str) -> None:
         await after(10)
         await engine.execute(id, Stop(), WHO)
-        begun = len(world.runtime.execs)
+        begun = len(world.runtime.executed)
         await after(100)
-        assert len(world.runtime.execs) == begun
+        assert len(world.runtime.executed) == begun
 
     lived(tmp_path, act)
 
@@ -239,3 +240,23 @@ def test_a_daemon_that_ends_leaves_no_probe_behind(tmp_path: Path) -> None:
 
     assert morgue.live(world, begin, None, 1.0)
     assert not world.runtime.living_execs
+
+
+def test_a_probe_whose_daemon_was_killed_is_ended_by_the_next_one(tmp_path: Path) -> None:
+    """It is in no log; an exec that a person has asked for goes on."""
+    morgue, world = Morgue(), world_with_image(tmp_path)
+    world.runtime.plays("probe", Behaviour(lasts=True))
+
+    async def begin(world: World, engine: Engine) -> None:
+        id = await engine.run(CreateRequest(image="base", command=("serve",), name="web", health=HEALTH), WHO)
+        await engine.exec(id, ExecRequest(command=("sleep", "9")), WHO)
+        while len(world.runtime.living_execs) < 2:
+            await asyncio.sleep(0.1)
+        raise Crash
+
+    assert morgue.live(world, begin, None, 1.0) is None
+    assert len(world.runtime.living_execs) == 2
+    world.runtime.plays("probe", Behaviour())
+    assert morgue.live(world, lambda world, engine: after(1), None, 1_000.0)
+    assert len(world.runtime.living_execs) == 1
+    morgue.bury()
