@@ -2,7 +2,20 @@
 
 from collections.abc import Callable
 
-from bench.cases import append, crash, echo, executing, lifecycle, listing, memory, parallel, rebuild, run, throughput
+from bench.cases import (
+    append,
+    crash,
+    echo,
+    executing,
+    lifecycle,
+    listing,
+    logs,
+    memory,
+    parallel,
+    rebuild,
+    run,
+    throughput,
+)
 from bench.report import Row
 from bench.setting import Setting
 
@@ -13,6 +26,7 @@ CASES: dict[str, Callable[[Setting], list[Row]]] = {
     "exec": executing.measure,
     "echo": echo.measure,
     "throughput": throughput.measure,
+    "logs": logs.measure,
     "listing": listing.measure,
     "append": append.measure,
     "rebuild": rebuild.measure,
