@@ -1,6 +1,7 @@
 """logs: the very bytes, on their streams, with times and bounds."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -106,3 +107,64 @@ async def test_following_ends_when_the_client_is_gone(prompt: Prompt) -> None:
 async def test_a_missing_container_is_named(prompt: Prompt) -> None:
     """Status 1."""
     assert await raw(prompt, "logs", "web") == (1, b"", b"Error response from daemon: No such container: web\n")
+
+
+@pytest.mark.usefixtures("web")
+async def test_that_a_container_is_removed_is_said_beside_its_output(prompt: Prompt) -> None:
+    """On standard error, in one line, before anything else."""
+    await prompt.ok("rm", "-f", "web")
+    _, out, err = await raw(prompt, "logs", "--tail", "1", "web")
+    assert out == b"ee\nfour"
+    assert err == b"container web (111111111111) is removed; its output is kept for a while\n"
+
+
+@pytest.mark.usefixtures("web")
+async def test_what_is_gone_is_said_once_where_it_is_missing(engine: FakeEngine, prompt: Prompt) -> None:
+    """On standard error; the output itself stays as it is."""
+    engine.logs.written[ID][0] = replace(engine.logs.written[ID][0], missed=12_300_000)
+    _, out, err = await raw(prompt, "logs", "web")
+    assert out == b"one\nthree\nfour"
+    assert err.splitlines() == [
+        b"12.3MB of output before this is not kept any more (see --log-opt max-size and max-file)", b"two"]
+
+
+async def test_output_that_is_not_kept_cannot_be_read(engine: FakeEngine, prompt: Prompt) -> None:
+    """Status 1 and the words that scripts look for."""
+    await prompt.ok("run", "-d", "--name", "web", "--log-driver", "none", "alpine:3.10")
+    status, out, err = await raw(prompt, "logs", "web")
+    assert (status, out) == (1, b"")
+    assert err.startswith(b"Error response from daemon: configured logging driver does not support reading\n")
+
+
+@pytest.mark.usefixtures("web")
+async def test_details_stand_between_time_and_line(prompt: Prompt, web: int) -> None:
+    """There are none yet: a blank, as on the standard CLI."""
+    assert (await raw(prompt, "logs", "--details", "web"))[1] == b" one\n three\n four"
+    _, out, _ = await raw(prompt, "logs", "--details", "-t", "--until", str(web // SECOND), "web")
+    assert out.endswith(b"Z  one\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--log-driver", "syslog"], b"no log driver named 'syslog' is registered"),
+        (["--log-opt", "max-size=x"], b"invalid value for max-size: 'x'"),
+        (["--log-opt", "max-size"], b"invalid log opt: 'max-size'"),
+        (["--log-opt", "=1"], b"invalid log opt: '=1'"),
+        (["--log-opt", "tag=x"], b"unknown log opt 'tag' for local log driver"),
+    ],
+)
+async def test_a_log_option_that_cannot_be_met_is_refused(prompt: Prompt, words: list[str], complaint: bytes) -> None:
+    """By both verbs, with 125; nothing is made."""
+    for verb in ("run", "create"):
+        status, out, err = await raw(prompt, verb, *words, "alpine:3.10")
+        assert (status, out) == (125, b"")
+        assert err.splitlines()[0].removeprefix(b"lading: ") == complaint
+
+
+async def test_inspect_shows_where_output_is_and_how_it_is_kept(prompt: Prompt) -> None:
+    """Log shippers and scripts ask for both."""
+    options = ("--log-driver", "json-file", "--log-opt", "max-size=1m")
+    await prompt.ok("run", "-d", "--name", "web", *options, "alpine:3.10")
+    answer = await prompt.ok("inspect", "-f", "{{.LogPath}} {{json .HostConfig.LogConfig}}", "web")
+    assert answer.out == f'/logs/{ID} {{"Type":"json-file","Config":{{"max-size":"1m"}}}}\n'
