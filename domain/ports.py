@@ -378,8 +378,8 @@ class Access(Protocol):
     whatever its processes do meanwhile. One that ends in `/` or `/.` means what it leads to.
     """
 
-    async def look(self, path: str) -> Found:
-        """What is there. Raises: Refused, KernelError."""
+    async def look(self, path: str, *, follow: bool = False) -> Found:
+        """What is there, or where a link leads. Raises: Refused, KernelError."""
 
     def pack(self, path: str, name: str, *, follow: bool = False, fine: bool = False) -> AsyncIterator[bytes]:
         """What is there as a tar, called `name` in it; `follow` packs the target of a link, `fine` keeps the digits of
@@ -394,10 +394,13 @@ class Files(Protocol):
     """The way to containers' files."""
 
     def running(
-        self, run: StartedProcess, *, whole: bool = True, writable: bool = False
+        self, id: str, run: StartedProcess, *, whole: bool = True, writable: bool = False
     ) -> AbstractAsyncContextManager[Access]:
         """Of a container that runs: as its first process sees them (`whole`), or the root file system without what is
-        mounted in it. Raises KernelError when that process has ended."""
+        mounted in it. The next start ends those that write.
+
+        Raises: KernelError when that process has ended.
+        """
 
     def resting(
         self, id: str, layers: Sequence[str], still: Callable[[], Awaitable[bool]], *, writable: bool = False

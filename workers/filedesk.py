@@ -63,7 +63,7 @@ class FileDesk:
             try:
                 if live:
                     run = StartedProcess(container.pid, container.start_time, container.cgroup)
-                    way = self.files.running(run, whole=whole, writable=writable)
+                    way = self.files.running(id, run, whole=whole, writable=writable)
                 else:
                     layers = await self.layers(container)
                     way = self.files.resting(id, layers, lambda: self._rests(id), writable=writable)

@@ -7,6 +7,8 @@ import os
 import stat
 from collections.abc import Iterable
 
+from adapters.tar.pack import kept_attribute
+
 _EARLIEST, _LATEST = -(1 << 31) * 10**9, ((1 << 34) - 1) * 10**9  # what ext4 and xfs take
 _MOST_WARNINGS = 20
 
@@ -75,6 +77,4 @@ def xattrs_of(fd: int) -> tuple[tuple[bytes, bytes], ...]:
 
 def _wanted(key: bytes, is_file: bool) -> bool:
     """Capabilities and what users set; never what steers overlayfs, nor other systems' labels."""
-    if key == b"security.capability":
-        return is_file
-    return key.startswith(b"user.") and b".overlay." not in key
+    return kept_attribute(key) and (is_file or key != b"security.capability")

@@ -16,19 +16,12 @@ import stat
 from adapters.images.extract import open_layers, respond
 from adapters.images.names import MARK, OPAQUE_MARK
 from adapters.images.stack import OPAQUE, Stack, is_whiteout
-from adapters.tar.reader import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, FILE, LINK, LONGEST_NAME, SYMLINK, Damaged
+from adapters.tar.pack import KINDS, kept_attribute
+from adapters.tar.reader import BLOCK_DEVICE, CHAR, FILE, LINK, LONGEST_NAME, SYMLINK, Damaged
 from adapters.tar.writer import END, Head, encoded, padding
 
 _PIECE = 1 << 20
 _FLUSH = 1 << 18
-_KINDS = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHAR,
-    stat.S_IFBLK: BLOCK_DEVICE,
-    stat.S_IFIFO: FIFO,
-}
 _STEERING = frozenset((b"trusted.overlay.redirect", b"trusted.overlay.metacopy"))
 
 
@@ -86,7 +79,7 @@ class Differ:
             self._directory(path, status)
         elif stat.S_ISREG(status.st_mode):
             self._file(path)
-        elif stat.S_IFMT(status.st_mode) in _KINDS:
+        elif stat.S_IFMT(status.st_mode) in KINDS:
             self._other(path, status)
 
     def _directory(self, path: bytes, status: os.stat_result) -> None:
@@ -138,7 +131,7 @@ class Differ:
         seconds = status.st_mtime_ns // 10**9
         return Head(
             name,
-            _KINDS[stat.S_IFMT(status.st_mode)],
+            KINDS[stat.S_IFMT(status.st_mode)],
             mode=stat.S_IMODE(status.st_mode),
             uid=status.st_uid,
             gid=status.st_gid,
@@ -186,11 +179,7 @@ def _kept(where: int | bytes, keys: list[bytes], path: bytes = b"") -> list[tupl
             "the writable layer is not a plain difference (redirect_dir or metacopy was on)",
             path or (where if isinstance(where, bytes) else b""),
         )
-    return [
-        (key, os.getxattr(where, key))
-        for key in keys
-        if key == b"security.capability" or (key.startswith(b"user.") and b".overlay." not in key)
-    ]
+    return [(key, os.getxattr(where, key)) for key in keys if kept_attribute(key)]
 
 
 def main(argv: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 No thread of the daemon ever enters a namespace. An archive passes through in pieces, and whoever takes or gives them
 sets the pace. Two rules keep overlays sound: only one process at a time writes to a container that does not run, and a
-start ends it first, so no start waits for somebody's slow copy.
+start first ends everybody who writes, also through the mounts of a run that is over: no start waits for a slow copy.
 """
 
 import asyncio
@@ -27,14 +27,21 @@ _CALLED_OFF = "the container was started while files were copied into it: copy t
 
 @dataclass(eq=False)
 class _Writer:
-    """A process that writes to a container at rest (or is about to), and whether a start has called it off."""
+    """A process that writes to a container (or is about to), and whether a start has called it off."""
 
     begun: asyncio.Event
     process: asyncio.subprocess.Process | None = None
     called_off: bool = False
 
+    async def begin(self, process: asyncio.subprocess.Process) -> None:
+        """This is the process. Raises Refused when it comes too late."""
+        self.process = process
+        self.begun.set()
+        if self.called_off:
+            raise Refused(_CALLED_OFF)
+
     async def call_off(self) -> None:
-        """Returns when nobody writes any more, whatever the one waits for who gives the content."""
+        """Returns when it does not write any more, whatever it waits for."""
         self.called_off = True
         await self.begun.wait()
         if self.process is not None:
@@ -48,15 +55,16 @@ class ContainerFiles:
     def __init__(self, data_root: Path, layer_root: Path) -> None:
         self._data_root, self._layer_root = data_root, layer_root
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._writers: dict[str, _Writer] = {}
+        self._writers: dict[str, set[_Writer]] = {}
 
     @asynccontextmanager
     async def running(
-        self, run: StartedProcess, *, whole: bool = True, writable: bool = False
+        self, id: str, run: StartedProcess, *, whole: bool = True, writable: bool = False
     ) -> AsyncIterator["Access"]:
         """See the port."""
         document: dict[str, object] = {"pid": run.pid, "start": run.start_time, "whole": whole, "writable": writable}
-        async with _inside(document) as process:
+        async with self._writing(id) if writable else _reading() as writer, _inside(document) as process:
+            await writer.begin(process)
             yield await Access(process).begun()
 
     @asynccontextmanager
@@ -72,29 +80,40 @@ class ContainerFiles:
                 yield await Access(process).begun()
             return
         lock = self._locks.setdefault(id, asyncio.Lock())
-        async with lock:
-            writer = self._writers[id] = _Writer(asyncio.Event())
-            try:
-                # It is known from here on: a start that is decided after this look calls it off.
-                if not await still():
-                    raise Refused(_CALLED_OFF)
-                async with _inside(document) as process:
-                    writer.process = process
-                    writer.begun.set()
-                    if writer.called_off:
-                        raise Refused(_CALLED_OFF)
-                    yield await Access(process).begun()
-            except (KernelError, Refused) as error:
-                raise Refused(_CALLED_OFF) if writer.called_off else error from error
-            finally:
-                del self._writers[id]
-                writer.begun.set()
+        async with lock, self._writing(id) as writer:
+            # It is known from here on: a start that is decided after this look calls it off.
+            if not await still():
+                raise Refused(_CALLED_OFF)
+            async with _inside(document) as process:
+                await writer.begin(process)
+                yield await Access(process).begun()
 
     async def call_off(self, id: str) -> None:
-        """The container is about to start: end who writes to it; returns when its overlay is gone."""
-        writer = self._writers.get(id)
-        if writer is not None:
+        """The container is about to start: end who writes to it; returns when nobody does any more."""
+        for writer in tuple(self._writers.get(id, ())):
             await writer.call_off()
+
+    @asynccontextmanager
+    async def _writing(self, id: str) -> AsyncIterator[_Writer]:
+        writer = _Writer(asyncio.Event())
+        self._writers.setdefault(id, set()).add(writer)
+        try:
+            yield writer
+        except (KernelError, Refused) as error:
+            if writer.called_off:
+                raise Refused(_CALLED_OFF) from error
+            raise
+        finally:
+            self._writers[id].discard(writer)
+            if not self._writers[id]:
+                del self._writers[id]
+            writer.begun.set()
+
+
+@asynccontextmanager
+async def _reading() -> AsyncIterator[_Writer]:
+    """Nobody calls a reader off."""
+    yield _Writer(asyncio.Event())
 
 
 @asynccontextmanager
@@ -137,9 +156,9 @@ class Access:
         _good(await self._heard(), "")
         return self
 
-    async def look(self, path: str) -> Found:
+    async def look(self, path: str, *, follow: bool = False) -> Found:
         """See the port."""
-        answer = await self._ask("look", path)
+        answer = await self._ask("look", path, "follow" if follow else "")
         if answer[0] == b"missing":
             return Found("missing", path)
         _, kind, _, _, target = _good(answer, path)

@@ -20,7 +20,7 @@ _MOST_UNTOLD = 16 << 20
 """A file of the kernel tells its size only by being read: so much of it is taken."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO that took its place must not keep us
-_KINDS = {
+KINDS = {
     stat.S_IFREG: FILE,
     stat.S_IFDIR: DIRECTORY,
     stat.S_IFLNK: SYMLINK,
@@ -28,6 +28,7 @@ _KINDS = {
     stat.S_IFBLK: BLOCK_DEVICE,
     stat.S_IFIFO: FIFO,
 }
+"""What a file is, in its mode and in an archive; a socket has no place in one."""
 
 
 class Unreadable(Exception):
@@ -165,7 +166,7 @@ class Packer:
                         self._file(fd, name)
                 finally:
                     os.close(fd)
-            elif kind in _KINDS:  # a socket has no place in an archive
+            elif kind in KINDS:
                 self._other(parent, leaf, name, status)
         except (FileNotFoundError, NotADirectoryError):
             return None  # gone meanwhile
@@ -257,7 +258,7 @@ class Packer:
         seconds, fraction = divmod(status.st_mtime_ns, 10**9)
         head = Head(
             name,
-            _KINDS[stat.S_IFMT(status.st_mode)],
+            KINDS[stat.S_IFMT(status.st_mode)],
             mode=stat.S_IMODE(status.st_mode),
             uid=status.st_uid,
             gid=status.st_gid,

@@ -240,6 +240,42 @@ def test_a_copy_that_is_interrupted_leaves_nobody_behind(engine: Engine, tmp_pat
     until(lambda: not engine.processes().others, "its process is gone")
 
 
+def test_a_copy_ends_with_the_daemon(fresh: Engine) -> None:
+    """Nobody goes on inside, and the client says so."""
+    _running(fresh)
+    with subprocess.Popen(
+        [str(PROGRAMS / "lading"), "cp", "-", "web:/tmp"], env=fresh.environment, stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as copying:
+        assert copying.stderr is not None
+        until(lambda: any(" inside " in line for line in fresh.processes().others.values()), "it is inside")
+        fresh.crash()
+        assert b"the daemon went away before the command was finished" in copying.stderr.read()
+        assert copying.wait(30) == 1
+    until(lambda: not any(" inside " in line for line in fresh.processes().others.values()), "nobody is inside")
+    fresh.start()
+    assert fresh.state("web") == "running"
+
+
+def test_a_run_that_is_over_is_not_written_to_when_the_next_one_begins(engine: Engine) -> None:
+    """A copy that began before holds the mounts of the run before: two overlays over one directory."""
+    _running(engine)
+    process = subprocess.Popen(
+        [str(PROGRAMS / "lading"), "cp", "-", "web:/etc"], env=engine.environment, stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    with process:
+        process.stdin.write(tar(big=b"x" * 2_000_000)[:1_000_000])
+        process.stdin.flush()
+        begun = Path(f"/proc/{engine.pid('web')}/root/etc/big")
+        until(begun.exists, "it has begun")
+        engine.ok("restart", "-t", "0", "web")
+        assert b"the container was started while files were copied into it" in process.stderr.read()
+        assert process.wait(30) == 1
+
+
 def test_a_start_does_not_wait_for_a_copy(engine: Engine) -> None:
     """It ends it, and the one who copies is told."""
     _created(engine)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from domain.copying import STREAM, End, Found, Kind, absolute, inside, linked, place, split
+from domain.copying import STREAM, End, Found, Kind, absolute, linked, place, split
 from domain.errors import NotFound, Refused
 from domain.lifecycle.files import NoteCopiedIn, NoteCopiedOut
 from domain.ports import Access
@@ -13,6 +13,7 @@ from workers.console.errors import Plain
 from workers.console.verb import Invocation
 from workers.filedesk import quietly
 
+_MOST_LINKS = 40
 _KINDS: dict[str, Kind] = {"missing": "missing", "file": "file", "directory": "directory", "link": "link"}
 
 
@@ -142,21 +143,20 @@ class Copy:
 
 
 async def _in_container(access: Access, end: End, *, follow: bool) -> Found:
-    """The source; with `follow` what it leads to, for whether that is a directory decides. Raises NotFound."""
-    found = await access.look(end.path)
-    if found.kind == "link" and follow:
-        found = await access.look(linked(found) + "/.")
-        found = Found("directory" if found.kind == "directory" else "file", end.path)
+    """The source; with `follow` what it leads to. Raises NotFound."""
+    found = await access.look(end.path, follow=follow)
     if found.kind == "missing":
         raise NotFound(f"Could not find the file {legible(end.path)} in container {end.container}")
     return found
 
 
 async def _destination(access: Access, end: End) -> Found:
-    """The destination; a link there is followed once more, as the industry's CLI does it."""
+    """The destination; a link there is followed, also if nothing is where it leads."""
     found = await access.look(end.path)
-    if found.kind == "link":
-        found = await access.look(inside(linked(found)))
-    if found.kind == "other":
+    for _ in range(_MOST_LINKS):
+        if found.kind != "link":
+            break
+        found = await access.look(linked(found))
+    if found.kind in ("link", "other"):
         raise Plain(f'destination "{end.container}:{legible(end.path)}" must be a directory or a regular file')
     return found

@@ -56,9 +56,9 @@ class Inside:
             return self._pack(*fields)
         return self._spread(*fields)
 
-    def _look(self, path: bytes) -> tuple[bytes, ...]:
+    def _look(self, path: bytes, options: bytes) -> tuple[bytes, ...]:
         """kind, mode, size, target of a link."""
-        fd = self._open(path, os.O_PATH | (0 if _follows(path) else os.O_NOFOLLOW))
+        fd = self._open(path, os.O_PATH | (0 if options == b"follow" or _follows(path) else os.O_NOFOLLOW))
         try:
             status = os.fstat(fd)
             target = os.readlink(b"", dir_fd=fd) if stat.S_ISLNK(status.st_mode) else b""

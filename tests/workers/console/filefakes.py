@@ -26,10 +26,10 @@ class FakeAccess:
     spreads: list[tuple[str, bytes, bool]]
     error: LadingError | None = None
 
-    async def look(self, path: str) -> Found:
+    async def look(self, path: str, *, follow: bool = False) -> Found:
         """From the dictionary; a trailing slash follows one link."""
         kind, _, target = self.tree.get(path.rstrip("/.") or "/", "missing").partition(":")
-        if kind == "link" and path.endswith(("/", "/.")):
+        if kind == "link" and (follow or path.endswith(("/", "/."))):
             kind = self.tree.get(target, "missing")
         return Found(_kind(kind), path, target)
 
