@@ -8,7 +8,7 @@ import termios
 import time
 from types import TracebackType
 
-from bench.process import Command, Failed
+from bench.process import Command, Failed, until
 
 PATIENCE = 30.0
 
@@ -31,6 +31,10 @@ class Typist:
         os.close(self._master)
         os.kill(self._pid, signal.SIGKILL)  # not every client ends when its terminal does
         os.waitpid(self._pid, 0)
+
+    def until_raw(self) -> None:
+        """Wait until keys are no longer echoed here, but wherever the command sends them. Raises Failed."""
+        until(lambda: not termios.tcgetattr(self._master)[3] & termios.ECHO, "the terminal to be raw")
 
     def type(self, keys: bytes) -> None:
         """Press keys."""

@@ -29,6 +29,7 @@ def measure(setting: Setting) -> list[Row]:
 
 def _typist(engine: Lading | Docker) -> Typist:
     typist = Typist(engine.command("run", "-ti", "--rm", "--network", "none", REFERENCE, "cat"))
+    typist.until_raw()
     typist.type(b"ready")
     typist.sees(b"ready")
     return typist
