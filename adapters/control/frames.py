@@ -44,6 +44,7 @@ class Frames:
         self._payload = 0
         self._ending = b""
         self._session = ""
+        self._sessions: dict[bytes, str] = {}
         self._kept: list[bytes] = []
         self._heard: dict[str, str] = {}
         self._lines: dict[bytes, Callable[[list[bytes]], bytes]] = {
@@ -123,10 +124,15 @@ class Frames:
         return b""
 
     def _publish(self, words: list[bytes]) -> bytes:
+        if len(words) == 2 and (known := self._sessions.get(words[0])):
+            self._expect(_size(words[1]))
+            self._session = known
+            return b""
         subject, reply, (size,) = self._target(words, 1)
         self._expect(size)
-        if not reply:
-            self._session = subjects.session(subject)
+        if not reply and (session := subjects.session(subject)):
+            self._sessions = {words[0]: session}
+            self._session = session
         return b"" if self._session else f"PUB {subject} {reply}{size}\r\n".encode()
 
     def _publish_headers(self, words: list[bytes]) -> bytes:

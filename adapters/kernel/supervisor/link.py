@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 from adapters.kernel.supervisor import tree, wire
 from adapters.kernel.supervisor.launch import SOCKET_NAME
@@ -16,8 +17,41 @@ from adapters.kernel.supervisor.wire import Message
 from domain.errors import LadingError, Unavailable
 
 log = logging.getLogger(__name__)
-_CHUNK = 1 << 18
 _PAUSES = (0.02, 0.1, 0.5, 2.0)
+
+
+class _Line(asyncio.Protocol):
+    """One connection: `take` gets each message in the same turn of the loop in which it came, for bells are what people
+    at terminals wait for. `over` ends with the connection, with an error if there was one."""
+
+    def __init__(self, take: Callable[[Message], None]) -> None:
+        self._take = take
+        self._splitter = wire.Splitter()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Whole messages, as they come."""
+        try:
+            for message in self._splitter.feed(data):
+                self._take(message)
+        except wire.Garbage as error:
+            self._end(error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The warden hung up, or we did."""
+        self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
+        if self.over.done():
+            return
+        if error is None:
+            self.over.set_result(None)
+        else:
+            self.over.set_exception(error)
 
 
 class Link:
@@ -29,7 +63,7 @@ class Link:
         self._event, self._connected = event, connected
         self._open: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
         self._number = 0
-        self._writer: asyncio.StreamWriter | None = None
+        self._line: _Line | None = None
         self._task: asyncio.Task[None] | None = None
         self._greeting: asyncio.Task[None] | None = None
 
@@ -43,7 +77,7 @@ class Link:
     @property
     def connected(self) -> bool:
         """Whether a warden can be asked at this moment."""
-        return self._writer is not None
+        return self._line is not None
 
     async def stop(self) -> None:
         """Disconnect; the warden goes on. Open questions end with Unavailable."""
@@ -75,14 +109,14 @@ class Link:
         self._send({"n": 0, **message})
 
     def _send(self, message: Message) -> None:
-        if self._writer is not None:
-            self._writer.write(wire.pack(message))
+        if self._line is not None:
+            self._line.transport.write(wire.pack(message))
 
     async def _stay_connected(self, first: "asyncio.Future[None]") -> None:
         failures = 0
         while True:
             try:
-                rebuilt, reader = await self._connect()
+                rebuilt, line = await self._connect()
             except (LadingError, OSError) as error:
                 if not first.done():
                     first.set_exception(error if isinstance(error, LadingError) else Unavailable(str(error)))
@@ -95,16 +129,18 @@ class Link:
                 continue
             failures = 0
             self._greeting = asyncio.get_running_loop().create_task(self._greet(rebuilt and first.done(), first))
-            await self._listen(reader)
+            await self._listen(line)
             self._greeting.cancel()
 
-    async def _connect(self) -> tuple[bool, asyncio.StreamReader]:
+    async def _connect(self) -> tuple[bool, "_Line"]:
         rebuilt = await asyncio.to_thread(
             tree.ensure_warden, self._run_dir, self._data_root, failpoints=self._failpoints)
-        reader, self._writer = await asyncio.open_unix_connection(str(self._run_dir / SOCKET_NAME))
+        _, line = await asyncio.get_running_loop().create_unix_connection(
+            lambda: _Line(self._take), str(self._run_dir / SOCKET_NAME))
+        self._line = line
         for message, _ in self._open.values():
             self._send(message)
-        return rebuilt, reader
+        return rebuilt, line
 
     async def _greet(self, rebuilt: bool, first: "asyncio.Future[None]") -> None:
         try:
@@ -114,19 +150,15 @@ class Link:
         if not first.done():
             first.set_result(None)
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
+    async def _listen(self, line: "_Line") -> None:
         """Until the connection ends."""
-        splitter = wire.Splitter()
         try:
-            while data := await reader.read(_CHUNK):
-                for message in splitter.feed(data):
-                    self._take(message)
+            await line.over
         except (OSError, wire.Garbage) as error:
             log.warning("the connection to the supervisor broke: %s", error)
         finally:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            line.transport.abort()
+            self._line = None
 
     def _take(self, message: Message) -> None:
         if "re" not in message:
