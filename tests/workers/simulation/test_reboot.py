@@ -4,13 +4,14 @@ import asyncio
 from pathlib import Path
 
 from domain.container import State
+from domain.lifecycle.exec import ExecExited
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.stop import Stop
 from domain.spec import RestartPolicy
 from tests.workers.simulation.test_crashes import Morgue, check, containers, world_with_image
 from tests.workers.simulation.world import WHO, World
 from workers.engine import Engine
-from workers.requests import CreateRequest
+from workers.requests import CreateRequest, ExecRequest
 
 
 async def _three(world: World, engine: Engine) -> None:
@@ -37,6 +38,35 @@ def test_a_reboot_ends_what_ran_and_starts_what_its_policy_wants(tmp_path: Path)
     assert (found["always"].state, found["always"].attempt, found["always"].boot) == (State.RUNNING, 2, "second boot")
     assert found["stopped"].state is State.EXITED
     assert found["stopped"].how != "reboot"
+    asyncio.run(check(world))
+
+
+async def _executing(world: World, engine: Engine) -> None:
+    """Two containers in which somebody has a process."""
+    for name in ("one", "two"):
+        id = await engine.run(CreateRequest(image="base", command=("serve",), name=name), WHO)
+        await engine.exec(id, ExecRequest(command=("sleep", "9")), WHO)
+
+
+def test_a_reboot_ends_what_was_executed(tmp_path: Path) -> None:
+    """Each gets its end in the history, and the reason is the true one."""
+    morgue, world = Morgue(), world_with_image(tmp_path)
+    morgue.live(world, _executing, None, 1.0)
+    world.reboot()
+    morgue.live(world, None, None, 1_000.0)
+    ends = [r.event for r in asyncio.run(world.store.read(0, 1000)) if isinstance(r.event, ExecExited)]
+    assert [(end.code, end.how) for end in ends] == [(137, "reboot")] * 2
+    asyncio.run(check(world))
+
+
+def test_a_lost_supervisor_ends_what_was_executed(tmp_path: Path) -> None:
+    """Nobody knows how, and that is what the history says."""
+    morgue, world = Morgue(), world_with_image(tmp_path)
+    morgue.live(world, _executing, None, 1.0)
+    world.runtime.rebooted()  # of processes nothing is left, of the boot everything
+    morgue.live(world, None, None, 1_000.0)
+    ends = [r.event for r in asyncio.run(world.store.read(0, 1000)) if isinstance(r.event, ExecExited)]
+    assert [(end.code, end.how) for end in ends] == [(137, "unknown")] * 2
     asyncio.run(check(world))
 
 
