@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from bench.cases import (
     append,
+    copying,
     crash,
     echo,
     executing,
@@ -27,6 +28,7 @@ CASES: dict[str, Callable[[Setting], list[Row]]] = {
     "echo": echo.measure,
     "throughput": throughput.measure,
     "logs": logs.measure,
+    "copying": copying.measure,
     "listing": listing.measure,
     "append": append.measure,
     "rebuild": rebuild.measure,
