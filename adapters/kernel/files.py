@@ -121,7 +121,7 @@ async def _inside(document: dict[str, object]) -> AsyncIterator[asyncio.subproce
     argv = interpreter.command("inside", json.dumps(document, separators=(",", ":")))
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=pipe, stdout=pipe, stderr=pipe, env={}, cwd="/", limit=_PIECE, pipesize=1 << 20)
+        *argv, stdin=pipe, stdout=pipe, stderr=pipe, env={}, cwd="/", limit=_PIECE)
     try:
         yield process
     finally:

@@ -10,6 +10,7 @@ Paths are absolute and clean. Each is looked up with openat2 below the root, and
 ends in `/` or `/.` means what it leads to, any other one the name itself.
 """
 
+import fcntl
 import gc
 import json
 import os
@@ -26,6 +27,7 @@ from domain.errors import KernelError
 
 _INSIDE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _PLACE = os.O_PATH | os.O_DIRECTORY
+_PIPE = 1 << 20
 _KERNEL_FILES = frozenset(
     (
         syscalls.PROC_SUPER_MAGIC,
@@ -186,10 +188,20 @@ def _tell(fields: tuple[bytes, ...]) -> None:
     os.write(2, talk.packed(*fields))
 
 
+def _widen() -> None:
+    """Room for some pieces in the pipes of the archive: with 64 KiB both sides wait for each other."""
+    for fd in (0, 1):
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE)
+        except OSError:
+            return  # the user's limit of pipe pages is reached: slower, not wrong
+
+
 def main(arguments: list[str]) -> None:
     """Run as a program; see the module's docstring."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
     gc.disable()  # nothing here is circular
+    _widen()
     try:
         _become(json.loads(arguments[0]))
         view.confine()

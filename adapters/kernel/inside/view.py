@@ -41,36 +41,42 @@ def of_running(pid: int, start_time: int, *, whole: bool, writable: bool) -> Non
 
 
 def of_resting(layer_root: str, layers: Sequence[str], directory: str, *, writable: bool) -> None:
-    """Assemble the file system from the layers (lowest first) and the writable layer in `directory`, which is made if
-    the container was never started. Raises KernelError, OSError."""
+    """Assemble the file system from the layers (lowest first) and the writable layer in `directory`. To be written to,
+    one that was never started gets its writable layer now. Raises KernelError, OSError."""
     upper, work = f"{directory}/upper", f"{directory}/work"
-    for path, mode in ((directory, 0o700), (upper, 0o755), (work, 0o700)):
-        _make_directory(path, mode)
     syscalls.unshare(CLONE_NEWNS)
     syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
     if writable:
+        for path, mode in ((directory, 0o700), (upper, 0o755), (work, 0o700)):
+            _make_directory(path, mode)
         ROOT_STEPS["OverlayRoot"](Context(), layer_root, layers, upper, work, directory)
+        _become_root(directory, whole=False, writable=True)
     else:
-        _read_only_overlay(layer_root, layers, upper, directory)
-    _become_root(directory, whole=False, writable=writable)
+        _become_root(_read_only_overlay(layer_root, layers, upper), whole=False, writable=False)
 
 
-def _read_only_overlay(layer_root: str, layers: Sequence[str], upper: str, target: str) -> None:
-    """The writable layer as the uppermost of those that are only read: meanwhile it may be mounted elsewhere."""
+def _read_only_overlay(layer_root: str, layers: Sequence[str], upper: str) -> str:
+    """Where it is: on the directory of the layers, which nobody else sees. The writable layer is the uppermost of those
+    that are only read: meanwhile it may be mounted elsewhere."""
     os.chdir(layer_root)
-    top = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    lower = [f"/proc/self/fd/{top}", *reversed(layers)]
+    lower = list(reversed(layers))
+    if os.path.isdir(upper):
+        top = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        lower.insert(0, f"/proc/self/fd/{top}")
+    if len(lower) == 1:
+        return f"{layer_root}/{lower[0]}"  # an overlay needs two
     options = f"lowerdir={':'.join(lower)},index=off,redirect_dir=off,metacopy=off"
     if len(options) <= _OPTIONS:
-        syscalls.mount("overlay", target, "overlay", syscalls.MS_RDONLY, options)
-        return
+        syscalls.mount("overlay", layer_root, "overlay", syscalls.MS_RDONLY, options)
+        return layer_root
     fs = syscalls.fsopen("overlay")
     for layer in lower:
         syscalls.fsconfig(fs, syscalls.FSCONFIG_SET_STRING, "lowerdir+", layer)
     syscalls.fsconfig(fs, syscalls.FSCONFIG_CMD_CREATE)
     tree = syscalls.fsmount(fs, syscalls.MOUNT_ATTR_RDONLY)
-    place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    syscalls.move_mount(tree, place, path=target)
+    place = os.open(layer_root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.move_mount(tree, place, path=layer_root)
+    return layer_root
 
 
 def _become_root(path: str, *, whole: bool, writable: bool) -> None:
