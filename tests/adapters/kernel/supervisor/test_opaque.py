@@ -67,7 +67,7 @@ async def test_the_socket_and_the_files_are_the_owners_alone(machine: Machine) -
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
-_START = {"id": "ab", "attempt": 1, "flags": 0, "host": [], "child": "[]", "logs": "/dev/null"}
+_START = {"id": "ab", "attempt": 1, "flags": 0, "host": [], "child": "[]", "logs": "/dev/null", "log": ["local", 1, 1]}
 
 
 async def test_the_warden_survives_garbage(machine: Machine) -> None:
