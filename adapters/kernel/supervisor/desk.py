@@ -14,6 +14,7 @@ from adapters.kernel.supervisor.journal import Exit, Journal
 from adapters.kernel.supervisor.run import Run, unpack
 from adapters.kernel.supervisor.ward import STARTED, Answer, Key, Ward
 from adapters.kernel.supervisor.wire import Message
+from domain.logs import LOCAL
 
 PROTOCOL = 1
 _PAUSE = 0.1
@@ -141,7 +142,7 @@ class Desk:
         if "\0" in message["logs"]:
             raise _NotUnderstood("logs")
         try:
-            message["keeping"] = unpack(message.get("log"))
+            message["keeping"] = unpack(message["log"]) if "log" in message else LOCAL  # a daemon of an older version
         except ValueError as error:
             raise _NotUnderstood("log") from error
         if message.get("watch") is True:
