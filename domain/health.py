@@ -71,6 +71,8 @@ def health_check(wanted: Wanted, image: object) -> HealthCheck | None:
     given = image if isinstance(image, Mapping) else {}
     test = wanted.test or _strings(given.get("Test"))
     if not test or test[0] == "NONE":
+        if wanted.action != "none":
+            raise InvalidValue(f"the health action {wanted.action} needs a health check, and there is none")
         return None
     if test[0] not in ("CMD", "CMD-SHELL") or len(test) < 2 or any("\0" in part for part in test):
         raise InvalidValue(f"Unknown healthcheck type '{test[0]}' (expected 'CMD' or 'CMD-SHELL')")

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.health import Wanted
 from domain.spec import HealthAction, LogConfig, NetworkMode, RestartPolicy
 
+Seconds = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
+
 
 class HealthRequest(BaseModel):
     """How to find out whether a container is well; times in seconds, None and empty "as the image says".
@@ -17,11 +19,11 @@ class HealthRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     test: tuple[str, ...] = ()
-    interval: float | None = None
-    timeout: float | None = None
-    start_period: float | None = None
-    start_interval: float | None = None
-    retries: int | None = None
+    interval: Seconds | None = None
+    timeout: Seconds | None = None
+    start_period: Seconds | None = None
+    start_interval: Seconds | None = None
+    retries: Annotated[int, Field(ge=0, le=10**9)] | None = None
     action: HealthAction = "none"
 
     @property

@@ -64,6 +64,8 @@ def test_zeros_are_the_defaults() -> None:
         (Wanted(interval=0.0005), IMAGE, "Interval in Healthcheck cannot be less than 1ms"),
         (Wanted(), {**IMAGE, "StartPeriod": 1000}, "StartPeriod in Healthcheck cannot be less than 1ms"),
         (Wanted(timeout=-1.0), IMAGE, "Timeout in Healthcheck cannot be less than 1ms"),
+        (Wanted(action="kill"), None, "needs a health check"),
+        (Wanted(test=("NONE",), action="restart"), IMAGE, "needs a health check"),
         (Wanted(retries=-1), IMAGE, "Retries in Healthcheck cannot be negative"),
     ],
 )

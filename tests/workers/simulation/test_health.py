@@ -16,7 +16,8 @@ from tests.workers.simulation.loop import Crash
 from tests.workers.simulation.test_crashes import Morgue, check, world_with_image
 from tests.workers.simulation.world import WHO, Story, World
 from workers.engine import Engine
-from workers.health import BEGUN_AT_ONCE, SPREAD
+from workers.health import SPREAD
+from workers.probes import BEGUN_AT_ONCE
 from workers.requests import CreateRequest, ExecRequest, HealthRequest
 
 Act = Callable[[World, Engine, str], Awaitable[None]]
@@ -133,6 +134,36 @@ def test_a_paused_container_is_not_probed(tmp_path: Path) -> None:
         verdict = engine.health(id)
         assert verdict is not None
         assert all(probe.exit_code == 0 for probe in verdict.probes)
+
+    lived(tmp_path, act)
+
+
+def test_a_probe_that_a_freeze_keeps_from_beginning_makes_room_for_others(tmp_path: Path) -> None:
+    """Ten frozen containers must not keep an eleventh from being looked after; a late beginner is ended."""
+
+    async def act(world: World, engine: Engine, id: str) -> None:
+        execute, thawed = world.runtime.exec, asyncio.Event()
+
+        async def frozen(owner: str, *arguments: object, **more: object) -> object:
+            if owner != id:
+                await thawed.wait()
+            return await execute(owner, *arguments, **more)  # type: ignore[arg-type]
+
+        world.runtime.exec = frozen  # type: ignore[method-assign, assignment]
+        world.runtime.plays("late", Behaviour(lasts=True))
+        late = HEALTH.model_copy(update={"test": ("CMD", "late")})
+        for number in range(10):
+            await engine.run(CreateRequest(image="base", command=("serve",), name=f"n{number}", health=late), WHO)
+        await after(40)
+        assert (await engine.container(id)).health == "healthy"
+        world.runtime.plays("probe", Behaviour(code=1))
+        await after(90)
+        assert (await engine.container(id)).health == "unhealthy"
+        thawed.set()
+        world.runtime.exec = execute  # type: ignore[method-assign]
+        await asyncio.sleep(1)
+        containers = [owner for owner, _ in world.runtime.living_execs]
+        assert len(set(containers)) == len(containers)
 
     lived(tmp_path, act)
 
