@@ -20,6 +20,14 @@ _IGNORED_BY_GUARDIAN = (1, 2, 3, 15)
 """HUP, INT, QUIT, TERM: what a person or a closing session sends to everything with the client's name."""
 
 
+def take() -> "Screen | None":
+    """The terminal of standard input in raw mode; None when it has just gone."""
+    try:
+        return Screen()
+    except termios.error:
+        return None
+
+
 class Screen:
     """Raw from now on, until `close`."""
 
@@ -48,7 +56,7 @@ class Screen:
             posix.close(self._lifeline)
             posix.waitpid(self._guardian, 0)
         except OSError:
-            pass  # somebody killed the guardian
+            pass  # somebody killed the guardian, or there is none
 
 
 def _raw(modes: "list[Any]") -> "list[Any]":
@@ -91,7 +99,10 @@ def _foreground() -> bool:
 def _guard(saved: "list[Any]", raw: "list[Any]") -> tuple[int, int]:
     """Start the guardian: its pid, and where it listens. A byte tells it to go; an end, that we were killed."""
     listened, lifeline = posix.pipe2(posix.O_CLOEXEC)
-    pid = posix.fork()
+    try:
+        pid = posix.fork()
+    except OSError:
+        pid = -1  # no more processes are allowed: a person wants a terminal all the same
     if pid:
         posix.close(listened)
         return pid, lifeline

@@ -218,9 +218,9 @@ class Session:
         """`1`: raw, and its size from now on; `2`: only the size; `0`: neither any more."""
         self._release_terminal()
         if how == b"1" and posix.isatty(0):
-            from adapters.cli.screen import Screen
+            from adapters.cli import screen
 
-            self._screen = Screen()
+            self._screen = screen.take()
         self._sizing = how in (b"1", b"2")
         self._arrange_signals()
         if self._sizing:

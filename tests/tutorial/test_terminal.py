@@ -336,6 +336,17 @@ def test_a_reader_that_stands_still_loses_nothing_and_holds_nobody_else_up(engin
     assert everything == b"".join(b"%06d\n" % number for number in range(1, lines + 1))
 
 
+def test_a_person_who_has_walked_away_does_not_stop_a_container(engine: Engine, sit: Sit) -> None:
+    """After ten seconds it goes on; the person is told how much they have missed, and sees the rest."""
+    small = ("--log-opt", "max-size=64k", "--log-opt", "max-file=2")
+    box = sit("run", "-t", "--name", "box", *small, "busybox", "seq", "-w", "400000")
+    box.sees("000001")
+    engine.reaches("box", "exited")
+    box.sees(" bytes were not shown")
+    box.sees("400000\r")
+    assert box.ends() == 0
+
+
 def test_signals_go_to_the_process_when_there_is_no_terminal(engine: Engine) -> None:
     """And the client stays until it ends."""
     script = "trap 'echo got usr1' USR1; trap 'echo got term; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
