@@ -50,6 +50,8 @@ class Client:
 
     def _hand_over(self, data: bytes, fds: Sequence[int]) -> None:
         """At once: who asks for descriptors does that on a connection of its own, and reads."""
+        if self._unsent:
+            return self.close()
         try:
             sent = self._socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
         except OSError:

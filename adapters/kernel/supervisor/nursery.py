@@ -26,7 +26,7 @@ class Nursery:
         self._cloned, self._failed, self._died = cloned, failed, died
         self._waiting: dict[str, Ward] = {}
         self._generation = int(options["generation"])
-        self._strangers = False
+        self._strangers: set[int] = set()
         self._channel: socket.socket
         self._spawn()
 
@@ -58,12 +58,15 @@ class Nursery:
     def reap_strangers(self, known: set[int]) -> bool:
         """Children whose birth nobody could tell us about: a zygote was killed between the clone and its answer. They
         end by themselves; whether one may be left. (A dead one that is not reaped keeps its container from ending.)"""
-        if self._strangers:
-            strangers = process.children() - known - {self.pid}
-            self._strangers = bool(strangers)
-            for pid in strangers:
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-        return self._strangers
+        self._strangers -= known
+        for pid in list(self._strangers):
+            try:
+                ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is not None
+            except ChildProcessError:
+                ended = True
+            if ended:
+                self._strangers.discard(pid)
+        return bool(self._strangers)
 
     def close(self) -> None:
         """End the zygote and wait for it."""
@@ -100,7 +103,7 @@ class Nursery:
     def _respawn(self) -> None:
         self._loop.close(self._channel.detach())
         os.waitpid(self.pid, 0)
-        self._strangers = True
+        self._strangers |= process.children()
         open_requests, self._waiting = self._waiting, {}
         self._spawn()
         for ward in open_requests.values():

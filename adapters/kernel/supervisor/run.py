@@ -21,14 +21,15 @@ class Run(Ward):
     the two, and both survive us; and from a pipe it goes to the log without being read.
     """
 
-    KEPT = (*Ward.KEPT, "relay", "devpts")
+    KEPT = (*Ward.KEPT, "relay")
+    PLACES = ("devpts", *zygote.NAMESPACES)
+    """What is kept as well, and is a part of the kernel's picture of the container."""
 
     def __init__(self, id: str, attempt: int, directory: str, keeping: Keeping = LOCAL) -> None:
         super().__init__(id, attempt)
         self.directory = directory
         self.keeping = keeping
-        self.relay = self.devpts = -1
-        self.namespaces: dict[str, int] = {}
+        self.relay = self.devpts = self.mnt = self.ipc = self.net = -1
         self.output = Output(directory, attempt, keeping.limits)
 
     @property
@@ -55,7 +56,17 @@ class Run(Ward):
     def held(self) -> handover.Held:
         """What a successor needs to go on with it."""
         held = super().held()
-        return handover.Held(held.note, {**held.fds, **self.namespaces})
+        return handover.Held(held.note, {**held.fds, **self._places()})
+
+    def places(self) -> list[int]:
+        """Those descriptors, to be closed; they are no longer ours then."""
+        places = self._places()
+        for name in places:
+            setattr(self, name, -1)
+        return list(places.values())
+
+    def _places(self) -> dict[str, int]:
+        return {name: fd for name in self.PLACES if (fd := getattr(self, name)) >= 0}
 
     def _note(self) -> dict[str, Any]:
         return {**super()._note(), "logs": self.directory, "log": pack(self.keeping), "lost": self.output.lost}
@@ -66,8 +77,7 @@ class Run(Ward):
         note = json.loads(held.note)
         run = Run(note["id"], note["attempt"], note["logs"], unpack(note["log"]) if "log" in note else LOCAL)
         run.output.lost = note["lost"]
-        run.namespaces = {name: fd for name, fd in held.fds.items() if name in zygote.NAMESPACES}
-        run.take_back(note, {name: fd for name, fd in held.fds.items() if name not in zygote.NAMESPACES})
+        run.take_back(note, held.fds)
         return run
 
     def exit(self, how: str = "") -> dict[str, Any]:

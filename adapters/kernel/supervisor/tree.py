@@ -17,6 +17,7 @@ from domain.errors import InUse, Unavailable
 
 _PATIENCE = 10.0
 _PAUSE = 0.02
+_LAUNCH_AGAIN = 1.0
 
 
 def group_root(data_root: Path) -> str:
@@ -28,12 +29,19 @@ def ensure_warden(run_dir: Path, data_root: Path, *, failpoints: str = "") -> bo
     """A warden answers on the socket when this returns; True if a new tree had to be built. Raises: Unavailable."""
     if _hello(run_dir) is not None:
         return False
-    _launch(run_dir, data_root, failpoints)
     deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        _launch(run_dir, data_root, failpoints)  # again: a former tree that was ending may have had the lock
+        if _answers(run_dir, min(deadline, time.monotonic() + _LAUNCH_AGAIN)):
+            return True
+    raise Unavailable(f"the supervisor does not answer on {run_dir / SOCKET_NAME}",
+                      hint=f"its last words are in {data_root / 'state' / ERROR_LOG}")
+
+
+def _answers(run_dir: Path, deadline: float) -> bool:
     while _hello(run_dir) is None:
         if time.monotonic() > deadline:
-            raise Unavailable(f"the supervisor does not answer on {run_dir / SOCKET_NAME}",
-                              hint=f"its last words are in {data_root / 'state' / ERROR_LOG}")
+            return False
         time.sleep(_PAUSE)
     return True
 

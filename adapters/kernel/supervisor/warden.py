@@ -28,7 +28,7 @@ from functools import partial
 from typing import Any
 
 from adapters.kernel import apply, cgroups
-from adapters.kernel.supervisor import faults, handover, interpreter, keeper, loop, process
+from adapters.kernel.supervisor import faults, handover, interpreter, keeper, loop, process, zygote
 from adapters.kernel.supervisor.desk import Desk, failure
 from adapters.kernel.supervisor.dictation import Dictation
 from adapters.kernel.supervisor.execs import Exec, Execs
@@ -299,7 +299,7 @@ class Warden:
         failpoint("warden.after-clone")
         ward.pid, ward.pidfd = pid, pidfd
         if isinstance(ward, Run):
-            ward.namespaces = namespaces
+            ward.mnt, ward.ipc, ward.net = (namespaces.get(name, -1) for name in zygote.NAMESPACES)
         else:
             ward.group = None  # it was for the birth only: the groups are those of the run
         ward.start_time = process.start_time(pid)
@@ -336,9 +336,10 @@ class Warden:
         if ward.failure is None:
             ward.phase = STARTED
             ward.request = {}
-            self._hold(ward)
         failpoint("warden.before-answer")
         self._answer(ward)
+        if ward.failure is None and isinstance(ward, Run):  # of an exec the closed socket may stay there until the end
+            self._hold(ward)
 
     def _answer(self, ward: Ward) -> None:
         """Tell whoever waits for the start, if it has come to an end."""
@@ -582,10 +583,9 @@ class Warden:
             self._loop.close(ward.pidfd)
             ward.pidfd = -1
         if isinstance(ward, Run):
-            # Before the keeper is told: whoever closes a namespace last waits until it is torn down, and nothing waits
-            # for the keeper.
-            handover.close(list(ward.namespaces.values()))
-            ward.namespaces = {}
+            # Before the keeper is told: whoever closes a namespace or a mount last waits until it is torn down, and
+            # nothing waits for the keeper.
+            handover.close(ward.places())
             ward.output.close()
             self._dictation.over(ward)
             self._put_away(ward)
@@ -650,7 +650,7 @@ class Warden:
 
 def _taken_back(held: handover.Held) -> Ward:
     """What a former warden has left."""
-    return Exec.taken_back(held) if json.loads(held.note)["exec"] else Run.taken_back(held)
+    return Exec.taken_back(held) if json.loads(held.note).get("exec") else Run.taken_back(held)
 
 
 def _raise_files_limit() -> None:

@@ -151,6 +151,17 @@ class Machine:
             for pid in pids:
                 os.kill(pid, number)
 
+    async def whole(self) -> None:
+        """Until all three small processes are there and answer."""
+        async with asyncio.timeout(_PATIENCE):
+            while not all(self.pid(role) for role in ("keeper", "warden", "zygote")):
+                await asyncio.sleep(0.005)
+            await self.runtime.running()
+
+    def descriptors(self) -> int:
+        """How many the small processes have open, all together."""
+        return sum(len(os.listdir(f"/proc/{self.pid(role)}/fd")) for role in ("keeper", "warden", "zygote"))
+
     def groups(self) -> list[str]:
         """Control groups of this data root, in all hierarchies."""
         return [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{self.group_root}/*.*") if path.is_dir()]

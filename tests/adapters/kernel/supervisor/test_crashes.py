@@ -44,7 +44,7 @@ async def test_random_kills_lose_no_line_and_no_status(machine: Machine) -> None
         scripts = [COUNTING.format(lines=3000 + n, pace=20).replace("exit 42", f"exit {42 + n}") for n in range(6)]
         runs = [(await machine.start(script))[0] for script in scripts]
         for _ in range(6):
-            await _alive(machine)
+            await machine.whole()
             await asyncio.sleep(chance.uniform(0, 0.1))
             machine.kill(chance.choice(["keeper", "warden", "zygote"]))
         for number, id in enumerate(runs):
@@ -58,7 +58,7 @@ async def test_keeper_and_warden_dying_in_turn_keep_the_container(machine: Machi
     async with machine.connected():
         id, _ = await machine.start(COUNTING.format(lines=4000, pace=20))
         for role in ("warden", "keeper", "warden", "keeper", "keeper", "warden"):
-            await _alive(machine)
+            await machine.whole()
             machine.kill(role)
         assert (await machine.end(id)).code == 42
         assert await machine.output(id) == counted(4000)
@@ -69,7 +69,7 @@ async def test_a_status_is_true_when_the_process_ends_while_nobody_watches(machi
     async with machine.connected():
         for role in ("warden", "keeper"):
             id, _ = await machine.start("sleep 0.05; echo bye; exit 9")
-            await _alive(machine)
+            await machine.whole()
             os.kill(machine.pid(role), signal.SIGSTOP)
             await asyncio.sleep(0.2)
             machine.kill(role)
@@ -96,11 +96,3 @@ async def test_when_keeper_and_warden_die_at_once_containers_are_ended_and_repor
         async with asyncio.timeout(5):
             await lost.wait()
         assert await runtime.running() == {}
-
-
-async def _alive(machine: Machine) -> None:
-    """Until all three answer again."""
-    async with asyncio.timeout(10):
-        while not all(machine.pid(role) for role in ("keeper", "warden", "zygote")):
-            await asyncio.sleep(0.005)
-        await machine.runtime.running()

@@ -1,13 +1,12 @@
 """Terminals and inputs of first processes: as a person at a keyboard would have them."""
 
 import asyncio
-import os
 from typing import Any
 
 import pytest
 
 from domain.errors import Refused
-from tests.adapters.kernel.supervisor.machine import Machine
+from tests.adapters.kernel.supervisor.machine import Machine, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -84,11 +83,11 @@ async def test_a_new_size_is_told_to_the_process(machine: Machine) -> None:
                          ids=lambda roles: "+".join(roles) or "nobody")
 async def test_a_terminal_loses_nothing_when_a_small_process_dies(machine: Machine, roles: tuple[str, ...]) -> None:
     """What it has written is whole, and its status the true one."""
-    async with machine.connected() as runtime:
+    async with machine.connected():
         id, _ = await machine.start(COUNTING, tty=True)
         for role in roles:
             await asyncio.sleep(0.15)
-            await runtime.running()
+            await machine.whole()
             machine.kill(role)
         assert (await machine.end(id)).code == 42
         assert await machine.output(id) == LINES
@@ -131,10 +130,23 @@ async def test_megabytes_go_through_cat_while_small_processes_die(machine: Machi
         input = await runtime.input(id)
         for number in range(4):
             await input.write(data[number << 20:number + 1 << 20])
+            await machine.whole()
             machine.kill(("warden", "zygote", "keeper", "warden")[number])
         await input.end()
         assert (await machine.end(id)).code == 9
         assert await machine.output(id) == data
+
+
+async def test_what_is_pasted_into_a_raw_terminal_arrives_whole(machine: Machine) -> None:
+    """Much more than the kernel keeps for a program that is busy: the one who pastes waits."""
+    data = b"".join(b"line %d of what was pasted\n" % number for number in range(8000))
+    async with machine.connected() as runtime:
+        id, _ = await machine.start("stty raw -echo; echo ready; sleep 0.3; "
+                                    f"dd bs={len(data)} count=1 iflag=fullblock 2>/dev/null; exit 3", tty=True)
+        await machine.written(id, b"ready")
+        await (await runtime.input(id)).write(data)
+        assert (await machine.end(id)).code == 3
+        assert await machine.output(id) == b"ready\n" + data
 
 
 async def test_an_input_that_nobody_has_stays_open(machine: Machine) -> None:
@@ -158,16 +170,11 @@ async def test_terminals_leave_nothing_behind(machine: Machine) -> None:
     """Twenty of them, each with two inputs: as many descriptors as before."""
     async with machine.connected() as runtime:
         await machine.end((await machine.start("true", tty=True))[0])
-        before = [_descriptors(machine.pid(role)) for role in ("warden", "keeper", "zygote")]
+        before = machine.descriptors()
         for _ in range(20):
             id, _ = await machine.start("cat", tty=True)
             for _ in range(2):
                 await (await runtime.input(id)).resize(3, 4)
             await (await runtime.input(id)).write(b"\x04")
             await machine.end(id)
-        await runtime.running()
-        assert [_descriptors(machine.pid(role)) for role in ("warden", "keeper", "zygote")] == before
-
-
-def _descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+        wait_until(lambda: machine.descriptors() <= before, "no descriptor is left")
