@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 
 _WRITE_HIGH = 256 * 1024
 _RETRY_SECONDS = 0.1
-_REFILL_SECONDS = 0.02
+_REFILL_SECONDS = 0.2
+"""Longer than most commands take: what is opened in advance must not slow down what is being done."""
 _HANDSHAKE_SECONDS = 5.0
 _MOST_OPENING = 32
 
