@@ -76,7 +76,7 @@ class Session:
         finally:
             raw = self._screen is not None
             self._release_terminal()
-            if raw and self._gone:
+            if raw and self._gone and posix.isatty(2):
                 write(2, b"\n")  # whatever the program has drawn, what we say begins a line
 
     def _act(self) -> int | None:
