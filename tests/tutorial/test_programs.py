@@ -42,22 +42,22 @@ def test_a_whole_life_as_json(engine: Engine) -> None:
 
 def test_a_program_executes_updates_and_waits(engine: Engine) -> None:
     """With the output of the command; a container that is gone still answers `wait`."""
-    id = engine.ask("run", request=_request("sleep", "600", name="it"))["container"]
-    answer = engine.ask("exec", container="it", exec={"command": ["sh", "-c", "echo $A; echo no >&2; exit 3"],
+    id = engine.ask("run", request=_request("sleep", "600", name="asked"))["container"]
+    answer = engine.ask("exec", container="asked", exec={"command": ["sh", "-c", "echo $A; echo no >&2; exit 3"],
                                                       "env": ["A=yes"]})  # fmt: skip
     assert answer.pop("exec") in {event["data"].get("exec_id") for event in engine.history(id)}
     assert answer == {"ok": True, "container": id, "status": 3, "stdout": "yes\n", "stderr": "no\n",
                       "truncated": False}  # fmt: skip
-    much = engine.ask("exec", container="it", exec={"command": ["sh", "-c", "yes | head -c 1000000"]})
+    much = engine.ask("exec", container="asked", exec={"command": ["sh", "-c", "yes | head -c 1000000"]})
     assert (len(much["stdout"]), much["truncated"], much["status"]) == (131072, True, 0)
-    missing = engine.ask("exec", container="it", exec={"command": ["nonesuch"]})
+    missing = engine.ask("exec", container="asked", exec={"command": ["nonesuch"]})
     assert (missing["ok"], missing["error"]) == (False, "CommandFailed")
-    assert set(engine.ask("exec", container="it", exec={"command": ["sleep", "600"]}, detach=True)) == {
+    assert set(engine.ask("exec", container="asked", exec={"command": ["sleep", "600"]}, detach=True)) == {
         "ok", "container", "exec"}  # fmt: skip
-    assert engine.ask("update", container="it", restart={"name": "on-failure", "retries": 2})["ok"]
-    assert engine.ok("inspect", "-f", "{{.HostConfig.RestartPolicy.MaximumRetryCount}}", "it") == "2"
-    assert engine.ask("rm", container="it", force=True)["ok"]
-    assert engine.ask("wait", container="it") == {"ok": True, "container": id, "status": 137}
+    assert engine.ask("update", container="asked", restart={"name": "on-failure", "retries": 2})["ok"]
+    assert engine.ok("inspect", "-f", "{{.HostConfig.RestartPolicy.MaximumRetryCount}}", "asked") == "2"
+    assert engine.ask("rm", container="asked", force=True)["ok"]
+    assert engine.ask("wait", container="asked") == {"ok": True, "container": id, "status": 137}
 
 
 def test_a_request_told_twice_is_carried_out_once(engine: Engine) -> None:
