@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from adapters.files.logs import LogFiles
 from adapters.kernel import init_program, syscalls
 from adapters.kernel.runtime import KernelRuntime
@@ -31,6 +33,10 @@ def kernel_remembers_exits() -> bool:
         return False
     finally:
         os.close(pidfd)
+
+
+many_deaths = pytest.mark.skipif(
+    not kernel_remembers_exits(), reason="after the deaths of a warden and then a keeper only the kernel knows (6.15)")
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = _PATIENCE) -> None:
@@ -164,4 +170,5 @@ class Machine:
 
     def groups(self) -> list[str]:
         """Control groups of this data root, in all hierarchies."""
-        return [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{self.group_root}/*.*") if path.is_dir()]
+        return [str(path) for pattern in (f"{self.group_root}/*.*", f"*/{self.group_root}/*.*")
+                for path in Path("/sys/fs/cgroup").glob(pattern) if path.is_dir()]

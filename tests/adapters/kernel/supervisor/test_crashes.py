@@ -7,11 +7,9 @@ import signal
 
 import pytest
 
-from tests.adapters.kernel.supervisor.machine import Machine, kernel_remembers_exits
+from tests.adapters.kernel.supervisor.machine import Machine, many_deaths
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
-many_deaths = pytest.mark.skipif(
-    not kernel_remembers_exits(), reason="after the deaths of a warden and then a keeper only the kernel knows (6.15)")
 
 COUNTING = ("i=0; while [ $i -lt {lines} ]; do echo line $i; i=$((i+1)); [ $((i % {pace})) = 0 ] && sleep 0.01; done; "
             "exit 42")

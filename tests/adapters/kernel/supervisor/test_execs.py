@@ -10,7 +10,7 @@ import pytest
 
 from domain.errors import CommandFailed, KernelError, LadingError, NotFound
 from domain.spec import ExecSpec
-from tests.adapters.kernel.supervisor.machine import Machine, wait_until
+from tests.adapters.kernel.supervisor.machine import Machine, many_deaths, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -195,6 +195,7 @@ async def test_an_exec_whose_daemon_is_gone_neither_blocks_nor_waits(machine: Ma
         await _over(machine, id)
 
 
+@many_deaths
 async def test_a_new_warden_does_not_take_what_the_daemon_reads(machine: Machine) -> None:
     """The daemon tells it what it has; not a byte is missing."""
     async with machine.connected() as runtime:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from domain.errors import Refused
-from tests.adapters.kernel.supervisor.machine import Machine, wait_until
+from tests.adapters.kernel.supervisor.machine import Machine, many_deaths, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -79,7 +79,8 @@ async def test_a_new_size_is_told_to_the_process(machine: Machine) -> None:
         await machine.end(id)
 
 
-@pytest.mark.parametrize("roles", [(), ("warden",), ("keeper",), ("warden", "warden"), ("warden", "keeper")],
+@pytest.mark.parametrize("roles", [(), ("warden",), ("keeper",), ("warden", "warden"),
+                                   pytest.param(("warden", "keeper"), marks=many_deaths)],
                          ids=lambda roles: "+".join(roles) or "nobody")
 async def test_a_terminal_loses_nothing_when_a_small_process_dies(machine: Machine, roles: tuple[str, ...]) -> None:
     """What it has written is whole, and its status the true one."""
@@ -122,6 +123,7 @@ async def test_a_terminal_goes_with_everything_else(machine: Machine, wishes: di
         assert await machine.output(id) == b"/dev/pts/0\r\nright\r\n"
 
 
+@many_deaths
 async def test_megabytes_go_through_cat_while_small_processes_die(machine: Machine) -> None:
     """Bytes of every kind, in order; the writer waits for the reader and for nobody else."""
     data = bytes(range(256)) * (4 << 12)
