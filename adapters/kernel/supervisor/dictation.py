@@ -6,6 +6,7 @@ A file in the state directory says that there may be something to write, so that
 import json
 import os
 import socket
+import time
 from collections import deque
 from contextlib import suppress
 
@@ -14,7 +15,8 @@ from adapters.kernel.supervisor.run import Run
 from adapters.kernel.supervisor.wire import Message
 
 _NAME = "scribe"
-_BACK_OFF = 0.2
+_BACK_OFF, _LONGEST_BACK_OFF = 0.2, 5.0
+_LONG_LIFE = 1.0
 _PAUSE = 0.05
 _A_TIME = 100
 
@@ -30,6 +32,8 @@ class Dictation:
         self._channel: socket.socket | None = None
         self._pid = 0
         self._sent = 0
+        self._born = 0.0
+        self._back_off = _BACK_OFF
         self._followed: dict[str, Run] = {}
         self._queue: deque[Message] = deque()
         self._bells: set[str] = set()
@@ -109,7 +113,7 @@ class Dictation:
         self._generation += 1
         self._pid = interpreter.spawn(self._python, argv, [other.fileno()])
         other.close()
-        self._channel, self._sent = mine, 0
+        self._channel, self._sent, self._born = mine, 0, time.monotonic()
         self._queue = deque([*map(_follow, self._followed.values()), {"scan": True}])
         self._loop.watch(mine.fileno(), self._event)
 
@@ -133,7 +137,9 @@ class Dictation:
     def _end(self) -> None:
         """It has died."""
         self._let_go()
-        self._loop.later(_BACK_OFF, lambda: self._spawn() if self._channel is None else None)
+        again = time.monotonic() - self._born < _LONG_LIFE
+        self._back_off = min(2 * self._back_off, _LONGEST_BACK_OFF) if again else _BACK_OFF
+        self._loop.later(self._back_off, lambda: self._spawn() if self._channel is None else None)
 
     def _rest(self) -> None:
         """Nothing is left to write."""
