@@ -49,15 +49,12 @@ class Copy:
     async def take_out(self, source: End, target: End) -> int:
         """From the container to the client; the size of the archive."""
         async with self.invocation.engine.files.reach(self.id) as access:
+            found = await _in_container(access, source, follow=self.follow)
             if target.path == STREAM:
                 self.done = STREAM
-                _, name = split(source.path)
-                return await self._send(access, source.path, name, "")
-            found = await _in_container(access, source, follow=self.follow)
+                return await self._send(access, source.path, split(source.path)[1], "")
             there = await self._at_client(target.path)
-            goal = place(
-                source.path, is_directory=found.kind == "directory", target=there.path, found=there
-            )
+            goal = place(source.path, is_directory=found.kind == "directory", target=there.path, found=there)
             if goal.directory != there.path:
                 await self._require_directory(goal.directory)
             self.done = there.path
@@ -101,8 +98,8 @@ class Copy:
         try:
             await access.spread(directory, aiter(archive), owners=self.owners)
             broken = False
-        except NotFound:
-            raise NotFound(f"Could not find the file {directory} in container {self.id}") from None
+        except NotFound as error:
+            raise NotFound(f"Could not find the file {legible(directory)} in container {self.id[:12]}") from error
         finally:
             fact = NoteCopiedIn(path=legible(path), bytes=archive.size, broken=broken)
             if archive.size:
