@@ -11,15 +11,16 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from errno import ENOSYS
 from pathlib import Path
 
 from adapters.kernel import terminals
 from adapters.kernel.supervisor import handover, wire
 from adapters.kernel.supervisor.wire import Message
-from domain.errors import Refused, Unavailable
+from domain.errors import KernelError, Refused, Unavailable
 from domain.ports import LogFrame
 
-_PAUSES = (0.02, 0.1, 0.5, 2.0, 5.0)
+_PAUSES = (0.02, 0.1, 0.5, 1.0, 2.0)
 _MOST_FDS = 8
 _CHUNK = 1 << 18
 _LARGEST_SIZE = (1 << 16) - 1
@@ -28,12 +29,19 @@ _STREAMS = {"stdout": 1, "terminal": 1, "stderr": 2}
 
 async def ask(path: Path, message: Message) -> tuple[Message, list[int]]:
     """The answer and its descriptors, from this warden or the next; asked again when a connection breaks, so only for
-    what may be done twice. Raises: Unavailable."""
+    what may be done twice. Raises: Unavailable, KernelError for a warden that does not know what is asked."""
+    refusals = 0
     for pause in _PAUSES:
         try:
             return await _ask_once(str(path), message)
+        except ConnectionResetError:
+            refusals += 1
         except (OSError, wire.Garbage):
-            await asyncio.sleep(pause)
+            refusals = 0
+        await asyncio.sleep(pause)
+    if refusals == len(_PAUSES):
+        raise KernelError("the supervisor is of an older version and cannot do this", errno=ENOSYS,
+                          stage=str(message["op"]), hint="it is replaced when no container runs and it is shut down")
     raise Unavailable("the supervisor does not answer")
 
 

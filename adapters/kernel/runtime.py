@@ -166,7 +166,7 @@ class KernelRuntime:
         """See the port; see `running` for those that have died."""
         reply = await self._ask({"op": "list"})
         living: dict[str, set[str]] = {}
-        for ward in reply["execs"]:
+        for ward in reply.get("execs", ()):
             if ward["phase"] in _ALIVE:
                 living.setdefault(ward["id"], set()).add(ward["exec"])
         return {id: frozenset(ids) for id, ids in living.items()}

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from adapters.kernel.supervisor import loop, process
+from adapters.kernel.supervisor import loop, process, wire
 from adapters.kernel.supervisor.clients import Client, admitted
 from adapters.kernel.supervisor.execs import Execs
 from adapters.kernel.supervisor.journal import Exit, Journal
@@ -16,7 +16,6 @@ from adapters.kernel.supervisor.ward import STARTED, Answer, Key, Ward
 from adapters.kernel.supervisor.wire import Message
 from domain.logs import LOCAL
 
-PROTOCOL = 1
 _PAUSE = 0.1
 _Kind = TypeVar("_Kind")
 _ID = frozenset("0123456789abcdef")
@@ -133,7 +132,7 @@ class Desk:
             self._warden.execs.daemon_left()
 
     def _hello(self, client: Client, message: Message, answer: Answer) -> None:
-        answer({"protocol": PROTOCOL, "boot": process.boot_id(), **self._warden.describe()})
+        answer({"protocol": wire.PROTOCOL, "boot": process.boot_id(), **self._warden.describe()})
 
     def _start(self, client: Client, message: Message, answer: Answer) -> None:
         id = _checked_start(message)

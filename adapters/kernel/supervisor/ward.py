@@ -5,6 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Sequence
+from errno import ENXIO
 from typing import Any, Protocol
 
 from adapters.kernel import terminals
@@ -96,6 +97,8 @@ class Ward:
         self._childs_ends = [childs.detach()]
         self.status = status.detach()
         if "terminal" in self.request:
+            if devpts < 0:
+                raise OSError(ENXIO, "the container was started by a version without terminals")
             rows, cols = self.request["terminal"]
             self.terminal, line = terminals.open_pair(devpts, rows, cols)
             self._childs_ends += [line, line, line]

@@ -13,6 +13,9 @@ from typing import Any
 
 Message = dict[str, Any]
 
+PROTOCOL = 2
+"""What a warden says it speaks. 1: no execs, no inputs."""
+
 LIMIT = 8 << 20
 """The longest message either side accepts."""
 
