@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidValue
+from domain.runtime import capabilities
 from domain.runtime import steps as s
-from domain.runtime.plan import NEWNET, Plan, environment, from_wire, plan, to_wire
-from domain.runtime.request import INIT_TARGET, RunRequest
+from domain.runtime.plan import NEWNET, Plan, environment, exec_plan, from_wire, plan, to_wire
+from domain.runtime.request import INIT_TARGET, ExecRequest, RunRequest
 
 REQUEST = RunRequest(
     id="a" * 64,
@@ -38,6 +39,20 @@ REQUESTS = st.builds(
     user=TEXT,
     workdir=TEXT.map("/{}".format),
     tmpfs=st.sampled_from([{}, {"/run": "", "/run/a": "size=1m,exec"}]),
+    stdin=st.booleans(),
+    tty=st.booleans(),
+)
+EXECS = st.builds(
+    ExecRequest,
+    argv=st.lists(TEXT.filter(bool), min_size=1, max_size=3).map(tuple),
+    env=st.just(("A=1",)),
+    workdir=TEXT.map("/{}".format),
+    user=TEXT,
+    stdin=st.booleans(),
+    tty=st.booleans(),
+    seccomp=st.booleans(),
+    cgroup_v1=st.sampled_from([(), ("memory",)]),
+    capabilities=st.sampled_from([capabilities.DEFAULT, capabilities.ALL]),
 )
 
 
@@ -211,3 +226,52 @@ def test_steps_do_not_share_names() -> None:
     """The name is all that the wire has."""
     classes = s.Step.__subclasses__() + s.HostStep.__subclasses__()
     assert {kind.__name__ for kind in classes} - {"HostStep"} == set(s.STEPS)
+
+
+@given(request=EXECS)
+def test_a_plan_of_an_exec_goes_inside_before_anything_of_the_image_is_used(request: ExecRequest) -> None:
+    """Opaque first, groups while their descriptors are there, then the namespaces; no mount is made, and after the
+    entry comes what comes after the pivot of a first process."""
+    names = order(exec_plan(request))
+    chain = ["Opaque", "ResetProcess", "JoinGroups", "EnterNamespaces", "NewSession", "CloseDescriptors", "NewKeyring",
+             "ResolveUser", "EnterWorkdir", "LoadSeccomp", "BecomeUser", "ChangeDirectory", "WaitForGo", "Execute"]
+    assert names == [name for name in chain if name in names]
+    assert ("LoadSeccomp" in names, "JoinGroups" in names) == (request.seccomp, bool(request.cgroup_v1))
+
+
+@given(request=EXECS)
+def test_a_plan_of_an_exec_survives_the_wire(request: ExecRequest) -> None:
+    """Like that of a start; and there is nothing to do on the host."""
+    made = exec_plan(request)
+    assert from_wire(json.loads(json.dumps(made.wire()))["child"]) == made.child
+    assert (made.flags, made.host) == (0, ())
+
+
+def test_the_confinement_of_an_exec_is_that_of_a_start() -> None:
+    """The last steps are the same ones."""
+    request = ExecRequest(argv=REQUEST.argv, env=REQUEST.env, hostname=REQUEST.hostname)
+    assert exec_plan(request).child[-5:] == plan(REQUEST).child[-5:]
+
+
+def test_an_input_and_a_terminal_become_steps() -> None:
+    """Without both, standard input is the null device."""
+    quiet, piped, screen = (plan(replace(REQUEST, stdin=stdin, tty=tty)).child
+                            for stdin, tty in ((False, False), (True, False), (False, True)))
+    assert s.CloseDescriptors(False) in quiet
+    assert s.CloseDescriptors(True) in piped
+    for step in (s.CloseDescriptors(True), s.NewSession(True), s.BindConsole("/dev/console")):
+        assert step in screen
+    assert not any(isinstance(step, s.BindConsole) for step in (*quiet, *piped))
+
+
+def test_a_terminal_has_a_name_unless_another_is_given() -> None:
+    """TERM stands behind PATH and HOSTNAME."""
+    assert environment(("A=1",), "box", tty=True)[1:] == ("HOSTNAME=box", "TERM=xterm", "A=1")
+    assert environment(("TERM=vt100",), "box", tty=True)[2:] == ("TERM=vt100",)
+
+
+@pytest.mark.parametrize("wrong", [{"argv": ()}, {"argv": ("a\0",)}, {"env": ("x",)}, {"workdir": "rel"}])
+def test_an_exec_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
+    """Before anything is done."""
+    with pytest.raises(InvalidValue):
+        exec_plan(replace(ExecRequest(argv=("true",), env=()), **wrong))  # type: ignore[arg-type]  # the table mixes types

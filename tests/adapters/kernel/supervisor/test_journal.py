@@ -111,3 +111,19 @@ def test_after_a_failed_sync_a_new_file_is_written(path: str, monkeypatch: pytes
     assert os.stat(path).st_ino != old
     assert reopened(path).pending() == [exit(2)]
     assert reopened(path).ended(key(exit(1))) == (101, 7)
+
+
+def test_execs_do_not_push_runs_out_of_the_memory(path: str) -> None:
+    """Health checks end every few seconds; a run that ended long ago must still not be begun anew."""
+    journal = Journal(path)
+    journal.append([exit(1)])
+    journal.acknowledge([key(exit(1))])
+    for number in range(40):
+        more = [{**exit(1), "exec": f"{number:x}{index:02x}", "pid": 500 + index} for index in range(20)]
+        journal.append(more)
+        journal.acknowledge([key(entry) for entry in more])
+    for each in (journal, reopened(path)):
+        assert each.ended(key(exit(1))) == (101, 7)
+        assert each.ended((exit(1)["id"], 1, "2713")) == (519, 7)
+        assert each.pending() == []
+    assert journal.ended((exit(1)["id"], 1, "000")) is None, "of them, too, only the last ones are remembered"
