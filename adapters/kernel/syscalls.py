@@ -8,7 +8,7 @@ thread. Needs Linux 5.15 on x86-64 or aarch64; what is newer says so.
 import ctypes
 import os
 from collections.abc import Callable
-from errno import EACCES, EBUSY, EINVAL, ELOOP, ENOMEM, ENOSPC, EPERM
+from errno import EACCES, EAGAIN, EBUSY, EINVAL, ELOOP, ENOMEM, ENOSPC, EPERM
 
 from domain.errors import KernelError
 
@@ -26,6 +26,7 @@ _NUMBERS = {
 }
 _MACHINES = ("x86_64", "aarch64")
 MACHINE = os.uname().machine
+_MOST_LOOKS = 1000
 
 CLONE_NEWNS, CLONE_NEWPID = 0x20000, 0x20000000
 CLONE_PIDFD, CLONE_PARENT, CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP = 0x1000, 0x8000, 0x100000000, 0x200000000
@@ -211,8 +212,15 @@ def mount_setattr(dirfd: int, path: str, flags: int, attr_set: int, attr_clr: in
 
 
 def openat2(dirfd: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
-    """See openat2(2); always close-on-exec."""
+    """See openat2(2); always close-on-exec. A rename or a mount anywhere on the machine while it looks at a `..` makes
+    it give up with EAGAIN, and asks for another try; somebody who does nothing else is not waited for for ever."""
     how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, resolve)
+    for _ in range(_MOST_LOOKS):
+        try:
+            return _openat2(dirfd, encode(path), how, ctypes.sizeof(how), path=path)
+        except KernelError as error:
+            if error.errno != EAGAIN:
+                raise
     return _openat2(dirfd, encode(path), how, ctypes.sizeof(how), path=path)
 
 

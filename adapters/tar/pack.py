@@ -7,6 +7,7 @@ replaces a directory by a link while it is being read has only taken its content
 import os
 import stat
 from collections.abc import Callable
+from errno import EINVAL
 
 from adapters.tar.reader import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, FILE, LINK, LONGEST_NAME, MOST_HOLES, SYMLINK
 from adapters.tar.writer import END, Head, encoded, encoded_sparse, padding
@@ -237,7 +238,12 @@ class Packer:
     def _other(self, parent: int, leaf: bytes, name: bytes, status: os.stat_result) -> None:
         head = self._head(name, status)
         if head.kind == SYMLINK:
-            head.target = os.readlink(leaf, dir_fd=parent)
+            try:
+                head.target = os.readlink(leaf, dir_fd=parent)
+            except OSError as error:
+                if error.errno == EINVAL:  # it is no link any more
+                    return
+                raise
         elif head.kind in (CHAR, BLOCK_DEVICE):
             head.major, head.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
         if not self._linked(head, status):

@@ -99,6 +99,8 @@ class Engine:
         """Start the daemon; returns when it answers."""
         if self._daemon is not None:
             self._daemon.wait(PATIENCE)  # the former one is dead, or about to be
+        # One that a command line has started is nobody's child here, and its threads die one after the other.
+        until(lambda: not wait or not self.listens(), "nobody listens any more", pause=0.005)
         environment = {**self.environment, **({"LADING_FAILPOINTS": failpoints} if failpoints else {})}
         with (self.folder / "daemon.out").open("ab") as output:
             self._daemon = subprocess.Popen(
@@ -237,7 +239,7 @@ class Engine:
     def ok(self, *words: str, env: Mapping[str, str] | None = None, timeout: float = PATIENCE) -> str:
         """What a command line prints that must succeed, without the last line end."""
         done = self.cli(*words, env=env, timeout=timeout)
-        assert done.code == 0, f"{words}: {done.code}: {done.err}"
+        assert done.code == 0, f"{words}: {done.code}: {done.err}" + ("" if self.listens() else f"\n{self.said()}")
         return done.out.removesuffix("\n")
 
     def refused(self, *words: str, code: int = 1, env: Mapping[str, str] | None = None) -> str:

@@ -12,6 +12,19 @@ HANGUP = select.EPOLLHUP | select.EPOLLERR
 Handler = Callable[[int], None]
 
 
+class Timer:
+    """Something that is to be done at a moment; those of one moment in the order in which they were asked for."""
+
+    __slots__ = ("action", "number", "when")
+
+    def __init__(self, when: float, number: int, action: Callable[[], None]) -> None:
+        self.when, self.number = when, number
+        self.action: Callable[[], None] | None = action
+
+    def __lt__(self, other: "Timer") -> bool:
+        return (self.when, self.number) < (other.when, other.number)
+
+
 class Loop:
     """Handlers get the event bits. A descriptor is closed after the batch: its number, used again within the batch,
     would get an event that was meant for the old one."""
@@ -19,7 +32,7 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[Timer] = []
         self._sequence = 0
         self._closing: list[int] = []
 
@@ -41,10 +54,17 @@ class Loop:
         self.forget(fd)
         self._closing.append(fd)
 
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Call `action` once, after `seconds`."""
+    def later(self, seconds: float, action: Callable[[], None]) -> "Timer":
+        """Call `action` once, after `seconds`; what is returned can be given to `cancel`."""
         self._sequence += 1
-        heapq.heappush(self._timers, (time.monotonic() + seconds, self._sequence, action))
+        timer = Timer(time.monotonic() + seconds, self._sequence, action)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def cancel(self, timer: "Timer | None") -> None:
+        """Call it no more, and let go at once of what it would have needed."""
+        if timer is not None:
+            timer.action = None
 
     def turn(self) -> None:
         """Wait for something to happen and handle it."""
@@ -58,9 +78,11 @@ class Loop:
             os.close(fd)
 
     def _patience(self) -> float:
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else -1
+        return max(0.0, self._timers[0].when - time.monotonic()) if self._timers else -1
 
     def _ring(self) -> None:
         now = time.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
+        while self._timers and self._timers[0].when <= now:
+            action = heapq.heappop(self._timers).action
+            if action is not None:
+                action()

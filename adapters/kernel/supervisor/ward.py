@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from adapters.kernel import terminals
 from adapters.kernel.supervisor import handover, zygote
+from adapters.kernel.supervisor.loop import Timer
 from adapters.kernel.supervisor.output import PIPE_SIZE
 
 PREPARING, CLONED, STARTED, ENDED = "preparing", "cloned", "started", "ended"
@@ -78,6 +79,7 @@ class Ward:
         self.wait_status: int | None = None
         self.oom = False
         self.failure: dict[str, Any] | None = None
+        self.deadline: Timer | None = None
         self._childs_ends: list[int] = []
 
     @property

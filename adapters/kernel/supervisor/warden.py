@@ -310,7 +310,7 @@ class Warden:
         self._attend(ward)
         if self.leaving:
             self._kill(ward)
-        self._loop.later(_SET_UP_SECONDS, partial(self._give_up, ward.key, pid))
+        ward.deadline = self._loop.later(_SET_UP_SECONDS, partial(self._give_up, ward.key, pid))
 
     def _attend(self, ward: Ward) -> None:
         """Watch everything it has open."""
@@ -328,6 +328,7 @@ class Warden:
         """The status socket has closed: by the exec, or by the end of the process."""
         executing, complaint = ward.read_status()
         self._loop.close(ward.status)
+        self._loop.cancel(ward.deadline)
         ward.status = -1
         if complaint is not None:
             ward.failure = {"error": complaint}
@@ -611,7 +612,8 @@ class Warden:
         except (OSError, LadingError) as error:
             if waited < _PATIENCE_WITH_DYING:
                 again = min(2 * pause, 0.2)
-                return self._loop.later(pause, lambda: self._remove_group(group, then, again, waited + pause))
+                self._loop.later(pause, lambda: self._remove_group(group, then, again, waited + pause))
+                return None
             sys.stderr.write(f"control group stays: {error}\n")
         failpoint("warden.after-rmdir")
         return then()
