@@ -6,6 +6,7 @@ A connection is never used twice, because subscriptions and half-sent frames of 
 import asyncio
 import json
 import logging
+import select
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -104,6 +105,15 @@ class Upstream(asyncio.Protocol):
         """The server has caught up."""
         if self._client is not None:
             self._client.slow(False)
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the server has ended the connection, also if the loop has not had the time to hear of it."""
+        if self._gone or self._transport is None or (fd := self._transport.get_extra_info("socket").fileno()) < 0:
+            return True
+        look = select.poll()
+        look.register(fd, select.POLLRDHUP)
+        return bool(look.poll(0))
 
     def give_to(self, client: Downstream) -> None:
         """From now on everything the server says is for `client`."""
@@ -211,12 +221,15 @@ class Pool:
             upstream.close()
 
     def take(self) -> Upstream | None:
-        """A connection that is ready, if there is one."""
-        upstream = self._idle.popleft() if self._idle else None
-        if upstream is not None:
+        """A connection that is ready and still there, if there is one: what is written to a dead one is lost."""
+        while self._idle:
+            upstream = self._idle.popleft()
             upstream.when_lost = lambda _: None
-            self._refill_soon()
-        return upstream
+            if not upstream.hung_up:
+                self._refill_soon()
+                return upstream
+            upstream.close()
+        return None
 
     async def wait(self) -> Upstream:
         """The next connection that gets ready."""
