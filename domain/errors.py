@@ -93,3 +93,7 @@ class NewerStore(StorageError):
 
 class Unavailable(LadingError):
     """A part of the engine does not answer at the moment."""
+
+
+class NoResponders(Unavailable):
+    """Nobody on the bus listens to a subject at all."""

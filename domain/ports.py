@@ -305,7 +305,7 @@ class Bus(Protocol):
         """Fire and forget; lost while the server is away."""
 
     async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:
-        """Raises Unavailable when nobody answers in `timeout` seconds."""
+        """Raises Unavailable when nobody answers in `timeout` seconds, NoResponders at once when nobody listens."""
 
     async def serve(self, subject: str, handler: "Callable[[Message], Awaitable[None]]", queue: str = "") -> None:
         """Call `handler` in a task of its own for every message."""

@@ -2,10 +2,12 @@ r"""The thin client: sends argv to the daemon, writes what comes back, ends with
 
 It imports `sys`, `posix` and `_socket` and nothing else, because the start of Python is nearly all of its time; what is
 rarely needed is in modules of its own: `session` (signals, streams, files, questions), `screen` (raw mode), `daemon`
-(start, stop, status).
+(start, stop, status), `remote` (another host).
 The protocol is drawn in `adapters.control.console`; here is how it looks on the wire, all in one write:
 
     CONNECT {"verbose":false,…}\r\nSUB _INBOX.@.1 1\r\nPUB lading.@.call.@ _INBOX.@.1 SIZE\r\n1\0cols=80\0…\0\0ps\0\r\n
+
+A daemon elsewhere is asked over its bus in the same words, with real names in the places of the marks (`remote`).
 """
 
 import _signal  # type: ignore[import-not-found]  # the module `signal` without its enums, which cost 2 ms
@@ -19,7 +21,6 @@ _MAX_CONFIGURATION = 64 * 1024
 WINDOW = 1024 * 1024
 ACKNOWLEDGE = 256 * 1024
 _MAX_PAYLOAD = 1024 * 1024
-_SESSION = b"1"
 _HELLO = (b'CONNECT {"verbose":false,"pedantic":false,"protocol":1,"headers":true,"no_responders":true,"lang":"lading",'
           b'"version":"1"}\r\nSUB _INBOX.@.1 1\r\n')
 _WITH_VALUE = ("-l", "--log-level", "--config", "-c", "--context")
@@ -38,11 +39,17 @@ class Failed(Exception):
 
 
 class Line:
-    """The connection to the daemon: frames come in, messages go out."""
+    """The connection to the daemon: frames come in, messages go out.
 
-    def __init__(self, connection: _socket.socket) -> None:
-        self.connection = connection
+    `host`, `who` and `session` are the names in its subjects; `hello` is what has to be said before anything else.
+    """
+
+    def __init__(self, connection: _socket.socket, host: bytes = b"@", who: bytes = b"@", session: bytes = b"1",
+                 hello: bytes = _HELLO) -> None:
+        self.connection, self.session, self.hello = connection, session, hello
         self.sending = False
+        self._begin = b"PUB lading.%b.call.%b _INBOX.%b.%b %%d\r\n%%b\r\n" % (host, who, who, session)
+        self._go_on = b"PUB lading.%b.io.%b.%b %%d\r\n%%b\r\n" % (host, who, session)
         self._buffer = b""
         self._written = self._reported = 0
 
@@ -68,6 +75,9 @@ class Line:
                 stop = start + int(line[line.rindex(b" ") + 1:])
                 if len(self._buffer) < stop + 2:
                     return None
+                if start == stop:  # somebody wants to know whether we are here
+                    self._buffer = self._buffer[stop + 2:]
+                    continue
                 kind, rest = self._buffer[start:start + 1], self._buffer[start + 1:stop]
                 self._buffer = self._buffer[stop + 2:]
                 return kind, rest
@@ -81,7 +91,11 @@ class Line:
 
     def send(self, data: bytes) -> None:
         """A message to the daemon that belongs to this call."""
-        self.send_raw(b"PUB lading.@.io.@.1 %d\r\n%b\r\n" % (len(data), data))
+        self.send_raw(self._go_on % (len(data), data))
+
+    def call(self, words: bytes) -> bytes:
+        """The message that begins a call."""
+        return self._begin % (len(words), words)
 
     def send_raw(self, data: bytes) -> None:
         """Bytes as they are; a daemon that is gone is noticed when reading."""
@@ -114,6 +128,10 @@ def main(argv: list[str], daemon: tuple[str, ...]) -> int:
             from adapters.cli import daemon as background
 
             return background.control(verb[1:], path, daemon)
+        if "://" in path:
+            from adapters.cli import remote
+
+            return _converse(remote.line(path, failure_status(verb)), argv, verb)
         return _converse(Line(_reach(path, argv, verb, daemon)), argv, verb)
     except Failed as failure:
         say(str(failure))
@@ -159,22 +177,28 @@ def _configured() -> str:
 
 
 def address(argv: list[str]) -> tuple[str, list[str]]:
-    """The daemon's socket, and argv without the option that named it. Raises Failed."""
+    """The daemon's socket (or its URL, when it is on another host), and argv without the option that named it. Raises
+    Failed."""
     path, at = (_environment(b"LADING_RUN_DIR") or _configured() or RUN_DIRECTORY) + "/lading.sock", 0
+    elsewhere = _environment(b"LADING_HOST")
+    if elsewhere:
+        path = _place(elsewhere)
     while at < len(argv) and argv[at][:1] == "-":
         word = argv[at]
         if word in ("-H", "--host") and at + 1 < len(argv):
-            path, argv = _unix(argv[at + 1]), argv[:at] + argv[at + 2:]
+            path, argv = _place(argv[at + 1]), argv[:at] + argv[at + 2:]
         elif word[:7] == "--host=" or (word[:2] == "-H" and len(word) > 2):
-            path, argv = _unix(word[7 if word[1] == "-" else 2:]), argv[:at] + argv[at + 1:]
+            path, argv = _place(word[7 if word[1] == "-" else 2:]), argv[:at] + argv[at + 1:]
         else:
             at += 2 if word in _WITH_VALUE else 1
     return path, argv
 
 
-def _unix(url: str) -> str:
+def _place(url: str) -> str:
+    if url[:7] == "nats://" or url[:6] == "tls://":
+        return url
     if url[:7] != "unix://":
-        raise Failed("the address of the daemon must be unix://PATH", 125)
+        raise Failed("the address of the daemon must be unix://PATH or nats://USER@SERVER[:PORT]/HOST", 125)
     return url[7:]
 
 
@@ -241,8 +265,8 @@ def _reach(path: str, argv: list[str], verb: list[str], daemon: tuple[str, ...])
 
 def _converse(line: Line, argv: list[str], verb: list[str]) -> int:
     """Ask, and do what the daemon says until it says the status."""
-    call = _call(argv, failure_status(verb))
-    line.send_raw(_HELLO + call)
+    call = line.call(_words(argv, line.session, failure_status(verb)))
+    line.send_raw(line.hello + call)
     if _signal.getsignal(_SIGINT) == _signal.SIG_DFL:
         _signal.signal(_SIGINT, Interrupt(line))
     tries = 0
@@ -271,8 +295,8 @@ def _converse(line: Line, argv: list[str], verb: list[str]) -> int:
         raise Failed("the daemon went away before the command was finished", failure_status(verb)) from None
 
 
-def _call(argv: list[str], status: int) -> bytes:
-    """The message that begins the call. Raises Failed."""
+def _words(argv: list[str], session: bytes, status: int) -> bytes:
+    """What the message that begins the call says. Raises Failed."""
     screen, keyboard = posix.isatty(1), posix.isatty(0)
     columns, rows = posix.get_terminal_size(1 if screen else 0) if screen or keyboard else (0, 0)
     umask = posix.umask(0o77)
@@ -286,11 +310,10 @@ def _call(argv: list[str], status: int) -> bytes:
     encoding = sys.getfilesystemencoding()
     words = b"".join([word.encode(encoding, "surrogateescape") + b"\0" for word in argv])
     head = b"1\0cols=%d\0rows=%d\0stdin=%d\0stdout=%d\0stderr=%d\0color=%d\0umask=%o\0session=%b\0cwd=%b\0\0" % (
-        columns, rows, keyboard, screen, posix.isatty(2), color, umask, _SESSION, directory)
-    size = len(head) + len(words)
-    if size > _MAX_PAYLOAD:
+        columns, rows, keyboard, screen, posix.isatty(2), color, umask, session, directory)
+    if len(head) + len(words) > _MAX_PAYLOAD:
         raise Failed("the argument list is too long", status)
-    return b"PUB lading.@.call.@ _INBOX.@.1 %d\r\n%b%b\r\n" % (size, head, words)
+    return head + words
 
 
 def _try_again(tries: int, status: int) -> int:

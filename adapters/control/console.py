@@ -45,7 +45,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from domain import subjects
-from domain.errors import InvalidValue, LadingError, Refused, Unavailable
+from domain.errors import InvalidValue, LadingError, NoResponders, Refused, Unavailable
 from domain.messages import Actor
 from domain.ports import Bus, Message
 
@@ -56,6 +56,8 @@ WINDOW = 1024 * 1024
 _CHUNK = 128 * 1024
 _ACKNOWLEDGE = 256 * 1024
 _INTERRUPTED = 130
+_LOOK_EVERY = 5.0
+_LOOK_PATIENCE = 2.0
 
 
 class Gone(Unavailable):
@@ -376,11 +378,13 @@ class Console:
     def __init__(self, host: str, handler: Handler, clients: Clients) -> None:
         self._host, self._handler, self._clients = host, handler, clients
         self._calls: dict[tuple[str, str], tuple[Call, asyncio.Task[None]]] = {}
+        self._bus: Bus | None = None
 
     async def serve(self, bus: Bus) -> None:
         """Answer from now on."""
         self._clients.on_gone(self._client_gone)
         self._clients.on_part(self._take_part)
+        self._bus = bus
         await bus.serve(subjects.area(self._host, "io"), self._take)
         await bus.serve(subjects.area(self._host, "call"), self._answer)
 
@@ -434,6 +438,24 @@ class Console:
         task = asyncio.get_running_loop().create_task(self._run(call))
         self._calls[key] = (call, task)
         task.add_done_callback(lambda _: self._calls.pop(key, None))
+        if self._bus is not None and not subjects.is_local(who) and subjects.answers_to(message.reply, who):
+            looking = asyncio.get_running_loop().create_task(self._look_after(self._bus, call, task, message.reply))
+            task.add_done_callback(lambda _: looking.cancel())
+
+    async def _look_after(self, bus: Bus, call: Call, task: asyncio.Task[None], reply: str) -> None:
+        """A client elsewhere has no connection here whose end would tell of its own: the bus is asked now and then
+        whether anybody still listens to the answers."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            try:
+                await bus.request(reply, b"", _LOOK_PATIENCE)
+            except NoResponders:
+                call.deserted = True
+                call.lose()
+                task.cancel()
+                return
+            except Unavailable:
+                continue  # it listens, and has nothing to say to that; or the bus is away
 
     def _way_back(self, who: str, message: Message) -> Callable[[bytes], Awaitable[None]]:
         """How to answer: straight to a client of our own socket, else over the bus."""

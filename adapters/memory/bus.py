@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from domain import subjects
-from domain.errors import InvalidValue, Unavailable
+from domain.errors import InvalidValue, NoResponders, Unavailable
 from domain.ports import Message
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class MemoryBus:
         self._answers[reply] = future
         try:
             if not self._send(subject, payload, reply, headers):
-                raise Unavailable(f"nobody answers on {subject}")
+                raise NoResponders(f"nobody answers on {subject}")
             async with asyncio.timeout(timeout):
                 return await future
         except TimeoutError as error:

@@ -23,7 +23,7 @@ from nats.errors import Error
 
 from adapters.nats.transport import Line, Locate, tls_context
 from domain import subjects
-from domain.errors import InvalidValue, Unavailable
+from domain.errors import InvalidValue, NoResponders, Unavailable
 from domain.ports import Message
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class NatsBus:
             del self._answers[token]
             future.cancel()
         if not answer.data and (answer.headers or {}).get("Status") == "503":
-            raise Unavailable(f"nobody answers on {subject}")
+            raise NoResponders(f"nobody answers on {subject}")
         return answer.data
 
     async def serve(self, subject: str, handler: Handler, queue: str = "") -> None:

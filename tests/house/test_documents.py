@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.cli.main import address
 from domain.options import parse
 from tests.house.tree import ROOT, files
 from workers.console.commands import NOUNS, VERBS
@@ -100,7 +101,7 @@ def test_every_command_that_a_document_shows_can_be_typed(document: Path) -> Non
         if words[0] == "daemon":
             assert words[1] in _DAEMON, words
             continue
-        verb, rest = verb_of(words)
+        verb, rest = verb_of(address(words)[1])
         assert verb is not None, words
         count = len(parse(verb.options, rest, interspersed=verb.interspersed).arguments) if whole else verb.least
         assert verb.least <= count <= (count if verb.most is None else verb.most), words

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tutorial.engine import PROGRAMS, Engine, until
+from adapters.nats.rights import permissions
+from tests.tutorial.engine import HOST, PROGRAMS, Done, Engine, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -32,7 +33,13 @@ class Operator:
                 {
                     "listen": f"127.0.0.1:{self.port or -1}",
                     "ports_file_dir": str(ports),
-                    "authorization": {"users": [{"user": "engine", "password": "a long password"}]},
+                    "authorization": {
+                        "users": [
+                            {"user": "engine", "password": "a long password"},
+                            {"user": "ann", "password": "a word", "permissions": permissions("ann", HOST, "operator")},
+                            {"user": "bob", "password": "a word", "permissions": permissions("bob", HOST, "reader")},
+                        ]
+                    },
                 }
             )
         )
@@ -92,3 +99,37 @@ def test_an_external_server_carries_everything_and_may_die(operator: Operator) -
     until(lambda: engine.cli("run", "--rm", "busybox", "echo", "back").out == "back\n", "the bus is back")
     assert engine.pid("stays") == pid
     engine.ok("rm", "--force", "stays")
+
+
+def test_a_command_line_on_another_host_is_answered_alike(operator: Operator) -> None:
+    """Same words, same streams, same status; the log knows the user of the bus that asked."""
+    engine = operator.engine
+
+    def far(*words: str, user: str = "ann", host: str = HOST, password: str = "a word", stdin: str = "") -> Done:
+        env = {"LADING_RUN_DIR": "/nowhere", "LADING_PASSWORD": password}
+        return engine.cli("-H", f"nats://{user}@127.0.0.1:{operator.port}/{host}", *words, env=env, stdin=stdin)
+
+    done = far("run", "--name", "far", "busybox", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (done.code, done.out, done.err) == (3, "out\n", "err\n")
+    assert far("run", "--rm", "-i", "busybox", "cat", stdin="through two hosts\n").out == "through two hosts\n"
+    assert far("exec", "far", "true").code == 1
+    assert "far" in far("ps", "-a").out
+    first = json.loads(engine.ok("audit", "--format", "json", "far").splitlines()[0])
+    assert first["By"] == "ann"
+    env = {"LADING_HOST": f"nats://ann:a%20word@127.0.0.1:{operator.port}/{HOST}"}
+    assert engine.cli("rm", "far", env=env).out == "far\n"
+    wrong = far("ps", password="another")
+    assert (wrong.code, len(wrong.err.splitlines())) == (1, 1)
+    assert "Authorization Violation" in wrong.err
+    assert "Permissions Violation" in far("ps", user="bob").err
+    absent = far("ps", host="nobody")
+    assert absent.code == 1
+    assert "Permissions Violation" in absent.err or "does not answer" in absent.err
+
+
+@pytest.mark.parametrize("url", ["nats://127.0.0.1/box", "nats://ann@127.0.0.1", "nats://ann@/box", "nats://a.b@x/y"])
+def test_an_address_that_lacks_something_is_refused(operator: Operator, url: str) -> None:
+    """One line that shows what it should look like."""
+    done = operator.engine.cli("-H", url, "ps")
+    assert done.code == 1
+    assert done.err == "the address of a daemon on another host must be nats://USER@SERVER[:PORT]/HOST\n"

@@ -91,7 +91,8 @@ async def test_another_address_can_be_named(daemon: Engine, lading: Lading, tmp_
         ended = await lading(*words, "echo", "x", environment={"LADING_RUN_DIR": "/nonexistent"})
         assert ended == Ended(0, b"x\n", b"")
     assert (await lading("echo", "-H", "unix://y")).out == b"-H unix://y\n"
-    assert (await lading("-H", "tcp://y", "ps")).err == b"the address of the daemon must be unix://PATH\n"
+    assert (await lading("-H", "tcp://y", "ps")).err == (
+        b"the address of the daemon must be unix://PATH or nats://USER@SERVER[:PORT]/HOST\n")
 
 
 @pytest.mark.slow

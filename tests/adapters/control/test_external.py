@@ -6,6 +6,7 @@ import ipaddress
 import json
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,6 +24,14 @@ from adapters.nats.bus import NatsBus
 from domain.errors import Unavailable
 from tests.adapters.control.engine import HOST
 from tests.adapters.control.test_listener import call
+
+ROOT = Path(__file__).resolve().parents[3]
+_CLIENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from adapters.cli.main import main
+sys.exit(main(["-H", sys.argv[2], "logs", "-f", "web"], ()))
+"""
 
 
 def _certificate(directory: Path) -> tuple[Path, Path]:
@@ -107,3 +116,39 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, 
     external = ExternalServer(f"tls://127.0.0.1:{port}", _credentials(tmp_path))
     with pytest.raises(Unavailable):
         await NatsBus(external.locate).connect(timeout=1)
+
+
+@pytest.mark.slow
+async def test_a_client_elsewhere_speaks_for_itself_and_its_death_is_noticed(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encrypted, without any socket of the daemon; the only sign of its end is that nobody listens any more."""
+    monkeypatch.setattr("adapters.control.console._LOOK_EVERY", 0.05)
+    ended = asyncio.Event()
+
+    async def answer(call: Call) -> None:
+        await call.out(call.actor.user.encode() + b" asks " + " ".join(call.argv).encode())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            assert call.deserted
+            ended.set()
+
+    external = ExternalServer(f"tls://127.0.0.1:{port}", _credentials(tmp_path))
+    bus = NatsBus(external.locate)
+    await bus.connect()
+    tmp_path.chmod(0o711)
+    console = await serve_calls(bus, HOST, answer, ControlSocket(tmp_path / "s", HOST, external.locate, " ".join))
+    client = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", "-c", _CLIENT, str(ROOT), f"tls://engine@127.0.0.1:{port}/{HOST}",
+        stdout=subprocess.PIPE, env={"LADING_PASSWORD": "secret", "SSL_CERT_FILE": str(tmp_path / "cert.pem")})
+    assert client.stdout is not None
+    async with asyncio.timeout(10):
+        assert await client.stdout.readexactly(20) == b"engine asks logs -f "
+        await asyncio.sleep(0.3)  # some looks find it there
+        assert not ended.is_set()
+        client.kill()
+        await ended.wait()
+        await client.wait()
+    await console.close()
+    await bus.close()
