@@ -18,7 +18,8 @@ from domain.ports import Input, LogFrame
 from domain.text.keys import Watch, parse
 from workers.console.call import Call, Terminal
 from workers.console.engine import Engine
-from workers.console.errors import Plain
+from workers.console.errors import UNREADABLE, Plain
+from workers.console.verb import Invocation
 from workers.mover import Caller
 from workers.streams import PATIENT, STALLED
 
@@ -272,3 +273,15 @@ async def _redraw(input: Input, terminal: Terminal) -> None:
     if terminal.rows and terminal.cols:
         await input.resize(terminal.rows, terminal.cols + 1)
         await input.resize(terminal.rows, terminal.cols)
+
+
+async def ended_with(invocation: Invocation, id: str, attempt: int) -> int:
+    """The exit status of a run, as that of the command. One that nobody knows is no status of the container's: the
+    person is told, and the command ends as one that the engine has failed."""
+    status = await invocation.engine.wait_exit(id, attempt)
+    if status >= 0:
+        return status
+    await invocation.warn(
+        f"the exit status of {id[:12]} is not known, for the supervisor was lost: see lading why {id[:12]}"
+    )
+    return UNREADABLE

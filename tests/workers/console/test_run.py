@@ -327,3 +327,15 @@ async def test_the_short_spelling_of_network_is_known(engine: FakeEngine, prompt
     """Fingers type --net."""
     await prompt.ok("run", "-d", "--net=host", "alpine:3.10")
     assert (await engine.container(ID)).settled.network == "host"
+
+
+@pytest.mark.parametrize("words", [["run", "alpine:3.10", "x"], ["run", "--rm", "alpine:3.10", "x"]])
+async def test_a_status_that_nobody_knows_is_not_made_up(
+    engine: FakeEngine, prompt: Prompt, words: list[str]
+) -> None:
+    """The supervisor was lost with it: that is a failure of the engine, and one line says so."""
+    engine.after_start = lambda id: engine.exit(id, -1, how="unknown")
+    done = await prompt(*words)
+    assert done.status == 125
+    told = f"the exit status of {ID[:12]} is not known, for the supervisor was lost: see lading why {ID[:12]}\n"
+    assert done.err == told

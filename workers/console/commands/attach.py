@@ -13,6 +13,7 @@ from workers.console.streams import (
     Wiring,
     attached,
     detach_keys,
+    ended_with,
     forwarder,
     patience,
     require_terminal,
@@ -42,7 +43,7 @@ async def _attach(invocation: Invocation) -> int:
     if left is Left.DETACHED:
         await invocation.warn("read escape sequence")
         return 1
-    return await engine.wait_exit(id, container.attempt) if left is Left.ENDED else 0
+    return await ended_with(invocation, id, container.attempt) if left is Left.ENDED else 0
 
 
 async def _explain(invocation: Invocation, container: Container, wiring: Wiring) -> None:

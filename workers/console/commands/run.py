@@ -16,6 +16,7 @@ from workers.console.streams import (
     Wiring,
     attached,
     detach_keys,
+    ended_with,
     forwarder,
     patience,
     require_terminal,
@@ -47,7 +48,7 @@ async def _foreground(invocation: Invocation, wanted: CreateRequest, wiring: Wir
     frames = engine.output(id, from_start=True, hold=patience(call.terminal))
     if await attached(call, engine, id, wiring, frames) is not Left.ENDED:
         return 0
-    status = await engine.wait_exit(id, 1)
+    status = await ended_with(invocation, id, 1)
     if wanted.auto_remove:
         await engine.wait_removed(id)
     return status

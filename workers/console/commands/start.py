@@ -16,6 +16,7 @@ from workers.console.streams import (
     Wiring,
     attached,
     detach_keys,
+    ended_with,
     forwarder,
     patience,
     require_terminal,
@@ -58,7 +59,7 @@ async def _attached(invocation: Invocation) -> int:
     frames = engine.output(id, from_start=fresh, hold=patience(call.terminal), begun=late.set)
     if await attached(call, engine, id, wiring, frames, late=None if fresh else late) is not Left.ENDED:
         return 0
-    return await engine.wait_exit(id, after.attempt)
+    return await ended_with(invocation, id, after.attempt)
 
 
 def _wiring(invocation: Invocation, container: Container) -> Wiring:
