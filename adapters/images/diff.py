@@ -17,8 +17,8 @@ from adapters.images.extract import open_layers, respond
 from adapters.images.names import MARK, OPAQUE_MARK
 from adapters.images.stack import OPAQUE, Stack, is_whiteout
 from adapters.tar.pack import KINDS, kept_attribute
-from adapters.tar.reader import BLOCK_DEVICE, CHAR, FILE, LINK, LONGEST_NAME, SYMLINK, Damaged
-from adapters.tar.writer import END, Head, encoded, padding
+from adapters.tar.reader import BLOCK_DEVICE, CHAR, FILE, LONGEST_NAME, SYMLINK, Damaged
+from adapters.tar.writer import END, Head, Names, encoded, padding
 
 _PIECE = 1 << 20
 _FLUSH = 1 << 18
@@ -31,7 +31,7 @@ class Differ:
     def __init__(self, below: Stack | None, out: int, newest: int | None) -> None:
         self._below, self._out, self._newest = below, out, newest
         self._pending = bytearray()
-        self._links: dict[tuple[int, int], bytes] = {}
+        self._names = Names()
         self.entries = 0
         self.shrunk: list[bytes] = []
 
@@ -118,12 +118,8 @@ class Differ:
 
     def _linked(self, head: Head, status: os.stat_result) -> bool:
         """Every further name of a file is a link to the first one."""
-        if status.st_nlink < 2:
+        if not self._names.link(head, status):
             return False
-        first = self._links.setdefault((status.st_dev, status.st_ino), head.name)
-        if first == head.name:
-            return False
-        head.kind, head.target, head.size = LINK, first, 0
         self._write(head)
         return True
 

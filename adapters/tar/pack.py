@@ -9,8 +9,8 @@ import stat
 from collections.abc import Callable
 from errno import EINVAL
 
-from adapters.tar.reader import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, FILE, LINK, LONGEST_NAME, MOST_HOLES, SYMLINK
-from adapters.tar.writer import END, Head, encoded, encoded_sparse, padding
+from adapters.tar.reader import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, FILE, LONGEST_NAME, MOST_HOLES, SYMLINK
+from adapters.tar.writer import END, Head, Names, encoded, encoded_sparse, padding
 
 FLUSH = 128 * 1024
 """Bytes that are collected before they are handed on."""
@@ -111,7 +111,7 @@ class Packer:
 
     def __init__(self, sink: Sink, *, enters: Callable[[int], bool] | None = None, fine: bool = False) -> None:
         self._sink, self._enters, self._fine = sink, enters, fine
-        self._links: dict[tuple[int, int], bytes] = {}
+        self._names = Names()
         self._noatime = os.O_NOATIME
         self.entries = 0
         self.shrunk: list[bytes] = []
@@ -251,12 +251,8 @@ class Packer:
 
     def _linked(self, head: Head, status: os.stat_result) -> bool:
         """Every further name of a file is a link to the first one."""
-        if status.st_nlink < 2:
+        if not self._names.link(head, status):
             return False
-        first = self._links.setdefault((status.st_dev, status.st_ino), head.name)
-        if first == head.name:
-            return False
-        head.kind, head.target, head.size = LINK, first, 0
         self._write(head)
         return True
 

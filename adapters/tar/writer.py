@@ -5,6 +5,10 @@ times, no padding beyond the two blocks of zeros at the end. Files with holes ar
 list of their pieces, in decimal numbers, comes before the data (`gnu.org/software/tar/manual`, "Sparse Formats").
 """
 
+import os
+
+from adapters.tar.reader import LINK
+
 BLOCK = 512
 END = bytes(2 * BLOCK)
 _LARGEST_ID = 0o7777777
@@ -27,6 +31,23 @@ class Head:
         self.target = b""
         self.major = self.minor = self.fraction = 0
         self.xattrs: list[tuple[bytes, bytes]] = []
+
+
+class Names:
+    """Under which name every file with several names was written first."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, int], bytes] = {}
+
+    def link(self, head: Head, status: os.stat_result) -> bool:
+        """Make `head` a link to the first name of its file; False if this is the first one."""
+        if status.st_nlink < 2:
+            return False
+        first = self._first.setdefault((status.st_dev, status.st_ino), head.name)
+        if first == head.name:
+            return False
+        head.kind, head.target, head.size = LINK, first, 0
+        return True
 
 
 def encoded(head: Head) -> bytes:

@@ -7,6 +7,7 @@ could not be executed; 1 for every other refusal.
 from collections.abc import Awaitable, Callable
 
 from domain.errors import CommandFailed, InUse, LadingError, NameTaken
+from domain.messages import Command
 from domain.options import OptionError
 from domain.text.safe import safe
 from domain.text.template.values import TemplateError
@@ -67,3 +68,13 @@ async def each(invocation: Invocation, act: Callable[[str, Caller], Awaitable[No
             await invocation.warn(lines(error))
             status = 1
     return status
+
+
+async def fulfil(invocation: Invocation, wish: Command) -> int:
+    """Carry out one wish for every container that is named, and say its name again. The exit status."""
+
+    async def act(name: str, who: Caller) -> None:
+        await invocation.engine.execute(await invocation.engine.resolve(name), wish, who)
+        await invocation.echo(name)
+
+    return await each(invocation, act)

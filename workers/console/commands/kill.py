@@ -4,9 +4,8 @@ from domain.errors import InvalidValue
 from domain.lifecycle.kill import KILL, Kill
 from domain.options import one
 from domain.signals import number
-from workers.console.errors import Plain, each
+from workers.console.errors import Plain, fulfil
 from workers.console.verb import Example, Invocation, Verb
-from workers.mover import Caller
 
 
 async def _kill(invocation: Invocation) -> int:
@@ -17,11 +16,7 @@ async def _kill(invocation: Invocation) -> int:
         # The engine's refusal, not a flag that cannot be read: scripts expect status 1.
         raise Plain(f"Error response from daemon: {error.message}", hint=error.hint) from error
 
-    async def act(name: str, who: Caller) -> None:
-        await invocation.engine.execute(await invocation.engine.resolve(name), wish, who)
-        await invocation.echo(name)
-
-    return await each(invocation, act)
+    return await fulfil(invocation, wish)
 
 
 VERB = Verb(

@@ -1,17 +1,12 @@
 """pause: freeze all processes of one or more containers."""
 
 from domain.lifecycle.pause import Pause
-from workers.console.errors import each
+from workers.console.errors import fulfil
 from workers.console.verb import Example, Invocation, Verb
-from workers.mover import Caller
 
 
 async def _pause(invocation: Invocation) -> int:
-    async def act(name: str, who: Caller) -> None:
-        await invocation.engine.execute(await invocation.engine.resolve(name), Pause(), who)
-        await invocation.echo(name)
-
-    return await each(invocation, act)
+    return await fulfil(invocation, Pause())
 
 
 VERB = Verb(

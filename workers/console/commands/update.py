@@ -3,9 +3,8 @@
 from domain.lifecycle.update import Update
 from domain.options import one, refused
 from workers.console.creation import restart_policy
-from workers.console.errors import Plain, each
+from workers.console.errors import Plain, fulfil
 from workers.console.verb import Example, Invocation, Verb
-from workers.mover import Caller
 
 _LATER = (
     "--blkio-weight= --cpu-period= --cpu-quota= --cpu-rt-period= --cpu-rt-runtime= -c/--cpu-shares= --cpus= "
@@ -19,11 +18,7 @@ async def _update(invocation: Invocation) -> int:
         raise Plain("you must provide one or more flags when using this command", hint="this version knows --restart")
     wish = Update(restart=restart_policy(text))
 
-    async def act(name: str, who: Caller) -> None:
-        await invocation.engine.execute(await invocation.engine.resolve(name), wish, who)
-        await invocation.echo(name)
-
-    return await each(invocation, act)
+    return await fulfil(invocation, wish)
 
 
 VERB = Verb(
