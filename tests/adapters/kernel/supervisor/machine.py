@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -149,13 +150,17 @@ class Machine:
         return processes_of(self.data).get(role, 0)
 
     def kill(self, *roles: str) -> None:
-        """SIGKILL; several are halted first, so that none can do anything about the death of another. Those that are
-        not there at the moment are left out."""
+        """SIGKILL, and wait until they are dead; several are halted first, so that none can do anything about the death
+        of another. Those that are not there at the moment are left out."""
         found = processes_of(self.data)
-        pids = [found[role] for role in roles if role in found]
+        pidfds = [os.pidfd_open(found[role]) for role in roles if role in found]
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in pids:
-                os.kill(pid, number)
+            for pidfd in pidfds:
+                signal.pidfd_send_signal(pidfd, number)
+        for pidfd in pidfds:
+            # A busy machine lets a killed process wait for its turn to die; until then it looks alive.
+            assert select.select([pidfd], [], [], _PATIENCE)[0], "a process outlives SIGKILL"
+            os.close(pidfd)
 
     async def whole(self) -> None:
         """Until all three small processes are there and answer."""
