@@ -7,6 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.isolation import Isolation
+from domain.mounts import Mount
+from domain.resources import Resources
+
 RestartName = Literal["no", "on-failure", "always", "unless-stopped"]
 NetworkMode = Literal["none", "host"]
 LogDriver = Literal["local", "json-file", "none"]
@@ -51,6 +55,26 @@ class HealthCheck(BaseModel):
     action: HealthAction = "none"
 
 
+class Ulimit(BaseModel):
+    """A limit of setrlimit(2) by the name that ulimit uses (`nofile`); -1 is no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    soft: int
+    hard: int
+
+
+class Device(BaseModel):
+    """A device node of the host at a path inside; `access` is some of `rwm`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    source: str
+    target: str
+    access: str = "rwm"
+
+
 class ExecSpec(BaseModel):
     """One more process in a running container; what is empty is as the container has it.
 
@@ -74,7 +98,9 @@ class ContainerSpec(BaseModel):
     `image` is the reference as typed, `image_id` what it pointed to (`sha256:…`). `argv` is entrypoint and command
     joined: what the first process executes. `env_names` are the names of the sealed environment, in order. `tty` gives
     it a terminal, `stdin` an input that stays open for clients, and `stdin_once` ends that input for good with the
-    first client that ends its own.
+    first client that ends its own. `shm_size` is that of /dev/shm in bytes. `device_rules` are those of the kernel's
+    device control group (`c 1:3 rwm`). `resources` and `isolation` None: nothing was asked for (see `limits` and
+    `confinement`).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -102,8 +128,30 @@ class ContainerSpec(BaseModel):
     stdin_once: bool = False
     log: LogConfig = LogConfig()
     health: HealthCheck | None = None
+    resources: Resources | None = None
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: Annotated[int, Field(ge=0)] = 64 << 20
+    oom_score_adj: int = 0
+    devices: tuple[Device, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    sysctls: dict[str, str] = Field(default_factory=dict)
+    isolation: Isolation | None = None
+    mounts: tuple[Mount, ...] = ()
 
     @property
     def argv(self) -> tuple[str, ...]:
         """What the first process executes."""
         return self.entrypoint + self.command
+
+    @property
+    def limits(self) -> Resources:
+        """What it may use."""
+        return self.resources or _NO_LIMITS
+
+    @property
+    def confinement(self) -> Isolation:
+        """What it may do."""
+        return self.isolation or _BY_DEFAULT
+
+
+_NO_LIMITS, _BY_DEFAULT = Resources(), Isolation()

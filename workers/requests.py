@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.health import Wanted
-from domain.spec import HealthAction, LogConfig, NetworkMode, RestartPolicy
+from domain.isolation import Isolation
+from domain.mounts import Mount
+from domain.resources import Resources
+from domain.spec import Device, HealthAction, LogConfig, NetworkMode, RestartPolicy, Ulimit
 
 Seconds = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
 
@@ -33,7 +36,8 @@ class HealthRequest(BaseModel):
 
 
 class CreateRequest(BaseModel):
-    """`run` and `create`: what was typed. None means "as the image says"; `env` items are `NAME=value`."""
+    """`run` and `create`: what was typed. None means "as the image says", or as the engine does; `env` items are
+    `NAME=value`, `volumes_from` items a container's name or id with `:ro` or `:rw` behind it if given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,6 +63,16 @@ class CreateRequest(BaseModel):
     stdin_once: bool = False
     log: LogConfig = LogConfig()
     health: HealthRequest = HealthRequest()
+    resources: Resources | None = None
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: Annotated[int, Field(ge=0)] | None = None
+    oom_score_adj: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    devices: tuple[Device, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    sysctls: dict[str, str] = Field(default_factory=dict)
+    isolation: Isolation | None = None
+    mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()
     pull: Literal["missing", "never", "always"] = "missing"
 
 
