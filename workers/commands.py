@@ -20,7 +20,7 @@ Who asks is a part of the subject and proven by the server or by the kernel; it 
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 MOST_ROWS = 1000
 MOST_OUTPUT = 128 * 1024
 """Bytes of each output of an exec that are told: an answer must fit into one message (a megabyte), also as JSON."""
+Number = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""What the database can hold."""
 Answer = dict[str, Any]
 Identify = Callable[[str], Actor]
 
@@ -79,9 +81,9 @@ class Question(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    where: dict[str, str | int | list[str]] = Field(default_factory=dict)
+    where: dict[str, str | Number | list[str]] = Field(default_factory=dict)
     container: str = ""
-    after: int = 0
+    after: Number = 0
     limit: int = Field(default=MOST_ROWS, ge=1, le=MOST_ROWS)
 
 
@@ -178,14 +180,20 @@ class Programs:
     async def _query(self, who: str, view: str, data: bytes) -> Answer:
         question = Question.model_validate_json(data or b"{}")
         if view in {"containers", "images", "refs", "past"}:
-            rows = await self._engine.views.select(view, where=dict(question.where), limit=question.limit)
-            return {"ok": True, "rows": [dict(row) for row in rows]}
+            return {"ok": True, "rows": await self._rows(view, question)}
         if view == "history":
             records = await self._engine.history(await self._engine.resolve_past(question.container))
             return {"ok": True, "events": _documents(records)}
         if view == "events":
             return {"ok": True, "events": _documents(await self._engine.store.read(question.after, question.limit))}
         raise InvalidValue(f"unknown view: {view!r}", hint="known: containers, images, refs, past, history, events")
+
+    async def _rows(self, view: str, question: Question) -> list[dict[str, object]]:
+        try:
+            rows = await self._engine.views.select(view, where=dict(question.where), limit=question.limit)
+        except LookupError as error:
+            raise InvalidValue(str(error)) from error
+        return [dict(row) for row in rows]
 
 
 _OTHERS = ("run", "create", "commit", "wait", "exec")

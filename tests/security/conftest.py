@@ -67,14 +67,15 @@ def canary(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     for name in ("hosts", "hostname", "passwd"):
         (place / name).write_text("intact")
-    before = _state(place)
+    before = state_of(place)
     yield place
-    assert _state(place) == before
+    assert state_of(place) == before
 
 
-def _state(place: Path) -> dict[str, tuple[int, ...]]:
+def state_of(place: Path) -> dict[str, tuple[int, ...]]:
+    """What can be seen of every file of a tree that somebody writes to."""
     found: dict[str, tuple[int, ...]] = {}
     for path in (place, *place.rglob("*")):
         state = path.lstat()
-        found[path.name] = state.st_mode, state.st_uid, state.st_nlink, state.st_size, state.st_mtime_ns
+        found[str(path)] = state.st_mode, state.st_uid, state.st_nlink, state.st_size, state.st_mtime_ns
     return found

@@ -3,7 +3,7 @@
 from domain.copying import STREAM, sides
 from domain.errors import InvalidValue
 from domain.options import flag
-from domain.text.safe import safe
+from domain.text.safe import legible, safe
 from domain.text.units import human_size
 from workers.console.copies import Copy
 from workers.console.errors import Plain
@@ -20,7 +20,7 @@ async def _cp(invocation: Invocation) -> int:
         raise Plain("cowardly refusing to write an archive to a terminal", hint="redirect it: lading cp … - > FILE")
     if source.path == STREAM and not source.container and terminal.stdin_tty:
         raise Plain("an archive is expected on standard input, but that is a terminal")
-    id = await invocation.engine.resolve(source.container or target.container)
+    id = await invocation.engine.resolve(legible(source.container or target.container))
     copy = Copy(invocation, id, owners=options.flag("archive"), follow=options.flag("follow-link"))
     size = await (copy.take_out if source.container else copy.bring_in)(source, target)
     if terminal.stderr_tty and not options.flag("quiet") and target.path != STREAM:
