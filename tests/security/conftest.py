@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.security import prober
+from tests.security import archives, prober
+from tests.security.archives import Entry
 from tests.tutorial.engine import Engine
 from tests.tutorial.fixtures import base_image, engine
 
@@ -16,6 +17,24 @@ __all__ = ["base_image", "engine"]
 
 Look = Callable[..., Any]
 INSIDE = Path(__file__).parent / "inside"
+
+
+class Forge:
+    """Makes images from a base and something bad."""
+
+    def __init__(self, engine: Engine, base: Path, place: Path) -> None:
+        self.engine, self.base, self.place = engine, base, place
+
+    def image(self, *entries: Entry, base: Path | None = None, change: str = "") -> str:
+        """A root file system in which these entries replace what was there."""
+        archive = archives.write(self.place / "root.tar", archives.root_with(base or self.base, *entries))
+        self.engine.ok("import", *(("--change", change) if change else ()), str(archive), "bad")
+        return "bad"
+
+    def load(self, config: dict[str, Any], **manifest: Any) -> Any:
+        """An image whose config wishes this; the command line that loads it, ended."""
+        archive = archives.image(self.place / "image.tar", self.base, "bad", config, **manifest)
+        return self.engine.cli("load", "-i", str(archive))
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +77,12 @@ def look(engine: Engine, python: str) -> Look:
         return json.loads(said)
 
     return run
+
+
+@pytest.fixture
+def forge(engine: Engine, base_image: Path, tmp_path: Path) -> Forge:
+    """For one test."""
+    return Forge(engine, archives.small(tmp_path / "small.tar", base_image), tmp_path)
 
 
 @pytest.fixture

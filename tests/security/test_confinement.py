@@ -52,7 +52,10 @@ NEVER_REFUSED_BY_THE_FILTER = {"char5:0", "char5:2"}  # a terminal of one's own,
 
 def test_no_door_into_the_kernel_leads_out(look: Look) -> None:
     """Through `syscall`, with the numbers of x32, and through int 0x80: refused, or unknown so that libraries fall
-    back; what everybody needs works."""
+    back; what everybody needs works.
+
+    CVE-2022-0185, CVE-2026-31431.
+    """
     native = {name: (number,) for name, number in REFUSED.items()} | CLOSER
     old = {name: (number,) for name, number in REFUSED_ON_I386.items()} | CLOSER_ON_I386
     asked = {"native": native | UNKNOWN | HARMLESS, "x32": native | HARMLESS,
@@ -68,7 +71,10 @@ def test_no_door_into_the_kernel_leads_out(look: Look) -> None:
 
 
 def test_devices_and_kernel_files_of_the_host_stay_closed(look: Look) -> None:
-    """Each device the kernel has, as a node made inside; each file below what is read-only; each hidden file."""
+    """Each device the kernel has, as a node made inside; each file below what is read-only; each hidden file.
+
+    CVE-2015-3630, CVE-2017-16539, CVE-2018-10892, GHSA-7ww5-4wqc-m92c, GHSA-g54h-m393-cpwq.
+    """
     told = look("kernel")
     assert set(told["nodes"]) - NEVER_REFUSED_BY_THE_FILTER == OPEN
     assert not {answer for name in NEVER_REFUSED_BY_THE_FILTER for answer in told["nodes"].get(name, [])} & {"ok"}

@@ -65,7 +65,10 @@ def test_no_part_of_the_engine_listens_on_an_abstract_socket(engine: Engine) -> 
 
 
 def test_another_user_can_neither_connect_nor_read(engine: Engine) -> None:
-    """Sockets, data root, run directory, and the processes themselves."""
+    """Sockets, data root, run directory, and the processes themselves.
+
+    CVE-2014-3499.
+    """
     processes = engine.processes()
     pids = [processes[role] for role in ("daemon", "keeper", "warden", "zygote", "nats")]
     assert all(pids)
@@ -79,7 +82,10 @@ def test_another_user_can_neither_connect_nor_read(engine: Engine) -> None:
 
 
 def test_no_file_of_the_engine_is_open_to_others_whatever_the_umask_was(engine: Engine) -> None:
-    """The daemon of this folder was started with umask 0."""
+    """The daemon of this folder was started with umask 0.
+
+    CVE-2021-41091, CVE-2021-41103, CVE-2024-25621.
+    """
     engine.ok("run", "-d", "--name", "it", "-e", "A=1", "busybox", "sleep", "100")
     engine.cli("run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2")
     assert stat.S_IMODE(engine.data.stat().st_mode) == 0o710
@@ -103,7 +109,10 @@ def test_no_file_of_the_engine_is_open_to_others_whatever_the_umask_was(engine: 
     "PUB lading.@.call.@ 3\r\nabcdPUB lading.box.done.1 0\r\n", "HPUB lading.@.call.@ 9 3\r\nabc",
 ])
 def test_a_client_speaks_and_hears_in_its_own_name_only(engine: Engine, frame: str) -> None:
-    """The proxy judges each frame before the bus sees it."""
+    """The proxy judges each frame before the bus sees it.
+
+    CVE-2024-41110, CVE-2026-34040.
+    """
     with closing(_connect(engine)) as connection:
         connection.sendall(HELLO + frame.encode() + b"\r\nPING\r\n")
         said = _all(connection)

@@ -46,7 +46,10 @@ def contents(data: bytes) -> dict[str, bytes]:
 def test_who_swaps_links_during_a_copy_out_gives_only_his_own_files(
     engine: Engine, python: str, tmp_path: Path
 ) -> None:
-    """The link leads to a directory that exists on the host, too, with another file in it."""
+    """The link leads to a directory that exists on the host, too, with another file in it.
+
+    CVE-2019-10152, CVE-2019-18466, CVE-2026-41568, CVE-2026-42306.
+    """
     place = tmp_path / "host"
     place.mkdir()
     (place / "secret").write_text("of the host")
@@ -64,7 +67,10 @@ def test_who_swaps_links_during_a_copy_out_gives_only_his_own_files(
 def test_who_swaps_links_during_a_copy_in_gets_the_file_himself(
     engine: Engine, python: str, canary: Path, tmp_path: Path
 ) -> None:
-    """Whatever the link leads to on the host stays as it was."""
+    """Whatever the link leads to on the host stays as it was.
+
+    CVE-2019-10152, CVE-2019-18466, CVE-2026-41568, CVE-2026-42306.
+    """
     swapping(engine, python, canary)
     (tmp_path / "tree").mkdir()
     for name in ("hosts", "hostname", "passwd", "new"):
@@ -121,7 +127,10 @@ def test_devices_in_a_container_are_neither_opened_nor_made_on_the_host(engine: 
 
 
 def test_no_program_and_no_library_of_the_image_is_run(engine: Engine, tmp_path: Path) -> None:
-    """tar, sh, libnss: each would leave a mark where the copy can see it."""
+    """tar, sh, libnss: each would leave a mark where the copy can see it.
+
+    CVE-2026-41567.
+    """
     trap = "#!/bin/sh\necho ran >> /marks\n"
     script = (
         "printf '%s' \"$TRAP\" > /bin/trap; chmod 755 /bin/trap;"

@@ -46,7 +46,10 @@ def status(text: str) -> dict[str, str]:
                                      ("--user", "7:8")], ids=" ".join)
 def test_the_kernel_says_of_an_exec_what_it_says_of_the_first_process(engine: Engine, sleeper: Sleeper,
                                                                       options: tuple[str, ...]) -> None:
-    """Ids, groups, signals, capabilities, filter."""
+    """Ids, groups, signals, capabilities, filter.
+
+    CVE-2022-29162.
+    """
     name = sleeper(*options)
     first, more = (status(engine.ok("exec", name, "cat", path)) for path in ("/proc/1/status", "/proc/self/status"))
     if "--init" in options:  # a handler and a mask are its work

@@ -33,7 +33,11 @@ PROCESS = {
 ])
 def test_the_kernel_says_of_the_first_process_exactly_this(engine: Engine, options: tuple[str, ...],
                                                           expected: dict[str, str]) -> None:
-    """Signals, ids, capabilities and filter, in the words of /proc/1/status."""
+    """Signals, ids, capabilities and filter, in the words of /proc/1/status.
+
+    CVE-2016-8867, CVE-2018-10856, CVE-2021-20188, CVE-2022-24769, CVE-2022-27649, CVE-2022-27650,
+    GHSA-c9cp-9c75-9v8c, CVE-2022-36109, CVE-2022-2989, CVE-2023-25173.
+    """
     said = engine.ok("run", "--rm", *options, "busybox", "cat", "/proc/self/status")
     found = {name: " ".join(value.split()) for name, _, value in (line.partition(":") for line in said.splitlines())}
     wanted = {**STATUS, **expected}
@@ -46,7 +50,10 @@ def test_nothing_that_python_or_the_engine_had_set_is_left(look: Look) -> None:
 
 
 def test_the_first_process_has_three_descriptors(engine: Engine) -> None:
-    """A fourth is the listing itself; a leaked directory would be the host."""
+    """A fourth is the listing itself; a leaked directory would be the host.
+
+    CVE-2015-3627.
+    """
     said = engine.ok("run", "--rm", "busybox", "ls", "-l", "/proc/self/fd").splitlines()
     targets = {line.split()[8]: line.split()[-1] for line in said if "->" in line}
     assert targets.pop("0") == "/dev/null"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.security import archives, prober
-from tests.security.archives import Entry, file, folder, link, special
-from tests.tutorial.engine import PROGRAMS, Engine
+from tests.security import prober
+from tests.security.archives import file, folder, link, special
+from tests.security.conftest import Forge
+from tests.tutorial.engine import PROGRAMS
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -20,33 +21,12 @@ ESCAPES = "\x1b]0;title\x07\x1b[31mred\x1b[2J\x9b31m\r\n\u202egnp\x85\u2028"
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]")
 
 
-class Forge:
-    """Makes images from a base and something bad."""
-
-    def __init__(self, engine: Engine, base: Path, place: Path) -> None:
-        self.engine, self.base, self.place = engine, base, place
-
-    def image(self, *entries: Entry, base: Path | None = None, change: str = "") -> str:
-        """A root file system in which these entries replace what was there."""
-        archive = archives.write(self.place / "root.tar", archives.root_with(base or self.base, *entries))
-        self.engine.ok("import", *(("--change", change) if change else ()), str(archive), "bad")
-        return "bad"
-
-    def load(self, config: dict[str, Any], **manifest: Any) -> Any:
-        """An image whose config wishes this; the command line that loads it, ended."""
-        archive = archives.image(self.place / "image.tar", self.base, "bad", config, **manifest)
-        return self.engine.cli("load", "-i", str(archive))
-
-
-@pytest.fixture
-def forge(engine: Engine, base_image: Path, tmp_path: Path) -> Forge:
-    """For one test."""
-    return Forge(engine, archives.small(tmp_path / "small.tar", base_image), tmp_path)
-
-
 @pytest.mark.parametrize("name", ["proc", "sys", "dev"])
 def test_an_image_whose_kernel_directory_is_a_link_does_not_start(forge: Forge, canary: Path, name: str) -> None:
-    """It would run without masks, or mount on the host's directory."""
+    """It would run without masks, or mount on the host's directory.
+
+    CVE-2019-19921, CVE-2023-27561, CVE-2023-28642.
+    """
     for target in (str(canary), "/etc", "../../../../.." + str(canary)):
         image = forge.image(link(name, target))
         assert "is a link" in forge.engine.refused("run", "--rm", image, "true", code=125)
@@ -54,7 +34,10 @@ def test_an_image_whose_kernel_directory_is_a_link_does_not_start(forge: Forge, 
 
 @pytest.mark.parametrize("name", ["etc", "run", "sbin"])
 def test_a_directory_that_is_a_link_leads_nowhere_but_into_the_image(forge: Forge, canary: Path, name: str) -> None:
-    """The engine's own files and its little init are put there."""
+    """The engine's own files and its little init are put there.
+
+    CVE-2015-3629, CVE-2019-18837, CVE-2024-45310.
+    """
     for target in (str(canary), "../../../../../../.." + str(canary)):
         image = forge.image(link(name, target))
         done = forge.engine.cli("run", "--rm", "--init", image, "sh", "-c", "echo x >/etc/hosts; cat /etc/hostname")
@@ -63,7 +46,10 @@ def test_a_directory_that_is_a_link_leads_nowhere_but_into_the_image(forge: Forg
 
 @pytest.mark.parametrize("kind", ["link out", "link to itself", "link to proc", "fifo", "device"])
 def test_files_of_the_engine_cover_whatever_the_image_has_in_their_place(forge: Forge, canary: Path, kind: str) -> None:
-    """Nothing is followed, opened or waited for."""
+    """Nothing is followed, opened or waited for.
+
+    CVE-2025-24965, CVE-2024-9341.
+    """
     entries = {
         "link out": [link("etc/hosts", str(canary / "hosts")), link("etc/hostname", f"../../../..{canary}/hostname")],
         "link to itself": [link("etc/hosts", "hosts")], "link to proc": [link("etc/resolv.conf", "/proc/self/exe")],
@@ -81,7 +67,10 @@ def test_files_of_the_engine_cover_whatever_the_image_has_in_their_place(forge: 
     ("/sys/new", 125), ("/magic/new", 125), ("/out/new", 0),
 ])
 def test_a_working_directory_is_made_inside_or_not_at_all(forge: Forge, canary: Path, path: str, status: int) -> None:
-    """Through links of the image, through magic links, in the kernel's file systems."""
+    """Through links of the image, through magic links, in the kernel's file systems.
+
+    CVE-2026-55686.
+    """
     image = forge.image(link("out", "inside"), folder("inside"), link("magic", "/proc/self/cwd"),
                         change=f"WORKDIR {path}")
     done = forge.engine.cli("run", "--rm", image, "pwd")
@@ -120,7 +109,10 @@ def test_the_engines_interpreter_is_not_executed_by_name(forge: Forge, program: 
 
 
 def test_an_interpreter_line_gets_a_copy_that_it_cannot_harm(forge: Forge, python_image: Path) -> None:
-    """`#!/proc/self/exe` is resolved by the kernel; what runs then is sealed, content and mode."""
+    """`#!/proc/self/exe` is resolved by the kernel; what runs then is sealed, content and mode.
+
+    CVE-2019-5736.
+    """
     script = b"""#!/proc/self/exe
 import os
 for act in (lambda: os.open("/proc/self/exe", os.O_WRONLY), lambda: os.open("/proc/self/exe", os.O_RDWR),
@@ -183,7 +175,10 @@ def test_the_environment_of_an_image_reaches_its_process_and_nobody_else(forge: 
 
 
 def test_labels_and_unknown_wishes_of_an_image_change_nothing(forge: Forge) -> None:
-    """It would like to be privileged, and in the host's network."""
+    """It would like to be privileged, and in the host's network.
+
+    CVE-2014-6408, CVE-2026-53488.
+    """
     forge.load({"Cmd": ["cat", "/proc/self/status"], "Privileged": True, "NetworkMode": "host", "CapAdd": ["ALL"],
                 "Labels": {"lading.network": "host", "lading.privileged": "true", "lading.seccomp": "unconfined"}})
     said = forge.engine.ok("run", "--name", "it", "bad")

@@ -155,7 +155,10 @@ def test_no_frame_ends_more_than_its_connection(target: Target, frame: bytes) ->
 @few(0.05)
 @given(data=st.data())
 def test_every_archive_is_an_image_or_refused(target: Target, data: st.DataObject) -> None:
-    """`import` and `load` of archives with strange entries, and of ones that are damaged."""
+    """`import` and `load` of archives with strange entries, and of ones that are damaged.
+
+    CVE-2021-21285.
+    """
     target.tend()
     verb = data.draw(st.sampled_from([b"import", b"load"]))
     target.speaker.files = {b"file": data.draw(nasty.archives())}

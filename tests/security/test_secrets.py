@@ -17,7 +17,10 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 def test_no_value_of_a_variable_lies_or_passes_anywhere_in_the_clear(engine: Engine, tmp_path: Path) -> None:
     """Files of the engine, command lines of its processes, histories, lists, and what listeners on the bus hear;
-    whichever way the value was given, whether the start worked or not."""
+    whichever way the value was given, whether the start worked or not.
+
+    CVE-2019-13509.
+    """
     ways = ("short", "long", "equals", "joined", "file", "passed", "passed by file", "created", "no program", "no user",
             "no image", "second line")
     values = {way: secrets.token_hex(16) for way in ways}

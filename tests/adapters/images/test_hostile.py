@@ -84,7 +84,10 @@ TRICKS = tuple(escapes(Path("/x")))
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_nothing_lands_outside_in_one_layer(trick: str, layers: Layers, outside: Path) -> None:
-    """The names mean something inside, or the layer is refused; `outside` is compared afterwards."""
+    """The names mean something inside, or the layer is refused; `outside` is compared afterwards.
+
+    CVE-2014-6407, CVE-2014-9356, CVE-2021-32760, CVE-2025-47290.
+    """
     try:
         layers.add(archive(*escapes(outside)[trick]))
     except Refused:
@@ -93,7 +96,10 @@ def test_nothing_lands_outside_in_one_layer(trick: str, layers: Layers, outside:
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_nothing_lands_outside_over_two_layers(trick: str, layers: Layers, outside: Path) -> None:
-    """The link comes with one layer and what goes through it with the next; so do removals something below."""
+    """The link comes with one layer and what goes through it with the next; so do removals something below.
+
+    CVE-2014-6407, CVE-2014-9356, CVE-2021-32760, CVE-2025-47290.
+    """
     first, *rest = escapes(outside)[trick]
     try:
         layers.add(archive(first))
@@ -202,7 +208,10 @@ def test_a_fifo_and_devices_do_not_hang_or_harm(layers: Layers) -> None:
 
 
 def test_a_header_that_claims_a_terabyte_allocates_nothing(layers: Layers) -> None:
-    """Apparent size counts against the limit, too."""
+    """Apparent size counts against the limit, too.
+
+    CVE-2017-14992, CVE-2023-25153.
+    """
     records = b"33 GNU.sparse.size=1099511627776\n" + b"22 GNU.sparse.map=0,0\n"
     data = header(b"pax", b"x", size=len(records)) + padded(records) + header(b"f") + END
     with pytest.raises(Refused, match="more than"):
@@ -245,7 +254,10 @@ print(record.size, peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 def test_300_megabytes_of_zeros_cost_less_than_150_of_memory(kind: str, tmp_path: Path) -> None:
-    """And hardly any disk."""
+    """And hardly any disk.
+
+    CVE-2017-14992, CVE-2023-25153.
+    """
     size = 300 << 20
     info = tarfile.TarInfo("zeros")
     info.size = size
@@ -283,7 +295,10 @@ def _path_record(name: bytes) -> bytes:
 
 
 def test_a_broken_layer_does_not_break_the_next(layers: Layers) -> None:
-    """The engine lives on."""
+    """The engine lives on.
+
+    CVE-2021-20291.
+    """
     for data in (b"rubbish" * 1000, archive(hardlink("a", "b"))):
         with pytest.raises(LadingError):
             layers.add(data)

@@ -239,7 +239,10 @@ async def test_names_that_would_mean_a_removal_cannot_be_committed(
 
 
 async def test_a_swapped_directory_shows_nothing_of_the_host(store: LocalImageStore, tmp_path: Path) -> None:
-    """Links in the upper directory are never followed, and lead nowhere for the differ."""
+    """Links in the upper directory are never followed, and lead nowhere for the differ.
+
+    CVE-2023-0778.
+    """
     image = await imported(store, tmp_path)
     (tmp_path / "secret").write_text("host")
     upper, _ = snapshots.create(tmp_path / "container", [])

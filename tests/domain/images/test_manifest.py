@@ -57,7 +57,10 @@ def test_documents_are_known_by_their_keys() -> None:
     ],
 )
 def test_documents_that_cannot_be_believed_are_refused(document: object, text: str) -> None:
-    """With one line that says why."""
+    """With one line that says why.
+
+    CVE-2024-3727, CVE-2021-41190, GHSA-5j5w-g665-5m35, GHSA-xmmx-7jpf-fx42, GHSA-qq97-vm5h-rrhg.
+    """
     with pytest.raises(Refused, match=text):
         parse_document(json.dumps(document).encode(), "it")
 

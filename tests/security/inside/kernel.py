@@ -60,7 +60,8 @@ def writable() -> list[str]:
 json.dump({
     "nodes": nodes(), "writable": writable(), "sysrq": opens("/proc/sysrq-trigger", os.O_WRONLY),
     "hidden": {name: content(f"/proc/{name}") for name in HIDDEN},
-    "sys": {path: content(path) for path in ("/sys/firmware", "/sys/kernel/debug", "/sys/kernel/tracing")},
+    "sys": {path: content(path) for path in ("/sys/firmware", "/sys/kernel/debug", "/sys/kernel/tracing",
+                                                 "/sys/devices/virtual/powercap")},
     "dev": sorted(os.listdir("/dev")),
     "mounts": [line.split()[:4] for line in open("/proc/self/mounts")],  # noqa: SIM115 - ends with the program
 }, sys.stdout)
