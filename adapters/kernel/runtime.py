@@ -17,29 +17,26 @@ from adapters.kernel import apply, borrow, cgroups, erase
 from adapters.kernel.borrow import BorrowedInput, BorrowedOutput
 from adapters.kernel.files import ContainerFiles
 from adapters.kernel.measure import GroupMeter
+from adapters.kernel.requests import Requests, checked, is_id
 from adapters.kernel.supervisor import tree
 from adapters.kernel.supervisor.launch import SOCKET_NAME
 from adapters.kernel.supervisor.link import Link
 from adapters.kernel.supervisor.wire import Message
 from adapters.kernel.watches import Watch, Watches
-from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Refused, Unavailable
+from domain.errors import KernelError, LadingError, NotFound, Refused, Unavailable
 from domain.log_options import limits
 from domain.ports import ExitReport, Input, LogFrame, StartedProcess
-from domain.runtime import capabilities
 from domain.runtime.plan import exec_plan, plan
-from domain.runtime.request import ExecRequest, RunRequest
 from domain.spec import ContainerSpec, ExecSpec
 
 log = logging.getLogger(__name__)
 
-_HEXADECIMAL = frozenset("0123456789abcdef")
 _ALIVE = ("started", "ended")
 _REMOVE_PATIENCE = 10.0
 _FREEZE_PATIENCE = 10.0
 _TRASH_PAUSE = 0.1
 _UNTAKEN_SECONDS = 10.0
 _RETRY_PAUSES = (0.1, 0.5, 2.0, 5.0)
-_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
 class KernelRuntime:
@@ -50,9 +47,10 @@ class KernelRuntime:
         self._data_root = data_root.resolve()
         self._layer_root = layer_root
         self._run_dir = run_dir
-        self._init_program = init_program
         self._link = Link(run_dir, self._data_root, failpoints=failpoints, event=self._event, connected=self._connected)
         self._groups = cgroups.detect(tree.group_root(self._data_root))
+        self._requests = Requests(self._data_root / "containers", layer_root, v1=self._groups.v1, v2=self._groups.v2,
+                                  init_program=init_program)
         self._trash = erase.Trash(str(self._data_root / "trash"))
         self.files = ContainerFiles(self._data_root, layer_root)
         self.meter = GroupMeter(self._groups)
@@ -92,7 +90,7 @@ class KernelRuntime:
                     *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
         """See the port; who copies files into the container at rest is ended first."""
         await self.files.call_off(id)
-        document = plan(self._request(id, attempt, spec, env, layers)).wire()
+        document = plan(self._requests.run(checked(id), attempt, spec, env, layers)).wire()
         reply = await self._ask({
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
             "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),
@@ -102,9 +100,9 @@ class KernelRuntime:
     async def exec(self, id: str, attempt: int, exec_id: str, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str],
                    *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
         """See the port."""
-        document = exec_plan(self._exec_request(exec, spec, env)).wire()
+        document = exec_plan(self._requests.exec(exec, spec, env)).wire()
         request = {
-            "op": "exec", "id": _checked(id), "attempt": attempt, "exec": _checked(exec_id), "flags": document["flags"],
+            "op": "exec", "id": checked(id), "attempt": attempt, "exec": checked(exec_id), "flags": document["flags"],
             "child": json.dumps(document["child"], separators=(",", ":")), **_streams(exec, size)}
         key = id, exec_id
         output = self._outputs.setdefault(key, BorrowedOutput(f"{id}.{attempt}/{exec_id}"))
@@ -125,7 +123,7 @@ class KernelRuntime:
 
     async def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
         """See the port. Whoever stops taking it early lets it go: the rest is dropped."""
-        output = self._outputs.get((_checked(id), _checked(exec_id)))
+        output = self._outputs.get((checked(id), checked(exec_id)))
         if output is None or output.taken:
             raise NotFound(f"container {id[:12]} has no output of exec {exec_id[:12]}")
         output.taken = True
@@ -140,11 +138,11 @@ class KernelRuntime:
 
     async def exec_signal(self, id: str, exec_id: str, signal: int) -> None:
         """See the port; after a crash of the warden a signal may arrive twice."""
-        await self._ask({"op": "signal", "id": _checked(id), "exec": _checked(exec_id), "signal": signal})
+        await self._ask({"op": "signal", "id": checked(id), "exec": checked(exec_id), "signal": signal})
 
     async def input(self, id: str, exec_id: str = "") -> Input:
         """See the port."""
-        key = _checked(id), _checked(exec_id) if exec_id else ""
+        key = checked(id), checked(exec_id) if exec_id else ""
         reply, fds = await self._borrow({"op": "lend", "id": id, "exec": exec_id})
         inputs = self._inputs.setdefault(key, set())
         input = BorrowedInput(fds[0], terminal=reply["lends"] == ["terminal"], end=lambda: self._end_input(key),
@@ -154,7 +152,7 @@ class KernelRuntime:
 
     async def signal(self, id: str, signal: int) -> None:
         """See the port; after a crash of the warden a signal may arrive twice."""
-        await self._ask({"op": "signal", "id": _checked(id), "signal": signal})
+        await self._ask({"op": "signal", "id": checked(id), "signal": signal})
 
     async def running(self) -> dict[str, tuple[int, StartedProcess]]:
         """See the port; a process that has died stays in this answer until its exit is in `exits`."""
@@ -193,7 +191,7 @@ class KernelRuntime:
     @asynccontextmanager
     async def watch(self, id: str, *, hold: int | None = None, with_start: bool = False) -> AsyncIterator[Watch]:
         """See the port."""
-        watch = self._watches.add(_checked(id), hold)
+        watch = self._watches.add(checked(id), hold)
         try:
             wish = None if with_start else self._watches.wish(id)
             if wish is not None:
@@ -213,25 +211,25 @@ class KernelRuntime:
 
     async def kill_all(self, id: str) -> None:
         """See the port."""
-        await asyncio.to_thread(self._kill_groups, _checked(id))
+        await asyncio.to_thread(self._kill_groups, checked(id))
 
     async def freeze(self, id: str) -> None:
         """See the port."""
-        await asyncio.to_thread(self._freezer, _checked(id), lambda group: group.freeze(_FREEZE_PATIENCE))
+        await asyncio.to_thread(self._freezer, checked(id), lambda group: group.freeze(_FREEZE_PATIENCE))
 
     async def thaw(self, id: str) -> None:
         """See the port."""
-        await asyncio.to_thread(self._freezer, _checked(id), lambda group: group.thaw())
+        await asyncio.to_thread(self._freezer, checked(id), lambda group: group.thaw())
 
     async def processes(self, id: str) -> Sequence[int]:
         """See the port."""
-        return await asyncio.to_thread(lambda: [pid for group in self._groups.of(_checked(id)) for pid in group.pids()])
+        return await asyncio.to_thread(lambda: [pid for group in self._groups.of(checked(id)) for pid in group.pids()])
 
     # Files -----------------------------------------------------------------------------------------------------------
 
     async def remove(self, id: str) -> None:
         """See the port; output is kept. Files are out of the way when this returns, and deleted a little later."""
-        await asyncio.to_thread(self._remove, _checked(id))
+        await asyncio.to_thread(self._remove, checked(id))
         self._empty_trash_soon()
 
     async def strays(self, known: set[str]) -> Sequence[str]:
@@ -243,28 +241,9 @@ class KernelRuntime:
 
     async def writable_size(self, id: str) -> int:
         """Bytes that the container has written over its image."""
-        return await asyncio.to_thread(erase.size, str(self._directory(_checked(id)) / "upper"))
+        return await asyncio.to_thread(erase.size, str(self._directory(checked(id)) / "upper"))
 
     # Inside ----------------------------------------------------------------------------------------------------------
-
-    def _request(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str],
-                 layers: Sequence[str]) -> RunRequest:
-        if spec.init and not self._init_program:
-            raise InvalidValue("this installation has no program for --init")
-        return RunRequest(
-            id=_checked(id), attempt=attempt, argv=spec.argv, env=tuple(env), directory=str(self._directory(id)),
-            layer_root=str(self._layer_root), layers=tuple(layers), workdir=spec.workdir, user=spec.user,
-            hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=spec.tmpfs, init=spec.init,
-            init_program=self._init_program, files=_files(spec), cgroup_v2=self._groups.v2, cgroup_v1=self._groups.v1,
-            capabilities=capabilities.for_network(spec.network), machine=os.uname().machine, stdin=spec.stdin,
-            tty=spec.tty)
-
-    def _exec_request(self, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str]) -> ExecRequest:
-        return ExecRequest(
-            argv=exec.argv, env=tuple(env), workdir=exec.workdir or spec.workdir, user=exec.user or spec.user,
-            hostname=spec.hostname, stdin=exec.stdin, tty=exec.tty, cgroup_v1=self._groups.v1,
-            capabilities=capabilities.ALL if exec.privileged else capabilities.for_network(spec.network),
-            seccomp=not exec.privileged, machine=os.uname().machine)
 
     async def _borrow(self, message: Message) -> tuple[Message, list[int]]:
         """Ask for descriptors."""
@@ -418,19 +397,8 @@ class KernelRuntime:
 
     def _strays(self, known: set[str]) -> list[str]:
         containers = self._data_root / "containers"
-        names = {name for name in (os.listdir(containers) if containers.is_dir() else ()) if _is_id(name)}
-        return sorted((names | {id for id, _ in self._groups.groups() if _is_id(id)}) - known)
-
-
-def _is_id(name: str) -> bool:
-    return bool(name) and _HEXADECIMAL.issuperset(name)
-
-
-def _checked(id: str) -> str:
-    """Ids become parts of paths."""
-    if not _is_id(id):
-        raise InvalidValue("a container id is hexadecimal")
-    return id
+        names = {name for name in (os.listdir(containers) if containers.is_dir() else ()) if is_id(name)}
+        return sorted((names | {id for id, _ in self._groups.groups() if is_id(id)}) - known)
 
 
 def _report(exit: Message) -> ExitReport:
@@ -452,17 +420,3 @@ def _error(error: Message) -> LadingError:
     if error["stage"] == "shutdown":
         return Unavailable(error["text"])
     return apply.as_error(error["stage"], error["errno"], error["text"], error["exit_code"])
-
-
-def _files(spec: ContainerSpec) -> dict[str, str]:
-    """What a container finds in /etc about names: its own on no network, the host's on the host's."""
-    hosts = _host_file("/etc/hosts") if spec.network == "host" else ""
-    return {"/etc/hostname": f"{spec.hostname}\n", "/etc/hosts": hosts or _HOSTS,
-            "/etc/resolv.conf": _host_file("/etc/resolv.conf")}
-
-
-def _host_file(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return ""

@@ -1,0 +1,73 @@
+"""From what the engine knows of a container to what `domain.runtime.plan` asks: paths, numbers and this machine's kind.
+
+Everything that needs the host's view is looked up here, before the child exists.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from domain.errors import InvalidValue
+from domain.runtime import capabilities
+from domain.runtime.request import ExecRequest, RunRequest
+from domain.spec import ContainerSpec, ExecSpec
+
+_HEXADECIMAL = frozenset("0123456789abcdef")
+_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+class Requests:
+    """Builds requests for the containers below `containers`; `v1` and `v2` are those of the `cgroups.Tree`."""
+
+    def __init__(self, containers: Path, layer_root: Path, *, v1: tuple[str, ...], v2: bool,
+                 init_program: str = "") -> None:
+        self._containers = containers
+        self._layer_root = layer_root
+        self._v1, self._v2 = v1, v2
+        self._init_program = init_program
+
+    def run(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> RunRequest:
+        """For the first process. Raises InvalidValue."""
+        if spec.init and not self._init_program:
+            raise InvalidValue("this installation has no program for --init")
+        return RunRequest(
+            id=id, attempt=attempt, argv=spec.argv, env=tuple(env), directory=str(self._containers / id),
+            layer_root=str(self._layer_root), layers=tuple(layers), workdir=spec.workdir, user=spec.user,
+            hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=spec.tmpfs, init=spec.init,
+            init_program=self._init_program, files=_files(spec), cgroup_v2=self._v2, cgroup_v1=self._v1,
+            capabilities=capabilities.for_network(spec.network), machine=os.uname().machine, stdin=spec.stdin,
+            tty=spec.tty)
+
+    def exec(self, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str]) -> ExecRequest:
+        """For one more process in the container that `spec` describes."""
+        return ExecRequest(
+            argv=exec.argv, env=tuple(env), workdir=exec.workdir or spec.workdir, user=exec.user or spec.user,
+            hostname=spec.hostname, stdin=exec.stdin, tty=exec.tty, cgroup_v1=self._v1,
+            capabilities=capabilities.ALL if exec.privileged else capabilities.for_network(spec.network),
+            seccomp=not exec.privileged, machine=os.uname().machine)
+
+
+def is_id(name: str) -> bool:
+    """Whether `name` can be the id of a container or an exec."""
+    return bool(name) and _HEXADECIMAL.issuperset(name)
+
+
+def checked(id: str) -> str:
+    """Ids become parts of paths. Raises InvalidValue."""
+    if not is_id(id):
+        raise InvalidValue("a container id is hexadecimal")
+    return id
+
+
+def _files(spec: ContainerSpec) -> dict[str, str]:
+    """What a container finds in /etc about names: its own on no network, the host's on the host's."""
+    hosts = _host_file("/etc/hosts") if spec.network == "host" else ""
+    return {"/etc/hostname": f"{spec.hostname}\n", "/etc/hosts": hosts or _HOSTS,
+            "/etc/resolv.conf": _host_file("/etc/resolv.conf")}
+
+
+def _host_file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
