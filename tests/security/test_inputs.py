@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from tests.security import nasty
 from tests.security.conftest import state_of
 from tests.security.speaker import Said, Speaker
-from tests.tutorial.engine import Engine
+from tests.tutorial.engine import PROGRAMS, Engine
 from tests.tutorial.line import Line
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -113,7 +114,7 @@ def judge(said: Said) -> None:
     assert said.code != 125 or said.err, said
 
 
-@few(0.56)
+@few(0.55)
 @given(line=nasty.command_lines())
 def test_every_command_line_gets_an_answer(target: Target, line: tuple[bytes, ...]) -> None:
     """Any verb with any options and arguments: a status, and a reason in plain words."""
@@ -122,6 +123,21 @@ def test_every_command_line_gets_an_answer(target: Target, line: tuple[bytes, ..
     said = target.speaker.call(*line, seconds=GIVES_UP if follows else HANGS)
     assert follows or said.code is not None, f"no answer to {line}"
     judge(said)
+
+
+@few(0.01)
+@given(line=nasty.command_lines())
+def test_the_client_itself_says_what_is_wrong(target: Target, line: tuple[bytes, ...]) -> None:
+    """The same words as arguments of the program that people start."""
+    target.tend()
+    argv = [str(PROGRAMS / "lading").encode(), *line]
+    try:
+        done = subprocess.run(argv, env=target.engine.environment, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=GIVES_UP * 3, check=False, cwd=target.folder)
+    except subprocess.TimeoutExpired:
+        assert {word.decode("utf-8", "replace") for word in line[:2]} & nasty.FOLLOWING, line
+        return
+    judge(Said(line, done.returncode, done.stdout, done.stderr))
 
 
 @few(0.30)
