@@ -125,7 +125,11 @@ class Programs:
     def _on(self, answer: Callable[[str, str, bytes], Awaitable[Answer]]) -> Callable[[Message], Awaitable[None]]:
         async def handle(message: Message) -> None:
             _, _, (who, verb, *_) = subjects.split(message.subject)
-            await message.respond(json.dumps(await _caught(answer, who, verb, message.data)).encode())
+            told = json.dumps(await _caught(answer, who, verb, message.data)).encode()
+            try:
+                await message.respond(told)
+            except InvalidValue as error:  # larger than a message may be
+                await message.respond(json.dumps(_refusal(error)).encode())
 
         return handle
 

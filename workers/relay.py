@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from domain import subjects
-from domain.errors import LadingError, Unavailable
+from domain.errors import InvalidValue, LadingError, Unavailable
 from domain.failpoints import failpoint
 from domain.messages import Recorded
 from domain.ports import Bus, Message, OpenIntent
@@ -109,7 +109,10 @@ class Relay:
 
     async def _tell_event(self, record: Recorded) -> None:
         subject = subjects.event(self._host, record.stream.kind, record.stream.key, record.event.stored_as)
-        await self._tell(subject, live(record))
+        try:
+            await self._tell(subject, live(record))
+        except InvalidValue:  # an image may say megabytes about itself, and a message has a limit
+            await self._tell(subject, live(record, whole=False))
 
     async def _tell(self, subject: str, payload: bytes) -> None:
         try:
@@ -132,8 +135,9 @@ class Relay:
         self._intents.pop(position, None)
 
 
-def live(record: Recorded) -> bytes:
-    """A record as it travels: CloudEvents attribute names; sealed fields are left out."""
+def live(record: Recorded, *, whole: bool = True) -> bytes:
+    """A record as it travels: CloudEvents attribute names; sealed fields are left out, and unless it is `whole` all of
+    its data."""
     event = record.event
     document = {
         "id": str(record.position),
@@ -141,7 +145,7 @@ def live(record: Recorded) -> bytes:
         "subject": str(record.stream),
         "version": record.version,
         "time": record.time,
-        "data": event.model_dump(mode="json", exclude=set(event.sealed)),
+        "data": event.model_dump(mode="json", exclude=set(event.sealed)) if whole else None,
         "actor": {"user": record.meta.actor.user, "uid": record.meta.actor.uid, "command": record.meta.actor.command},
     }
     return json.dumps(document).encode()

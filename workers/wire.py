@@ -7,6 +7,9 @@ from domain.errors import Unavailable
 from domain.images.model import Image
 from domain.messages import Event, event_type
 
+LARGEST_OUTCOME = 1_000_000
+"""Bytes: what is certain to fit into a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:

@@ -1,9 +1,11 @@
 """Images as an attacker would make them: nothing of the host is touched, nothing steers the engine, nothing hangs."""
 
+import json
 import os
 import re
 import subprocess
 import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.security import prober
 from tests.security.archives import file, folder, link, special
 from tests.security.conftest import Forge
 from tests.tutorial.engine import PROGRAMS
+from tests.tutorial.line import Line
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -185,6 +188,27 @@ def test_labels_and_unknown_wishes_of_an_image_change_nothing(forge: Forge) -> N
     assert "CapBnd:\t00000000a80425fb" in said
     assert "Seccomp:\t2" in said
     assert forge.engine.ok("inspect", "-f", "{{.HostConfig.NetworkMode}}", "it") == "none"
+
+
+def test_an_image_that_says_megabytes_about_itself_stops_nobody(forge: Forge) -> None:
+    """They are recorded with everything that is made from it, and a message has a limit: the daemon lives on, and what
+    cannot be told is refused (CVE-2021-21285)."""
+    engine = forge.engine
+    before = engine.processes().roles
+    with closing(Line(engine.socket)) as listener:
+        listener.subscribe("lading.@.ev.>", 1)
+        assert forge.load({"Cmd": ["sleep", "1000"], "Labels": {"big": "\u00e9" * 1_000_000}}).code == 0
+        engine.ok("run", "-d", "--name", "big", "bad")
+        assert engine.cli("commit", "big", "again").code == 1
+        heard = [json.loads(listener.hear()[1]) for _ in range(3)]
+    assert [event["type"] for event in heard if event["data"] is None]
+    assert len(engine.ok("inspect", "big")) > 1_000_000
+    for answer in (engine.query("history", container="big"), engine.query("images")):
+        assert answer["ok"] or "does not fit" in answer["message"]
+    engine.ok("exec", "big", "true")
+    engine.ok("rm", "-f", "big")
+    engine.ok("rmi", "bad")
+    assert engine.processes().roles == before
 
 
 def test_no_text_of_an_image_or_container_commands_the_terminal(forge: Forge) -> None:

@@ -3,12 +3,12 @@
 import contextlib
 
 from domain.container import Container, State
-from domain.errors import KernelError, LadingError, NotFound, Unavailable
+from domain.errors import KernelError, LadingError, NotFound, Refused, Unavailable
 from domain.failpoints import failpoint
 from domain.lifecycle.commit import CommitFailed, CommitRequested, Committed
 from domain.messages import Recorded
 from workers.lifecycle.hands import Hands
-from workers.wire import Outcome
+from workers.wire import LARGEST_OUTCOME, Outcome
 
 
 async def commit(container: Container, intent: Recorded, hands: Hands) -> Outcome | CommitFailed:
@@ -22,7 +22,10 @@ async def commit(container: Container, intent: Recorded, hands: Hands) -> Outcom
                 await hands.runtime.freeze(container.id)
         try:
             image = await hands.image_of(container, intent)
-            return Outcome(Committed(image_id=image.id, reference=intent.event.reference), image)
+            outcome = Outcome(Committed(image_id=image.id, reference=intent.event.reference), image)
+            if len(outcome.encode()) > LARGEST_OUTCOME:
+                raise Refused("the configuration of the image would be larger than a message may be")
+            return outcome
         finally:
             if frozen:
                 with contextlib.suppress(NotFound, KernelError):
