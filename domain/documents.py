@@ -54,7 +54,6 @@ _NO_LIMITS: Document = {
     "Devices": [],
     "DeviceCgroupRules": None,
     "DeviceRequests": None,
-    "Ulimits": [],
 }
 _NO_ADDRESS: Document = {
     "IPAddress": "",
@@ -169,7 +168,7 @@ def _health(container: Container, verdict: Verdict | None) -> Document:
 def _config(container: Container, spec: ContainerSpec) -> Document:
     return {
         "Hostname": spec.hostname,
-        "Domainname": "",
+        "Domainname": spec.domainname,
         "User": spec.user,
         "AttachStdin": "stdin" in container.attached,
         "AttachStdout": "stdout" in container.attached,
@@ -210,11 +209,11 @@ def _host_config(spec: ContainerSpec) -> Document:
         "DnsOptions": [],
         "DnsSearch": [],
         "ExtraHosts": None,
-        "GroupAdd": None,
+        "GroupAdd": list(spec.confinement.group_add) or None,
         "IpcMode": "private",
         "Cgroup": "",
         "Links": None,
-        "OomScoreAdj": 0,
+        "OomScoreAdj": spec.oom_score_adj,
         "PidMode": "",
         "Privileged": False,
         "PublishAllPorts": False,
@@ -223,11 +222,13 @@ def _host_config(spec: ContainerSpec) -> Document:
         "Tmpfs": dict(sorted(spec.tmpfs.items())) or None,
         "UTSMode": "",
         "UsernsMode": "",
-        "ShmSize": 64 * 1024 * 1024,
+        "ShmSize": spec.shm_size,
+        "Sysctls": dict(sorted(spec.sysctls.items())) or None,
         "Runtime": "lading",
         "Isolation": "",
         "Init": spec.init,
         **_NO_LIMITS,
+        "Ulimits": [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in spec.ulimits],
     }
 
 

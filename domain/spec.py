@@ -14,6 +14,7 @@ from domain.resources import Resources
 RestartName = Literal["no", "on-failure", "always", "unless-stopped"]
 NetworkMode = Literal["none", "host"]
 LogDriver = Literal["local", "json-file", "none"]
+DEFAULT_SHM_SIZE = 64 << 20
 HealthAction = Literal["none", "restart", "kill"]
 
 
@@ -98,9 +99,9 @@ class ContainerSpec(BaseModel):
     `image` is the reference as typed, `image_id` what it pointed to (`sha256:…`). `argv` is entrypoint and command
     joined: what the first process executes. `env_names` are the names of the sealed environment, in order. `tty` gives
     it a terminal, `stdin` an input that stays open for clients, and `stdin_once` ends that input for good with the
-    first client that ends its own. `shm_size` is that of /dev/shm in bytes. `device_rules` are those of the kernel's
-    device control group (`c 1:3 rwm`). `resources` and `isolation` None: nothing was asked for (see `limits` and
-    `confinement`).
+    first client that ends its own. `domainname` is what stands behind its host name. `shm_size` is that of /dev/shm in
+    bytes. `device_rules` are those of the kernel's device control group (`c 1:3 rwm`). `resources` and `isolation`
+    None: nothing was asked for (see `limits` and `confinement`).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -113,6 +114,7 @@ class ContainerSpec(BaseModel):
     workdir: str = "/"
     user: str = ""
     hostname: str = ""
+    domainname: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     init: bool = False
     read_only: bool = False
@@ -130,7 +132,7 @@ class ContainerSpec(BaseModel):
     health: HealthCheck | None = None
     resources: Resources | None = None
     ulimits: tuple[Ulimit, ...] = ()
-    shm_size: Annotated[int, Field(ge=0)] = 64 << 20
+    shm_size: Annotated[int, Field(ge=0)] = DEFAULT_SHM_SIZE
     oom_score_adj: int = 0
     devices: tuple[Device, ...] = ()
     device_rules: tuple[str, ...] = ()

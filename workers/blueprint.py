@@ -5,9 +5,12 @@ from typing import Any
 from domain.errors import InvalidValue
 from domain.health import health_check
 from domain.images.model import Image
+from domain.isolation import Isolation
 from domain.log_options import log_config
 from domain.signals import number
-from domain.spec import ContainerSpec, ExecSpec
+from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec
+from domain.sysctls import sysctl_steps
+from domain.ulimits import checked_ulimit
 from workers.requests import CreateRequest, ExecRequest
 
 LONGEST_HOSTNAME = 64
@@ -31,6 +34,7 @@ def blueprint(
         workdir=_workdir(request.workdir or str(config.get("WorkingDir") or "/")),
         user=request.user or str(config.get("User") or ""),
         hostname=_hostname(request.hostname) or (machine if request.network == "host" else "") or id[:12],
+        domainname=_hostname(request.domainname, "domainname"),
         labels={**_labels(config), **request.labels},
         init=request.init,
         read_only=request.read_only,
@@ -46,6 +50,11 @@ def blueprint(
         tty=request.tty,
         stdin=request.stdin,
         stdin_once=request.stdin_once,
+        ulimits=tuple(map(checked_ulimit, request.ulimits)),
+        shm_size=request.shm_size or DEFAULT_SHM_SIZE,
+        oom_score_adj=request.oom_score_adj,
+        sysctls=_sysctls(request),
+        isolation=_isolation(request),
     )
     return spec, env
 
@@ -111,10 +120,24 @@ def _workdir(path: str) -> str:
     return path
 
 
-def _hostname(name: str) -> str:
+def _hostname(name: str, what: str = "hostname") -> str:
     if any(ord(c) <= 32 or ord(c) >= 127 for c in name) or len(name) > LONGEST_HOSTNAME:
-        raise InvalidValue(f"invalid hostname: {name!r}", hint=f"use at most {LONGEST_HOSTNAME} printable characters")
+        raise InvalidValue(f"invalid {what}: {name!r}", hint=f"use at most {LONGEST_HOSTNAME} printable characters")
     return name
+
+
+def _sysctls(request: CreateRequest) -> dict[str, str]:
+    ipc = request.isolation.ipc if request.isolation else ""
+    sysctl_steps(request.sysctls, network=request.network, ipc=ipc)
+    return dict(request.sysctls)
+
+
+def _isolation(request: CreateRequest) -> Isolation | None:
+    groups = request.isolation.group_add if request.isolation else ()
+    wrong = next((group for group in groups if not group or ":" in group or "\0" in group), None)
+    if wrong is not None:
+        raise InvalidValue(f"invalid group: {wrong!r}", hint="name a group of the image, or give a number")
+    return request.isolation
 
 
 def _stop_signal(request: CreateRequest, config: dict[str, Any]) -> str:

@@ -49,6 +49,7 @@ class CreateRequest(BaseModel):
     workdir: str = ""
     user: str = ""
     hostname: str = ""
+    domainname: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     init: bool = False
     read_only: bool = False

@@ -11,6 +11,8 @@ from domain.errors import InvalidValue
 from domain.runtime import capabilities
 from domain.runtime.request import ExecRequest, RunRequest
 from domain.spec import ContainerSpec, ExecSpec
+from domain.sysctls import sysctl_steps
+from domain.ulimits import NUMBERS
 
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -36,7 +38,9 @@ class Requests:
             hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=spec.tmpfs, init=spec.init,
             init_program=self._init_program, files=_files(spec), cgroup_v2=self._v2, cgroup_v1=self._v1,
             capabilities=capabilities.for_network(spec.network), machine=os.uname().machine, stdin=spec.stdin,
-            tty=spec.tty)
+            tty=spec.tty, domainname=spec.domainname, groups=spec.confinement.group_add, ulimits=_ulimits(spec),
+            oom_score_adj=spec.oom_score_adj, shm_size=spec.shm_size,
+            sysctls=sysctl_steps(spec.sysctls, network=spec.network, ipc=spec.confinement.ipc))
 
     def exec(self, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str]) -> ExecRequest:
         """For one more process in the container that `spec` describes."""
@@ -44,7 +48,8 @@ class Requests:
             argv=exec.argv, env=tuple(env), workdir=exec.workdir or spec.workdir, user=exec.user or spec.user,
             hostname=spec.hostname, stdin=exec.stdin, tty=exec.tty, cgroup_v1=self._v1,
             capabilities=capabilities.ALL if exec.privileged else capabilities.for_network(spec.network),
-            seccomp=not exec.privileged, machine=os.uname().machine)
+            seccomp=not exec.privileged, machine=os.uname().machine, groups=spec.confinement.group_add,
+            ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj)
 
 
 def is_id(name: str) -> bool:
@@ -59,10 +64,15 @@ def checked(id: str) -> str:
     return id
 
 
+def _ulimits(spec: ContainerSpec) -> tuple[tuple[str, int, int, int], ...]:
+    return tuple((limit.name, NUMBERS[limit.name], limit.soft, limit.hard) for limit in spec.ulimits)
+
+
 def _files(spec: ContainerSpec) -> dict[str, str]:
     """What a container finds in /etc about names: its own on no network, the host's on the host's."""
     hosts = _host_file("/etc/hosts") if spec.network == "host" else ""
-    return {"/etc/hostname": f"{spec.hostname}\n", "/etc/hosts": hosts or _HOSTS,
+    name = f"127.0.1.1\t{spec.hostname}.{spec.domainname} {spec.hostname}\n" if spec.domainname else ""
+    return {"/etc/hostname": f"{spec.hostname}\n", "/etc/hosts": (hosts or _HOSTS) + name,
             "/etc/resolv.conf": _host_file("/etc/resolv.conf")}
 
 

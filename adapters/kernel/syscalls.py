@@ -21,8 +21,8 @@ _NUMBERS = {
     "pivot_root": (155, 41), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
     "fsconfig": (431, 431), "fsmount": (432, 432), "mount_setattr": (442, 442), "openat2": (437, 437),
     "close_range": (436, 436), "capget": (125, 90), "capset": (126, 91), "prctl": (157, 167), "seccomp": (317, 277),
-    "keyctl": (250, 219), "bpf": (321, 280), "sethostname": (170, 161), "fstatfs": (138, 44), "ioctl": (16, 29),
-    "rt_sigprocmask": (14, 135), "getcwd": (79, 17), "setns": (308, 268),
+    "keyctl": (250, 219), "bpf": (321, 280), "sethostname": (170, 161), "setdomainname": (171, 162),
+    "fstatfs": (138, 44), "ioctl": (16, 29), "rt_sigprocmask": (14, 135), "getcwd": (79, 17), "setns": (308, 268),
 }
 _MACHINES = ("x86_64", "aarch64")
 MACHINE = os.uname().machine
@@ -118,6 +118,7 @@ _seccomp = _declare("seccomp", _INT, _INT, _DATA)
 _keyctl = _declare("keyctl", _INT, _INT, _INT, _INT, _INT)
 _bpf = _declare("bpf", _INT, _DATA, _INT)
 _sethostname = _declare("sethostname", _TEXT, _INT)
+_setdomainname = _declare("setdomainname", _TEXT, _INT)
 _fstatfs = _declare("fstatfs", _INT, _DATA)
 _ioctl = _declare("ioctl", _INT, _INT, _DATA)
 _rt_sigprocmask = _declare("rt_sigprocmask", _INT, _DATA, _DATA, _INT)
@@ -272,6 +273,12 @@ def sethostname(name: str) -> None:
     """See sethostname(2)."""
     raw = encode(name)
     _sethostname(raw, len(raw), path=name)
+
+
+def setdomainname(name: str) -> None:
+    """See setdomainname(2)."""
+    raw = encode(name)
+    _setdomainname(raw, len(raw), path=name)
 
 
 def fstatfs_type(fd: int) -> int:

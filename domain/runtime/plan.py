@@ -50,7 +50,9 @@ from domain.runtime.steps import (
     ReadOnlyMount,
     ResetProcess,
     ResolveUser,
+    SetDomainname,
     SetHostname,
+    SetLimits,
     Step,
     Sysctl,
     Unshare,
@@ -116,17 +118,22 @@ def _check(request: RunRequest) -> None:
         raise InvalidValue("the image has no layers")
     if any("\0" in layer for layer in request.layers):
         raise InvalidValue("a value holds a NUL byte")
-    if len(request.hostname.encode("utf-8", "surrogateescape")) > _LONGEST_HOSTNAME or any(
-            character < "!" or character == "\x7f" for character in request.hostname):
-        raise InvalidValue(f"invalid hostname {request.hostname!r}", hint="at most 64 bytes, no blanks")
+    _check_name("hostname", request.hostname)
+    _check_name("domainname", request.domainname)
     if any(":" in layer or "\\" in layer or "," in layer or layer.startswith("/") for layer in request.layers):
         raise InvalidValue("a layer has a name that an overlay cannot spell")
+
+
+def _check_name(what: str, name: str) -> None:
+    if len(name.encode("utf-8", "surrogateescape")) > _LONGEST_HOSTNAME or any(
+            character < "!" or character == "\x7f" for character in name):
+        raise InvalidValue(f"invalid {what} {name!r}", hint="at most 64 bytes, no blanks")
 
 
 def _check_command(request: RunRequest | ExecRequest) -> None:
     if not request.argv or not request.argv[0]:
         raise InvalidValue("no command specified")
-    texts = (*request.argv, *request.env, request.workdir, request.user, request.hostname)
+    texts = (*request.argv, *request.env, request.workdir, request.user, request.hostname, *request.groups)
     if any("\0" in text for text in texts):
         raise InvalidValue("a value holds a NUL byte")
     if any(entry.startswith("=") or "=" not in entry for entry in request.env):
@@ -166,7 +173,7 @@ def _child(request: RunRequest) -> Iterator[Step]:
 
 def _enter(request: RunRequest) -> Iterator[Step]:
     yield Opaque()
-    yield ResetProcess(request.umask, 0)  # before the groups: a cpu group refuses real-time tasks
+    yield ResetProcess(request.umask, request.oom_score_adj)  # before the groups: a cpu group refuses real-time tasks
     if request.cgroup_v1:
         yield JoinGroups()
     yield Unshare(NEWCGROUP)  # now: its root is where its maker sits
@@ -188,7 +195,8 @@ def _root(request: RunRequest) -> Iterator[Step]:
 def _kernel_views(request: RunRequest) -> Iterator[Step]:
     yield MountAt("/proc", "proc", "proc", _QUIET, "")
     if request.network == "none":
-        yield from (Sysctl(name, value) for name, value in _NETWORK_SYSCTLS)
+        yield from (Sysctl(name, value, required=False) for name, value in _NETWORK_SYSCTLS)
+    yield from (Sysctl(name, value, required=True) for name, value in request.sysctls.items())
     yield MountAt("/sys", "sysfs", "sysfs", _QUIET | _RDONLY, "")
     yield from _cgroup_views(request)
 
@@ -234,14 +242,18 @@ def _user_mounts(request: RunRequest) -> Iterator[Step]:
 def _identity(request: RunRequest) -> Iterator[Step]:
     if request.hostname:
         yield SetHostname(request.hostname)
+    if request.domainname:
+        yield SetDomainname(request.domainname)
     yield NewSession(request.tty)
     yield CloseDescriptors(request.tty or request.stdin)
     yield NewKeyring()
-    yield ResolveUser(request.user)
+    yield ResolveUser(request.user, request.groups)
     yield MakeWorkdir(request.workdir)
 
 
 def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]:
+    if request.ulimits:  # raising one needs CAP_SYS_RESOURCE, which is still there
+        yield SetLimits(request.ulimits)
     if request.seccomp:  # loading it needs CAP_SYS_ADMIN: without no_new_privs that is now or never
         yield LoadSeccomp(seccomp.default_program(request.machine, request.capabilities).hex())
     yield BecomeUser(request.capabilities)
@@ -252,13 +264,13 @@ def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]
 
 def _more(request: ExecRequest) -> Iterator[Step]:
     yield Opaque()
-    yield ResetProcess(request.umask, 0)
+    yield ResetProcess(request.umask, request.oom_score_adj)
     if request.cgroup_v1:
         yield JoinGroups()
     yield EnterNamespaces(NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWNET)
     yield NewSession(request.tty)
     yield CloseDescriptors(request.tty or request.stdin)
     yield NewKeyring()
-    yield ResolveUser(request.user)
+    yield ResolveUser(request.user, request.groups)
     yield EnterWorkdir(request.workdir)
     yield from _launch(request)

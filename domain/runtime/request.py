@@ -33,6 +33,8 @@ class RunRequest:
     `cgroup_v2` and `cgroup_v1` (`("cpu", "memory", "cpu,cpuacct")`: the names of the hierarchies that hold the
     container) come from `adapters.kernel.cgroups.Tree`. `pids_limit` 0 is no limit. `machine` as uname(1) says it.
     `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
+    `groups` are names or numbers beside those of the user. `ulimits` are (name, number of setrlimit(2), soft, hard), -1
+    for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.
     """
 
     id: str
@@ -63,6 +65,11 @@ class RunRequest:
     shm_size: int = 64 << 20
     stdin: bool = False
     tty: bool = False
+    domainname: str = ""
+    groups: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int, int], ...] = ()
+    oom_score_adj: int = 0
+    sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +91,6 @@ class ExecRequest:
     seccomp: bool = True
     machine: str = "x86_64"
     umask: int = 0o022
+    groups: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int, int], ...] = ()
+    oom_score_adj: int = 0

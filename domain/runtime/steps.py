@@ -155,10 +155,12 @@ class Link(Step):
 
 @dataclass(frozen=True, slots=True)
 class Sysctl(Step):
-    """Set a kernel parameter of the new namespaces, where this kernel has it: `net/ipv4/…`."""
+    """Set a kernel parameter of the new namespaces: `net/ipv4/…`; where this kernel lacks it, that is no error unless
+    it is `required`."""
 
     name: str
     value: str
+    required: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,13 @@ class SetHostname(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class SetDomainname(Step):
+    """The domain of the new uts namespace."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewSession(Step):
     """A session of its own; with `terminal`, standard input is one and becomes the session's."""
 
@@ -249,9 +258,11 @@ class NewKeyring(Step):
 
 @dataclass(frozen=True, slots=True)
 class ResolveUser(Step):
-    """Read the container's passwd and group, find `user`, and give it the pipes or the terminal."""
+    """Read the container's passwd and group, find `user` and the `groups` it gets besides, and give it the pipes or
+    the terminal."""
 
     user: str
+    groups: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +277,13 @@ class EnterWorkdir(Step):
     """Enter a working directory that must be there, as root."""
 
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetLimits(Step):
+    """Limits of setrlimit(2): name, number, soft, hard; -1 is none."""
+
+    limits: Sequence[tuple[str, int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,8 +324,9 @@ class Execute(Step):
 STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, EnterNamespaces, LoopbackUp,
     PrepareBind, PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
-    MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, NewSession, CloseDescriptors, NewKeyring,
-    ResolveUser, MakeWorkdir, EnterWorkdir, LoadSeccomp, BecomeUser, ChangeDirectory, WaitForGo, Execute,
+    MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
+    NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
+    WaitForGo, Execute,
 )}
 """Every step by its name on the wire."""
 
@@ -334,4 +353,4 @@ def _plain(value: object) -> object:
 
 
 def _frozen(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -9,6 +9,8 @@ an unknown number is gid 0 and home `/`; supplementary groups come from the grou
 always hold the primary one. Broken lines are skipped. No name service is asked.
 """
 
+from collections.abc import Sequence
+
 from domain.errors import CommandFailed
 
 LARGEST_FILE = 1 << 20
@@ -27,8 +29,9 @@ class Account:
         self.uid, self.gid, self.groups, self.home = uid, gid, groups, home
 
 
-def resolve(user: str, passwd: bytes, group: bytes) -> Account:
-    """Find the account. Raises CommandFailed (125): no such name, number out of range, or a malformed `user`."""
+def resolve(user: str, passwd: bytes, group: bytes, groups: Sequence[str] = ()) -> Account:
+    """Find the account, which is in `groups` (names or numbers) as well. Raises CommandFailed (125): no such name,
+    number out of range, or a malformed `user`."""
     raw = user.encode("utf-8", "surrogateescape")
     wanted, colon, wanted_group = raw.partition(b":")
     if b":" in wanted_group or (colon and not wanted_group):
@@ -43,6 +46,7 @@ def resolve(user: str, passwd: bytes, group: bytes) -> Account:
         extra: set[int] = set()
     else:
         extra = _memberships(group, entry[0]) if entry else set()
+    extra |= {_group_id(group, name.encode("utf-8", "surrogateescape")) for name in groups}
     return Account(uid, gid, tuple(sorted(extra | {gid})), home.decode("utf-8", "surrogateescape") or "/")
 
 

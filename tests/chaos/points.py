@@ -73,8 +73,9 @@ CHILD = (
     "zygote.child", "child.Opaque", "child.ResetProcess", "child.JoinGroups", "child.Unshare", "child.LoopbackUp",
     "child.PrivateMounts", "child.PrepareBind", "child.OverlayRoot", "child.PivotRoot", "child.MountAt", "child.Sysctl",
     "child.ReadOnlyMount", "child.Node", "child.Link", "child.AttachBind", "child.Mask", "child.MakeReadOnly",
-    "child.SetHostname", "child.NewSession", "child.CloseDescriptors", "child.NewKeyring", "child.ResolveUser",
-    "child.MakeWorkdir", "child.LoadSeccomp", "child.BecomeUser", "child.ChangeDirectory", "child.WaitForGo",
+    "child.SetHostname", "child.SetDomainname", "child.SetLimits", "child.NewSession", "child.CloseDescriptors",
+    "child.NewKeyring", "child.ResolveUser", "child.MakeWorkdir", "child.LoadSeccomp", "child.BecomeUser",
+    "child.ChangeDirectory", "child.WaitForGo",
     "child.Execute", "child.MountTmpfs", "child.AttachTerminals",
 )
 """In the newborn process, before it executes anything."""

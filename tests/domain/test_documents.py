@@ -1,11 +1,14 @@
 """Inspect documents: the industry's keys, and what each state of ours is in them."""
 
+from dataclasses import replace
+
 import pytest
 
 from domain.container import Container, State
 from domain.documents import container_document, image_document, status_name
 from domain.images.model import Image, Layer
-from domain.spec import ContainerSpec, RestartPolicy
+from domain.isolation import Isolation
+from domain.spec import ContainerSpec, RestartPolicy, Ulimit
 
 SPEC = ContainerSpec(
     image="alpine:3.10",
@@ -31,6 +34,17 @@ def container(state: State = State.RUNNING, **more: object) -> Container:
     """A container in a state."""
     times = {"created_at": 1_764_087_362_000_000_000, "started_at": 1_764_087_363_500_000_000}
     return Container(id="1" * 64, state=state, name="web", spec=SPEC, env=("A=1",), pid=42, **times, **more)  # type: ignore[arg-type]
+
+
+def test_what_of_the_kernels_it_gets_is_shown() -> None:
+    """In HostConfig, and the domain in Config."""
+    more = {"domainname": "lan", "shm_size": 1 << 20, "oom_score_adj": 5, "sysctls": {"kernel.msgmax": "9"},
+            "ulimits": (Ulimit(name="core", soft=1, hard=-1),), "isolation": Isolation(group_add=("audio",))}
+    document = container_document(replace(container(), spec=SPEC.model_copy(update=more)))
+    host = document["HostConfig"]
+    assert document["Config"]["Domainname"] == "lan"
+    assert (host["ShmSize"], host["OomScoreAdj"], host["GroupAdd"]) == (1 << 20, 5, ["audio"])
+    assert (host["Sysctls"], host["Ulimits"]) == ({"kernel.msgmax": "9"}, [{"Name": "core", "Soft": 1, "Hard": -1}])
 
 
 def test_a_container_has_the_keys_that_scripts_read() -> None:

@@ -12,7 +12,7 @@ from domain.options import Option, OptionError, Parsed, UnsupportedError, alias,
 from domain.signals import number as signal_number
 from domain.spec import LogConfig, NetworkMode, RestartName, RestartPolicy
 from domain.text.safe import legible
-from workers.console import checks
+from workers.console import checks, devices
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
 from workers.console.streams import STREAMS
@@ -26,12 +26,12 @@ _LATER = (
     "--cgroupns= --cpu-period= --cpu-quota= --cpu-rt-period= --cpu-rt-runtime= -c/--cpu-shares= --cpus= "
     "--cpuset-cpus= --cpuset-mems= --device= --device-cgroup-rule= --device-read-bps= "
     "--device-read-iops= --device-write-bps= --device-write-iops= --dns= --dns-opt= --dns-option= --dns-search= "
-    "--domainname= --expose= --gpus= --group-add= --ip= --ip6= --ipc= "
+    "--expose= --gpus= --ip= --ip6= --ipc= "
     "--isolation= --kernel-memory= --link= --link-local-ip= --mac-address= -m/--memory= "
     "--memory-reservation= --memory-swap= --memory-swappiness= --mount= --net-alias= --network-alias= "
-    "--oom-kill-disable --oom-score-adj= --pid= --pids-limit= --platform= --privileged "
-    "-p/--publish= -P/--publish-all --runtime= --security-opt= --shm-size= --storage-opt= --sysctl= "
-    "--ulimit= --use-api-socket --userns= --uts= -v/--volume= --volume-driver= --volumes-from="
+    "--oom-kill-disable --pid= --pids-limit= --platform= --privileged "
+    "-p/--publish= -P/--publish-all --runtime= --security-opt= --storage-opt= "
+    "--use-api-socket --userns= --uts= -v/--volume= --volume-driver= --volumes-from="
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -68,6 +68,7 @@ OPTIONS: tuple[Option, ...] = (
     one("user", "u", "User and group: name, uid, name:group or uid:gid", value="user"),
     one("workdir", "w", "Working directory inside the container", value="directory"),
     *checks.OPTIONS,
+    *devices.OPTIONS,
     *refused(_LATER),
 )
 
@@ -86,6 +87,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         workdir=_workdir(options.text("workdir")),
         user=options.text("user"),
         hostname=options.text("hostname"),
+        domainname=options.text("domainname"),
         labels=await _labels(invocation),
         init=options.flag("init"),
         read_only=options.flag("read-only"),
@@ -100,6 +102,11 @@ async def request(invocation: Invocation) -> CreateRequest:
         tty=options.flag("tty"),
         stdin=options.flag("interactive"),
         stdin_once=options.flag("interactive") and not options.flag("detach"),
+        ulimits=devices.ulimits(options),
+        shm_size=devices.shm_size(options),
+        oom_score_adj=devices.oom_score_adj(options),
+        sysctls=devices.sysctls(options),
+        isolation=devices.with_groups(None, options),
         pull=_pull(options.text("pull")),
     )
 

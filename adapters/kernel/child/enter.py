@@ -15,7 +15,7 @@ def _opaque(_: Context) -> None:
 
 def _reset_process(_: Context, umask: int, oom_score_adj: int) -> None:
     """Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so across exec; handlers do not. Lowering the score
-    needs CAP_SYS_RESOURCE; a host that lacks it keeps the score it had."""
+    needs CAP_SYS_RESOURCE; a host that lacks it keeps the score it had, unless another was asked for."""
     os.umask(umask)
     for number in range(1, _signal.NSIG):
         if _signal.getsignal(number) == _signal.SIG_IGN:
@@ -28,7 +28,8 @@ def _reset_process(_: Context, umask: int, oom_score_adj: int) -> None:
     try:
         os.write(fd, str(oom_score_adj).encode())
     except PermissionError:
-        pass
+        if oom_score_adj:
+            raise
     finally:
         os.close(fd)
 

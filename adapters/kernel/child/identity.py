@@ -1,8 +1,9 @@
 """Who the process is: host name, session, descriptors, user, working directory, filter, capabilities."""
 
 import os
+import resource
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EINVAL, ENOSYS
 
 from adapters.kernel import syscalls, terminals
@@ -17,6 +18,10 @@ _NULL = os.makedev(1, 3)
 
 def _set_hostname(_: Context, name: str) -> None:
     syscalls.sethostname(name)
+
+
+def _set_domainname(_: Context, name: str) -> None:
+    syscalls.setdomainname(name)
 
 
 def _new_session(_: Context, terminal: bool) -> None:
@@ -65,9 +70,9 @@ def _new_keyring(_: Context) -> None:
             raise
 
 
-def _resolve_user(context: Context, user: str) -> None:
+def _resolve_user(context: Context, user: str, groups: Sequence[str]) -> None:
     """The pipes go to the user, who could not open /dev/stdout otherwise; a terminal stays with its group, `tty`."""
-    context.account = users.resolve(user, _image_file("/etc/passwd"), _image_file("/etc/group"))
+    context.account = users.resolve(user, _image_file("/etc/passwd"), _image_file("/etc/group"), groups)
     if context.account.uid != 0:
         for fd in (0, 1, 2):
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
@@ -105,6 +110,15 @@ def _enter_workdir(_: Context, path: str) -> None:
         raise CommandFailed(f'chdir to "{ascii(path)[1:-1]}": {reason}', exit_code=code) from error
     os.fchdir(place)
     os.close(place)
+
+
+def _set_limits(_: Context, limits: Sequence[tuple[str, int, int, int]]) -> None:
+    for name, number, soft, hard in limits:
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except (OSError, ValueError) as error:  # the latter is how Python says EPERM and EINVAL
+            reason = "more than the engine may give" if isinstance(error, ValueError) else os.strerror(error.errno or 0)
+            raise CommandFailed(f"error setting rlimit {name} to {soft}:{hard}: {reason}", exit_code=125) from error
 
 
 def _load_seccomp(_: Context, program: str) -> None:
@@ -149,12 +163,14 @@ def _change_directory(_: Context, path: str) -> None:
 
 STEPS: dict[str, Callable[..., None]] = {
     "SetHostname": _set_hostname,
+    "SetDomainname": _set_domainname,
     "NewSession": _new_session,
     "CloseDescriptors": _close_descriptors,
     "NewKeyring": _new_keyring,
     "ResolveUser": _resolve_user,
     "MakeWorkdir": _make_workdir,
     "EnterWorkdir": _enter_workdir,
+    "SetLimits": _set_limits,
     "LoadSeccomp": _load_seccomp,
     "BecomeUser": _become_user,
     "ChangeDirectory": _change_directory,

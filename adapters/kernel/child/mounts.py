@@ -44,16 +44,19 @@ def _link(_: Context, target: str, path: str) -> None:
     os.symlink(target, path)
 
 
-def _sysctl(_: Context, name: str, value: str) -> None:
+def _sysctl(_: Context, name: str, value: str, required: bool) -> None:
     try:
         fd = syscalls.openat2(HERE, f"/proc/sys/{name}", os.O_WRONLY, NO_LINKS)
     except KernelError as error:
-        if error.errno in MISSING:
+        if error.errno in MISSING and not required:
             return
         raise
     try:
-        if syscalls.fstatfs_type(fd) == syscalls.PROC_SUPER_MAGIC:
-            os.write(fd, value.encode())
+        if syscalls.fstatfs_type(fd) != syscalls.PROC_SUPER_MAGIC:
+            raise failed("fstatfs", f"/proc/sys/{name}", EINVAL)
+        os.write(fd, value.encode())
+    except OSError as error:
+        raise failed("write", f"/proc/sys/{name}", error.errno or 0) from error
     finally:
         os.close(fd)
 

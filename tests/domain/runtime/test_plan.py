@@ -41,6 +41,11 @@ REQUESTS = st.builds(
     tmpfs=st.sampled_from([{}, {"/run": "", "/run/a": "size=1m,exec"}]),
     stdin=st.booleans(),
     tty=st.booleans(),
+    domainname=st.sampled_from(["", "example.org"]),
+    groups=st.sampled_from([(), ("audio", "7")]),
+    ulimits=st.sampled_from([(), (("nofile", 7, 10, -1), ("core", 4, 0, 0))]),
+    oom_score_adj=st.integers(-1000, 1000),
+    sysctls=st.sampled_from([{}, {"net/ipv4/ip_forward": "1"}]),
 )
 EXECS = st.builds(
     ExecRequest,
@@ -53,6 +58,8 @@ EXECS = st.builds(
     seccomp=st.booleans(),
     cgroup_v1=st.sampled_from([(), ("memory",)]),
     capabilities=st.sampled_from([capabilities.DEFAULT, capabilities.ALL]),
+    groups=st.sampled_from([(), ("audio", "7")]),
+    ulimits=st.sampled_from([(), (("nofile", 7, 10, -1),)]),
 )
 
 
@@ -89,6 +96,7 @@ def test_the_order_keeps_the_container_inside(request: RunRequest) -> None:
         "CloseDescriptors",
         "ResolveUser",
         "MakeWorkdir",
+        "SetLimits",
         "LoadSeccomp",
         "BecomeUser",
         "ChangeDirectory",
@@ -148,6 +156,17 @@ def test_wishes_become_steps() -> None:
     assert ("JoinGroups" in order(quiet), "JoinGroups" in order(loud)) == (False, True)
 
 
+def test_limits_names_and_parameters_become_steps() -> None:
+    """A parameter that was asked for comes after the engine's own, and must be there."""
+    limits = (("core", 4, 0, 0),)
+    made = plan(replace(REQUEST, domainname="d", ulimits=limits, sysctls={"net/a": "1"}, oom_score_adj=7))
+    assert s.SetLimits(limits) in made.child
+    assert s.SetDomainname("d") in made.child
+    assert s.ResetProcess(0o022, 7) in made.child
+    assert [step for step in made.child if isinstance(step, s.Sysctl)][-1] == s.Sysctl("net/a", "1", required=True)
+    assert not {"SetLimits", "SetDomainname"}.intersection(order(plan(REQUEST)))
+
+
 def test_every_control_group_view_is_read_only() -> None:
     """A writable one is a way out (release_agent, CVE-2022-0492)."""
     for v2, v1 in ((True, ()), (True, ("memory", "cpu,cpuacct")), (False, ("memory",))):
@@ -201,6 +220,8 @@ def test_the_environment_loses_no_name_and_no_value(env: tuple[str, ...]) -> Non
         {"hostname": "a b"},
         {"hostname": "a\nb"},
         {"hostname": "x" * 65},
+        {"domainname": "a b"},
+        {"groups": ("a\0",)},
         {"workdir": "rel"},
         {"workdir": ""},
         {"layers": ("a:b",)},
@@ -234,7 +255,8 @@ def test_a_plan_of_an_exec_goes_inside_before_anything_of_the_image_is_used(requ
     entry comes what comes after the pivot of a first process."""
     names = order(exec_plan(request))
     chain = ["Opaque", "ResetProcess", "JoinGroups", "EnterNamespaces", "NewSession", "CloseDescriptors", "NewKeyring",
-             "ResolveUser", "EnterWorkdir", "LoadSeccomp", "BecomeUser", "ChangeDirectory", "WaitForGo", "Execute"]
+             "ResolveUser", "EnterWorkdir", "SetLimits", "LoadSeccomp", "BecomeUser", "ChangeDirectory", "WaitForGo",
+             "Execute"]
     assert names == [name for name in chain if name in names]
     assert ("LoadSeccomp" in names, "JoinGroups" in names) == (request.seccomp, bool(request.cgroup_v1))
 

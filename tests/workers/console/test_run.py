@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from domain.lifecycle.start import StartFailed
+from domain.spec import Ulimit
 from tests.workers.console.fakes import FakeCall, FakeEngine, Prompt
 
 ID = "1" * 64
@@ -67,7 +68,9 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
     line = (
         "run -d --name web -e A=1 -e EMPTY= -e MINE -e NOT_SET --env-file vars -w /srv -u 1000:1000 -h box "
         "--entrypoint /bin/app -l a=1 -l b --label-file labels --init --read-only --tmpfs /run:size=1m --tmpfs /tmp "
-        "--stop-signal INT --stop-timeout -1 --restart on-failure:3 --network host alpine:3.10 -x --rm"
+        "--stop-signal INT --stop-timeout -1 --restart on-failure:3 --network host --domainname lan "
+        "--shm-size 8m --oom-score-adj -5 --group-add wheel --group-add 7 --ulimit core=0 --ulimit core=1:2 "
+        "--sysctl kernel.msgmax=9 alpine:3.10 -x --rm"
     )
     call = FakeCall(
         line.split(),
@@ -86,6 +89,10 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
     assert (spec.init, spec.read_only, spec.tmpfs) == (True, True, {"/run": "size=1m", "/tmp": ""})
     assert (spec.stop_signal, spec.stop_timeout) == ("INT", -1)
     assert (spec.restart.name, spec.restart.retries, spec.network, spec.auto_remove) == ("on-failure", 3, "host", False)
+    assert (spec.domainname, spec.shm_size, spec.oom_score_adj) == ("lan", 8 << 20, -5)
+    assert spec.confinement.group_add == ("wheel", "7")
+    assert spec.ulimits == (Ulimit(name="core", soft=1, hard=2),)
+    assert spec.sysctls == {"kernel.msgmax": "9"}
 
 
 async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, prompt: Prompt) -> None:
@@ -115,6 +122,14 @@ async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, 
         (["--env-file", "nameless"], "no variable name on line '=x'"),
         (["-a", "both"], "valid streams are STDIN, STDOUT and STDERR"),
         (["--name", "x"], "Invalid container name"),
+        (["--sysctl", "kernel.core_pattern=x"], "sysctl 'kernel.core_pattern' is not allowed"),
+        (["--sysctl", "net.a"], "invalid sysctl 'net.a'"),
+        (["--sysctl", "net.a=1", "--network", "host"], "not allowed in host network namespace"),
+        (["--ulimit", "nofile"], "invalid ulimit argument: nofile"),
+        (["--shm-size", "much"], "invalid size: 'much'"),
+        (["--oom-score-adj", "1001"], "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
+        (["--domainname", "a b"], "invalid domainname: 'a b'"),
+        (["--group-add", ""], "invalid group: ''"),
         (["--network", "mine"], "--network mine is not supported"),
     ],
 )
