@@ -124,12 +124,9 @@ async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, 
         (["--name", "x"], "Invalid container name"),
         (["--sysctl", "kernel.core_pattern=x"], "sysctl 'kernel.core_pattern' is not allowed"),
         (["--sysctl", "net.a"], "invalid sysctl 'net.a'"),
-        (["--sysctl", "net.a=1", "--network", "host"], "not allowed in host network namespace"),
         (["--ulimit", "nofile"], "invalid ulimit argument: nofile"),
         (["--shm-size", "much"], "invalid size: 'much'"),
         (["--oom-score-adj", "1001"], "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
-        (["--domainname", "a b"], "invalid domainname: 'a b'"),
-        (["--group-add", ""], "invalid group: ''"),
         (["--network", "mine"], "--network mine is not supported"),
     ],
 )
@@ -143,6 +140,23 @@ async def test_what_cannot_be_meant_is_125_and_creates_nothing(prompt: Prompt, o
         assert (answer.status, answer.out) == (125, "")
         assert told in answer.err
         assert (await prompt.ok("ps", "-aq")).out == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--sysctl", "net.a=1", "--network", "host"], "not allowed in host network namespace"),
+        (["--domainname", "a b"], "invalid domainname: 'a b'"),
+        (["--group-add", ""], "invalid group: ''"),
+    ],
+)
+async def test_what_the_engine_refuses_creates_nothing(prompt: Prompt, options: list[str], told: str) -> None:
+    """Programs hear the same: it is not the console that knows."""
+    for verb, status in (("run", 125), ("create", 1)):
+        answer = await prompt(verb, *options, "alpine:3.10")
+        assert (answer.status, answer.out) == (status, "")
+        assert told in answer.err
+    assert (await prompt.ok("ps", "-aq")).out == ""
 
 
 async def test_detached_and_attached_exclude_each_other(prompt: Prompt) -> None:
