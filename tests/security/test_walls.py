@@ -113,3 +113,22 @@ def test_a_signal_to_everybody_reaches_the_container_only(engine: Engine) -> Non
     assert engine.state("other") == "running"
 
 
+
+
+@pytest.mark.parametrize("place", ["etc", "run", "sbin", "usr"])
+def test_a_container_cannot_prepare_its_next_start(engine: Engine, canary: Path, place: str) -> None:
+    """It has replaced its own directories by links: what the engine puts there at the next start lands inside."""
+    script = (f'[ -e /again ] && {{ cat /etc/hosts /{place}/hosts; exit 0; }}; mkdir -p /{place}; '
+              f'mv /{place} /moved; ln -s {canary} /{place}; mkdir -p {canary}; touch /again')
+    engine.ok("run", "--init", "--name", "it", "-w", f"/{place}/new/deep", "busybox", "sh", "-c", script)
+    done = engine.cli("start", "-a", "it")
+    assert "intact" not in done.out, done
+    assert done.code == 0, done
+
+
+def test_the_little_init_is_the_hosts_file_and_cannot_be_harmed(engine: Engine) -> None:
+    """It is bound into every container that asks for it: neither its content nor its mode changes, by no name."""
+    script = ("for f in /sbin/lading-init /proc/1/exe; do echo x >$f; chmod 0 $f; chown 1 $f; rm $f; mv $f /x; "
+              "touch $f; done 2>/dev/null; umount /sbin/lading-init; head -c 4 /proc/1/exe")
+    assert "ELF" in engine.ok("run", "--rm", "--init", "busybox", "sh", "-c", script)
+    assert engine.ok("run", "--rm", "--init", "busybox", "echo", "again") == "again"
