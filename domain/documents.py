@@ -10,6 +10,7 @@ from typing import Any
 from domain.container import LIVE, Container, State
 from domain.health import Verdict, as_config
 from domain.images.model import Image
+from domain.isolation import Isolation
 from domain.spec import ContainerSpec
 from domain.text.times import ZERO, parse_rfc3339, rfc3339
 
@@ -191,7 +192,14 @@ def _config(container: Container, spec: ContainerSpec) -> Document:
     }
 
 
+def _security_options(confinement: Isolation) -> list[str]:
+    """As `--security-opt` would spell them; a profile by its text."""
+    options = ["no-new-privileges"] if confinement.no_new_privileges else []
+    return options + ([f"seccomp={confinement.seccomp}"] if confinement.seccomp else [])
+
+
 def _host_config(spec: ContainerSpec) -> Document:
+    confinement = spec.confinement
     return {
         "Binds": None,
         "ContainerIDFile": "",
@@ -202,8 +210,8 @@ def _host_config(spec: ContainerSpec) -> Document:
         "AutoRemove": spec.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": None,
-        "CapAdd": None,
-        "CapDrop": None,
+        "CapAdd": list(confinement.cap_add) or None,
+        "CapDrop": list(confinement.cap_drop) or None,
         "CgroupnsMode": "private",
         "Dns": [],
         "DnsOptions": [],
@@ -218,7 +226,7 @@ def _host_config(spec: ContainerSpec) -> Document:
         "Privileged": False,
         "PublishAllPorts": False,
         "ReadonlyRootfs": spec.read_only,
-        "SecurityOpt": None,
+        "SecurityOpt": _security_options(confinement) or None,
         "Tmpfs": dict(sorted(spec.tmpfs.items())) or None,
         "UTSMode": "",
         "UsernsMode": "",

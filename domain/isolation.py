@@ -2,6 +2,10 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from domain.errors import InvalidValue
+from domain.runtime import capabilities, profile
+from domain.runtime.request import UNCONFINED
+
 
 class Isolation(BaseModel):
     """What differs from the default confinement; all defaults are the default confinement.
@@ -28,3 +32,23 @@ class Isolation(BaseModel):
     uts: str = ""
     cgroupns: str = ""
     userns: str = ""
+
+
+def checked_isolation(wished: Isolation) -> Isolation:
+    """The same with one spelling for everything. Raises InvalidValue, naming what cannot be meant or is not there."""
+    _refuse_what_is_not_there(wished)
+    if wished.seccomp not in ("", UNCONFINED):
+        profile.parse(wished.seccomp)
+    return wished.model_copy(update={
+        "cap_add": _spelled(wished.cap_add), "cap_drop": _spelled(wished.cap_drop),
+    })
+
+
+def _spelled(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(capabilities.spelled, names)))
+
+
+def _refuse_what_is_not_there(wished: Isolation) -> None:
+    for name in ("privileged", "apparmor", "open_paths", "pid", "ipc", "uts", "cgroupns"):
+        if getattr(wished, name):
+            raise InvalidValue(f"{name.replace('_', ' ')} is not supported by this version of lading")

@@ -5,7 +5,7 @@ from typing import Any
 from domain.errors import InvalidValue
 from domain.health import health_check
 from domain.images.model import Image
-from domain.isolation import Isolation
+from domain.isolation import Isolation, checked_isolation
 from domain.log_options import log_config
 from domain.signals import number
 from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec
@@ -137,7 +137,7 @@ def _isolation(request: CreateRequest) -> Isolation | None:
     wrong = next((group for group in groups if not group or ":" in group or "\0" in group), None)
     if wrong is not None:
         raise InvalidValue(f"invalid group: {wrong!r}", hint="name a group of the image, or give a number")
-    return request.isolation
+    return checked_isolation(request.isolation) if request.isolation else None
 
 
 def _stop_signal(request: CreateRequest, config: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from domain.errors import InvalidValue
 from domain.runtime import capabilities
-from domain.runtime.request import ExecRequest, RunRequest
+from domain.runtime.request import UNCONFINED, ExecRequest, RunRequest
 from domain.spec import ContainerSpec, ExecSpec
 from domain.sysctls import sysctl_steps
 from domain.ulimits import NUMBERS
@@ -37,19 +37,30 @@ class Requests:
             layer_root=str(self._layer_root), layers=tuple(layers), workdir=spec.workdir, user=spec.user,
             hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=spec.tmpfs, init=spec.init,
             init_program=self._init_program, files=_files(spec), cgroup_v2=self._v2, cgroup_v1=self._v1,
-            capabilities=capabilities.for_network(spec.network), machine=os.uname().machine, stdin=spec.stdin,
-            tty=spec.tty, domainname=spec.domainname, groups=spec.confinement.group_add, ulimits=_ulimits(spec),
-            oom_score_adj=spec.oom_score_adj, shm_size=spec.shm_size,
-            sysctls=sysctl_steps(spec.sysctls, network=spec.network, ipc=spec.confinement.ipc))
+            stdin=spec.stdin, tty=spec.tty, domainname=spec.domainname, groups=spec.confinement.group_add,
+            ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj, shm_size=spec.shm_size,
+            sysctls=sysctl_steps(spec.sysctls, network=spec.network, ipc=spec.confinement.ipc),
+            machine=os.uname().machine, release=os.uname().release, capabilities=_capabilities(spec),
+            seccomp=_seccomp(spec), no_new_privileges=spec.confinement.no_new_privileges)
 
     def exec(self, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str]) -> ExecRequest:
         """For one more process in the container that `spec` describes."""
         return ExecRequest(
             argv=exec.argv, env=tuple(env), workdir=exec.workdir or spec.workdir, user=exec.user or spec.user,
-            hostname=spec.hostname, stdin=exec.stdin, tty=exec.tty, cgroup_v1=self._v1,
-            capabilities=capabilities.ALL if exec.privileged else capabilities.for_network(spec.network),
-            seccomp=not exec.privileged, machine=os.uname().machine, groups=spec.confinement.group_add,
+            hostname=spec.hostname, stdin=exec.stdin, tty=exec.tty, cgroup_v1=self._v1, machine=os.uname().machine,
+            release=os.uname().release, capabilities=capabilities.ALL if exec.privileged else _capabilities(spec),
+            seccomp=UNCONFINED if exec.privileged else _seccomp(spec),
+            no_new_privileges=spec.confinement.no_new_privileges, groups=spec.confinement.group_add,
             ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj)
+
+
+def _capabilities(spec: ContainerSpec) -> int:
+    wished = spec.confinement
+    return capabilities.effective(spec.network, add=wished.cap_add, drop=wished.cap_drop, privileged=wished.privileged)
+
+
+def _seccomp(spec: ContainerSpec) -> str:
+    return spec.confinement.seccomp or (UNCONFINED if spec.confinement.privileged else "")
 
 
 def is_id(name: str) -> bool:

@@ -7,12 +7,14 @@ at is `struct seccomp_data`: number at 0, architecture at 4, then the arguments 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from struct import pack
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 LOAD, JUMP, JUMP_EQUAL, JUMP_AT_LEAST, JUMP_ANY_BIT, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
+JUMP_ABOVE, AND = 0x25, 0x54
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 _FARTHEST = 255
+_WORD, _ALL_BITS = (1 << 32) - 1, (1 << 64) - 1
 
 
 class Instruction(NamedTuple):
@@ -44,7 +46,28 @@ class Check:
     bits: int = 0
 
 
-Decision: TypeAlias = Return | Check
+Comparison: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Compare all 64 bits of an argument (0 to 5), of which `mask` leaves some, with `value`."""
+
+    argument: int
+    comparison: Comparison
+    value: int
+    mask: int = _ALL_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The answer of the first rule whose conditions all hold; `otherwise` if there is none."""
+
+    rules: tuple[tuple[tuple[Condition, ...], int], ...]
+    otherwise: int
+
+
+Decision: TypeAlias = Return | Check | Rules
 Code: TypeAlias = list[Instruction]
 
 
@@ -123,7 +146,49 @@ def _branch(test: int, value: int, if_true: Code, if_false: Code) -> Code:
 def _decide(decision: Decision) -> Code:
     if isinstance(decision, Return):
         return [answer(decision.value)]
+    if isinstance(decision, Rules):
+        return [*(line for rule in decision.rules for line in _rule(*rule)), answer(decision.otherwise)]
     tests = [(JUMP_EQUAL, value) for value in decision.values]
     tests += [(JUMP_ANY_BIT, decision.bits)] if decision.bits else []
     jumps = [Instruction(test, len(tests) - index, 0, value) for index, (test, value) in enumerate(tests)]
     return [Instruction(LOAD, 0, 0, FIRST_ARGUMENT), *jumps, answer(decision.otherwise), answer(decision.then)]
+
+
+def _rule(conditions: Sequence[Condition], value: int) -> Code:
+    """Falls out at the end when a condition does not hold. Made from the end, where the jumps lead to."""
+    code = [answer(value)]
+    for condition in reversed(conditions):
+        code[:0] = _compare(condition, len(code))
+    return code
+
+
+def _compare(condition: Condition, rest: int) -> Code:
+    """Go on with what follows if it holds, else behind the next `rest` instructions. The halves are compared like the
+    digits of a number: the low one counts only where the high ones are equal."""
+    negated = condition.comparison in ("!=", "<", "<=")
+    test = {"==": JUMP_EQUAL, "!=": JUMP_EQUAL, ">": JUMP_ABOVE, "<=": JUMP_ABOVE}.get(
+        condition.comparison, JUMP_AT_LEAST)
+    high, low = (_half(condition, shift) for shift in (32, 0))
+    ordered = test != JUMP_EQUAL
+    length = len(high[0]) + ordered + 1 + len(low[0]) + 1
+
+    def jump(code: int, value: int, position: int, *, true: bool | None, false: bool | None) -> Instruction:
+        """None goes on with the next instruction, a truth to where that leads."""
+        there = {None: 0, negated: length + rest - position - 1, not negated: length - position - 1}
+        return Instruction(code, there[true], there[false], value)
+
+    code = list(high[0])
+    if ordered:
+        code.append(jump(JUMP_ABOVE, high[1], len(code), true=True, false=None))
+    code.append(jump(JUMP_EQUAL, high[1], len(code), true=None, false=False))
+    code += low[0]
+    code.append(jump(test, low[1], len(code), true=True, false=False))
+    return code
+
+
+def _half(condition: Condition, shift: int) -> tuple[Code, int]:
+    """The code that loads one half, and what to compare it with."""
+    offset = FIRST_ARGUMENT + 8 * condition.argument + shift // 8
+    mask = condition.mask >> shift & _WORD
+    code = [Instruction(LOAD, 0, 0, offset), *([Instruction(AND, 0, 0, mask)] if mask != _WORD else [])]
+    return code, condition.value >> shift & _WORD

@@ -1,6 +1,7 @@
 """Capabilities by name, number and set; a set is an int with bit n for capability n (capabilities(7))."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from domain.errors import InvalidValue
 
@@ -40,6 +41,33 @@ DEFAULT = mask((
 
 ALL = (1 << 64) - 1
 """Whatever this kernel has, and the engine holds."""
+
+
+def effective(network: str, *, add: Iterable[str] = (), drop: Iterable[str] = (), privileged: bool = False) -> int:
+    """What a container holds: the default for its network, without what is dropped, with what is added, each by name or
+    ALL; a name that stands against the other side's ALL wins. Raises InvalidValue."""
+    added, dropped = _wished(add), _wished(drop)
+    if privileged:
+        return ALL
+    if added.everything:
+        return ALL & ~dropped.named
+    return (0 if dropped.everything else for_network(network) & ~dropped.named) | added.named
+
+
+class _Wished(NamedTuple):
+    everything: bool
+    named: int
+
+
+def _wished(names: Iterable[str]) -> _Wished:
+    given = [name.upper() for name in names]
+    return _Wished("ALL" in given, mask(name for name in given if name != "ALL"))
+
+
+def spelled(text: str) -> str:
+    """The one way to write it: `CAP_NET_ADMIN`, or `ALL`. Raises InvalidValue."""
+    upper = text.upper()
+    return upper if upper == "ALL" else f"CAP_{_NAMES[number(upper)]}"
 
 
 def for_network(network: str) -> int:

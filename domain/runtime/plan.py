@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from domain.errors import InvalidValue
-from domain.runtime import seccomp, tmpfs
-from domain.runtime.request import DEFAULT_PATH, INIT_TARGET, ExecRequest, RunRequest
+from domain.runtime import profile, seccomp, tmpfs
+from domain.runtime.request import DEFAULT_PATH, INIT_TARGET, UNCONFINED, ExecRequest, RunRequest
 from domain.runtime.steps import (
     AttachBind,
     AttachTerminals,
@@ -42,6 +42,7 @@ from domain.runtime.steps import (
     NewKeyring,
     NewSession,
     Node,
+    NoNewPrivileges,
     Opaque,
     OverlayRoot,
     PivotRoot,
@@ -254,12 +255,23 @@ def _identity(request: RunRequest) -> Iterator[Step]:
 def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]:
     if request.ulimits:  # raising one needs CAP_SYS_RESOURCE, which is still there
         yield SetLimits(request.ulimits)
-    if request.seccomp:  # loading it needs CAP_SYS_ADMIN: without no_new_privs that is now or never
-        yield LoadSeccomp(seccomp.default_program(request.machine, request.capabilities).hex())
+    if not request.no_new_privileges:  # loading a filter needs CAP_SYS_ADMIN then: now or never
+        yield from _filter(request)
     yield BecomeUser(request.capabilities)
     yield ChangeDirectory(request.workdir)
+    if request.no_new_privileges:
+        yield NoNewPrivileges()
+        yield from _filter(request)
     yield WaitForGo()
     yield Execute(request.argv, environment(request.env, request.hostname, tty=request.tty), init)
+
+
+def _filter(request: RunRequest | ExecRequest) -> Iterator[Step]:
+    if not request.seccomp:
+        yield LoadSeccomp(seccomp.default_program(request.machine, request.capabilities).hex())
+    elif request.seccomp != UNCONFINED:
+        program = profile.program(request.seccomp, request.machine, request.capabilities, request.release)
+        yield LoadSeccomp(program.hex())
 
 
 def _more(request: ExecRequest) -> Iterator[Step]:

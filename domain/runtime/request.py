@@ -18,6 +18,8 @@ MASKED = (
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 """What would change the host when written."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+UNCONFINED = "unconfined"
+"""In place of a profile: none."""
 INIT_TARGET = "/sbin/lading-init"
 """Where a container sees the little first process of `--init`."""
 
@@ -31,7 +33,8 @@ class RunRequest:
     in the child's view. `files` maps paths such as /etc/hosts to their content: they are bound into the container.
     `tmpfs` maps absolute paths to mount options. `init_program` is the host's file for `init`.
     `cgroup_v2` and `cgroup_v1` (`("cpu", "memory", "cpu,cpuacct")`: the names of the hierarchies that hold the
-    container) come from `adapters.kernel.cgroups.Tree`. `pids_limit` 0 is no limit. `machine` as uname(1) says it.
+    container) come from `adapters.kernel.cgroups.Tree`. `pids_limit` 0 is no limit. `machine` and
+    `release` as uname(1) says them. `seccomp` is `unconfined`, a profile (JSON), or empty for the default one.
     `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
     `groups` are names or numbers beside those of the user. `ulimits` are (name, number of setrlimit(2), soft, hard), -1
     for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.
@@ -56,8 +59,10 @@ class RunRequest:
     cgroup_v2: bool = True
     cgroup_v1: tuple[str, ...] = ()
     capabilities: int = capabilities.DEFAULT
-    seccomp: bool = True
+    seccomp: str = ""
+    no_new_privileges: bool = False
     machine: str = "x86_64"
+    release: str = ""
     masked: tuple[str, ...] = MASKED
     read_only_paths: tuple[str, ...] = READ_ONLY
     umask: int = 0o022
@@ -76,7 +81,7 @@ class RunRequest:
 class ExecRequest:
     """One more process in a container that runs: what it has of its own, and the container's confinement.
 
-    Fields are those of `RunRequest`; `capabilities` and `seccomp` are what the container has, unless more is granted.
+    Fields are those of `RunRequest`; the confinement is what the container has, unless more is granted.
     """
 
     argv: tuple[str, ...]
@@ -88,8 +93,10 @@ class ExecRequest:
     tty: bool = False
     cgroup_v1: tuple[str, ...] = ()
     capabilities: int = capabilities.DEFAULT
-    seccomp: bool = True
+    seccomp: str = ""
+    no_new_privileges: bool = False
     machine: str = "x86_64"
+    release: str = ""
     umask: int = 0o022
     groups: tuple[str, ...] = ()
     ulimits: tuple[tuple[str, int, int, int], ...] = ()

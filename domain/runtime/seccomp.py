@@ -140,7 +140,7 @@ def default_program(machine: str, capabilities: int) -> bytes:
 def default_filter(machine: str, capabilities: int) -> Code:
     """The same as instructions."""
     if machine == "x86_64":
-        native = _below(_X32_BIT, search(decisions(capabilities, X86_64), _NO_SUCH_CALL))
+        native = below_x32(search(decisions(capabilities, X86_64), _NO_SUCH_CALL))
         old = search(decisions(capabilities, I386), _NO_SUCH_CALL)
         return filter_for([(AUDIT_ARCH_X86_64, native), (AUDIT_ARCH_I386, old)], ERRNO | ENOSYS)
     if machine == "aarch64":
@@ -149,6 +149,7 @@ def default_filter(machine: str, capabilities: int) -> Code:
     raise InvalidValue(f"no seccomp profile for machine {machine!r}", hint="x86_64 and aarch64 are supported")
 
 
-def _below(limit: int, code: Code) -> Code:
-    """ENOSYS for numbers from `limit` on; the tree would say so, too, but its intervals must not be what guards x32."""
-    return [Instruction(LOAD, 0, 0, NUMBER), Instruction(JUMP_AT_LEAST, 0, 1, limit), answer(ERRNO | ENOSYS), *code]
+def below_x32(code: Code) -> Code:
+    """ENOSYS for the numbers of x32; the tree would say so, too, but its intervals must not be what guards them."""
+    numbers = Instruction(LOAD, 0, 0, NUMBER)
+    return [numbers, Instruction(JUMP_AT_LEAST, 0, 1, _X32_BIT), answer(ERRNO | ENOSYS), *code]

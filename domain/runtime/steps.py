@@ -287,6 +287,11 @@ class SetLimits(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class NoNewPrivileges(Step):
+    """No program gives its user more rights than he has: neither set-user-ID nor capabilities of files count."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadSeccomp(Step):
     """Load the filter: hexadecimal classic BPF."""
 
@@ -326,7 +331,7 @@ STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     PrepareBind, PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
-    WaitForGo, Execute,
+    WaitForGo, Execute, NoNewPrivileges,
 )}
 """Every step by its name on the wire."""
 

@@ -12,7 +12,7 @@ from domain.options import Option, OptionError, Parsed, UnsupportedError, alias,
 from domain.signals import number as signal_number
 from domain.spec import LogConfig, NetworkMode, RestartName, RestartPolicy
 from domain.text.safe import legible
-from workers.console import checks, devices
+from workers.console import checks, devices, isolation
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
 from workers.console.streams import STREAMS
@@ -22,7 +22,7 @@ from workers.requests import CreateRequest
 Pull = Literal["missing", "never", "always"]
 _NETWORK = one("network", "", "Network of the container: none or host", value="network", default="none")
 _LATER = (
-    "--add-host= --annotation= --blkio-weight= --blkio-weight-device= --cap-add= --cap-drop= --cgroup-parent= "
+    "--add-host= --annotation= --blkio-weight= --blkio-weight-device= --cgroup-parent= "
     "--cgroupns= --cpu-period= --cpu-quota= --cpu-rt-period= --cpu-rt-runtime= -c/--cpu-shares= --cpus= "
     "--cpuset-cpus= --cpuset-mems= --device= --device-cgroup-rule= --device-read-bps= "
     "--device-read-iops= --device-write-bps= --device-write-iops= --dns= --dns-opt= --dns-option= --dns-search= "
@@ -30,7 +30,7 @@ _LATER = (
     "--isolation= --kernel-memory= --link= --link-local-ip= --mac-address= -m/--memory= "
     "--memory-reservation= --memory-swap= --memory-swappiness= --mount= --net-alias= --network-alias= "
     "--oom-kill-disable --pid= --pids-limit= --platform= --privileged "
-    "-p/--publish= -P/--publish-all --runtime= --security-opt= --storage-opt= "
+    "-p/--publish= -P/--publish-all --runtime= --storage-opt= "
     "--use-api-socket --userns= --uts= -v/--volume= --volume-driver= --volumes-from="
 )
 
@@ -69,6 +69,7 @@ OPTIONS: tuple[Option, ...] = (
     one("workdir", "w", "Working directory inside the container", value="directory"),
     *checks.OPTIONS,
     *devices.OPTIONS,
+    *isolation.OPTIONS,
     *refused(_LATER),
 )
 
@@ -106,7 +107,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         shm_size=devices.shm_size(options),
         oom_score_adj=devices.oom_score_adj(options),
         sysctls=devices.sysctls(options),
-        isolation=devices.with_groups(None, options),
+        isolation=devices.with_groups(await isolation.isolation(options, invocation.call), options),
         pull=_pull(options.text("pull")),
     )
 

@@ -121,6 +121,10 @@ def _set_limits(_: Context, limits: Sequence[tuple[str, int, int, int]]) -> None
             raise CommandFailed(f"error setting rlimit {name} to {soft}:{hard}: {reason}", exit_code=125) from error
 
 
+def _no_new_privileges(_: Context) -> None:
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+
+
 def _load_seccomp(_: Context, program: str) -> None:
     syscalls.seccomp_set_mode_filter(bytes.fromhex(program))
 
@@ -171,6 +175,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "MakeWorkdir": _make_workdir,
     "EnterWorkdir": _enter_workdir,
     "SetLimits": _set_limits,
+    "NoNewPrivileges": _no_new_privileges,
     "LoadSeccomp": _load_seccomp,
     "BecomeUser": _become_user,
     "ChangeDirectory": _change_directory,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.runtime import bpf
-from domain.runtime.bpf import Check, Decision, Return
+from domain.runtime.bpf import Check, Return
 from tests.domain.runtime.bpf_machine import run
 
 VALUES = st.sampled_from([bpf.ALLOW, bpf.ERRNO | 1, bpf.ERRNO | 38])
@@ -16,7 +16,7 @@ DECISIONS = st.one_of(RETURNS, CHECKS)
 TABLES = st.dictionaries(st.integers(0, 400), DECISIONS, max_size=80)
 
 
-def expected(decision: Decision, argument: int) -> int:
+def expected(decision: Return | Check, argument: int) -> int:
     """What a decision means."""
     if isinstance(decision, Return):
         return decision.value
@@ -25,7 +25,7 @@ def expected(decision: Decision, argument: int) -> int:
 
 @given(table=TABLES, unknown=RETURNS, number=st.integers(0, 500), argument=st.integers(0, 300))
 def test_a_search_answers_every_number_as_decided(
-    table: dict[int, Decision], unknown: Return, number: int, argument: int
+    table: dict[int, Return | Check], unknown: Return, number: int, argument: int
 ) -> None:
     """A tree that sends one number astray opens a call that nobody meant to open."""
     code = bpf.search(table, unknown)
@@ -35,7 +35,7 @@ def test_a_search_answers_every_number_as_decided(
 @given(unknown=RETURNS)
 def test_trees_too_large_for_short_jumps_are_right_too(unknown: Return) -> None:
     """Jumps of 8 bits reach 255 instructions; beyond that the compiler has to take the long way."""
-    table: dict[int, Decision] = {
+    table: dict[int, Return | Check] = {
         number: Check(bpf.ALLOW, bpf.ERRNO | number % 90 + 1, values=(number,))
         if number % 3
         else Return(bpf.ERRNO | number % 90 + 1)

@@ -34,3 +34,22 @@ def test_the_numbers_are_the_kernels() -> None:
     """Spot checks against linux/capability.h."""
     names = ("CHOWN", "SETPCAP", "SYS_ADMIN", "SYS_RESOURCE", "SETFCAP", "CHECKPOINT_RESTORE")
     assert [capabilities.NUMBERS[name] for name in names] == [0, 8, 21, 24, 31, 40]
+
+
+def test_additions_and_drops_meet() -> None:
+    """Drops first; a name stands against the other side's ALL; more than the engine holds nobody gets anyway."""
+    raw, admin = (capabilities.mask([name]) for name in ("NET_RAW", "SYS_ADMIN"))
+    effective = capabilities.effective
+    assert effective("none") == capabilities.DEFAULT
+    assert effective("none", add=["SYS_ADMIN"], drop=["NET_RAW"]) == capabilities.DEFAULT & ~raw | admin
+    assert effective("none", add=["net_raw"], drop=["NET_RAW"]) == capabilities.DEFAULT
+    assert effective("none", add=["SYS_ADMIN"], drop=["all"]) == admin
+    assert effective("none", add=["ALL"], drop=["SYS_ADMIN"]) == capabilities.ALL & ~admin
+    assert effective("host", add=["NET_RAW"]) == capabilities.DEFAULT
+    assert effective("none", drop=["ALL"], privileged=True) == capabilities.ALL
+
+
+def test_capabilities_have_one_spelling() -> None:
+    """In what is stored and shown."""
+    assert [capabilities.spelled(text) for text in ("net_raw", "CAP_net_RAW", "all")] == [
+        "CAP_NET_RAW", "CAP_NET_RAW", "ALL"]

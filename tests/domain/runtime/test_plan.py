@@ -33,7 +33,8 @@ REQUESTS = st.builds(
     network=st.sampled_from(["none", "host"]),
     read_only=st.booleans(),
     init=st.booleans(),
-    seccomp=st.booleans(),
+    seccomp=st.sampled_from(["", "unconfined"]),
+    no_new_privileges=st.booleans(),
     cgroup_v2=st.booleans(),
     cgroup_v1=st.sampled_from([(), ("memory",), ("cpu,cpuacct", "pids")]),
     user=TEXT,
@@ -55,12 +56,19 @@ EXECS = st.builds(
     user=TEXT,
     stdin=st.booleans(),
     tty=st.booleans(),
-    seccomp=st.booleans(),
+    seccomp=st.sampled_from(["", "unconfined"]),
+    no_new_privileges=st.booleans(),
     cgroup_v1=st.sampled_from([(), ("memory",)]),
     capabilities=st.sampled_from([capabilities.DEFAULT, capabilities.ALL]),
     groups=st.sampled_from([(), ("audio", "7")]),
     ulimits=st.sampled_from([(), (("nofile", 7, 10, -1),)]),
 )
+
+
+def launch(request: RunRequest | ExecRequest) -> list[str]:
+    """A filter is loaded while CAP_SYS_ADMIN is there; where nobody can get new rights, last."""
+    user = ["BecomeUser", "ChangeDirectory"]
+    return [*user, "NoNewPrivileges", "LoadSeccomp"] if request.no_new_privileges else ["LoadSeccomp", *user]
 
 
 def order(made: Plan) -> list[str]:
@@ -97,9 +105,7 @@ def test_the_order_keeps_the_container_inside(request: RunRequest) -> None:
         "ResolveUser",
         "MakeWorkdir",
         "SetLimits",
-        "LoadSeccomp",
-        "BecomeUser",
-        "ChangeDirectory",
+        *launch(request),
         "WaitForGo",
         "Execute",
     ]
@@ -146,7 +152,7 @@ def test_every_bind_that_is_attached_was_prepared() -> None:
 def test_wishes_become_steps() -> None:
     """Each option has its step, and without the option the step is not there."""
     quiet = plan(REQUEST)
-    loud = plan(replace(REQUEST, network="host", read_only=True, seccomp=False, cgroup_v1=("memory",)))
+    loud = plan(replace(REQUEST, network="host", read_only=True, seccomp="unconfined", cgroup_v1=("memory",)))
     assert quiet.flags & NEWNET
     assert not loud.flags & NEWNET
     assert ("LoopbackUp" in order(quiet), "LoopbackUp" in order(loud)) == (True, False)
@@ -255,10 +261,9 @@ def test_a_plan_of_an_exec_goes_inside_before_anything_of_the_image_is_used(requ
     entry comes what comes after the pivot of a first process."""
     names = order(exec_plan(request))
     chain = ["Opaque", "ResetProcess", "JoinGroups", "EnterNamespaces", "NewSession", "CloseDescriptors", "NewKeyring",
-             "ResolveUser", "EnterWorkdir", "SetLimits", "LoadSeccomp", "BecomeUser", "ChangeDirectory", "WaitForGo",
-             "Execute"]
+             "ResolveUser", "EnterWorkdir", "SetLimits", *launch(request), "WaitForGo", "Execute"]
     assert names == [name for name in chain if name in names]
-    assert ("LoadSeccomp" in names, "JoinGroups" in names) == (request.seccomp, bool(request.cgroup_v1))
+    assert ("LoadSeccomp" in names, "JoinGroups" in names) == (not request.seccomp, bool(request.cgroup_v1))
 
 
 @given(request=EXECS)

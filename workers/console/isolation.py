@@ -1,0 +1,62 @@
+"""The options of `run` and `create` that say how far a container is kept apart from the host."""
+
+from domain.errors import InvalidValue, LadingError
+from domain.isolation import Isolation, checked_isolation
+from domain.options import Option, Parsed, UnsupportedError, many
+from domain.runtime import profile
+from domain.runtime.request import UNCONFINED
+from workers.console.call import Call
+from workers.console.errors import UNREADABLE, Plain
+
+OPTIONS: tuple[Option, ...] = (
+    many("cap-add", "", "Add a capability: NET_ADMIN, or ALL", value="capability"),
+    many("cap-drop", "", "Drop a capability; counts before --cap-add", value="capability"),
+    many("security-opt", "", "seccomp=FILE, seccomp=unconfined, no-new-privileges", value="option"),
+)
+_HINT = "known are seccomp=FILE, seccomp=unconfined and no-new-privileges"
+
+
+async def isolation(options: Parsed, call: Call) -> Isolation | None:
+    """What was asked for, None for nothing; a profile is read from the client's files. Raises Plain, OptionError."""
+    wished = Isolation(cap_add=options.many("cap-add"), cap_drop=options.many("cap-drop"))
+    for text in options.many("security-opt"):
+        wished = wished.model_copy(update=await _security(text, call))
+    if wished == Isolation():
+        return None
+    try:
+        return checked_isolation(wished)
+    except InvalidValue as error:
+        raise _bad(error.message, error.hint) from error
+
+
+async def _security(text: str, call: Call) -> dict[str, object]:
+    """One `--security-opt`; the old spelling has a colon for the first equals sign."""
+    separator = "=" if "=" in text else ":"
+    name, given, value = text.partition(separator)
+    if name == "no-new-privileges" and (value in ("true", "false") or not given):
+        return {"no_new_privileges": value != "false"}
+    if name == "seccomp" and value:
+        return {"seccomp": await _profile(value, call)}
+    if name == "label":
+        raise UnsupportedError("--security-opt label is not supported by this version of lading: it has no SELinux")
+    raise _bad(f"invalid --security-opt: {text!a}", _HINT)
+
+
+async def _profile(value: str, call: Call) -> str:
+    if value in (UNCONFINED, "builtin"):
+        return "" if value == "builtin" else value
+    content = b""
+    try:
+        async for chunk in call.open_file(value):
+            content += chunk
+            if len(content) > profile.LONGEST:
+                raise _bad(f"seccomp profile {value!a} is longer than {profile.LONGEST >> 10} KiB")
+        return content.decode()
+    except LadingError as error:
+        raise _bad(f"opening seccomp profile failed: {error.message}", error.hint) from error
+    except UnicodeDecodeError as error:
+        raise _bad(f"seccomp profile {value!a} is not UTF-8") from error
+
+
+def _bad(message: str, hint: str = "") -> Plain:
+    return Plain(message, hint=hint, status=UNREADABLE)
