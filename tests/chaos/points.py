@@ -75,7 +75,7 @@ CHILD = (
     "child.ReadOnlyMount", "child.Node", "child.Link", "child.AttachBind", "child.Mask", "child.MakeReadOnly",
     "child.SetHostname", "child.SetDomainname", "child.SetLimits", "child.NewSession", "child.CloseDescriptors",
     "child.NewKeyring", "child.ResolveUser", "child.MakeWorkdir", "child.LoadSeccomp", "child.BecomeUser",
-    "child.ChangeDirectory", "child.WaitForGo",
+    "child.ChangeDirectory", "child.NoNewPrivileges", "child.WaitForGo",
     "child.Execute", "child.MountTmpfs", "child.AttachTerminals",
 )
 """In the newborn process, before it executes anything."""
