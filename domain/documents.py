@@ -52,8 +52,6 @@ _NO_LIMITS: Document = {
     "BlkioDeviceReadIOps": [],
     "BlkioDeviceWriteIOps": [],
     "CgroupParent": "",
-    "Devices": [],
-    "DeviceCgroupRules": None,
     "DeviceRequests": None,
 }
 _NO_ADDRESS: Document = {
@@ -236,6 +234,11 @@ def _host_config(spec: ContainerSpec) -> Document:
         "Isolation": "",
         "Init": spec.init,
         **_NO_LIMITS,
+        "Devices": [
+            {"PathOnHost": device.source, "PathInContainer": device.target, "CgroupPermissions": device.access}
+            for device in spec.devices
+        ],
+        "DeviceCgroupRules": list(spec.device_rules) or None,
         "Ulimits": [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in spec.ulimits],
     }
 

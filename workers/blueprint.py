@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from domain.devices import checked_device, checked_rule
 from domain.errors import InvalidValue
 from domain.health import health_check
 from domain.images.model import Image
@@ -54,6 +55,8 @@ def blueprint(
         shm_size=request.shm_size or DEFAULT_SHM_SIZE,
         oom_score_adj=request.oom_score_adj,
         sysctls=_sysctls(request),
+        devices=tuple(map(checked_device, request.devices)),
+        device_rules=tuple(map(checked_rule, request.device_rules)),
         isolation=_isolation(request),
     )
     return spec, env

@@ -53,6 +53,8 @@ def run_host(steps: Iterable[Sequence[object]], tree: Tree) -> Group:
             failpoint(f"host.{name}")
             if name == "MakeGroup":
                 group = tree.create(*values)  # type: ignore[arg-type]  # from JSON: the plan made it
+            elif name == "AllowDevices" and group is not None:
+                group.allow_devices(*values)  # type: ignore[arg-type]
             else:
                 _HOST[str(name)](*values)
     except OSError as error:
@@ -60,6 +62,10 @@ def run_host(steps: Iterable[Sequence[object]], tree: Tree) -> Group:
             raise
         group.remove()
         raise failed("open", str(error.filename), error.errno or 0) from error
+    except KernelError:
+        if group is not None:
+            group.remove()
+        raise
     except (KeyError, TypeError, ValueError) as error:  # no plan looks like this: whoever sent it hears so
         if group is not None:
             group.remove()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapters.kernel.nodes import nodes
 from domain.errors import InvalidValue
 from domain.runtime import capabilities
 from domain.runtime.request import UNCONFINED, ExecRequest, RunRequest
@@ -29,7 +30,7 @@ class Requests:
         self._init_program = init_program
 
     def run(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> RunRequest:
-        """For the first process. Raises InvalidValue."""
+        """For the first process. Raises: InvalidValue; CommandFailed for a device that is not there."""
         if spec.init and not self._init_program:
             raise InvalidValue("this installation has no program for --init")
         return RunRequest(
@@ -40,6 +41,7 @@ class Requests:
             stdin=spec.stdin, tty=spec.tty, domainname=spec.domainname, groups=spec.confinement.group_add,
             ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj, shm_size=spec.shm_size,
             sysctls=sysctl_steps(spec.sysctls, network=spec.network, ipc=spec.confinement.ipc),
+            devices=tuple(node for device in spec.devices for node in nodes(device)), device_rules=spec.device_rules,
             machine=os.uname().machine, release=os.uname().release, capabilities=_capabilities(spec),
             seccomp=_seccomp(spec), no_new_privileges=spec.confinement.no_new_privileges)
 

@@ -56,7 +56,8 @@ PIDFD_INFO_EXIT = 8
 _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info of its first 64 bytes)
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
-BPF_PROG_LOAD, BPF_PROG_ATTACH = 5, 8
+BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_DETACH = 5, 8, 9
+BPF_F_ALLOW_OVERRIDE = 1
 BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE = 15, 6
 
 _HINTS = {
@@ -315,7 +316,13 @@ def bpf_prog_load(kind: int, program: bytes) -> int:
     return _bpf(BPF_PROG_LOAD, attributes, 128, path="BPF_PROG_LOAD")
 
 
-def bpf_prog_attach(cgroup: int, program: int, kind: int) -> None:
+def bpf_prog_attach(cgroup: int, program: int, kind: int, flags: int = 0) -> None:
     """Attach to a version 2 group as the only program of its kind: it replaces an earlier one. See bpf(2)."""
-    attributes = (ctypes.c_uint32 * 32)(cgroup, program, kind, 0)
+    attributes = (ctypes.c_uint32 * 32)(cgroup, program, kind, flags)
     _bpf(BPF_PROG_ATTACH, attributes, 128, path="BPF_PROG_ATTACH")
+
+
+def bpf_prog_detach(cgroup: int, kind: int) -> None:
+    """Take the only program of its kind off a version 2 group. See bpf(2)."""
+    attributes = (ctypes.c_uint32 * 32)(cgroup, 0, kind, 0)
+    _bpf(BPF_PROG_DETACH, attributes, 128, path="BPF_PROG_DETACH")

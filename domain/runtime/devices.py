@@ -21,6 +21,11 @@ _EXIT, _MOVE, _MOVE_REGISTER, _LOAD32, _AND, _SHIFT_RIGHT, _JUMP_UNEQUAL = 0x95,
 _RESULT, _CONTEXT, _KIND, _WANTED, _MAJOR, _MINOR, _REST = range(7)  # registers
 
 
+def expanded(rules: Iterable[str]) -> tuple[str, ...]:
+    """The same rules, without `a`, which stands for both kinds (version 1 of the groups takes it for everything)."""
+    return tuple(kind + rule[1:] for rule in rules for kind in (rule[0] if rule[0] != "a" else "bc"))
+
+
 def ebpf(rules: Iterable[str]) -> bytes:
     """A program of type CGROUP_DEVICE that returns 1 for what a rule allows and 0 otherwise.
 

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from domain.errors import InvalidValue
-from domain.runtime import profile, seccomp, tmpfs
+from domain.runtime import devices, profile, seccomp, tmpfs
 from domain.runtime.request import DEFAULT_PATH, INIT_TARGET, UNCONFINED, ExecRequest, RunRequest
 from domain.runtime.steps import (
+    AllowDevices,
     AttachBind,
     AttachTerminals,
     BecomeUser,
@@ -27,6 +28,7 @@ from domain.runtime.steps import (
     EnterNamespaces,
     EnterWorkdir,
     Execute,
+    HostDevice,
     HostStep,
     JoinGroups,
     Link,
@@ -146,12 +148,21 @@ def _check_command(request: RunRequest | ExecRequest) -> None:
 def _host(request: RunRequest) -> Iterator[HostStep]:
     """The fence comes first: whoever finds it there must touch nothing else."""
     yield MakeGroup(request.id, request.attempt, {"pids": request.pids_limit} if request.pids_limit else {})
+    yield from _device_rules(request)
     yield MakeDirectory(request.directory, 0o700)
     yield MakeDirectory(f"{request.directory}/upper", 0o755)  # becomes the container's `/`
     yield MakeDirectory(f"{request.directory}/work", 0o700)
     yield MakeDirectory(f"{request.directory}/files", 0o700)
     for path, content in request.files.items():
         yield WriteFile(_host_file(request, path), content, 0o644)
+
+
+def _device_rules(request: RunRequest) -> Iterator[HostStep]:
+    """Only if there are more than all containers have, by their common parent."""
+    own = (*(f"{node.kind} {node.major}:{node.minor} {node.access}" for node in request.devices), *request.device_rules)
+    if own:
+        rules = devices.expanded((*devices.DEFAULT, *own))
+        yield AllowDevices(rules, devices.ebpf(rules).hex())
 
 
 def _host_file(request: RunRequest, path: str) -> str:
@@ -164,6 +175,8 @@ def _child(request: RunRequest) -> Iterator[Step]:
     yield from _kernel_views(request)
     yield from _devices(request)
     yield from _user_mounts(request)
+    for node in request.devices:
+        yield HostDevice(node.path, node.kind == "b", node.major, node.minor, node.mode, node.uid, node.gid)
     yield Mask(request.masked)
     yield MakeReadOnly(request.read_only_paths)
     if request.read_only:

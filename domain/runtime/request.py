@@ -24,6 +24,20 @@ INIT_TARGET = "/sbin/lading-init"
 """Where a container sees the little first process of `--init`."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceNode:
+    """A node inside that stands for a device of the host: `kind` is `b` or `c`, `access` some of `rwm`."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+    access: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """One run of one container.
@@ -38,6 +52,7 @@ class RunRequest:
     `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
     `groups` are names or numbers beside those of the user. `ulimits` are (name, number of setrlimit(2), soft, hard), -1
     for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.
+    `device_rules` are allowed besides the default ones and those of `devices`: `c 10:229 rwm`.
     """
 
     id: str
@@ -75,6 +90,8 @@ class RunRequest:
     ulimits: tuple[tuple[str, int, int, int], ...] = ()
     oom_score_adj: int = 0
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[DeviceNode, ...] = ()
+    device_rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,14 @@ class MakeGroup(HostStep):
 
 
 @dataclass(frozen=True, slots=True)
+class AllowDevices(HostStep):
+    """Device rules of this group alone: as version 1 takes them, and as a program for version 2 (hexadecimal)."""
+
+    rules: Sequence[str]
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeDirectory(HostStep):
     """Make one directory with exactly this mode; an existing one is left as it is."""
 
@@ -143,6 +151,19 @@ class Node(Step):
     mode: int
     major: int
     minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostDevice(Step):
+    """A node for a device of the host, wherever the user wants it; links of the image are followed inside only."""
+
+    path: str
+    block: bool
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +352,7 @@ STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     PrepareBind, PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
-    WaitForGo, Execute, NoNewPrivileges,
+    WaitForGo, Execute, NoNewPrivileges, AllowDevices, HostDevice,
 )}
 """Every step by its name on the wire."""
 

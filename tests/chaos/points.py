@@ -76,7 +76,7 @@ CHILD = (
     "child.SetHostname", "child.SetDomainname", "child.SetLimits", "child.NewSession", "child.CloseDescriptors",
     "child.NewKeyring", "child.ResolveUser", "child.MakeWorkdir", "child.LoadSeccomp", "child.BecomeUser",
     "child.ChangeDirectory", "child.NoNewPrivileges", "child.WaitForGo",
-    "child.Execute", "child.MountTmpfs", "child.AttachTerminals",
+    "child.Execute", "child.MountTmpfs", "child.AttachTerminals", "child.HostDevice",
 )
 """In the newborn process, before it executes anything."""
 

@@ -8,7 +8,7 @@ from domain.container import Container, State
 from domain.documents import container_document, image_document, status_name
 from domain.images.model import Image, Layer
 from domain.isolation import Isolation
-from domain.spec import ContainerSpec, RestartPolicy, Ulimit
+from domain.spec import ContainerSpec, Device, RestartPolicy, Ulimit
 
 SPEC = ContainerSpec(
     image="alpine:3.10",
@@ -39,11 +39,14 @@ def container(state: State = State.RUNNING, **more: object) -> Container:
 def test_what_of_the_kernels_it_gets_is_shown() -> None:
     """In HostConfig, and the domain in Config."""
     more = {"domainname": "lan", "shm_size": 1 << 20, "oom_score_adj": 5, "sysctls": {"kernel.msgmax": "9"},
-            "ulimits": (Ulimit(name="core", soft=1, hard=-1),), "isolation": Isolation(group_add=("audio",))}
+            "ulimits": (Ulimit(name="core", soft=1, hard=-1),), "isolation": Isolation(group_add=("audio",)),
+            "devices": (Device(source="/dev/a", target="/dev/b", access="r"),), "device_rules": ("c 1:3 r",)}
     document = container_document(replace(container(), spec=SPEC.model_copy(update=more)))
     host = document["HostConfig"]
     assert document["Config"]["Domainname"] == "lan"
     assert (host["ShmSize"], host["OomScoreAdj"], host["GroupAdd"]) == (1 << 20, 5, ["audio"])
+    assert host["Devices"] == [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "r"}]
+    assert host["DeviceCgroupRules"] == ["c 1:3 r"]
     assert (host["Sysctls"], host["Ulimits"]) == ({"kernel.msgmax": "9"}, [{"Name": "core", "Soft": 1, "Hard": -1}])
 
 

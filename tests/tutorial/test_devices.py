@@ -1,6 +1,9 @@
-"""Limits of processes, shared memory, kernel parameters, groups and names: what was asked for is what is inside."""
+"""Devices, limits, shared memory, kernel parameters, groups and names: what was asked for is what is inside."""
 
 import json
+import os
+import stat
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +98,84 @@ def test_what_cannot_be_is_told_in_one_line(engine: Engine, options: tuple[str, 
     said = engine.refused("run", "--rm", *options, "busybox", "true", code=125)
     assert says in said
     assert engine.everything() == []
+
+
+NOBODYS = os.makedev(240, 99)
+"""Of the numbers for experiments, so nobody drives it: whoever may open it hears ENXIO, whoever may not EPERM."""
+FOUND, CLOSED = "No such device", "not permitted"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A node of the host."""
+    path = tmp_path / "disk"
+    os.mknod(path, stat.S_IFBLK | 0o640, NOBODYS)
+    os.chown(path, 0, 4711)
+    path.chmod(0o640)
+    return path
+
+
+def test_without_a_rule_a_device_cannot_be_opened(engine: Engine) -> None:
+    """A node can be made all the same."""
+    script = "mknod /disk b 240 99; cat /disk; mknod /log c 1 11; cat /log"
+    assert engine.cli("run", "--rm", "busybox", "sh", "-c", script).err.count(CLOSED) == 2
+
+
+def test_a_device_has_owner_mode_and_access(engine: Engine, disk: Path) -> None:
+    """Those of the host, and what was asked for; for exec as well."""
+    engine.ok("run", "-d", "--name", "it", "--device", f"{disk}:/dev/my/disk:r", "busybox", "sleep", "600")
+    look = "stat -c '%F %t:%T %a %u:%g' /dev/my/disk; cat /dev/my/disk 2>&1; dd of=/dev/my/disk </dev/null 2>&1"
+    lines = engine.cli("exec", "it", "sh", "-c", look).lines
+    assert lines[0] == "block special file f0:63 640 0:4711"
+    assert FOUND in lines[1]
+    assert CLOSED in lines[2]
+
+
+def test_a_rule_opens_by_number_and_only_what_it_names(engine: Engine) -> None:
+    """`a` is both kinds, `*` every number."""
+    script = "mknod /a b 240 99; mknod /b b 241 99; mknod /c c 240 99; for i in a b c; do cat /$i 2>&1; done"
+    lines = engine.cli("run", "--rm", "--device-cgroup-rule", "b 240:* rm", "busybox", "sh", "-c", script).lines
+    assert [FOUND in line for line in lines] == [True, False, False]
+    lines = engine.cli("run", "--rm", "--device-cgroup-rule", "a 240:99 r", "busybox", "sh", "-c", script).lines
+    assert [CLOSED in line for line in lines] == [False, True, False]
+
+
+def test_a_directory_stands_for_all_devices_below(engine: Engine, disk: Path) -> None:
+    """Links and other files are left out."""
+    (disk.parent / "more").mkdir()
+    os.mknod(disk.parent / "more" / "tape", stat.S_IFCHR | 0o600, os.makedev(9, 0))
+    (disk.parent / "link").symlink_to("disk")
+    (disk.parent / "text").write_text("")
+    lines = inside(engine, "--device", f"{disk.parent}:/dev/all", script="cd /dev/all && find . | sort")
+    assert lines == [".", "./disk", "./more", "./more/tape"]
+
+
+@pytest.mark.parametrize(
+    ("device", "status", "says"),
+    [("/dev/no-such-device", 127, "no such file or directory"), ("/etc/passwd", 125, "not a device node"),
+     ("/dev/zero:/dev/null", 125, "/dev/null")],
+)
+def test_a_device_that_cannot_be_given_fails_the_start(engine: Engine, device: str, status: int, says: str) -> None:
+    """The container is there, and can be started when the device is."""
+    assert says in engine.refused("run", "--name", "it", "--device", device, "busybox", "true", code=status)
+    assert engine.state("it") == "created"
+
+
+def test_a_device_that_comes_later_is_found_by_the_next_start(engine: Engine, tmp_path: Path) -> None:
+    """It is looked at when the container starts, not when it is written down."""
+    path = tmp_path / "late"
+    engine.ok("create", "--name", "it", "--device", f"{path}:/dev/late", "busybox", "stat", "-c", "%t:%T", "/dev/late")
+    engine.refused("start", "it")
+    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    assert engine.ok("start", "-a", "it") == "1:3"
+    path.unlink()
+    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    assert engine.ok("start", "-a", "it") == "1:5"
+
+
+def test_a_device_outside_of_dev_lies_in_the_root_file_system(engine: Engine, disk: Path) -> None:
+    """And is still there at the next start."""
+    device = f"{disk}:/some/where/disk"
+    engine.ok("create", "--name", "it", "--device", device, "busybox", "stat", "-c", "%t:%T", "/some/where/disk")
+    assert engine.ok("start", "-a", "it") == "f0:63"
+    assert engine.ok("start", "-a", "it") == "f0:63"

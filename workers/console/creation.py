@@ -24,7 +24,7 @@ _NETWORK = one("network", "", "Network of the container: none or host", value="n
 _LATER = (
     "--add-host= --annotation= --blkio-weight= --blkio-weight-device= --cgroup-parent= "
     "--cgroupns= --cpu-period= --cpu-quota= --cpu-rt-period= --cpu-rt-runtime= -c/--cpu-shares= --cpus= "
-    "--cpuset-cpus= --cpuset-mems= --device= --device-cgroup-rule= --device-read-bps= "
+    "--cpuset-cpus= --cpuset-mems= --device-read-bps= "
     "--device-read-iops= --device-write-bps= --device-write-iops= --dns= --dns-opt= --dns-option= --dns-search= "
     "--expose= --gpus= --ip= --ip6= --ipc= "
     "--isolation= --kernel-memory= --link= --link-local-ip= --mac-address= -m/--memory= "
@@ -103,6 +103,8 @@ async def request(invocation: Invocation) -> CreateRequest:
         tty=options.flag("tty"),
         stdin=options.flag("interactive"),
         stdin_once=options.flag("interactive") and not options.flag("detach"),
+        devices=devices.devices(options),
+        device_rules=devices.device_rules(options),
         ulimits=devices.ulimits(options),
         shm_size=devices.shm_size(options),
         oom_score_adj=devices.oom_score_adj(options),

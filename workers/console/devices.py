@@ -1,13 +1,14 @@
-"""The options of `run` and `create` that say what of the kernel's a container gets: limits of its processes, shared
-memory, parameters, groups."""
+"""The options of `run` and `create` that say what of the kernel's a container gets: devices, limits of its
+processes, shared memory, parameters, groups."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
+from domain.devices import checked_rule, parse_device
 from domain.errors import InvalidValue
 from domain.isolation import Isolation
 from domain.options import Option, Parsed, many, number, one
-from domain.spec import Ulimit
+from domain.spec import Device, Ulimit
 from domain.sysctls import parse_sysctl
 from domain.text.units import parse_size
 from domain.ulimits import parse_ulimit
@@ -16,6 +17,8 @@ from workers.console.errors import UNREADABLE, Plain
 _Made = TypeVar("_Made")
 
 OPTIONS: tuple[Option, ...] = (
+    many("device", "", "Device of the host, or a directory of them", value="HOST[:INSIDE[:rwm]]"),
+    many("device-cgroup-rule", "", "Let it use devices by their numbers: 'c 10:229 rwm'", value="rule"),
     one("domainname", "", "Domain of the host name inside", value="name"),
     many("group-add", "", "One more group for its user: a name of the image's, or a number", value="group"),
     number("oom-score-adj", "", "Whom the kernel kills first when memory is short (-1000 to 1000)"),
@@ -24,6 +27,16 @@ OPTIONS: tuple[Option, ...] = (
          value="NAME=VALUE"),
     many("ulimit", "", "Limit of setrlimit(2), -1 for none", value="NAME=SOFT[:HARD]"),
 )
+
+
+def devices(options: Parsed) -> tuple[Device, ...]:
+    """What was asked for. Raises Plain."""
+    return tuple(_made(parse_device, text) for text in options.many("device"))
+
+
+def device_rules(options: Parsed) -> tuple[str, ...]:
+    """As they were written. Raises Plain."""
+    return tuple(_made(checked_rule, text) for text in options.many("device-cgroup-rule"))
 
 
 def ulimits(options: Parsed) -> tuple[Ulimit, ...]:

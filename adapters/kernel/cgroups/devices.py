@@ -1,40 +1,71 @@
-"""The device rules of all our containers, set once on their common parent: children cannot exceed them."""
+"""The device rules of containers: those of all on their common parent (version 2) or on each group (version 1).
+
+A program on the parent may be overridden by one on a group below; a version 1 group cannot exceed its parent, so that
+one stays open there, and each group is closed when it is made.
+"""
 
 import os
-from errno import ENOENT
+from collections.abc import Iterable
+from errno import EINVAL, ENOENT, EPERM
 
 from adapters.kernel import syscalls
+from domain.errors import KernelError
 from domain.runtime.devices import DEFAULT, ebpf
 
 
 def restrict_v2(parent: str) -> None:
-    """Attach the device filter; done again it replaces the old one, and never is there none. Raises: KernelError."""
-    directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """The default rules for all groups below; done again it replaces the old ones. Raises: KernelError."""
+    attach_v2(parent, ebpf(DEFAULT), syscalls.BPF_F_ALLOW_OVERRIDE)
+
+
+def attach_v2(group: str, program: bytes, flags: int = 0) -> None:
+    """Let `program` decide about devices in a group. Raises: KernelError."""
+    directory = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        program = syscalls.bpf_prog_load(syscalls.BPF_PROG_TYPE_CGROUP_DEVICE, ebpf(DEFAULT))
+        loaded = syscalls.bpf_prog_load(syscalls.BPF_PROG_TYPE_CGROUP_DEVICE, program)
         try:
-            syscalls.bpf_prog_attach(directory, program, syscalls.BPF_CGROUP_DEVICE)
+            _attach(directory, loaded, flags)
         finally:
-            os.close(program)
+            os.close(loaded)
     finally:
         os.close(directory)
 
 
-def restrict_v1(parent: str) -> None:
-    """Deny all, once, and allow what is missing: denying again would take from living children what they may use, and
-    the kernel refuses it while there are any. Raises: KernelError."""
+def _attach(directory: int, program: int, flags: int) -> None:
+    """The kernel replaces a program, but not by one with other flags, which an older engine has left."""
+    try:
+        syscalls.bpf_prog_attach(directory, program, syscalls.BPF_CGROUP_DEVICE, flags)
+    except KernelError as error:
+        if error.errno != EPERM:
+            raise
+        syscalls.bpf_prog_detach(directory, syscalls.BPF_CGROUP_DEVICE)
+        syscalls.bpf_prog_attach(directory, program, syscalls.BPF_CGROUP_DEVICE, flags)
+
+
+def open_v1(parent: str) -> None:
+    """Let the parent allow everything. One that an older engine has closed stays so while it has groups below: they
+    cannot be given more than the defaults then. Raises: KernelError."""
     if not parent:
         raise syscalls.failed("mount", "cgroup devices", ENOENT)
     try:
-        with open(f"{parent}/devices.list", encoding="ascii") as file:
+        _write(f"{parent}/devices.allow", "a")
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise syscalls.failed("write", f"{parent}/devices.allow", error.errno or 0) from error
+
+
+def restrict_v1(group: str, rules: Iterable[str] = DEFAULT) -> None:
+    """Deny all, once, and allow what is missing. Raises: KernelError."""
+    try:
+        with open(f"{group}/devices.list", encoding="ascii") as file:
             present = file.read().splitlines()
         if any(line.startswith("a") for line in present):
-            _write(f"{parent}/devices.deny", "a")
-        for rule in DEFAULT:
+            _write(f"{group}/devices.deny", "a")
+        for rule in rules:
             if rule not in present:
-                _write(f"{parent}/devices.allow", rule)
+                _write(f"{group}/devices.allow", rule)
     except OSError as error:
-        raise syscalls.failed("write", f"{parent}/devices", error.errno or 0) from error
+        raise syscalls.failed("write", f"{group}/devices", error.errno or 0) from error
 
 
 def _write(path: str, text: str) -> None:

@@ -7,7 +7,7 @@ there, gives limits and counters. On a hybrid host a container is in both. The f
 import os
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from errno import EBUSY, ENODEV, ENOENT
 
 from adapters.kernel.cgroups import devices
@@ -81,7 +81,7 @@ class Tree:
             self._enable_controllers()
             devices.restrict_v2(f"{self.unified}/{self.parent}")
         else:
-            devices.restrict_v1(self.directory("devices", ""))
+            devices.open_v1(self.directory("devices", ""))
 
     def _enable_controllers(self) -> None:
         """From the top down, each for itself: one that is busy or absent must not cost us the others."""
@@ -115,6 +115,8 @@ class Tree:
             for directory in group.directories():
                 os.mkdir(directory, 0o755)
                 made.append(directory)
+            if not self.unified:
+                devices.restrict_v1(self.directory("devices", group.name))
             group.limit(limits or {})
             group.open_fds()
         except OSError as error:
@@ -190,6 +192,14 @@ class Group:
             directory = self.tree.directory(controller, self.name)
             if directory and os.path.exists(f"{directory}/{controller}.max"):
                 _write(f"{directory}/{controller}.max", str(value))
+
+    def allow_devices(self, rules: Sequence[str], program: str) -> None:
+        """Replace the rules of the parent for this group: `rules` for version 1, `program` for version 2.
+        Raises: KernelError."""
+        if self.tree.v2:
+            devices.attach_v2(self._v2, bytes.fromhex(program))
+        else:
+            devices.restrict_v1(self.tree.directory("devices", self.name), rules)
 
     def freeze(self, timeout: float = 5.0) -> None:
         """Returns when the kernel reports every process frozen. Raises: FileNotFoundError, TimeoutError."""

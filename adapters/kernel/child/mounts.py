@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Sequence
-from errno import EINVAL, EISDIR, ENODEV
+from errno import EEXIST, EINVAL, EISDIR, ENODEV
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
@@ -38,6 +38,26 @@ def _mount_on(place: int, fstype: str, source: str, flags: int, data: str) -> No
 def _node(_: Context, path: str, mode: int, major: int, minor: int) -> None:
     os.mknod(path, stat.S_IFCHR | mode, os.makedev(major, minor))
     os.chmod(path, mode)  # the umask must not take part; nobody else is here
+
+
+def _host_device(_: Context, path: str, block: bool, major: int, minor: int, mode: int, uid: int, gid: int) -> None:
+    """One that is there already is fine if it is the same device: the former start has made it, or our own /dev has
+    it."""
+    parent, _slash, leaf = path.rpartition("/")
+    directory, _made = directory_inside(parent or "/")
+    mask = os.umask(0)
+    try:
+        refuse_kernel_files(directory, path)
+        os.mknod(leaf, (stat.S_IFBLK if block else stat.S_IFCHR) | mode, os.makedev(major, minor), dir_fd=directory)
+        os.chown(leaf, uid, gid, dir_fd=directory, follow_symlinks=False)
+    except FileExistsError as error:
+        found = os.stat(leaf, dir_fd=directory, follow_symlinks=False)
+        same = stat.S_ISBLK(found.st_mode) if block else stat.S_ISCHR(found.st_mode)
+        if not same or found.st_rdev != os.makedev(major, minor):
+            raise unusable(path, EEXIST) from error
+    finally:
+        os.umask(mask)
+        os.close(directory)
 
 
 def _link(_: Context, target: str, path: str) -> None:
@@ -190,6 +210,7 @@ def _read_only_mount(_: Context, path: str) -> None:
 STEPS: dict[str, Callable[..., None]] = {
     "MountAt": _mount_at,
     "Node": _node,
+    "HostDevice": _host_device,
     "Link": _link,
     "Sysctl": _sysctl,
     "AttachTerminals": _attach_terminals,

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidValue
-from domain.runtime import capabilities
+from domain.runtime import capabilities, devices
 from domain.runtime import steps as s
 from domain.runtime.plan import NEWNET, Plan, environment, exec_plan, from_wire, plan, to_wire
-from domain.runtime.request import INIT_TARGET, ExecRequest, RunRequest
+from domain.runtime.request import INIT_TARGET, DeviceNode, ExecRequest, RunRequest
 
 REQUEST = RunRequest(
     id="a" * 64,
@@ -47,6 +47,8 @@ REQUESTS = st.builds(
     ulimits=st.sampled_from([(), (("nofile", 7, 10, -1), ("core", 4, 0, 0))]),
     oom_score_adj=st.integers(-1000, 1000),
     sysctls=st.sampled_from([{}, {"net/ipv4/ip_forward": "1"}]),
+    devices=st.sampled_from([(), (DeviceNode("/dev/x", "b", 7, 9, 0o640, 0, 6, "rw"),)]),
+    device_rules=st.sampled_from([(), ("a 10:* r",)]),
 )
 EXECS = st.builds(
     ExecRequest,
@@ -171,6 +173,16 @@ def test_limits_names_and_parameters_become_steps() -> None:
     assert s.ResetProcess(0o022, 7) in made.child
     assert [step for step in made.child if isinstance(step, s.Sysctl)][-1] == s.Sysctl("net/a", "1", required=True)
     assert not {"SetLimits", "SetDomainname"}.intersection(order(plan(REQUEST)))
+
+
+def test_a_device_is_a_node_and_a_rule_of_its_group() -> None:
+    """Right after the group, before anything could be in it; all others share the rules of their parent."""
+    node = DeviceNode("/dev/x", "b", 7, 9, 0o640, 0, 6, "r")
+    made = plan(replace(REQUEST, devices=(node,), device_rules=("a 10:* r",)))
+    rules = (*devices.DEFAULT, "b 7:9 r", "b 10:* r", "c 10:* r")
+    assert made.host[1] == s.AllowDevices(rules, devices.ebpf(rules).hex())
+    assert s.HostDevice("/dev/x", True, 7, 9, 0o640, 0, 6) in made.child
+    assert not any(isinstance(step, s.AllowDevices) for step in plan(REQUEST).host)
 
 
 def test_every_control_group_view_is_read_only() -> None:

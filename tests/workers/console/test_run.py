@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from domain.lifecycle.start import StartFailed
-from domain.spec import Ulimit
+from domain.spec import Device, Ulimit
 from tests.workers.console.fakes import FakeCall, FakeEngine, Prompt
 
 ID = "1" * 64
@@ -70,7 +70,7 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
         "--entrypoint /bin/app -l a=1 -l b --label-file labels --init --read-only --tmpfs /run:size=1m --tmpfs /tmp "
         "--stop-signal INT --stop-timeout -1 --restart on-failure:3 --network host --domainname lan "
         "--shm-size 8m --oom-score-adj -5 --group-add wheel --group-add 7 --ulimit core=0 --ulimit core=1:2 "
-        "--sysctl kernel.msgmax=9 alpine:3.10 -x --rm"
+        "--device /dev/a:r --sysctl kernel.msgmax=9 alpine:3.10 -x --rm"
     )
     call = FakeCall(
         line.split(),
@@ -92,6 +92,7 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
     assert (spec.domainname, spec.shm_size, spec.oom_score_adj) == ("lan", 8 << 20, -5)
     assert spec.confinement.group_add == ("wheel", "7")
     assert spec.ulimits == (Ulimit(name="core", soft=1, hard=2),)
+    assert spec.devices == (Device(source="/dev/a", target="/dev/a", access="r"),)
     assert spec.sysctls == {"kernel.msgmax": "9"}
 
 
@@ -124,6 +125,9 @@ async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, 
         (["--name", "x"], "Invalid container name"),
         (["--sysctl", "kernel.core_pattern=x"], "sysctl 'kernel.core_pattern' is not allowed"),
         (["--sysctl", "net.a"], "invalid sysctl 'net.a'"),
+        (["--device", "a"], "invalid device path: 'a'"),
+        (["--device", "/dev/a:/dev/b:x"], "invalid device mode: x"),
+        (["--device-cgroup-rule", "c 1:3"], "invalid device cgroup format 'c 1:3'"),
         (["--ulimit", "nofile"], "invalid ulimit argument: nofile"),
         (["--shm-size", "much"], "invalid size: 'much'"),
         (["--oom-score-adj", "1001"], "Invalid value 1001, range for oom score adj is [-1000, 1000]"),

@@ -12,6 +12,8 @@ import pytest
 
 from adapters.kernel import cgroups, syscalls
 from adapters.kernel.cgroups import Group, Tree
+from adapters.kernel.cgroups.devices import attach_v2, restrict_v1
+from domain.runtime import devices
 from tests.adapters.kernel.starter.harness import Starter
 
 HYBRID = """24 1 254:0 / / rw - ext4 /dev/vda rw
@@ -240,3 +242,55 @@ def test_device_rules_hold_in_every_kind_of_group(tree: Tree, base: Path, layer:
         assert Starter(base, tree).probe(layer, attempt) == [errno.EPERM, 0]
     finally:
         keeper.remove()
+
+
+def verdict(group: Group, node: Path) -> int:
+    """What the kernel says to a process of the group that opens this node of a device that does not exist."""
+    pid, _ = syscalls.clone3(0, cgroup=group.v2_fd)
+    if pid == 0:
+        try:
+            for fd in group.tasks:
+                os.write(fd, b"0")
+            os.open(node, os.O_RDONLY)
+        except OSError as error:
+            os._exit(error.errno or 0)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    """A node of a device that nobody drives: ENXIO for whoever may open it."""
+    path = tmp_path / "disk"
+    os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(240, 99))
+    return path
+
+
+MORE = (*devices.DEFAULT, "b 240:99 r")
+
+
+@pytest.mark.kernel
+def test_a_group_is_closed_until_it_is_given_more_and_others_stay_closed(tree: Tree, group: Group, node: Path) -> None:
+    """With either version; giving it twice is fine."""
+    assert verdict(group, node) == errno.EPERM
+    for _ in range(2):
+        group.allow_devices(MORE, devices.ebpf(MORE).hex())
+        assert verdict(group, node) == errno.ENXIO
+    other = tree.create("f" * 64, 1)
+    assert verdict(other, node) == errno.EPERM
+    other.remove(5)
+
+
+@pytest.mark.kernel
+def test_what_an_older_engine_has_left_on_the_parent_is_replaced(tree: Tree, node: Path) -> None:
+    """It kept all groups below from having more."""
+    if tree.v2:
+        attach_v2(tree.roots()[0], devices.ebpf(()))
+    else:
+        restrict_v1(tree.directory("devices", ""))
+    tree.prepare()
+    group = tree.create("g" * 64, 1)
+    assert verdict(group, node) == errno.EPERM
+    group.allow_devices(MORE, devices.ebpf(MORE).hex())
+    assert verdict(group, node) == errno.ENXIO
+    group.remove(5)
