@@ -51,6 +51,8 @@ async def _profile(value: str, call: Call) -> str:
             content += chunk
             if len(content) > profile.LONGEST:
                 raise _bad(f"seccomp profile {value!a} is longer than {profile.LONGEST >> 10} KiB")
+        if not content:
+            raise _bad(f"seccomp profile {value!a} is empty")
         return content.decode()
     except LadingError as error:
         raise _bad(f"opening seccomp profile failed: {error.message}", error.hint) from error
