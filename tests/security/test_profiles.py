@@ -23,7 +23,8 @@ ALLOW, REFUSE = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
 
 _actions = st.sampled_from([ALLOW, REFUSE, "SCMP_ACT_KILL", "SCMP_ACT_TRACE", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "X", 5,
                             None])
-_junk = st.one_of(st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2), st.just({}))
+_junk: st.SearchStrategy[Any] = st.one_of(
+    st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2), st.just({}))
 _conditions = st.fixed_dictionaries({}, optional={
     "index": st.integers(-1, 7) | _junk,
     "value": st.integers(-1, 2**65) | _junk,
