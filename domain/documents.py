@@ -11,6 +11,7 @@ from domain.container import LIVE, Container, State
 from domain.health import Verdict, as_config
 from domain.images.model import Image
 from domain.isolation import Isolation
+from domain.runtime.request import MASKED, READ_ONLY
 from domain.spec import ContainerSpec
 from domain.text.times import ZERO, parse_rfc3339, rfc3339
 
@@ -116,7 +117,7 @@ def container_document(
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": spec.confinement.apparmor,
         "ExecIDs": sorted(id for id, execution in container.execs.items() if execution.pid) or None,
         "HostConfig": _host_config(spec),
         "GraphDriver": {"Data": None, "Name": driver},
@@ -193,6 +194,7 @@ def _config(container: Container, spec: ContainerSpec) -> Document:
 def _security_options(confinement: Isolation) -> list[str]:
     """As `--security-opt` would spell them; a profile by its text."""
     options = ["no-new-privileges"] if confinement.no_new_privileges else []
+    options += [f"apparmor={confinement.apparmor}"] if confinement.apparmor else []
     return options + ([f"seccomp={confinement.seccomp}"] if confinement.seccomp else [])
 
 
@@ -221,7 +223,9 @@ def _host_config(spec: ContainerSpec) -> Document:
         "Links": None,
         "OomScoreAdj": spec.oom_score_adj,
         "PidMode": "",
-        "Privileged": False,
+        "Privileged": confinement.privileged,
+        "MaskedPaths": [] if confinement.privileged or confinement.open_paths else list(MASKED),
+        "ReadonlyPaths": [] if confinement.privileged or confinement.open_paths else list(READ_ONLY),
         "PublishAllPorts": False,
         "ReadonlyRootfs": spec.read_only,
         "SecurityOpt": _security_options(confinement) or None,

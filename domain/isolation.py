@@ -6,6 +6,8 @@ from domain.errors import InvalidValue
 from domain.runtime import capabilities, profile
 from domain.runtime.request import UNCONFINED
 
+_LONGEST_PROFILE = 1024
+
 
 class Isolation(BaseModel):
     """What differs from the default confinement; all defaults are the default confinement.
@@ -34,14 +36,25 @@ class Isolation(BaseModel):
     userns: str = ""
 
 
-def checked_isolation(wished: Isolation) -> Isolation:
-    """The same with one spelling for everything. Raises InvalidValue, naming what cannot be meant or is not there."""
+def checked_isolation(wished: Isolation, *, apparmor: bool) -> Isolation:
+    """The same with one spelling for everything; `apparmor` says whether the host has that. Raises InvalidValue, naming
+    what cannot be meant or is not there."""
     _refuse_what_is_not_there(wished)
+    _check_profile(wished.apparmor, there=apparmor)
     if wished.seccomp not in ("", UNCONFINED):
         profile.parse(wished.seccomp)
     return wished.model_copy(update={
+        "apparmor": wished.apparmor if apparmor else "",
         "cap_add": _spelled(wished.cap_add), "cap_drop": _spelled(wished.cap_drop),
     })
+
+
+def _check_profile(name: str, *, there: bool) -> None:
+    if len(name) > _LONGEST_PROFILE or any(character <= " " or character == "\x7f" for character in name):
+        raise InvalidValue(f"invalid AppArmor profile: {name!a}")
+    if name not in ("", UNCONFINED) and not there:
+        raise InvalidValue(f"AppArmor profile {name!a}: this host has no AppArmor",
+                           hint="its kernel is built without it, or it is switched off")
 
 
 def _spelled(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,6 +62,6 @@ def _spelled(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _refuse_what_is_not_there(wished: Isolation) -> None:
-    for name in ("privileged", "apparmor", "open_paths", "pid", "ipc", "uts", "cgroupns"):
+    for name in ("pid", "ipc", "uts", "cgroupns"):
         if getattr(wished, name):
             raise InvalidValue(f"{name.replace('_', ' ')} is not supported by this version of lading")

@@ -19,9 +19,10 @@ DEFAULT_STOP_TIMEOUT = 10
 
 
 def blueprint(
-    request: CreateRequest, image: Image, id: str, *, machine: str = ""
+    request: CreateRequest, image: Image, id: str, *, machine: str = "", apparmor: bool = False
 ) -> tuple[ContainerSpec, tuple[str, ...]]:
-    """The spec and the environment; `machine` is the name of this machine, which a container in its network has, too.
+    """The spec and the environment; `machine` is the name of this machine, which a container in its network has, too;
+    `apparmor` says whether this machine has that.
     Raises: InvalidValue, naming the value."""
     config = _config(image)
     entrypoint, command = _argv(request, config)
@@ -57,7 +58,7 @@ def blueprint(
         sysctls=_sysctls(request),
         devices=tuple(map(checked_device, request.devices)),
         device_rules=tuple(map(checked_rule, request.device_rules)),
-        isolation=_isolation(request),
+        isolation=_isolation(request, apparmor),
     )
     return spec, env
 
@@ -135,12 +136,12 @@ def _sysctls(request: CreateRequest) -> dict[str, str]:
     return dict(request.sysctls)
 
 
-def _isolation(request: CreateRequest) -> Isolation | None:
+def _isolation(request: CreateRequest, apparmor: bool) -> Isolation | None:
     groups = request.isolation.group_add if request.isolation else ()
     wrong = next((group for group in groups if not group or ":" in group or "\0" in group), None)
     if wrong is not None:
         raise InvalidValue(f"invalid group: {wrong!r}", hint="name a group of the image, or give a number")
-    return checked_isolation(request.isolation) if request.isolation else None
+    return checked_isolation(request.isolation, apparmor=apparmor) if request.isolation else None
 
 
 def _stop_signal(request: CreateRequest, config: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from os import uname
 from typing import Protocol
 
+from adapters.system import facts
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
 from domain.health import Verdict
@@ -334,7 +335,7 @@ class Engine:
             return done.body, None
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
-            spec, env = blueprint(request, image, id, machine=uname().nodename)
+            spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=facts.apparmor())
             for attempt in range(NAME_TRIES):
                 name = container_name(request.name) if request.name else self._made_up(attempt)
                 try:

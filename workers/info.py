@@ -36,7 +36,7 @@ class Info:
             "LoggingDriver": "local",
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": cgroup_version(),
-            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+            "SecurityOptions": security_options(),
             "KernelVersion": facts.kernel(),
             "OperatingSystem": facts.operating_system(),
             "OSType": "linux",
@@ -48,6 +48,11 @@ class Info:
             "SQLiteVersion": sqlite3.sqlite_version,
             **self.health,
         }
+
+
+def security_options() -> list[str]:
+    """What keeps containers apart here unless somebody wishes otherwise; AppArmor where the host has it."""
+    return [*(["name=apparmor"] if facts.apparmor() else []), "name=seccomp,profile=builtin", "name=cgroupns"]
 
 
 def cgroup_version() -> str:

@@ -4,17 +4,26 @@ Everything that needs the host's view is looked up here, before the child exists
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adapters.kernel.nodes import nodes
 from domain.errors import InvalidValue
 from domain.runtime import capabilities
-from domain.runtime.request import UNCONFINED, ExecRequest, RunRequest
-from domain.spec import ContainerSpec, ExecSpec
+from domain.runtime.request import (
+    MASKED,
+    OWN_DEVICES,
+    READ_ONLY,
+    UNCONFINED,
+    DeviceNode,
+    ExecRequest,
+    RunRequest,
+)
+from domain.spec import ContainerSpec, Device, ExecSpec
 from domain.sysctls import sysctl_steps
 from domain.ulimits import NUMBERS
 
+_ALL_DEVICES, _ANY_DEVICE = Device(source="/dev", target="/dev"), ("a *:* rwm",)
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
@@ -41,9 +50,12 @@ class Requests:
             stdin=spec.stdin, tty=spec.tty, domainname=spec.domainname, groups=spec.confinement.group_add,
             ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj, shm_size=spec.shm_size,
             sysctls=sysctl_steps(spec.sysctls, network=spec.network, ipc=spec.confinement.ipc),
-            devices=tuple(node for device in spec.devices for node in nodes(device)), device_rules=spec.device_rules,
+            devices=tuple(_devices(spec)), device_rules=_device_rules(spec),
             machine=os.uname().machine, release=os.uname().release, capabilities=_capabilities(spec),
-            seccomp=_seccomp(spec), no_new_privileges=spec.confinement.no_new_privileges)
+            seccomp=_seccomp(spec), no_new_privileges=spec.confinement.no_new_privileges,
+            apparmor=spec.confinement.apparmor, kernel_writable=spec.confinement.privileged,
+            masked=() if _paths_are_open(spec) else MASKED,
+            read_only_paths=() if _paths_are_open(spec) else READ_ONLY)
 
     def exec(self, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str]) -> ExecRequest:
         """For one more process in the container that `spec` describes."""
@@ -52,13 +64,30 @@ class Requests:
             hostname=spec.hostname, stdin=exec.stdin, tty=exec.tty, cgroup_v1=self._v1, machine=os.uname().machine,
             release=os.uname().release, capabilities=capabilities.ALL if exec.privileged else _capabilities(spec),
             seccomp=UNCONFINED if exec.privileged else _seccomp(spec),
-            no_new_privileges=spec.confinement.no_new_privileges, groups=spec.confinement.group_add,
+            no_new_privileges=spec.confinement.no_new_privileges,
+            apparmor="" if exec.privileged else spec.confinement.apparmor, groups=spec.confinement.group_add,
             ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj)
+
+
+def _devices(spec: ContainerSpec) -> Iterator[DeviceNode]:
+    """All of the host's for a privileged one, but for names that its own /dev has. Raises CommandFailed."""
+    if spec.confinement.privileged:
+        yield from (node for node in nodes(_ALL_DEVICES) if node.path not in OWN_DEVICES)
+    for device in spec.devices:
+        yield from nodes(device)
+
+
+def _device_rules(spec: ContainerSpec) -> tuple[str, ...]:
+    return (*(_ANY_DEVICE if spec.confinement.privileged else ()), *spec.device_rules)
 
 
 def _capabilities(spec: ContainerSpec) -> int:
     wished = spec.confinement
     return capabilities.effective(spec.network, add=wished.cap_add, drop=wished.cap_drop, privileged=wished.privileged)
+
+
+def _paths_are_open(spec: ContainerSpec) -> bool:
+    return spec.confinement.privileged or spec.confinement.open_paths
 
 
 def _seccomp(spec: ContainerSpec) -> str:

@@ -38,6 +38,14 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def apparmor() -> bool:
+    """Whether the kernel has AppArmor switched on. See apparmor(7)."""
+    try:
+        return Path("/sys/module/apparmor/parameters/enabled").read_text().strip() == "Y"
+    except OSError:
+        return False
+
+
 def user_name(uid: int) -> str:
     """The host's name of a user; the number when it has none."""
     try:

@@ -24,6 +24,7 @@ from domain.runtime.steps import (
     BecomeUser,
     BindConsole,
     ChangeDirectory,
+    ChangeProfile,
     CloseDescriptors,
     EnterNamespaces,
     EnterWorkdir,
@@ -177,8 +178,10 @@ def _child(request: RunRequest) -> Iterator[Step]:
     yield from _user_mounts(request)
     for node in request.devices:
         yield HostDevice(node.path, node.kind == "b", node.major, node.minor, node.mode, node.uid, node.gid)
-    yield Mask(request.masked)
-    yield MakeReadOnly(request.read_only_paths)
+    if request.masked:
+        yield Mask(request.masked)
+    if request.read_only_paths:
+        yield MakeReadOnly(request.read_only_paths)
     if request.read_only:
         yield ReadOnlyMount("/")
     yield from _identity(request)
@@ -211,13 +214,13 @@ def _kernel_views(request: RunRequest) -> Iterator[Step]:
     if request.network == "none":
         yield from (Sysctl(name, value, required=False) for name, value in _NETWORK_SYSCTLS)
     yield from (Sysctl(name, value, required=True) for name, value in request.sysctls.items())
-    yield MountAt("/sys", "sysfs", "sysfs", _QUIET | _RDONLY, "")
+    yield MountAt("/sys", "sysfs", "sysfs", _kernel_flags(request), "")
     yield from _cgroup_views(request)
 
 
 def _cgroup_views(request: RunRequest) -> Iterator[Step]:
     """Version 2 is one mount; version 1 a tmpfs with a mount for each hierarchy, as language runtimes expect."""
-    root, flags = "/sys/fs/cgroup", _QUIET | _RDONLY
+    root, flags = "/sys/fs/cgroup", _kernel_flags(request)
     if request.cgroup_v2 and not request.cgroup_v1:
         yield MountAt(root, "cgroup2", "cgroup", flags, "")
     if not request.cgroup_v1:
@@ -229,7 +232,12 @@ def _cgroup_views(request: RunRequest) -> Iterator[Step]:
             yield from (Link(controllers, f"{root}/{name}") for name in controllers.split(","))
     if request.cgroup_v2:
         yield MountAt(f"{root}/unified", "cgroup2", "cgroup", flags, "")
-    yield ReadOnlyMount(root)
+    if not request.kernel_writable:
+        yield ReadOnlyMount(root)
+
+
+def _kernel_flags(request: RunRequest) -> int:
+    return _QUIET if request.kernel_writable else _QUIET | _RDONLY
 
 
 def _devices(request: RunRequest) -> Iterator[Step]:
@@ -268,6 +276,8 @@ def _identity(request: RunRequest) -> Iterator[Step]:
 def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]:
     if request.ulimits:  # raising one needs CAP_SYS_RESOURCE, which is still there
         yield SetLimits(request.ulimits)
+    if request.apparmor:
+        yield ChangeProfile(request.apparmor)
     if not request.no_new_privileges:  # loading a filter needs CAP_SYS_ADMIN then: now or never
         yield from _filter(request)
     yield BecomeUser(request.capabilities)

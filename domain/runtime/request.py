@@ -17,6 +17,9 @@ MASKED = (
 """Files and directories of the kernel that tell about the host: hidden behind nothing. A `*` stands for numbers."""
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 """What would change the host when written."""
+OWN_DEVICES = frozenset(f"/dev/{name}" for name in (
+    "null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "core", "ptmx", "console"))
+"""What is in the /dev of every container, or is put there by its terminal."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UNCONFINED = "unconfined"
 """In place of a profile: none."""
@@ -49,6 +52,7 @@ class RunRequest:
     `cgroup_v2` and `cgroup_v1` (`("cpu", "memory", "cpu,cpuacct")`: the names of the hierarchies that hold the
     container) come from `adapters.kernel.cgroups.Tree`. `pids_limit` 0 is no limit. `machine` and
     `release` as uname(1) says them. `seccomp` is `unconfined`, a profile (JSON), or empty for the default one.
+    `apparmor` names a profile that the host has loaded. `kernel_writable` leaves /sys and the control groups writable.
     `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
     `groups` are names or numbers beside those of the user. `ulimits` are (name, number of setrlimit(2), soft, hard), -1
     for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.
@@ -76,6 +80,8 @@ class RunRequest:
     capabilities: int = capabilities.DEFAULT
     seccomp: str = ""
     no_new_privileges: bool = False
+    apparmor: str = ""
+    kernel_writable: bool = False
     machine: str = "x86_64"
     release: str = ""
     masked: tuple[str, ...] = MASKED
@@ -112,6 +118,7 @@ class ExecRequest:
     capabilities: int = capabilities.DEFAULT
     seccomp: str = ""
     no_new_privileges: bool = False
+    apparmor: str = ""
     machine: str = "x86_64"
     release: str = ""
     umask: int = 0o022

@@ -308,6 +308,13 @@ class SetLimits(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeProfile(Step):
+    """Be confined by an AppArmor profile of the host from the exec on."""
+
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoNewPrivileges(Step):
     """No program gives its user more rights than he has: neither set-user-ID nor capabilities of files count."""
 
@@ -352,7 +359,7 @@ STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     PrepareBind, PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
-    WaitForGo, Execute, NoNewPrivileges, AllowDevices, HostDevice,
+    WaitForGo, Execute, NoNewPrivileges, AllowDevices, HostDevice, ChangeProfile,
 )}
 """Every step by its name on the wire."""
 

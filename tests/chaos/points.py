@@ -55,6 +55,9 @@ EXECS = (
 )
 """Passed by execs and terminals; swept with the tests of the supervisor."""
 
+WITH_APPARMOR = ("child.ChangeProfile",)
+"""Passed only on a host that has AppArmor; its ways to fail are tried in `tests.adapters.kernel.starter`."""
+
 SCRIBE = ("scribe.before-write", "scribe.after-write", "scribe.rotating", "scribe.renamed", "scribe.rotated")
 """Passed when a container logs to a json-file; swept there as well."""
 
@@ -101,6 +104,7 @@ def steps_of_plans() -> set[str]:
 
 def swept() -> set[str]:
     """Every name that some test of the sweep kills at."""
-    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ROTATION, *SCRIBE, *EXECS, *ZYGOTE, *RECOVERY, *CHILD}
+    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ROTATION, *SCRIBE, *EXECS, *WITH_APPARMOR, *ZYGOTE,
+            *RECOVERY, *CHILD}
 
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from adapters.system import facts
 from tests.security.conftest import Look
 from tests.security.test_execs import status
 from tests.tutorial.engine import Engine
@@ -106,6 +108,71 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(engine: Engine,
     assert len(said.err.strip().splitlines()) <= 4
     assert "Traceback" not in said.err
     assert engine.cli("inspect", "never").code == 1
+
+
+def test_kernel_paths_are_open_where_that_was_asked_for(twice: Twice) -> None:
+    """`systempaths=unconfined`: nothing is hidden or read-only in /proc; filter and capabilities stay."""
+    look = ("sh", "-c", "grep -c ' /proc/' /proc/self/mountinfo; wc -c < /proc/interrupts; grep ^Seccomp: "
+                        "/proc/self/status; test -w /proc/sys/kernel/hostname && echo writable")
+    for said in twice("--security-opt", "systempaths=unconfined", command=look):
+        mounts, size, mode, writable = said.splitlines()
+        assert (mounts, mode.split()[1], writable) == ("0", "2", "writable")
+        assert int(size) > 0
+
+
+def test_privileged_is_everything_that_the_engine_holds(twice: Twice) -> None:
+    """Capabilities, no filter, nothing hidden or read-only, the control groups and every device of the host; still
+    namespaces, a root and a group of its own. The engine's own part of /dev stays as it is."""
+    ours = status(Path("/proc/self/status").read_text())
+    script = ("cat /proc/self/status; mount | grep -c ' /proc/'; mount | grep -E ' on /sys(/fs/cgroup.*)? ' | "
+              "grep -c 'ro,'; ls -l /dev; readlink /dev/ptmx; readlink /proc/self/ns/pid; mknod -m 600 /p c 1 9; "
+              "head -c 1 /p | wc -c")
+    for said in twice("--privileged", command=("sh", "-c", script)):
+        told = status(said)
+        assert [told[name] for name in CAPABILITIES] == [ours["CapEff"]] * 3
+        assert (told["Seccomp"], told["NoNewPrivs"], told["CapInh"]) == ("0", "0", holds())
+        *_, mounts, read_only = (line for line in said.partition("nonvoluntary")[2].splitlines()[1:3])
+        assert (mounts, read_only) == ("0", "0")
+        numbers = {tuple(line.split()[4:6]) for line in said.splitlines() if line[:1] in "bc" and "," in line}
+        assert {(f"{os.major(number)},", str(os.minor(number))) for number in host_devices()} <= numbers
+        assert said.splitlines()[-3:-1] == ["pts/ptmx", said.splitlines()[-2]]
+        assert said.splitlines()[-1] == "1"
+        assert os.readlink("/proc/self/ns/pid") not in said
+
+
+def host_devices() -> set[int]:
+    """The numbers of block devices and of the likes of /dev/fuse; what is only a name for a terminal aside."""
+    found = (entry.stat() for entry in Path("/dev").iterdir() if not entry.is_symlink())
+    return {state.st_rdev for state in found if stat.S_ISBLK(state.st_mode)} | {os.stat("/dev/null").st_rdev}
+
+
+def test_groups_that_a_privileged_container_has_made_go_with_it(engine: Engine) -> None:
+    """It may write in its control groups, as an engine inside of it would."""
+    script = "for d in /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir -p $d/mine/deeper; done; find /sys/fs -name mine"
+    assert "mine" in engine.ok("run", "--rm", "--privileged", "busybox", "sh", "-c", f"{script}; true")
+
+
+def test_more_rights_than_others_do_not_reach_other_containers(engine: Engine) -> None:
+    """The rules of one container are those of its own group."""
+    engine.ok("run", "-d", "--name", "mighty", "--privileged", "busybox", "sleep", "1000000")
+    said = engine.cli("run", "--rm", "busybox", "sh", "-c", "mknod /kmsg c 1 11 && head -c 1 /kmsg")
+    assert (said.code, "Operation not permitted" in said.err) == (1, True)
+
+
+@pytest.mark.skipif(facts.apparmor(), reason="this host has AppArmor")
+def test_a_profile_that_the_host_cannot_enforce_is_refused(engine: Engine) -> None:
+    """Where there is no AppArmor, a container that wants to be confined by it does not start; one that does not want
+    to, does."""
+    said = engine.cli("run", "--security-opt", "apparmor=strict", "busybox", "true")
+    assert (said.code, "this host has no AppArmor" in said.err) == (125, True)
+    engine.ok("run", "--rm", "--security-opt", "apparmor=unconfined", "busybox", "true")
+
+
+@pytest.mark.skipif(not facts.apparmor(), reason="this host has no AppArmor")
+def test_a_profile_of_the_host_is_in_force(engine: Engine) -> None:
+    """One that is not loaded cannot be used."""
+    said = engine.cli("run", "--security-opt", "apparmor=not-loaded-anywhere", "busybox", "true")
+    assert said.code == 125
 
 
 def test_inspect_says_what_was_asked_for(engine: Engine) -> None:

@@ -29,7 +29,7 @@ _LATER = (
     "--expose= --gpus= --ip= --ip6= --ipc= "
     "--isolation= --kernel-memory= --link= --link-local-ip= --mac-address= -m/--memory= "
     "--memory-reservation= --memory-swap= --memory-swappiness= --mount= --net-alias= --network-alias= "
-    "--oom-kill-disable --pid= --pids-limit= --platform= --privileged "
+    "--oom-kill-disable --pid= --pids-limit= --platform= "
     "-p/--publish= -P/--publish-all --runtime= --storage-opt= "
     "--use-api-socket --userns= --uts= -v/--volume= --volume-driver= --volumes-from="
 )

@@ -2,7 +2,7 @@
 
 from domain.errors import InvalidValue, LadingError
 from domain.isolation import Isolation, checked_isolation
-from domain.options import Option, Parsed, UnsupportedError, many
+from domain.options import Option, Parsed, UnsupportedError, flag, many
 from domain.runtime import profile
 from domain.runtime.request import UNCONFINED
 from workers.console.call import Call
@@ -11,22 +11,25 @@ from workers.console.errors import UNREADABLE, Plain
 OPTIONS: tuple[Option, ...] = (
     many("cap-add", "", "Add a capability: NET_ADMIN, or ALL", value="capability"),
     many("cap-drop", "", "Drop a capability; counts before --cap-add", value="capability"),
-    many("security-opt", "", "seccomp=FILE, seccomp=unconfined, no-new-privileges", value="option"),
+    flag("privileged", "", "All capabilities and devices, no filter, no hidden paths: as good as root on the host"),
+    many("security-opt", "", "seccomp=…, no-new-privileges, apparmor=…, systempaths=unconfined", value="option"),
 )
-_HINT = "known are seccomp=FILE, seccomp=unconfined and no-new-privileges"
+_HINT = "known are seccomp=FILE, no-new-privileges, apparmor=PROFILE; seccomp, apparmor and systempaths=unconfined"
 
 
 async def isolation(options: Parsed, call: Call) -> Isolation | None:
     """What was asked for, None for nothing; a profile is read from the client's files. Raises Plain, OptionError."""
-    wished = Isolation(cap_add=options.many("cap-add"), cap_drop=options.many("cap-drop"))
+    wished = Isolation(
+        privileged=options.flag("privileged"), cap_add=options.many("cap-add"), cap_drop=options.many("cap-drop"))
     for text in options.many("security-opt"):
         wished = wished.model_copy(update=await _security(text, call))
     if wished == Isolation():
         return None
     try:
-        return checked_isolation(wished)
+        checked_isolation(wished, apparmor=True)  # whether the host has it only the engine knows
     except InvalidValue as error:
         raise _bad(error.message, error.hint) from error
+    return wished
 
 
 async def _security(text: str, call: Call) -> dict[str, object]:
@@ -37,6 +40,10 @@ async def _security(text: str, call: Call) -> dict[str, object]:
         return {"no_new_privileges": value != "false"}
     if name == "seccomp" and value:
         return {"seccomp": await _profile(value, call)}
+    if name == "apparmor" and value:
+        return {"apparmor": value}
+    if (name, value) == ("systempaths", "unconfined"):
+        return {"open_paths": True}
     if name == "label":
         raise UnsupportedError("--security-opt label is not supported by this version of lading: it has no SELinux")
     raise _bad(f"invalid --security-opt: {text!a}", _HINT)

@@ -296,6 +296,8 @@ class Group:
                 except FileNotFoundError:
                     break
                 except OSError as error:
+                    if error.errno == EBUSY and _removed_below(directory):
+                        continue
                     left = deadline - time.monotonic()
                     if error.errno != EBUSY or left <= 0:
                         raise
@@ -351,3 +353,16 @@ def _write(path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+def _removed_below(directory: str) -> bool:
+    """Delete what a container that may write there has made, the deepest first; whether anything was."""
+    removed = False
+    for path, names, _ in os.walk(directory, topdown=False):
+        for name in names:
+            try:
+                os.rmdir(f"{path}/{name}")
+            except OSError:
+                continue  # in use, which is said of the whole then
+            removed = True
+    return removed

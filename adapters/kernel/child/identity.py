@@ -14,6 +14,7 @@ from domain.errors import CommandFailed, KernelError
 from domain.runtime import users
 
 _NULL = os.makedev(1, 3)
+_ROOT_OF_PROCFS = 1  # PROC_ROOT_INO
 
 
 def _set_hostname(_: Context, name: str) -> None:
@@ -121,6 +122,28 @@ def _set_limits(_: Context, limits: Sequence[tuple[str, int, int, int]]) -> None
             raise CommandFailed(f"error setting rlimit {name} to {soft}:{hard}: {reason}", exit_code=125) from error
 
 
+def _change_profile(_: Context, profile: str) -> None:
+    """Through the root of a procfs that was looked at, and without leaving it: a container that runs may have mounted
+    something else there (CVE-2019-16884)."""
+    proc = syscalls.openat2(HERE, "/proc", os.O_PATH | os.O_DIRECTORY, NO_LINKS)
+    if syscalls.fstatfs_type(proc) != syscalls.PROC_SUPER_MAGIC or os.fstat(proc).st_ino != _ROOT_OF_PROCFS:
+        raise CommandFailed("/proc of the container is not the kernel's", exit_code=125)
+    try:
+        path = f"{os.getpid()}/attr/apparmor/exec"
+        fd = syscalls.openat2(proc, path, os.O_WRONLY, NO_LINKS | syscalls.RESOLVE_NO_XDEV)
+        os.write(fd, f"exec {profile}".encode())
+        os.close(fd)
+    except OSError as error:
+        raise _profile_failed(profile, error.errno or 0) from error
+    except KernelError as error:
+        raise _profile_failed(profile, error.errno) from error
+    os.close(proc)
+
+
+def _profile_failed(profile: str, number: int) -> CommandFailed:
+    return CommandFailed(f"AppArmor profile {profile!a} cannot be used: {os.strerror(number)}", exit_code=125)
+
+
 def _no_new_privileges(_: Context) -> None:
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
 
@@ -175,6 +198,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "MakeWorkdir": _make_workdir,
     "EnterWorkdir": _enter_workdir,
     "SetLimits": _set_limits,
+    "ChangeProfile": _change_profile,
     "NoNewPrivileges": _no_new_privileges,
     "LoadSeccomp": _load_seccomp,
     "BecomeUser": _become_user,

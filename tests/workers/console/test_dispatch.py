@@ -118,7 +118,7 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
         ["run", "--pull=always", "alpine"],
         ["rm", "--link", "x"],
         ["rmi", "--platform=x", "y"],
-        ["run", "--privileged", "alpine"],
+        ["run", "--cgroup-parent", "x", "alpine"],
         ["-H", "unix:///x", "ps"],
         ["--context", "x", "ps"],
     ],

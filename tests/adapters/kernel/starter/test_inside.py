@@ -619,3 +619,12 @@ def test_a_working_directory_outside_of_the_root_is_noticed(tmp_path: Path) -> N
 def test_the_child_is_opaque_from_its_first_step(box: Starter, layer: Path) -> None:
     """Until the execve it is a copy of the supervisor."""
     assert box.probe(layer, lambda: syscalls.prctl(3)) in (0, 2)
+
+
+@pytest.mark.skipif(os.path.exists("/sys/kernel/security/apparmor"), reason="this host has AppArmor")
+def test_without_the_profile_it_shall_have_nothing_is_executed(box: Starter, layer: Path) -> None:
+    """A process that would run unconfined instead must not run at all."""
+    failure = box.run(layer, "true", apparmor="strict").failure
+    assert failure is not None
+    assert (failure["stage"], failure["exit_code"]) == ("ChangeProfile", 125)
+    assert "AppArmor profile 'strict' cannot be used" in failure["text"]
