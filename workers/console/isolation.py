@@ -11,7 +11,7 @@ from workers.console.errors import UNREADABLE, Plain
 OPTIONS: tuple[Option, ...] = (
     many("cap-add", "", "Add a capability: NET_ADMIN, or ALL", value="capability"),
     many("cap-drop", "", "Drop a capability; counts before --cap-add", value="capability"),
-    flag("privileged", "", "All capabilities and devices, no filter, no hidden paths: as good as root on the host"),
+    flag("privileged", "", "All capabilities and devices, no filter, nothing hidden: root on the host"),
     many("security-opt", "", "seccomp=…, no-new-privileges, apparmor=…, systempaths=unconfined", value="option"),
 )
 _HINT = "known are seccomp=FILE, no-new-privileges, apparmor=PROFILE; seccomp, apparmor and systempaths=unconfined"

@@ -124,7 +124,7 @@ def _set_limits(_: Context, limits: Sequence[tuple[str, int, int, int]]) -> None
 
 def _change_profile(_: Context, profile: str) -> None:
     """Through the root of a procfs that was looked at, and without leaving it: a container that runs may have mounted
-    something else there (CVE-2019-16884)."""
+    something else there."""
     proc = syscalls.openat2(HERE, "/proc", os.O_PATH | os.O_DIRECTORY, NO_LINKS)
     if syscalls.fstatfs_type(proc) != syscalls.PROC_SUPER_MAGIC or os.fstat(proc).st_ino != _ROOT_OF_PROCFS:
         raise CommandFailed("/proc of the container is not the kernel's", exit_code=125)
