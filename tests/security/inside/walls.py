@@ -71,8 +71,8 @@ def groups() -> list[str]:
 
 
 def helpers() -> dict[str, str]:
-    """Files by which the kernel can be told to run a program on the host."""
-    return {path: put(path, "|/tmp/evil") for path in (
+    """Files by which the kernel can be told to run a program on the host, or to stop it: opened, not written to."""
+    return {path: tried(lambda path=path: os.close(os.open(path, os.O_WRONLY))) for path in (  # type: ignore[misc]
         "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hotplug",
         "/proc/sys/fs/binfmt_misc/register", "/sys/kernel/uevent_helper", "/sys/fs/cgroup/release_agent",
         "/proc/sysrq-trigger", "/proc/sys/vm/panic_on_oom", "/proc/sys/kernel/panic")}
