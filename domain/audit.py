@@ -11,6 +11,7 @@ from domain.container import Container
 from domain.lifecycle import MACHINE
 from domain.lifecycle.exec import ExecExited
 from domain.lifecycle.exit import Exited
+from domain.lifecycle.update import LimitsChanged, LimitsFailed, LimitsRequested
 from domain.machine import settled_by
 from domain.messages import Event, Recorded
 from domain.redact import SECRET, redacted
@@ -79,7 +80,18 @@ def facts(event: Event) -> dict[str, Any]:
 
 def detail(event: Event) -> str:
     """The facts in a few words: `status 137 by SIGKILL`, `image=alpine command='sleep 9'`."""
+    if isinstance(event, LimitsRequested | LimitsChanged | LimitsFailed):
+        return " ".join(_changes(event))
     return " ".join(word for name, value in facts(event).items() for word in _words(name, value))
+
+
+def _changes(event: LimitsRequested | LimitsChanged | LimitsFailed) -> Iterator[str]:
+    """`memory=33554432->67108864`."""
+    for name, new in event.limits:
+        if (old := getattr(event.before, name)) != new:
+            yield f"{name}={old}->{new}"
+    if isinstance(event, LimitsFailed):
+        yield f"reason={event.reason}"
 
 
 def _exec_words(spec: ExecSpec) -> Iterator[str]:

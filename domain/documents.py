@@ -11,6 +11,8 @@ from domain.container import LIVE, Container, State
 from domain.health import Verdict, as_config
 from domain.images.model import Image
 from domain.isolation import Isolation
+from domain.limits import DEFAULT_PIDS
+from domain.resources import DeviceRate, Resources
 from domain.runtime.request import MASKED, READ_ONLY
 from domain.spec import ContainerSpec
 from domain.text.times import ZERO, parse_rfc3339, rfc3339
@@ -30,30 +32,6 @@ _STATUS = {
     State.REMOVING: "removing",
     State.DEAD: "dead",
     State.REMOVED: "removed",
-}
-_NO_LIMITS: Document = {
-    "CpuShares": 0,
-    "CpuPeriod": 0,
-    "CpuQuota": 0,
-    "CpuRealtimePeriod": 0,
-    "CpuRealtimeRuntime": 0,
-    "CpusetCpus": "",
-    "CpusetMems": "",
-    "NanoCpus": 0,
-    "Memory": 0,
-    "MemoryReservation": 0,
-    "MemorySwap": 0,
-    "MemorySwappiness": None,
-    "OomKillDisable": False,
-    "PidsLimit": None,
-    "BlkioWeight": 0,
-    "BlkioWeightDevice": [],
-    "BlkioDeviceReadBps": [],
-    "BlkioDeviceWriteBps": [],
-    "BlkioDeviceReadIOps": [],
-    "BlkioDeviceWriteIOps": [],
-    "CgroupParent": "",
-    "DeviceRequests": None,
 }
 _NO_ADDRESS: Document = {
     "IPAddress": "",
@@ -237,7 +215,9 @@ def _host_config(spec: ContainerSpec) -> Document:
         "Runtime": "lading",
         "Isolation": "",
         "Init": spec.init,
-        **_NO_LIMITS,
+        **_limits(spec.limits),
+        "CgroupParent": "",
+        "DeviceRequests": None,
         "Devices": [
             {"PathOnHost": device.source, "PathInContainer": device.target, "CgroupPermissions": device.access}
             for device in spec.devices
@@ -245,6 +225,35 @@ def _host_config(spec: ContainerSpec) -> Document:
         "DeviceCgroupRules": list(spec.device_rules) or None,
         "Ulimits": [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in spec.ulimits],
     }
+
+
+def _limits(limits: Resources) -> Document:
+    return {
+        "CpuShares": limits.cpu_shares,
+        "CpuPeriod": limits.cpu_period,
+        "CpuQuota": limits.cpu_quota,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpusetCpus": limits.cpuset_cpus,
+        "CpusetMems": limits.cpuset_mems,
+        "NanoCpus": limits.nano_cpus,
+        "Memory": limits.memory,
+        "MemoryReservation": limits.memory_reservation,
+        "MemorySwap": limits.memory_swap,
+        "MemorySwappiness": limits.memory_swappiness,
+        "OomKillDisable": limits.oom_kill_disable,
+        "PidsLimit": DEFAULT_PIDS if limits.pids_limit is None else limits.pids_limit,
+        "BlkioWeight": limits.blkio_weight,
+        "BlkioWeightDevice": [{"Path": each.path, "Weight": each.rate} for each in limits.blkio_weight_device],
+        "BlkioDeviceReadBps": _rates(limits.read_bps),
+        "BlkioDeviceWriteBps": _rates(limits.write_bps),
+        "BlkioDeviceReadIOps": _rates(limits.read_iops),
+        "BlkioDeviceWriteIOps": _rates(limits.write_iops),
+    }
+
+
+def _rates(rates: Sequence[DeviceRate]) -> list[Document]:
+    return [{"Path": each.path, "Rate": each.rate} for each in rates]
 
 
 def _network_settings(spec: ContainerSpec) -> Document:

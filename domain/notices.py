@@ -21,10 +21,11 @@ from domain.lifecycle.kill import SignalSent
 from domain.lifecycle.pause import Paused
 from domain.lifecycle.remove import Removed, RemoveRequested
 from domain.lifecycle.rename import Renamed
+from domain.lifecycle.shortage import OomKilled
 from domain.lifecycle.start import Started, StartRequested
 from domain.lifecycle.stop import StopRequested
 from domain.lifecycle.unpause import Unpaused
-from domain.lifecycle.update import Updated
+from domain.lifecycle.update import LimitsChanged, Updated
 from domain.messages import Recorded
 from domain.redact import redacted
 
@@ -101,10 +102,12 @@ class Narrator:
                 yield "pause", {}
             case Unpaused():
                 yield "unpause", {}
-            case Updated():
+            case Updated() | LimitsChanged():
                 yield "update", {}
             case HealthChanged(status=status):
                 yield f"health_status: {status}", {}
+            case OomKilled():
+                yield "oom", {}
             case Attached():
                 yield "attach", {}
             case ExecRequested() | ExecStarted() | ExecFailed() | ExecExited():
@@ -149,7 +152,7 @@ def _exec(
 
 
 def _exit(before: Container, event: Exited) -> Iterator[tuple[str, Mapping[str, str]]]:
-    if event.oom:
+    if event.oom and not before.kills:  # else each of them was told
         yield "oom", {}
     stopping = before.state is State.STOPPING
     if stopping and event.signal == 9 and not event.oom:

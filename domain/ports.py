@@ -10,6 +10,8 @@ from domain.copying import Found
 from domain.images.model import Image, Registered
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.projections.fold import Row
+from domain.resources import Resources
+from domain.runtime.control import Control
 from domain.spec import ContainerSpec, ExecSpec
 
 
@@ -105,13 +107,32 @@ class StartedProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class Victim:
+    """A process that was killed for lack of memory; the name is its own choice."""
+
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryKills:
+    """So many processes of run `attempt` were killed for lack of memory up to now; `victims` are the last ones of them
+    whose names are known, oldest first."""
+
+    id: str
+    attempt: int
+    kills: int
+    victims: tuple[Victim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ExitReport:
     """How the first process of attempt `attempt` of container `id` ended; `time` in ns since the epoch.
 
     `code` is the wait status as a shell shows it (128 + signal for signals); -1 when nobody knows. `how` is `self`,
     `signal`, `oom`, `reboot` or `unknown`. With an `exec_id` it is that process which ended, not the first one.
     `log_dropped` bytes of the container's output, of this run and earlier ones, were deleted by rotation up to then,
-    `log_lost` of this run could not be stored at all.
+    `log_lost` of this run could not be stored at all. `kills` are those for lack of memory, if there were any.
     """
 
     id: str
@@ -126,6 +147,7 @@ class ExitReport:
     exec_id: str = ""
     log_dropped: int = 0
     log_lost: int = 0
+    kills: MemoryKills | None = None
 
 
 class Input(Protocol):
@@ -223,6 +245,10 @@ class Runtime(Protocol):
     def on_exit(self, listener: Callable[[ExitReport], Awaitable[None]]) -> None:
         """Call `listener` for every exit, at least once, until acknowledged."""
 
+    def on_memory_kills(self, listener: Callable[[MemoryKills], Awaitable[None]]) -> None:
+        """Call `listener` when the kernel has killed in a container that lives on; sooner or later for every kill, and
+        again for those of a time when nobody listened."""
+
     async def acknowledge(self, report: ExitReport) -> None:
         """The exit is in the log: forget it."""
 
@@ -240,6 +266,15 @@ class Runtime(Protocol):
 
     async def strays(self, known: set[str]) -> Sequence[str]:
         """Kill and delete what lies under our roots and belongs to no container in `known`; returns what was found."""
+
+    async def control(self) -> Control:
+        """What the control groups of this host can limit."""
+
+    async def limit(self, id: str, before: Resources, after: Resources) -> None:
+        """Change the limits of a container that runs; nothing for one that does not. Twice is fine.
+
+        Raises: KernelError, naming what the kernel refuses; then the limits are those of `before`.
+        """
 
     async def processes(self, id: str) -> Sequence[int]:
         """Host pids of all processes of the container."""

@@ -19,10 +19,12 @@ from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested
 from domain.lifecycle.pause import PauseRequested
 from domain.lifecycle.remove import RemoveRequested
+from domain.lifecycle.shortage import OomKilled
 from domain.lifecycle.start import StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
 from domain.messages import Actor, Recorded
 from domain.signals import name as signal_name
+from domain.text.units import memory_size
 
 Grade = Literal["known", "likely", "unknown"]
 _KILL = 9
@@ -129,7 +131,16 @@ def _of_exit(records: Sequence[Recorded], container: Container, record: Recorded
             looked_at="the exit journal of the supervisor and the kernel's process table",
             suggestion=f"read its last words: lading logs --tail 50 {name}",
         )
-    if event.oom:
+    if event.oom and event.how == "self" and event.code:
+        return Reason(
+            "likely",
+            f"{name} ended with status {event.code} after the kernel had killed {_victim(records)} in it: "
+            "out of memory",
+            None,
+            chain=chain,
+            suggestion=_more_memory(container),
+        )
+    if event.how == "oom":
         return Reason(
             "known",
             f"{name} was killed by the kernel: it ran out of memory",
@@ -137,13 +148,26 @@ def _of_exit(records: Sequence[Recorded], container: Container, record: Recorded
             sent or "SIGKILL",
             "the kernel",
             chain=chain,
-            suggestion="give the host more memory, or make the program use less",
+            suggestion=_more_memory(container),
         )
     if asker is not None and not _long_ago(asker, event, record):
         return _asked(records, container, event, asker, chain)
     if event.signal:
         return _foreign_signal(container, event, sent, chain)
     return _by_itself(container, event, chain)
+
+
+def _victim(records: Sequence[Recorded]) -> str:
+    killed = _last(records, OomKilled)
+    event = killed.event if killed is not None else None
+    return event.name if isinstance(event, OomKilled) and event.name else "a process"
+
+
+def _more_memory(container: Container) -> str:
+    limit = container.settled.limits.memory
+    if not limit:
+        return "give the host more memory, or make the program use less"
+    return f"its limit was {memory_size(limit)}: lading update --memory SIZE --memory-swap SIZE {container.name}"
 
 
 def _long_ago(asker: Asker, event: Exited, record: Recorded) -> bool:

@@ -42,3 +42,7 @@ class Resources(BaseModel):
     write_bps: tuple[DeviceRate, ...] = ()
     read_iops: tuple[DeviceRate, ...] = ()
     write_iops: tuple[DeviceRate, ...] = ()
+
+
+NO_LIMITS = Resources()
+"""Nothing was asked for."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.isolation import Isolation
 from domain.mounts import Mount
-from domain.resources import Resources
+from domain.resources import NO_LIMITS, Resources
 
 RestartName = Literal["no", "on-failure", "always", "unless-stopped"]
 NetworkMode = Literal["none", "host"]
@@ -148,7 +148,7 @@ class ContainerSpec(BaseModel):
     @property
     def limits(self) -> Resources:
         """What it may use."""
-        return self.resources or _NO_LIMITS
+        return self.resources or NO_LIMITS
 
     @property
     def confinement(self) -> Isolation:
@@ -156,4 +156,4 @@ class ContainerSpec(BaseModel):
         return self.isolation or _BY_DEFAULT
 
 
-_NO_LIMITS, _BY_DEFAULT = Resources(), Isolation()
+_BY_DEFAULT = Isolation()

@@ -7,6 +7,7 @@ from domain.errors import InvalidValue
 from domain.health import health_check
 from domain.images.model import Image
 from domain.isolation import Isolation, checked_isolation
+from domain.limits import complete
 from domain.log_options import log_config
 from domain.signals import number
 from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec
@@ -59,6 +60,7 @@ def blueprint(
         devices=tuple(map(checked_device, request.devices)),
         device_rules=tuple(map(checked_rule, request.device_rules)),
         isolation=_isolation(request, apparmor),
+        resources=None if request.resources is None else complete(request.resources),
     )
     return spec, env
 

@@ -64,6 +64,7 @@ class Wish(BaseModel):
     exec: ExecRequest | None = None
     detach: bool = False
     restart: RestartPolicy | None = None
+    limits: dict[str, int | str] = Field(default_factory=dict)
     container: str = ""
     signal: str | None = None
     timeout: int | None = None
@@ -91,10 +92,10 @@ def _signal(wish: Wish) -> int | None:
     return None if wish.signal is None else number(wish.signal)
 
 
-def _restart(wish: Wish) -> RestartPolicy:
-    if wish.restart is None:
-        raise InvalidValue("update needs restart", hint='{"restart":{"name":"on-failure","retries":3}}')
-    return wish.restart
+def _update(wish: Wish) -> Update:
+    if wish.restart is None and not wish.limits:
+        raise InvalidValue("update needs restart or limits", hint='{"limits":{"memory":67108864,"memory_swap":-1}}')
+    return Update(restart=wish.restart, limits=wish.limits)
 
 
 VERBS: Mapping[str, Callable[[Wish], Command]] = {
@@ -106,7 +107,7 @@ VERBS: Mapping[str, Callable[[Wish], Command]] = {
     "unpause": lambda wish: Unpause(),
     "rename": lambda wish: Rename(name=wish.name),
     "rm": lambda wish: Remove(force=wish.force),
-    "update": lambda wish: Update(restart=_restart(wish)),
+    "update": _update,
 }
 """Wishes about one container that need nothing but a command."""
 
@@ -179,7 +180,8 @@ class Programs:
         if wish.request is None:
             raise InvalidValue(f"{verb} needs a request")
         make = self._engine.run if verb == "run" else self._engine.create
-        return {"ok": True, "container": await make(wish.request, caller)}
+        warnings = await self._engine.advice(wish.request.resources) if wish.request.resources else ()
+        return {"ok": True, "container": await make(wish.request, caller), "warnings": list(warnings)}
 
     async def _query(self, who: str, view: str, data: bytes) -> Answer:
         question = Question.model_validate_json(data or b"{}")

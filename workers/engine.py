@@ -26,9 +26,12 @@ from domain.lifecycle.remove import RemoveFailed
 from domain.lifecycle.start import Start, StartFailed
 from domain.lifecycle.stop import Restart, Stop, StopFailed
 from domain.lifecycle.unpause import UnpauseFailed
+from domain.lifecycle.update import LimitsFailed, Update
+from domain.limits import changed, check
 from domain.messages import Command, Event, Recorded, StreamId
 from domain.names import container_name, is_id_prefix, made_up
 from domain.ports import Clock, EventStore, Input, LogFrame, LogReader, Runtime, Views
+from domain.resources import Resources
 from domain.text.times import local
 from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
@@ -96,6 +99,16 @@ class Engine:
         id, _ = await self._create(self._clock.new_id(), request, (), who)
         return id
 
+    async def advice(self, limits: Resources) -> Sequence[str]:
+        """What of these limits this host cannot do, and goes without. Raises: InvalidValue, Refused for the others."""
+        return check(limits, await self._runtime.control())
+
+    async def advice_on(self, id: str, wish: Update) -> Sequence[str]:
+        """The same of what the limits of a container become by an update."""
+        if not wish.limits:
+            return ()
+        return await self.advice(changed((await self._mover.container(id)).settled.limits, wish.limits))
+
     async def run(
         self, request: CreateRequest, who: Caller, *, attach: Attach | None = None, size: tuple[int, int] = (0, 0)
     ) -> str:
@@ -127,6 +140,8 @@ class Engine:
 
         Raises: Refused, NotFound, NameTaken, CommandFailed, KernelError.
         """
+        if isinstance(command, Update):
+            await self.advice_on(id, command)
         watched = () if attach is None else (attach.model_copy(update={"starting": True}),)
         async with self._expecting(id, attach):
             moved = await self._accept(id, (*watched, command), who)
@@ -336,6 +351,7 @@ class Engine:
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
             spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=facts.apparmor())
+            await self.advice(spec.limits)
             for attempt in range(NAME_TRIES):
                 name = container_name(request.name) if request.name else self._made_up(attempt)
                 try:
@@ -385,6 +401,8 @@ def _raise_failure(event: Event) -> None:
             raise _start_error(event.reason, event.exit_code)
         case StopFailed() | PauseFailed() | UnpauseFailed() | SignalFailed() | CommitFailed():
             raise KernelError(event.reason)
+        case LimitsFailed():
+            raise KernelError(f"the limits stay as they were: {event.reason}")
         case ExecFailed():
             raise _start_error(event.reason, event.exit_code)
         case RemoveFailed():

@@ -7,7 +7,8 @@ from domain.container import State
 from domain.failpoints import failpoint
 from domain.lifecycle.exec import ReportExecExit
 from domain.lifecycle.exit import ReportExit
-from domain.ports import ExitReport, Runtime
+from domain.lifecycle.shortage import ReportMemoryKills
+from domain.ports import ExitReport, MemoryKills, Runtime
 from workers.mover import Mover
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ class Monitor:
     def begin(self) -> None:
         """Listen from now on; exits of the time when no daemon ran come first."""
         self._runtime.on_exit(self.exited)
+        self._runtime.on_memory_kills(self.short)
 
     async def exited(self, report: ExitReport) -> None:
         """Append the exit, then acknowledge it."""
@@ -33,9 +35,19 @@ class Monitor:
         if container.state is State.ABSENT:
             log.warning("an exit of %s, which is in no log", report.id[:12])
         else:
+            if report.kills is not None:
+                await self.short(report.kills)
             await self._mover.report(report.id, fact(report))
         failpoint("monitor.before-acknowledge")
         await self._runtime.acknowledge(report)
+
+    async def short(self, kills: MemoryKills) -> None:
+        """Append who was killed for lack of memory, as far as that is news."""
+        container = await self._mover.container(kills.id)
+        if container.state is not State.ABSENT:
+            victims = tuple((victim.pid, victim.name) for victim in kills.victims)
+            report = ReportMemoryKills(attempt=kills.attempt, kills=kills.kills, victims=victims)
+            await self._mover.report(kills.id, report)
 
 
 def fact(report: ExitReport) -> ReportExit | ReportExecExit:

@@ -17,6 +17,7 @@ from domain.failpoints import failpoint
 from domain.lifecycle import MACHINE
 from domain.lifecycle.exec import ReportExecExit
 from domain.lifecycle.exit import ReportExit
+from domain.lifecycle.shortage import ReportMemoryKills
 from domain.lifecycle.start import Adopt
 from domain.machine import settled_by
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
@@ -94,7 +95,7 @@ class Mover:
                         continue
             await self.until(id, lambda c: c.state not in TRANSIENT)
 
-    async def report(self, id: str, fact: ReportExit | ReportExecExit | Adopt) -> Container:
+    async def report(self, id: str, fact: ReportExit | ReportExecExit | ReportMemoryKills | Adopt) -> Container:
         """Append what the kernel says; a fact that is not news gives no event."""
         while True:
             async with self._lock(id):

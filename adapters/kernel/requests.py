@@ -4,12 +4,17 @@ Everything that needs the host's view is looked up here, before the child exists
 """
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from adapters.kernel.cgroups import Tree
 from adapters.kernel.nodes import nodes
 from domain.errors import InvalidValue
+from domain.limits import BlockDevice, BlockDevices, lines, settings
+from domain.resources import DeviceRate, Resources
 from domain.runtime import capabilities
+from domain.runtime.control import Control
 from domain.runtime.request import (
     MASKED,
     OWN_DEVICES,
@@ -29,13 +34,13 @@ _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
 class Requests:
-    """Builds requests for the containers below `containers`; `v1` and `v2` are those of the `cgroups.Tree`."""
+    """Builds requests for the containers below `containers`; `groups` are those of this host."""
 
-    def __init__(self, containers: Path, layer_root: Path, *, v1: tuple[str, ...], v2: bool,
-                 init_program: str = "") -> None:
+    def __init__(self, containers: Path, layer_root: Path, groups: Tree, *, init_program: str = "") -> None:
         self._containers = containers
         self._layer_root = layer_root
-        self._v1, self._v2 = v1, v2
+        self._groups = groups
+        self._control: Control | None = None
         self._init_program = init_program
 
     def run(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> RunRequest:
@@ -46,7 +51,7 @@ class Requests:
             id=id, attempt=attempt, argv=spec.argv, env=tuple(env), directory=str(self._containers / id),
             layer_root=str(self._layer_root), layers=tuple(layers), workdir=spec.workdir, user=spec.user,
             hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=spec.tmpfs, init=spec.init,
-            init_program=self._init_program, files=_files(spec), cgroup_v2=self._v2, cgroup_v1=self._v1,
+            init_program=self._init_program, files=_files(spec), cgroup_v2=self._groups.v2, cgroup_v1=self._groups.v1,
             stdin=spec.stdin, tty=spec.tty, domainname=spec.domainname, groups=spec.confinement.group_add,
             ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj, shm_size=spec.shm_size,
             sysctls=sysctl_steps(spec.sysctls, network=spec.network, ipc=spec.confinement.ipc),
@@ -55,14 +60,22 @@ class Requests:
             seccomp=_seccomp(spec), no_new_privileges=spec.confinement.no_new_privileges,
             apparmor=spec.confinement.apparmor, kernel_writable=spec.confinement.privileged,
             masked=() if _paths_are_open(spec) else MASKED,
-            read_only_paths=() if _paths_are_open(spec) else READ_ONLY)
+            read_only_paths=() if _paths_are_open(spec) else READ_ONLY,
+            settings=lines(settings(spec.limits, self.control(), _block_devices(spec.limits))))
+
+    def control(self) -> Control:
+        """What groups can limit here; looked at again until the supervisor has made ours."""
+        if self._control is None or not self._control.files:
+            self._control = self._groups.control()
+        return self._control
 
     def exec(self, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str]) -> ExecRequest:
         """For one more process in the container that `spec` describes."""
         return ExecRequest(
             argv=exec.argv, env=tuple(env), workdir=exec.workdir or spec.workdir, user=exec.user or spec.user,
-            hostname=spec.hostname, stdin=exec.stdin, tty=exec.tty, cgroup_v1=self._v1, machine=os.uname().machine,
-            release=os.uname().release, capabilities=capabilities.ALL if exec.privileged else _capabilities(spec),
+            hostname=spec.hostname, stdin=exec.stdin, tty=exec.tty, cgroup_v1=self._groups.v1,
+            machine=os.uname().machine, release=os.uname().release,
+            capabilities=capabilities.ALL if exec.privileged else _capabilities(spec),
             seccomp=UNCONFINED if exec.privileged else _seccomp(spec),
             no_new_privileges=spec.confinement.no_new_privileges,
             apparmor="" if exec.privileged else spec.confinement.apparmor, groups=spec.confinement.group_add,
@@ -108,6 +121,22 @@ def checked(id: str) -> str:
 
 def _ulimits(spec: ContainerSpec) -> tuple[tuple[str, int, int, int], ...]:
     return tuple((limit.name, NUMBERS[limit.name], limit.soft, limit.hard) for limit in spec.ulimits)
+
+
+def _block_devices(limits: Resources) -> BlockDevices:
+    """The numbers behind the paths. Raises: InvalidValue for what is no block device."""
+    return BlockDevices(*(tuple(map(_numbered, rates)) for rates in (
+        limits.blkio_weight_device, limits.read_bps, limits.write_bps, limits.read_iops, limits.write_iops)))
+
+
+def _numbered(each: DeviceRate) -> BlockDevice:
+    try:
+        found = os.stat(each.path)
+    except OSError as error:
+        raise InvalidValue(f"the device {each.path} cannot be limited: {error.strerror}") from error
+    if not stat.S_ISBLK(found.st_mode):
+        raise InvalidValue(f"{each.path} is no block device", hint="limit a disk, such as /dev/sda")
+    return BlockDevice(f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}", each.rate)
 
 
 def _files(spec: ContainerSpec) -> dict[str, str]:

@@ -9,7 +9,8 @@ import json
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from errno import EBUSY
 from pathlib import Path
 from types import TracebackType
 
@@ -18,14 +19,18 @@ from adapters.kernel.borrow import BorrowedInput, BorrowedOutput
 from adapters.kernel.files import ContainerFiles
 from adapters.kernel.measure import GroupMeter
 from adapters.kernel.requests import Requests, checked, is_id
+from adapters.kernel.shortage import Shortages
 from adapters.kernel.supervisor import tree
 from adapters.kernel.supervisor.launch import SOCKET_NAME
 from adapters.kernel.supervisor.link import Link
 from adapters.kernel.supervisor.wire import Message
 from adapters.kernel.watches import Watch, Watches
 from domain.errors import KernelError, LadingError, NotFound, Refused, Unavailable
+from domain.limits import lines, restored
 from domain.log_options import limits
-from domain.ports import ExitReport, Input, LogFrame, StartedProcess
+from domain.ports import ExitReport, Input, LogFrame, MemoryKills, StartedProcess, Victim
+from domain.resources import Resources
+from domain.runtime.control import Control
 from domain.runtime.plan import exec_plan, plan
 from domain.spec import ContainerSpec, ExecSpec
 
@@ -49,8 +54,7 @@ class KernelRuntime:
         self._run_dir = run_dir
         self._link = Link(run_dir, self._data_root, failpoints=failpoints, event=self._event, connected=self._connected)
         self._groups = cgroups.detect(tree.group_root(self._data_root))
-        self._requests = Requests(self._data_root / "containers", layer_root, v1=self._groups.v1, v2=self._groups.v2,
-                                  init_program=init_program)
+        self._requests = Requests(self._data_root / "containers", layer_root, self._groups, init_program=init_program)
         self._trash = erase.Trash(str(self._data_root / "trash"))
         self.files = ContainerFiles(self._data_root, layer_root)
         self.meter = GroupMeter(self._groups)
@@ -62,6 +66,8 @@ class KernelRuntime:
         self._outputs: dict[tuple[str, str], BorrowedOutput] = {}
         self._inputs: dict[tuple[str, str], set[BorrowedInput]] = {}
         self._watches = Watches(self._link.tell)
+        self._shortages = Shortages(self._groups, self._short)
+        self._short_listener: Callable[[MemoryKills], Awaitable[None]] | None = None
         self._errands: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "KernelRuntime":
@@ -79,6 +85,7 @@ class KernelRuntime:
             self._close_inputs(key)
         for output in self._outputs.values():
             output.close()
+        self._shortages.close()
         if self._emptying is not None:
             self._emptying.cancel()
             await asyncio.to_thread(self._empty_trash)
@@ -95,6 +102,7 @@ class KernelRuntime:
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
             "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),
             "log": [spec.log.driver, *limits(spec.log)], **self._watches.with_start(id), **_streams(spec, size)})
+        self._shortages.expect({id: attempt})
         return StartedProcess(reply["pid"], reply["start"], reply["cgroup"])
 
     async def exec(self, id: str, attempt: int, exec_id: str, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str],
@@ -180,6 +188,12 @@ class KernelRuntime:
         if self._link.connected:  # else the first connection brings them
             self._later(self._tell_pending)
 
+    def on_memory_kills(self, listener: Callable[[MemoryKills], Awaitable[None]]) -> None:
+        """See the port."""
+        self._short_listener = listener
+        if self._link.connected:
+            self._later(self._expect_running)
+
     def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Call `callback` whenever keeper and warden were both gone and a new tree was built: runs were lost."""
         self._lost = callback
@@ -220,6 +234,14 @@ class KernelRuntime:
     async def thaw(self, id: str) -> None:
         """See the port."""
         await asyncio.to_thread(self._freezer, checked(id), lambda group: group.thaw())
+
+    async def control(self) -> Control:
+        """See the port."""
+        return await asyncio.to_thread(self._requests.control)
+
+    async def limit(self, id: str, before: Resources, after: Resources) -> None:
+        """See the port."""
+        await asyncio.to_thread(self._limit, checked(id), before, after)
 
     async def processes(self, id: str) -> Sequence[int]:
         """See the port."""
@@ -272,6 +294,8 @@ class KernelRuntime:
     def _process_ended(self, report: ExitReport) -> None:
         """Nobody writes to it any more, and what it has written is all there will be."""
         key = report.id, report.exec_id
+        if not report.exec_id:
+            self._shortages.forget(report.id, report.attempt)
         self._close_inputs(key)
         output = self._outputs.get(key)
         if output is not None:
@@ -301,6 +325,7 @@ class KernelRuntime:
         # after this a new warden waits for nobody
         for exit in reply["exits"]:
             self._deliver(_report(exit))
+        await self._expect_running()
         if rebuilt and self._lost is not None:
             self._later(self._lost)  # on its own: a connection that breaks meanwhile must not cut it short
 
@@ -311,6 +336,15 @@ class KernelRuntime:
             self._watches.urge(message["id"])
         elif message.get("ev") == "exited":
             self._deliver(_report(message["exit"]))
+
+    async def _expect_running(self) -> None:
+        self._shortages.expect({id: attempt for id, (attempt, _) in (await self.running()).items()})
+
+    def _short(self, kills: MemoryKills) -> None:
+        """A shortage was noticed."""
+        listener = self._short_listener
+        if listener is not None:
+            self._later(lambda: listener(kills))
 
     async def _tell_pending(self) -> None:
         for report in await self.exits():
@@ -350,6 +384,16 @@ class KernelRuntime:
     def _kill_groups(self, id: str) -> None:
         for group in self._groups.of(id):
             group.kill()
+
+    def _limit(self, id: str, before: Resources, after: Resources) -> None:
+        control = self._requests.control()
+        for group in self._groups.of(id):
+            try:
+                group.write(lines(restored(before, after, control)))
+            except OSError as error:
+                with suppress(OSError):
+                    group.write(lines(restored(after, before, control)))
+                raise _unlimited(error) from error
 
     def _freezer(self, id: str, act: Callable[[cgroups.Group], None]) -> None:
         groups = self._groups.of(id)
@@ -404,7 +448,22 @@ class KernelRuntime:
 def _report(exit: Message) -> ExitReport:
     return ExitReport(id=exit["id"], attempt=exit["attempt"], pid=exit["pid"], start_time=exit["start"],
                       code=exit["code"], signal=exit["signal"], oom=exit["oom"], how=exit["how"], time=exit["time"],
-                      exec_id=exit.get("exec", ""), log_dropped=exit.get("dropped", 0), log_lost=exit.get("lost", 0))
+                      exec_id=exit.get("exec", ""), log_dropped=exit.get("dropped", 0), log_lost=exit.get("lost", 0),
+                      kills=_kills(exit))
+
+
+def _kills(exit: Message) -> MemoryKills | None:
+    if not exit.get("kills"):
+        return None
+    return MemoryKills(exit["id"], exit["attempt"], exit["kills"],
+                       tuple(Victim(pid, name) for pid, name in exit["victims"]))
+
+
+def _unlimited(error: OSError) -> KernelError:
+    file = str(error.filename).rpartition("/")[2]
+    busy = error.errno == EBUSY and file.startswith("memory.")
+    why = "the container uses more than that" if busy else str(error.strerror)
+    return KernelError(f"{file}: {why}", errno=error.errno or 0, stage="write", path=str(error.filename))
 
 
 def _streams(spec: ContainerSpec | ExecSpec, size: tuple[int, int]) -> Message:

@@ -17,15 +17,25 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from errno import EBUSY
 
-from domain.errors import CommandFailed, InvalidValue, LadingError, NotFound, Refused
-from domain.ports import ExitReport, LogFrame, StartedProcess
+from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound, Refused
+from domain.ports import ExitReport, LogFrame, MemoryKills, StartedProcess
+from domain.resources import Resources
+from domain.runtime.control import Control
 from domain.spec import ContainerSpec, ExecSpec
 
 log = logging.getLogger(__name__)
 KILL = 9
 END_OF_INPUT = b"\x04"
 PIPE_SIZE = 1 << 16
+CONTROL = Control(
+    versions=dict.fromkeys(("cpu", "cpuset", "io", "memory", "pids"), 2),
+    files=frozenset({"cpu.max", "cpu.weight", "cpuset.cpus", "cpuset.mems", "io.max", "io.weight", "memory.low",
+                     "memory.max", "memory.swap.max", "pids.max"}),
+    processors=frozenset(range(4)),
+    nodes=frozenset({0}),
+)
 _IGNORED = frozenset({0, 17, 18, 23, 28})  # CHLD, CONT, URG, WINCH: what a process without a handler does not notice
 _RETRY_PAUSE = 0.01
 _HEXADECIMAL = frozenset("0123456789abcdef")
@@ -74,6 +84,9 @@ class MemoryRuntime:
         self._execs: dict[tuple[str, int, str], _Process] = {}
         self._exits: dict[tuple[str, int, str], ExitReport] = {}
         self._sizes: dict[str, int] = {}
+        self.short: Callable[[MemoryKills], Awaitable[None]] | None = None
+        self.limits: dict[str, Resources] = {}
+        self.unwritable: set[str] = set()
         self._pids = itertools.count(1000)
         self._ticks = itertools.count(1)
         self._listener: Callable[[ExitReport], Awaitable[None]] | None = None
@@ -179,6 +192,18 @@ class MemoryRuntime:
         """See the port."""
         return {id: (attempt, run.process) for (id, attempt), run in self._runs.items() if run.alive}
 
+    async def control(self) -> Control:
+        """See the port: everything, as version 2 has it."""
+        return CONTROL
+
+    async def limit(self, id: str, before: Resources, after: Resources) -> None:
+        """See the port; a limit that `unwritable` names is refused."""
+        refused = sorted(name for name in self.unwritable if getattr(before, name) != getattr(after, name))
+        if refused:
+            raise KernelError(f"{refused[0]}: Device or resource busy", errno=EBUSY, stage="write", path=refused[0])
+        if any(owner == id and run.alive for (owner, _), run in self._runs.items()):
+            self.limits[id] = after
+
     async def execs(self) -> dict[str, frozenset[str]]:
         """See the port."""
         living = [(id, exec_id) for (id, _, exec_id), run in self._execs.items() if run.alive]
@@ -203,6 +228,10 @@ class MemoryRuntime:
             self._end(key, 128 + KILL, KILL, how="unknown")
         if self._lost is not None:
             await self._lost()
+
+    def on_memory_kills(self, listener: Callable[[MemoryKills], Awaitable[None]]) -> None:
+        """See the port."""
+        self.short = listener
 
     async def acknowledge(self, report: ExitReport) -> None:
         """See the port."""

@@ -12,6 +12,7 @@ from domain.lifecycle import (
     pause,
     remove,
     rename,
+    shortage,
     start,
     stop,
     unpause,
@@ -34,6 +35,7 @@ TRANSITIONS = (
     exec.TRANSITION,
     files.TRANSITION,
     health.TRANSITION,
+    shortage.TRANSITION,
     remove.TRANSITION,
 )
 

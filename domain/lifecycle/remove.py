@@ -17,6 +17,7 @@ _ALL_INTENTS = (
     "unpause-requested.v1",
     "commit-requested.v1",
     "exec-requested.v1",
+    "limits-requested.v1",
     "remove-requested.v1",
     "restart-scheduled.v1",
 )

@@ -108,6 +108,7 @@ def _requested(container: Container, event: StartRequested, record: Recorded) ->
         "requested": 0,
         "manual": False,
         "then_start": False,
+        "kills": 0,
         **fresh,
         **counted,
     }

@@ -15,20 +15,22 @@ from domain.lifecycle.remove import Removed, RemoveFailed, RemoveRequested
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Adopted, Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
+from domain.lifecycle.update import LimitsChanged, LimitsFailed, LimitsRequested
 from domain.messages import Event, Recorded
 from domain.projections.fold import Column, Row
+from domain.resources import Resources
 
 
 class Containers:
     """Key: container id. Times in ns since the epoch, 0 for never.
 
     `execs` counts the other processes that live, `checked` says whether it has a health check, and `health` (empty
-    before the first start) what that has found.
+    before the first start) what that has found. `limits` holds the fields of `Resources` that were asked for.
     """
 
     name = "containers"
     inline = True
-    revision = 2
+    revision = 3
     columns = (
         Column("id", "text"),
         Column("name", "text", unique=True),
@@ -54,6 +56,7 @@ class Containers:
         Column("execs", "integer"),
         Column("checked", "integer"),
         Column("health", "text"),
+        Column("limits", "json"),
     )
 
     def keys(self, record: Recorded) -> tuple[str, ...]:
@@ -98,7 +101,12 @@ def _created(event: Created, time: int, key: str) -> Row:
         "execs": 0,
         "checked": int(spec.health is not None),
         "health": "",
+        "limits": _limits(spec.limits),
     }
+
+
+def _limits(limits: Resources) -> dict[str, Any]:
+    return limits.model_dump(exclude_defaults=True)
 
 
 def _renamed(row: Row, event: Renamed, record: Recorded) -> dict[str, Any]:
@@ -158,6 +166,14 @@ def _health_changed(row: Row, event: HealthChanged, record: Recorded) -> dict[st
     return {"health": event.status}
 
 
+def _limits_wanted(row: Row, event: LimitsRequested | LimitsChanged, record: Recorded) -> dict[str, Any]:
+    return {"limits": _limits(event.limits)}
+
+
+def _limits_refused(row: Row, event: LimitsFailed, record: Recorded) -> dict[str, Any]:
+    return {"limits": _limits(event.before)} if row["limits"] == _limits(event.limits) else {}
+
+
 def _exec_started(row: Row, event: ExecStarted, record: Recorded) -> dict[str, Any]:
     return {"execs": int(str(row["execs"])) + 1}
 
@@ -184,6 +200,9 @@ _CHANGES: Mapping[type[Event], Callable[[Row, Any, Recorded], dict[str, Any]]] =
     ExecStarted: _exec_started,
     ExecExited: _exec_exited,
     RemoveFailed: _remove_failed,
+    LimitsRequested: _limits_wanted,
+    LimitsChanged: _limits_wanted,
+    LimitsFailed: _limits_refused,
 }
 """What an event changes in the row besides the state; those that are not here change nothing else."""
 
@@ -194,7 +213,7 @@ def _reason(row: Row, event: Exited) -> str:
         return "the host was rebooted"
     if event.how == "unknown":
         return "unknown: the supervisor was lost"
-    if event.oom:
+    if event.how == "oom" or (event.oom and event.how == "self" and event.code):
         return "out of memory"
     if not event.requested or not row["asked"]:
         return ""

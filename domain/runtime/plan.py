@@ -148,7 +148,7 @@ def _check_command(request: RunRequest | ExecRequest) -> None:
 
 def _host(request: RunRequest) -> Iterator[HostStep]:
     """The fence comes first: whoever finds it there must touch nothing else."""
-    yield MakeGroup(request.id, request.attempt, {"pids": request.pids_limit} if request.pids_limit else {})
+    yield MakeGroup(request.id, request.attempt, request.settings)
     yield from _device_rules(request)
     yield MakeDirectory(request.directory, 0o700)
     yield MakeDirectory(f"{request.directory}/upper", 0o755)  # becomes the container's `/`

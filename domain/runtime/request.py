@@ -50,9 +50,10 @@ class RunRequest:
     in the child's view. `files` maps paths such as /etc/hosts to their content: they are bound into the container.
     `tmpfs` maps absolute paths to mount options. `init_program` is the host's file for `init`.
     `cgroup_v2` and `cgroup_v1` (`("cpu", "memory", "cpu,cpuacct")`: the names of the hierarchies that hold the
-    container) come from `adapters.kernel.cgroups.Tree`. `pids_limit` 0 is no limit. `machine` and
-    `release` as uname(1) says them. `seccomp` is `unconfined`, a profile (JSON), or empty for the default one.
-    `apparmor` names a profile that the host has loaded. `kernel_writable` leaves /sys and the control groups writable.
+    container) come from `adapters.kernel.cgroups.Tree`. `settings` are the limits, as `MakeGroup` writes them.
+    `machine` and `release` as uname(1) says them. `seccomp` is `unconfined`, a profile (JSON), or empty for the default
+    one. `apparmor` names a profile that the host has loaded. `kernel_writable` leaves /sys and the control groups
+    writable.
     `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
     `groups` are names or numbers beside those of the user. `ulimits` are (name, number of setrlimit(2), soft, hard), -1
     for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.
@@ -87,7 +88,7 @@ class RunRequest:
     masked: tuple[str, ...] = MASKED
     read_only_paths: tuple[str, ...] = READ_ONLY
     umask: int = 0o022
-    pids_limit: int = 4096
+    settings: tuple[str, ...] = ("pids.max 4096",)
     shm_size: int = 64 << 20
     stdin: bool = False
     tty: bool = False

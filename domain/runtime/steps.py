@@ -31,11 +31,14 @@ class HostStep(Step):
 
 @dataclass(frozen=True, slots=True)
 class MakeGroup(HostStep):
-    """Make the control groups `id.attempt`. They are the fence: if they exist, this attempt was already acted on."""
+    """Make the control groups `id.attempt`. They are the fence: if they exist, this attempt was already acted on.
+
+    `settings` are files of the groups with what is written into them, in order: `memory.max 67108864`.
+    """
 
     id: str
     attempt: int
-    limits: Mapping[str, int]
+    settings: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

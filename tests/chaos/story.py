@@ -33,6 +33,7 @@ RUN = Step(("run", "-d", "--name", "{name}", "busybox", "sh", "-c", SCRIPT), "ru
 LIFE = (
     RUN,
     Step(("exec", "{name}", "echo", "hello"), NEVER, ("exec-requested", "exec-started", "exec-exited")),
+    Step(("update", "--pids-limit", "99", "{name}"), "running", ("limits-requested", "limits-changed")),
     Step(("pause", "{name}"), "paused", ("pause-requested", "paused")),
     Step(("unpause", "{name}"), "running", ("unpause-requested", "unpaused")),
     Step(("kill", "-s", "USR1", "{name}"), NEVER, ("kill-requested", "signal-sent")),

@@ -9,6 +9,7 @@ from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested, SignalSent
 from domain.lifecycle.pause import Paused, PauseRequested
 from domain.lifecycle.remove import Removed, RemoveRequested
+from domain.lifecycle.shortage import OomKilled
 from domain.lifecycle.start import Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
 from domain.messages import Actor
@@ -58,6 +59,15 @@ def test_memory_is_known() -> None:
     answer = reason(ended(running(), 137, signal=9, how="oom", oom=True).records)
     assert (answer.grade, answer.signal, answer.sender) == ("known", "SIGKILL", "the kernel")
     assert "ran out of memory" in answer.sentence
+
+
+def test_a_child_that_ran_out_of_memory_is_named_as_the_likely_reason() -> None:
+    """The first process decided by itself how it ended; what happened in it just before says why."""
+    story = running()
+    story.tell(OomKilled(attempt=1, kills=1, pid=9, name="postgres", limit=64 << 20))
+    answer = reason(ended(story, 1, oom=True).records)
+    assert (answer.grade, answer.signal) == ("likely", "")
+    assert "after the kernel had killed postgres in it: out of memory" in answer.sentence
 
 
 def test_a_stop_names_who_asked() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from domain.container import State
 from domain.errors import InvalidValue
 from domain.options import filter_pair
+from domain.resources import NO_LIMITS, Resources
 from domain.text.units import SECOND, human_duration
 
 SHOWN = {
@@ -51,6 +52,7 @@ class Listed:
     reason: str
     restarts: int
     health: str = ""
+    limits: Resources = NO_LIMITS
     size: int = -1
     virtual: int = -1
 
@@ -82,6 +84,7 @@ def listed(row: Mapping[str, object]) -> Listed:
         reason=str(row["reason"]),
         restarts=_whole(row["restarts"]),
         health=str(row["health"]),
+        limits=Resources.model_validate(row["limits"]) if row.get("limits") else NO_LIMITS,
     )
 
 

@@ -12,7 +12,7 @@ from domain.options import Option, OptionError, Parsed, UnsupportedError, alias,
 from domain.signals import number as signal_number
 from domain.spec import LogConfig, NetworkMode, RestartName, RestartPolicy
 from domain.text.safe import legible
-from workers.console import checks, devices, isolation
+from workers.console import checks, devices, isolation, limits
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
 from workers.console.streams import STREAMS
@@ -22,16 +22,11 @@ from workers.requests import CreateRequest
 Pull = Literal["missing", "never", "always"]
 _NETWORK = one("network", "", "Network of the container: none or host", value="network", default="none")
 _LATER = (
-    "--add-host= --annotation= --blkio-weight= --blkio-weight-device= --cgroup-parent= "
-    "--cgroupns= --cpu-period= --cpu-quota= --cpu-rt-period= --cpu-rt-runtime= -c/--cpu-shares= --cpus= "
-    "--cpuset-cpus= --cpuset-mems= --device-read-bps= "
-    "--device-read-iops= --device-write-bps= --device-write-iops= --dns= --dns-opt= --dns-option= --dns-search= "
-    "--expose= --gpus= --ip= --ip6= --ipc= "
-    "--isolation= --kernel-memory= --link= --link-local-ip= --mac-address= -m/--memory= "
-    "--memory-reservation= --memory-swap= --memory-swappiness= --mount= --net-alias= --network-alias= "
-    "--oom-kill-disable --pid= --pids-limit= --platform= "
-    "-p/--publish= -P/--publish-all --runtime= --storage-opt= "
-    "--use-api-socket --userns= --uts= -v/--volume= --volume-driver= --volumes-from="
+    "--add-host= --annotation= --cgroup-parent= --cgroupns= --cpu-rt-period= --cpu-rt-runtime= --dns= "
+    "--dns-opt= --dns-option= --dns-search= --expose= --gpus= --ip= --ip6= --ipc= --isolation= "
+    "--kernel-memory= --link= --link-local-ip= --mac-address= --mount= --net-alias= --network-alias= --pid= "
+    "--platform= -p/--publish= -P/--publish-all --runtime= --storage-opt= --use-api-socket --userns= --uts= "
+    "-v/--volume= --volume-driver= --volumes-from="
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -56,7 +51,7 @@ OPTIONS: tuple[Option, ...] = (
     one(
         "restart",
         "",
-        "What to do when it ends: no, on-failure[:n], always, unless-stopped",
+        "When it ends: no, on-failure[:n], always, unless-stopped",
         value="policy",
         default="no",
     ),
@@ -70,6 +65,7 @@ OPTIONS: tuple[Option, ...] = (
     *checks.OPTIONS,
     *devices.OPTIONS,
     *isolation.OPTIONS,
+    *limits.OPTIONS,
     *refused(_LATER),
 )
 
@@ -102,6 +98,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         log=_log(options),
         tty=options.flag("tty"),
         stdin=options.flag("interactive"),
+        resources=limits.resources(options),
         stdin_once=options.flag("interactive") and not options.flag("detach"),
         devices=devices.devices(options),
         device_rules=devices.device_rules(options),

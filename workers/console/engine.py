@@ -9,8 +9,10 @@ from domain.health import Verdict
 from domain.images.model import Registered
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
+from domain.lifecycle.update import Update
 from domain.messages import Command, Recorded
 from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Views
+from domain.resources import Resources
 from workers.console.board import Board
 from workers.mover import Caller
 from workers.requests import CreateRequest, ExecRequest
@@ -107,6 +109,12 @@ class Engine(Protocol):
     @property
     def version(self) -> str:
         """The version of the engine."""
+
+    async def advice(self, limits: Resources) -> Sequence[str]:
+        """What of these limits this host goes without, in sentences. Raises InvalidValue, Refused for the others."""
+
+    async def advice_on(self, id: str, wish: Update) -> Sequence[str]:
+        """The same for what an update makes of a container's limits."""
 
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """A new container; its id. Raises Refused, NotFound."""

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from domain.container import Container
 from domain.messages import Event, Recorded
-from workers.lifecycle import commit, exec, kill, pause, remove, start, stop, unpause
+from workers.lifecycle import commit, exec, kill, pause, remove, start, stop, unpause, update
 from workers.lifecycle.hands import Hands
 from workers.wire import Outcome
 
@@ -18,5 +18,6 @@ ACTS: Mapping[str, Act] = {
     "unpause-requested.v1": unpause.unpause,
     "commit-requested.v1": commit.commit,
     "exec-requested.v1": exec.execute,
+    "limits-requested.v1": update.update,
     "remove-requested.v1": remove.remove,
 }

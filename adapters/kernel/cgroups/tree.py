@@ -7,15 +7,16 @@ there, gives limits and counters. On a hybrid host a container is in both. The f
 import os
 import select
 import time
-from collections.abc import Mapping, Sequence
-from errno import EBUSY, ENODEV, ENOENT
+from collections.abc import Sequence
+from errno import EBUSY, EINVAL, ENODEV, ENOENT
 
 from adapters.kernel.cgroups import devices
 from adapters.kernel.syscalls import failed
+from domain.runtime.control import Control, numbers
 
-_LIMITING = frozenset({"cpu", "cpuacct", "memory", "pids", "blkio"})
+_LIMITING = frozenset({"cpu", "cpuacct", "memory", "pids", "blkio", "cpuset"})
 _WITHOUT_V2 = frozenset({"devices", "freezer"})
-_WANTED_V2 = ("cpu", "memory", "pids", "io")
+_WANTED_V2 = ("cpu", "memory", "pids", "io", "cpuset")
 _NO_CONTROLLERS = frozenset({"rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode"})  # mount options
 _GONE = (ENOENT, ENODEV)  # the directory, or an open file of a removed group
 
@@ -77,11 +78,24 @@ class Tree:
                 pass
             except OSError as error:
                 raise failed("mkdir", root, error.errno or 0) from error
+        self._share_processors()
         if self.unified:
             self._enable_controllers()
             devices.restrict_v2(f"{self.unified}/{self.parent}")
         else:
             devices.open_v1(self.directory("devices", ""))
+
+    def _share_processors(self) -> None:
+        """Version 1 lets nobody into a group whose processors and memory nodes nobody has chosen: ours has all, and
+        those in it begin with what it has."""
+        for point, controllers in self.legacy:
+            if "cpuset" not in controllers.split(","):
+                continue
+            ours = f"{point}/{self.parent}"
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                if not _read(f"{ours}/{file}").strip():
+                    _write(f"{ours}/{file}", _read(f"{point}/{file}").strip())
+            _write(f"{ours}/cgroup.clone_children", "1")
 
     def _enable_controllers(self) -> None:
         """From the top down, each for itself: one that is busy or absent must not cost us the others."""
@@ -100,6 +114,27 @@ class Tree:
             self._v2_controllers = frozenset(names)
         return self._v2_controllers
 
+    def control(self) -> Control:
+        """What groups of ours can limit; call it after `prepare`."""
+        versions = {name: 1 for controllers in self.v1 for name in controllers.split(",")}
+        versions |= {name: 2 for name in self.v2_controllers if name not in versions}
+        files: set[str] = set()
+        for name in versions:
+            ours = self.directory(name, "")
+            if os.path.isdir(ours):
+                files.update(file for file in os.listdir(ours) if file.startswith(f"{name}."))
+        cpus, mems = self._allowed("cpus"), self._allowed("mems")
+        return Control(versions, frozenset(files), cpus or frozenset(os.sched_getaffinity(0)), mems or frozenset({0}))
+
+    def _allowed(self, what: str) -> frozenset[int]:
+        """Processors (`cpus`) or memory nodes (`mems`) that our groups may have; empty if nobody says so."""
+        directory = self.directory("cpuset", "")
+        for file in (f"cpuset.{what}.effective", f"cpuset.effective_{what}"):
+            if directory and os.path.exists(f"{directory}/{file}"):
+                text = _read(f"{directory}/{file}").strip()
+                return numbers(text) if text else frozenset()
+        return frozenset()
+
     def directory(self, controller: str, group: str) -> str:
         """The directory of `group` where `controller` rules; "" when nothing does."""
         for point, controllers in self.legacy:
@@ -107,7 +142,7 @@ class Tree:
                 return f"{point}/{self.parent}/{group}".rstrip("/")
         return f"{self.unified}/{self.parent}/{group}".rstrip("/") if controller in self.v2_controllers else ""
 
-    def create(self, id: str, attempt: int, limits: Mapping[str, int] | None = None) -> "Group":
+    def create(self, id: str, attempt: int, settings: Sequence[str] = ()) -> "Group":
         """Make the groups of one run. Raises FileExistsError: this attempt was acted on. Raises: KernelError."""
         group = Group(self, f"{id}.{attempt}")
         made: list[str] = []
@@ -117,7 +152,7 @@ class Tree:
                 made.append(directory)
             if not self.unified:
                 devices.restrict_v1(self.directory("devices", group.name))
-            group.limit(limits or {})
+            group.write(settings)
             group.open_fds()
         except OSError as error:
             group.close_fds()
@@ -186,12 +221,32 @@ class Group:
                 os.close(fd)
         self.v2_fd, self.tasks = -1, []
 
-    def limit(self, limits: Mapping[str, int]) -> None:
-        """Set limits: `pids`. One that nothing here can enforce is dropped. Raises OSError."""
-        for controller, value in limits.items():
-            directory = self.tree.directory(controller, self.name)
-            if directory and os.path.exists(f"{directory}/{controller}.max"):
-                _write(f"{directory}/{controller}.max", str(value))
+    def write(self, settings: Sequence[str]) -> None:
+        """Write `file value` lines into the files of the group. One that does not fit to what another file still says
+        is tried again after the others: memory and swap bound each other, so do a quota and its period.
+
+        Raises: OSError, naming the file; FileNotFoundError for one that no group here has.
+        """
+        late = [line for line in settings if not self._fits(line)]
+        for line in late:
+            self._put(line)
+
+    def _fits(self, line: str) -> bool:
+        try:
+            self._put(line)
+        except OSError as error:
+            if error.errno not in (EINVAL, EBUSY):
+                raise
+            return False
+        return True
+
+    def _put(self, line: str) -> None:
+        file, _, value = line.partition(" ")
+        path = f"{self.tree.directory(file.partition('.')[0], self.name)}/{file}"
+        try:
+            _write(path, value)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error
 
     def allow_devices(self, rules: Sequence[str], program: str) -> None:
         """Replace the rules of the parent for this group: `rules` for version 1, `program` for version 2.
@@ -283,6 +338,26 @@ class Group:
                 continue
             return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
         return 0
+
+    def shortage_signal(self) -> tuple[int, bool]:
+        """A descriptor that becomes ready when the kernel kills for lack of memory, and whether with urgent data; it
+        belongs to the caller. Raises: OSError where nobody tells."""
+        directory = self.tree.directory("memory", self.name)
+        if not directory:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), "memory")
+        if os.path.exists(f"{directory}/memory.events"):
+            return os.open(f"{directory}/memory.events", os.O_RDONLY | os.O_CLOEXEC), True
+        signal = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _write(f"{directory}/cgroup.event_control", f"{signal} {control}")
+            finally:
+                os.close(control)
+        except OSError:
+            os.close(signal)
+            raise
+        return signal, False
 
     def remove(self, timeout: float = 0.0) -> None:
         """Delete the groups, the fence last; twice is fine. Raises OSError with EBUSY while processes are left after

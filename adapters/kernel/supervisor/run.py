@@ -11,6 +11,7 @@ from adapters.kernel.supervisor.ward import Ward, output_pipe
 from domain.logs import LOCAL, Keeping, Limits
 
 _STREAMS = {"stdout": 1, "stderr": 2}
+_KILLED = 9  # the wait status of who has got SIGKILL
 _SPLICE_NONBLOCK = 2  # SPLICE_F_NONBLOCK of splice(2)
 
 
@@ -31,6 +32,8 @@ class Run(Ward):
         self.keeping = keeping
         self.relay = self.devpts = self.mnt = self.ipc = self.net = -1
         self.output = Output(directory, attempt, keeping.limits)
+        self.kills = 0
+        self.victims: list[tuple[int, str]] = []
 
     @property
     def pipes(self) -> list[tuple[int, int]]:
@@ -81,8 +84,13 @@ class Run(Ward):
         return run
 
     def exit(self, how: str = "") -> dict[str, Any]:
-        """The record of how it ended."""
-        return {**super().exit(how), "lost": self.output.lost, "dropped": self.output.dropped}
+        """The record of how it ended. A process that was killed was so for want of memory only if the kernel names it,
+        where the kernel names anybody."""
+        others = self.victims and self.pid not in {pid for pid, _ in self.victims}
+        if not how and others and self.wait_status == _KILLED:
+            how = "signal"
+        killed = {"kills": self.kills, "victims": self.victims} if self.kills else {}
+        return {**super().exit(how), "lost": self.output.lost, "dropped": self.output.dropped, **killed}
 
 
 def pack(keeping: Keeping) -> list[Any]:

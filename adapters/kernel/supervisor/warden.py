@@ -27,7 +27,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from adapters.kernel import apply, cgroups
+from adapters.kernel import apply, cgroups, kmsg
 from adapters.kernel.supervisor import faults, handover, interpreter, keeper, loop, process, zygote
 from adapters.kernel.supervisor.desk import Desk, failure
 from adapters.kernel.supervisor.dictation import Dictation
@@ -48,6 +48,7 @@ _UNKNOWN_AFTER = 2.0
 _JOURNAL_RETRY = 1.0
 _STRANGERS_PAUSE = 0.1
 _MOST_TRIES = 3
+_VICTIMS = 16
 _PATIENCE_WITH_DYING = 20.0
 _COMEBACK = 5.0  # how long readers have to come back to a new warden before output that they need may be deleted
 
@@ -527,6 +528,9 @@ class Warden:
                 self._drain(ward)
                 failpoint("warden.after-drain")
             ward.oom = self._ran_out_of_memory(ward)
+            if isinstance(ward, Run) and ward.oom and ward.group is not None:
+                ward.kills = ward.group.oom_kills()
+                ward.victims = kmsg.victims(f"/{self.group_name(ward.id, ward.attempt)}")[-_VICTIMS:]
             self._ready.append(ward)
             return
         self._loop.later(pause, lambda: self._collect(ward, min(2 * pause, 0.1)))

@@ -21,11 +21,13 @@ from domain.lifecycle.kill import Kill, KillRequested, SignalFailed, SignalSent
 from domain.lifecycle.pause import Pause, Paused, PauseFailed, PauseRequested
 from domain.lifecycle.remove import Remove, Removed, RemoveFailed, RemoveRequested
 from domain.lifecycle.rename import Rename, Renamed
+from domain.lifecycle.shortage import OomKilled, ReportMemoryKills
 from domain.lifecycle.start import Adopt, Adopted, Start, Started, StartFailed, StartRequested, StartScheduled
 from domain.lifecycle.stop import Restart, Stop, StopFailed, StopRequested
 from domain.lifecycle.unpause import Unpause, Unpaused, UnpauseFailed, UnpauseRequested
-from domain.lifecycle.update import Update, Updated
+from domain.lifecycle.update import LimitsChanged, LimitsFailed, LimitsRequested, Update, Updated
 from domain.messages import Command, Event, Meta, Recorded, StreamId
+from domain.resources import Resources
 from domain.spec import ContainerSpec, ExecSpec, HealthAction, HealthCheck, RestartPolicy
 
 ID = "a" * 64
@@ -69,6 +71,10 @@ EXAMPLES: dict[type[Event], Event] = {
     Exported: Exported(bytes=1024),
     HealthChanged: HealthChanged(status="healthy", streak=0, exit_code=0),
     Updated: Updated(restart=RestartPolicy(name="always"), old=RestartPolicy()),
+    LimitsRequested: LimitsRequested(limits=Resources(cpu_shares=512), before=Resources()),
+    LimitsChanged: LimitsChanged(limits=Resources(cpu_shares=512), before=Resources()),
+    LimitsFailed: LimitsFailed(limits=Resources(cpu_shares=512), before=Resources(), reason="no"),
+    OomKilled: OomKilled(attempt=1, kills=1, pid=9, name="hog"),
 }
 
 _LIVE = {S.RUNNING, S.PAUSING, S.PAUSED, S.UNPAUSING, S.STOPPING}
@@ -112,6 +118,10 @@ TABLE: dict[type[Event], dict[State, State]] = {
     Exported: {s: s for s in _EXISTS},
     HealthChanged: {s: s for s in _LIVE},
     Updated: {s: s for s in _NAMED - {S.DEAD}},
+    LimitsRequested: {s: s for s in _LIVE},
+    LimitsChanged: {s: s for s in _EXISTS},
+    LimitsFailed: {s: s for s in _EXISTS},
+    OomKilled: {s: s for s in _EXISTS},
 }
 
 
@@ -530,6 +540,44 @@ def test_an_update_says_what_the_policy_was() -> None:
     assert after.settled.restart == _policy("always")
     assert MACHINE.decide(after, Update(restart=_policy("always"))) == ()
     assert any(isinstance(event, RestartScheduled) for event in MACHINE.decide(after, ReportExit(attempt=1, code=1)))
+
+
+def test_kills_for_lack_of_memory_are_told_once_and_by_name() -> None:
+    """A report counts from the beginning of the run; what no name is known of is told without one."""
+    report = ReportMemoryKills(attempt=1, kills=3, victims=((8, "tail"), (9, "sh")))
+    first, second, third = MACHINE.decide(container(S.RUNNING), report)
+    assert first == OomKilled(attempt=1, kills=1)
+    assert (second, third) == (OomKilled(attempt=1, kills=2, pid=8, name="tail"),
+                               OomKilled(attempt=1, kills=3, pid=9, name="sh"))
+    after = MACHINE.evolve(container(S.RUNNING), recorded(third))
+    assert MACHINE.decide(after, report) == ()
+    assert MACHINE.decide(after, report.model_copy(update={"attempt": 2})) == ()
+    assert len(MACHINE.decide(after, ReportMemoryKills(attempt=1, kills=10_000))) == 8
+
+
+def test_limits_of_what_lives_are_an_intent_and_of_what_rests_a_fact() -> None:
+    """The kernel has to be told about the first; both say what was before, and the same limits again are no change."""
+    wish = Update(limits={"memory": 64 << 20})
+    after = Resources(memory=64 << 20, memory_swap=128 << 20)
+    assert MACHINE.decide(container(S.RUNNING), wish) == (LimitsRequested(limits=after, before=Resources()),)
+    (changed,) = MACHINE.decide(container(S.EXITED), wish)
+    assert changed == LimitsChanged(limits=after, before=Resources())
+    limited = MACHINE.evolve(container(S.EXITED), recorded(changed))
+    assert limited.settled.limits == after
+    assert MACHINE.decide(limited, wish) == ()
+
+
+def test_a_kernel_that_refuses_limits_brings_back_those_before() -> None:
+    """Unless another update has come meanwhile."""
+    (asked,) = MACHINE.decide(container(S.RUNNING), Update(limits={"cpu_shares": 512}))
+    assert isinstance(asked, LimitsRequested)
+    waiting = MACHINE.evolve(container(S.RUNNING), recorded(asked))
+    refused = recorded(LimitsFailed(limits=asked.limits, before=asked.before, reason="busy"), position=12, version=7)
+    assert MACHINE.evolve(waiting, refused).settled.limits == Resources()
+    (again,) = MACHINE.decide(waiting, Update(limits={"cpu_shares": 2}))
+    later = MACHINE.evolve(waiting, recorded(again, position=11, version=7))
+    refused = replace(refused, version=8)
+    assert MACHINE.evolve(later, refused).settled.limits == Resources(cpu_shares=2)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from adapters.memory.runtime import CONTROL
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
 from domain.health import Verdict
@@ -22,6 +23,8 @@ from domain.lifecycle.remove import Removed, RemoveRequested
 from domain.lifecycle.start import Start, Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
 from domain.lifecycle.unpause import Unpaused, UnpauseRequested
+from domain.lifecycle.update import Update
+from domain.limits import changed, check
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
 from domain.names import container_name, is_id_prefix
 from domain.policies.follow_up import follow_up
@@ -31,6 +34,7 @@ from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
+from domain.resources import Resources
 from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
 from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
@@ -421,6 +425,14 @@ class FakeEngine:
     def now(self) -> int:
         """The time of the last event, or what a test has set."""
         return self.store.now
+
+    async def advice(self, limits: Resources) -> Sequence[str]:
+        """As on a host with everything of version 2."""
+        return check(limits, CONTROL)
+
+    async def advice_on(self, id: str, wish: Update) -> Sequence[str]:
+        """The same for what an update leaves."""
+        return await self.advice(changed((await self.container(id)).settled.limits, wish.limits))
 
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Written down."""

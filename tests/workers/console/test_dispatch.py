@@ -109,11 +109,11 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
 @pytest.mark.parametrize(
     "line",
     [
-        ["run", "--memory", "1g", "alpine"],
-        ["run", "-m1g", "alpine"],
+        ["run", "--cpu-rt-period", "5", "alpine"],
+        ["update", "--cpu-rt-runtime=5", "x"],
         ["run", "-v", "/a:/b", "alpine"],
         ["run", "-p", "80:80", "alpine"],
-        ["create", "--cpus=2", "alpine"],
+        ["create", "--cpu-rt-runtime=2", "alpine"],
         ["run", "--network", "bridge", "alpine"],
         ["run", "--pull=always", "alpine"],
         ["rm", "--link", "x"],

@@ -264,9 +264,9 @@ async def test_update_without_a_flag_or_with_one_of_another_version_is_refused(p
     answer = await prompt("update", "web")
     assert answer.status == 1
     assert "you must provide one or more flags when using this command" in answer.err
-    answer = await prompt("update", "--memory", "64m", "web")
+    answer = await prompt("update", "--cpu-rt-period", "64", "web")
     assert answer.status == 125
-    assert "--memory is not supported by this version of lading" in answer.err
+    assert "--cpu-rt-period is not supported by this version of lading" in answer.err
     assert (await prompt("update", "--restart", "always:3", "web")).status == 125
     assert (await prompt("update", "--restart", "sometimes", "web")).status == 125
 

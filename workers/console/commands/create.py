@@ -1,13 +1,15 @@
 """create: write a container down without starting it."""
 
-from workers.console.commands.run import create
+from workers.console.commands.run import advise, create
 from workers.console.creation import OPTIONS, attached_streams, request
 from workers.console.verb import Example, Invocation, Verb
 
 
 async def _create(invocation: Invocation) -> int:
     attached_streams(invocation.options)
-    await invocation.say(await create(invocation, await request(invocation)))
+    wanted = await request(invocation)
+    await advise(invocation, wanted)
+    await invocation.say(await create(invocation, wanted))
     return 0
 
 

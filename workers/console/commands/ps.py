@@ -20,6 +20,7 @@ from domain.text.units import ago, ago_changes, human_size
 from workers.console import containers as words
 from workers.console.containers import LIVELY, Listed, listed
 from workers.console.engine import Engine
+from workers.console.limits import shown as limited
 from workers.console.listing import Field, Shape
 from workers.console.moments import moment, position_of, time_of
 from workers.console.references import Pointers, pointers
@@ -49,6 +50,7 @@ def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Liste
         "Size": Field[Listed]("SIZE", _size),
         "Names": Field[Listed]("NAMES", lambda c: c.name),
         "Labels": Field[Listed]("LABELS", _labels),
+        "Limits": Field[Listed]("LIMITS", lambda c: limited(c.limits)),
         "Mounts": Field[Listed]("MOUNTS", lambda c: ""),
         "Networks": Field[Listed]("NETWORKS", lambda c: c.network),
         "LocalVolumes": Field[Listed]("LOCAL VOLUMES", lambda c: "0"),
@@ -252,6 +254,7 @@ VERB = Verb(
     ),
     examples=(
         Example("lading ps -a --filter status=exited", "everything that has ended, with the reason"),
+        Example("lading ps --format '{{.Names}}: {{.Limits}}'", "what each may use at most"),
         Example("lading ps --at 'yesterday 14:00'", "what ran at that time"),
     ),
 )

@@ -30,6 +30,7 @@ from workers.requests import CreateRequest
 async def _run(invocation: Invocation) -> int:
     wiring = _wiring(invocation)
     wanted = await request(invocation)
+    await advise(invocation, wanted)
     if invocation.options.flag("detach"):
         await invocation.say(await _started(invocation, wanted, None))
         return 0
@@ -89,6 +90,12 @@ def _wiring(invocation: Invocation) -> Wiring:
     tty = options.flag("tty")
     require_terminal(invocation.call, stdin=stdin, tty=tty)
     return Wiring(streams, stdin=stdin, tty=tty, once=True, keys=keys)
+
+
+async def advise(invocation: Invocation, wanted: CreateRequest) -> None:
+    """Tell what this host cannot do of what was asked for, and goes without. Raises: InvalidValue, Refused."""
+    for line in await invocation.engine.advice(wanted.resources) if wanted.resources else ():
+        await invocation.warn(f"WARNING: {safe(line)}")
 
 
 async def create(invocation: Invocation, wanted: CreateRequest) -> str:

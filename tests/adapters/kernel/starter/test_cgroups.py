@@ -76,7 +76,7 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tree]:
 @pytest.fixture
 def group(tree: Tree) -> Iterator[Group]:
     """A group without processes."""
-    group = tree.create("g" * 64, 1, {"pids": 50})
+    group = tree.create("g" * 64, 1, ("pids.max 50",))
     yield group
     group.kill()
     group.remove(5)

@@ -297,7 +297,7 @@ def test_the_cgroup_view_begins_at_the_container(box: Starter, layer: Path) -> N
     ours = [line for line in lines if box.tree.parent in line]
     assert ours == []
     where = "pids" if "pids" in ",".join(box.tree.v1).split(",") else ""
-    limit = box.probe(layer, lambda: Path(f"/sys/fs/cgroup/{where}/pids.max").read_text(), pids_limit=77)
+    limit = box.probe(layer, lambda: Path(f"/sys/fs/cgroup/{where}/pids.max").read_text(), settings=("pids.max 77",))
     assert limit.strip() == "77"
 
 

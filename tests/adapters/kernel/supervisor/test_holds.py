@@ -45,10 +45,11 @@ async def held_up(machine: Machine, id: str) -> AsyncIterator[Watch]:
     async with machine.runtime.watch(id, hold=0, with_start=True) as watch:
         await machine.start(SCRIPT, id, log=TINY)
         async with asyncio.timeout(20):
-            stored = -1
-            while stored < await machine.logs.end(id) or stored < 20_000:
-                stored = await machine.logs.end(id)
-                await asyncio.sleep(0.2)
+            stored, quiet = 0, 0
+            while quiet < 5 or stored < 5_000:  # small frames leave less room for bytes
+                await asyncio.sleep(0.1)
+                before, stored = stored, await machine.logs.end(id)
+                quiet = quiet + 1 if stored == before else 0
         yield watch
 
 
