@@ -4,9 +4,11 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.errors import InvalidValue
 from domain.runtime import capabilities, profile
-from domain.runtime.request import UNCONFINED
+from domain.runtime.request import HOST, UNCONFINED
 
 _LONGEST_PROFILE = 1024
+_MODES = {"pid": (HOST,), "ipc": ("none", "private", "shareable", HOST), "uts": (HOST,), "cgroupns": (HOST, "private")}
+_WORDS = {"pid": "PID", "ipc": "IPC", "uts": "UTS", "cgroupns": "CGROUP"}
 
 
 class Isolation(BaseModel):
@@ -39,7 +41,7 @@ class Isolation(BaseModel):
 def checked_isolation(wished: Isolation, *, apparmor: bool) -> Isolation:
     """The same with one spelling for everything; `apparmor` says whether the host has that. Raises InvalidValue, naming
     what cannot be meant or is not there."""
-    _refuse_what_is_not_there(wished)
+    _check_modes(wished)
     _check_profile(wished.apparmor, there=apparmor)
     if wished.seccomp not in ("", UNCONFINED):
         profile.parse(wished.seccomp)
@@ -61,7 +63,13 @@ def _spelled(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(capabilities.spelled, names)))
 
 
-def _refuse_what_is_not_there(wished: Isolation) -> None:
-    for name in ("pid", "ipc", "uts", "cgroupns"):
-        if getattr(wished, name):
-            raise InvalidValue(f"{name.replace('_', ' ')} is not supported by this version of lading")
+def _check_modes(wished: Isolation) -> None:
+    """Namespaces are a container's own or the host's."""
+    for name, known in _MODES.items():
+        mode = getattr(wished, name)
+        if mode.startswith("container:") and name in ("pid", "ipc"):
+            raise InvalidValue(f"--{name} container: is not supported by this version of lading",
+                               hint=f"use {' or '.join(known)}")
+        if mode not in ("", *known):
+            raise InvalidValue(f"--{name}: invalid {_WORDS[name]} mode: {mode!a}",
+                               hint=f"use {' or '.join(known)}")

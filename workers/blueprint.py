@@ -9,6 +9,7 @@ from domain.images.model import Image
 from domain.isolation import Isolation, checked_isolation
 from domain.limits import complete
 from domain.log_options import log_config
+from domain.runtime.request import HOST
 from domain.signals import number
 from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec
 from domain.sysctls import sysctl_steps
@@ -36,7 +37,7 @@ def blueprint(
         env_names=tuple(item.partition("=")[0] for item in env),
         workdir=_workdir(request.workdir or str(config.get("WorkingDir") or "/")),
         user=request.user or str(config.get("User") or ""),
-        hostname=_hostname(request.hostname) or (machine if request.network == "host" else "") or id[:12],
+        hostname=_called(request, machine) or id[:12],
         domainname=_hostname(request.domainname, "domainname"),
         labels={**_labels(config), **request.labels},
         init=request.init,
@@ -124,6 +125,14 @@ def _workdir(path: str) -> str:
     if not path.startswith("/") or "\0" in path:
         raise InvalidValue(f"the working directory {path!r} is invalid, it needs to be an absolute path")
     return path
+
+
+def _called(request: CreateRequest, machine: str) -> str:
+    """Like the host where it shares its network or its name; another name there would rename the host."""
+    shares_name = request.isolation is not None and request.isolation.uts == HOST
+    if shares_name and (request.hostname or request.domainname):
+        raise InvalidValue("conflicting options: hostname and the UTS mode")
+    return _hostname(request.hostname) or (machine if shares_name or request.network == "host" else "")
 
 
 def _hostname(name: str, what: str = "hostname") -> str:

@@ -59,6 +59,8 @@ class Requests:
             machine=os.uname().machine, release=os.uname().release, capabilities=_capabilities(spec),
             seccomp=_seccomp(spec), no_new_privileges=spec.confinement.no_new_privileges,
             apparmor=spec.confinement.apparmor, kernel_writable=spec.confinement.privileged,
+            pid=spec.confinement.pid, ipc=spec.confinement.ipc, uts=spec.confinement.uts,
+            cgroupns=spec.confinement.cgroupns,
             masked=() if _paths_are_open(spec) else MASKED,
             read_only_paths=() if _paths_are_open(spec) else READ_ONLY,
             settings=lines(settings(spec.limits, self.control(), _block_devices(spec.limits))))

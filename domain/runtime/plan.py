@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 from domain.errors import InvalidValue
 from domain.runtime import devices, profile, seccomp, tmpfs
-from domain.runtime.request import DEFAULT_PATH, INIT_TARGET, UNCONFINED, ExecRequest, RunRequest
+from domain.runtime.request import DEFAULT_PATH, HOST, INIT_TARGET, UNCONFINED, ExecRequest, RunRequest
 from domain.runtime.steps import (
     AllowDevices,
     AttachBind,
+    AttachDirectory,
     AttachTerminals,
     BecomeUser,
     BindConsole,
@@ -71,6 +72,7 @@ __all__ = ["Plan", "environment", "exec_plan", "from_wire", "plan", "to_wire"]
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _STRICTATIME = 1, 2, 4, 8, 1 << 24
 _QUIET = _NOSUID | _NODEV | _NOEXEC
+_SHARED_MEMORY = "/dev/shm"
 _LONGEST_HOSTNAME = 64
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -95,8 +97,9 @@ class Plan:
 def plan(request: RunRequest) -> Plan:
     """Compile the steps. Raises: InvalidValue for what no container can be started with."""
     _check(request)
-    network = NEWNET if request.network == "none" else 0
-    return Plan(NEWNS | NEWUTS | NEWIPC | NEWPID | network, tuple(_host(request)), tuple(_child(request)))
+    shared = (request.network, NEWNET), (request.uts, NEWUTS), (request.ipc, NEWIPC), (request.pid, NEWPID)
+    own = sum(flag for mode, flag in shared if mode != HOST)
+    return Plan(NEWNS | own, tuple(_host(request)), tuple(_child(request)))
 
 
 def exec_plan(request: ExecRequest) -> Plan:
@@ -193,7 +196,8 @@ def _enter(request: RunRequest) -> Iterator[Step]:
     yield ResetProcess(request.umask, request.oom_score_adj)  # before the groups: a cpu group refuses real-time tasks
     if request.cgroup_v1:
         yield JoinGroups()
-    yield Unshare(NEWCGROUP)  # now: its root is where its maker sits
+    if request.cgroupns != HOST:
+        yield Unshare(NEWCGROUP)  # now: its root is where its maker sits
     if request.network == "none":
         yield LoopbackUp()
 
@@ -202,6 +206,8 @@ def _root(request: RunRequest) -> Iterator[Step]:
     yield PrivateMounts()  # before the copies: they inherit it
     for path in request.files:
         yield PrepareBind(path, _host_file(request, path), read_only=False)
+    if request.ipc == HOST:
+        yield PrepareBind(_SHARED_MEMORY, _SHARED_MEMORY, read_only=False)
     if request.init:
         yield PrepareBind(INIT_TARGET, request.init_program, read_only=True)
     yield OverlayRoot(request.layer_root, request.layers, f"{request.directory}/upper", f"{request.directory}/work",
@@ -252,7 +258,10 @@ def _devices(request: RunRequest) -> Iterator[Step]:
 def _user_mounts(request: RunRequest) -> Iterator[Step]:
     wanted = sorted((tmpfs.target(path), text) for path, text in request.tmpfs.items())
     yield MountAt("/dev/mqueue", "mqueue", "mqueue", _QUIET, "")
-    yield MountAt("/dev/shm", "tmpfs", "shm", _QUIET, f"mode=1777,size={request.shm_size}")
+    if request.ipc == HOST:
+        yield AttachDirectory(_SHARED_MEMORY, _SHARED_MEMORY)
+    elif request.ipc != "none":
+        yield MountAt(_SHARED_MEMORY, "tmpfs", "shm", _QUIET, f"mode=1777,size={request.shm_size}")
     for path, text in wanted:  # sorted: parents first
         flags, data, mode_given = tmpfs.options(text)
         yield MountTmpfs(path, flags, data, keep_mode=not mode_given)
@@ -262,9 +271,9 @@ def _user_mounts(request: RunRequest) -> Iterator[Step]:
 
 
 def _identity(request: RunRequest) -> Iterator[Step]:
-    if request.hostname:
+    if request.hostname and request.uts != HOST:
         yield SetHostname(request.hostname)
-    if request.domainname:
+    if request.domainname and request.uts != HOST:
         yield SetDomainname(request.domainname)
     yield NewSession(request.tty)
     yield CloseDescriptors(request.tty or request.stdin)

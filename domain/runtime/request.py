@@ -21,6 +21,8 @@ OWN_DEVICES = frozenset(f"/dev/{name}" for name in (
     "null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "core", "ptmx", "console"))
 """What is in the /dev of every container, or is put there by its terminal."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HOST = "host"
+"""The mode of a namespace that is the host's."""
 UNCONFINED = "unconfined"
 """In place of a profile: none."""
 INIT_TARGET = "/sbin/lading-init"
@@ -54,6 +56,8 @@ class RunRequest:
     `machine` and `release` as uname(1) says them. `seccomp` is `unconfined`, a profile (JSON), or empty for the default
     one. `apparmor` names a profile that the host has loaded. `kernel_writable` leaves /sys and the control groups
     writable.
+    `pid`, `ipc`, `uts` and `cgroupns` are empty for a namespace of its own, or `host`; `ipc` may be `none`, too:
+    without /dev/shm.
     `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
     `groups` are names or numbers beside those of the user. `ulimits` are (name, number of setrlimit(2), soft, hard), -1
     for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.
@@ -83,6 +87,10 @@ class RunRequest:
     no_new_privileges: bool = False
     apparmor: str = ""
     kernel_writable: bool = False
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    cgroupns: str = ""
     machine: str = "x86_64"
     release: str = ""
     masked: tuple[str, ...] = MASKED

@@ -223,6 +223,14 @@ class AttachBind(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class AttachDirectory(Step):
+    """Put the prepared directory `name` on `target`, which must not be reached through a link."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mask(Step):
     """Hide kernel files behind our /dev/null and directories behind one empty tmpfs; missing ones are skipped.
 
@@ -363,6 +371,7 @@ STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
     WaitForGo, Execute, NoNewPrivileges, AllowDevices, HostDevice, ChangeProfile,
+    AttachDirectory,
 )}
 """Every step by its name on the wire."""
 

@@ -76,7 +76,8 @@ RECOVERY = {
 CHILD = (
     "zygote.child", "child.Opaque", "child.ResetProcess", "child.JoinGroups", "child.Unshare", "child.LoopbackUp",
     "child.PrivateMounts", "child.PrepareBind", "child.OverlayRoot", "child.PivotRoot", "child.MountAt", "child.Sysctl",
-    "child.ReadOnlyMount", "child.Node", "child.Link", "child.AttachBind", "child.Mask", "child.MakeReadOnly",
+    "child.ReadOnlyMount", "child.Node", "child.Link", "child.AttachBind", "child.AttachDirectory", "child.Mask",
+    "child.MakeReadOnly",
     "child.SetHostname", "child.SetDomainname", "child.SetLimits", "child.NewSession", "child.CloseDescriptors",
     "child.NewKeyring", "child.ResolveUser", "child.MakeWorkdir", "child.LoadSeccomp", "child.BecomeUser",
     "child.ChangeDirectory", "child.NoNewPrivileges", "child.WaitForGo",

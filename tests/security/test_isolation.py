@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from adapters.system import facts
 from tests.security.conftest import Look
 from tests.security.test_execs import status
-from tests.tutorial.engine import Engine
+from tests.tutorial.engine import Engine, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -99,7 +100,8 @@ def test_a_profile_guards_every_door(look: Look, tmp_path: Path) -> None:
     ("--cap-add", "NONSENSE"), ("--cap-drop", ""), ("--security-opt", "nonsense"), ("--security-opt", "seccomp="),
     ("--security-opt", "seccomp=/nowhere"), ("--security-opt", "seccomp=/proc/version"),
     ("--security-opt", "seccomp=/dev/zero"), ("--security-opt", "no-new-privileges=perhaps"),
-    ("--security-opt", "label=disable"),
+    ("--security-opt", "label=disable"), ("--pid", "container:x"), ("--pid", "private"), ("--ipc", "nonsense"),
+    ("--uts", "container:x"), ("--cgroupns", "none"),
 ], ids=" ".join)
 def test_what_cannot_be_meant_is_refused_before_anything_is_made(engine: Engine, options: tuple[str, ...]) -> None:
     """A wish for confinement that is not understood must not be taken for granted."""
@@ -173,6 +175,55 @@ def test_a_profile_of_the_host_is_in_force(engine: Engine) -> None:
     """One that is not loaded cannot be used."""
     said = engine.cli("run", "--security-opt", "apparmor=not-loaded-anywhere", "busybox", "true")
     assert said.code == 125
+
+
+SPACES = ("pid", "ipc", "uts", "cgroup", "mnt", "net")
+
+
+@pytest.mark.parametrize(("options", "shared"), [
+    ((), set()), (("--pid", "host"), {"pid"}), (("--ipc", "host"), {"ipc"}), (("--uts", "host"), {"uts"}),
+    (("--cgroupns", "host"), {"cgroup"}), (("--network", "host"), {"net"}), (("--ipc", "none"), set()),
+    (("--ipc", "shareable", "--cgroupns", "private"), set()),
+    (("--pid", "host", "--ipc", "host", "--uts", "host", "--cgroupns", "host"), {"pid", "ipc", "uts", "cgroup"}),
+], ids=str)
+def test_namespaces_are_shared_where_that_was_asked_for_and_nowhere_else(
+    twice: Twice, options: tuple[str, ...], shared: set[str]
+) -> None:
+    """With the host; the same for execs."""
+    command = ("sh", "-c", "for n in " + " ".join(SPACES) + "; do readlink /proc/self/ns/$n; done")
+    host = {name: os.readlink(f"/proc/self/ns/{name}") for name in SPACES}
+    for said in twice(*options, command=command):
+        inside = dict(zip(SPACES, said.splitlines(), strict=True))
+        assert {name for name in SPACES if inside[name] == host[name]} == shared
+
+
+def test_memory_is_shared_with_the_host_and_its_control_groups_stay_closed(engine: Engine) -> None:
+    """--ipc host has the host's /dev/shm, none has none; a view of all control groups is read-only."""
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        file.write(b"shared")
+        file.flush()
+        assert engine.ok("run", "--rm", "--ipc", "host", "busybox", "cat", file.name) == "shared"
+        assert engine.cli("run", "--rm", "busybox", "cat", file.name).code == 1
+    assert engine.cli("run", "--rm", "--ipc", "none", "busybox", "ls", "/dev/shm").code == 1
+    assert engine.cli("run", "--rm", "--cgroupns", "host", "busybox", "mkdir", "/sys/fs/cgroup/mine").code == 1
+
+
+def test_in_the_hosts_pid_namespace_all_of_a_container_ends_with_its_first_process(engine: Engine) -> None:
+    """There no death of a first one ends the others; the engine does."""
+    said = engine.ok("run", "--pid", "host", "--name", "wished", "busybox", "sh", "-c", "sleep 1000000 & echo $!")
+    until(lambda: not Path(f"/proc/{said.strip()}").exists(), "the other one has ended")
+    engine.ok("run", "-d", "--pid", "host", "--name", "stopped", "busybox", "sleep", "1000000")
+    engine.ok("stop", "-t", "0", "stopped")
+
+
+def test_the_host_is_not_renamed(engine: Engine) -> None:
+    """Neither by a wish nor from inside."""
+    name = os.uname().nodename
+    said = engine.cli("run", "--uts", "host", "--hostname", "other", "busybox", "true")
+    assert (said.code, "conflicting options: hostname and the UTS mode" in said.err) == (125, True)
+    script = "hostname evil 2>/dev/null; hostname"
+    assert engine.ok("run", "--rm", "--uts", "host", "busybox", "sh", "-c", script) == name
+    assert os.uname().nodename == name
 
 
 def test_inspect_says_what_was_asked_for(engine: Engine) -> None:

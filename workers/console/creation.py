@@ -22,10 +22,10 @@ from workers.requests import CreateRequest
 Pull = Literal["missing", "never", "always"]
 _NETWORK = one("network", "", "Network of the container: none or host", value="network", default="none")
 _LATER = (
-    "--add-host= --annotation= --cgroup-parent= --cgroupns= --cpu-rt-period= --cpu-rt-runtime= --dns= "
-    "--dns-opt= --dns-option= --dns-search= --expose= --gpus= --ip= --ip6= --ipc= --isolation= "
-    "--kernel-memory= --link= --link-local-ip= --mac-address= --mount= --net-alias= --network-alias= --pid= "
-    "--platform= -p/--publish= -P/--publish-all --runtime= --storage-opt= --use-api-socket --userns= --uts= "
+    "--add-host= --annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --dns= "
+    "--dns-opt= --dns-option= --dns-search= --expose= --gpus= --ip= --ip6= --isolation= "
+    "--kernel-memory= --link= --link-local-ip= --mac-address= --mount= --net-alias= --network-alias= "
+    "--platform= -p/--publish= -P/--publish-all --runtime= --storage-opt= --use-api-socket --userns= "
     "-v/--volume= --volume-driver= --volumes-from="
 )
 

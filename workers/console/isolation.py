@@ -2,7 +2,7 @@
 
 from domain.errors import InvalidValue, LadingError
 from domain.isolation import Isolation, checked_isolation
-from domain.options import Option, Parsed, UnsupportedError, flag, many
+from domain.options import Option, Parsed, UnsupportedError, flag, many, one
 from domain.runtime import profile
 from domain.runtime.request import UNCONFINED
 from workers.console.call import Call
@@ -12,6 +12,10 @@ OPTIONS: tuple[Option, ...] = (
     many("cap-add", "", "Add a capability: NET_ADMIN, or ALL", value="capability"),
     many("cap-drop", "", "Drop a capability; counts before --cap-add", value="capability"),
     flag("privileged", "", "All capabilities and devices, no filter, nothing hidden: root on the host"),
+    one("cgroupns", "", "Control groups as it sees them: private or host", value="mode"),
+    one("ipc", "", "Shared memory and queues: private, shareable, none or host", value="mode"),
+    one("pid", "", "Processes that it sees: host for all of this machine", value="mode"),
+    one("uts", "", "Host name: host for that of this machine", value="mode"),
     many("security-opt", "", "seccomp=…, no-new-privileges, apparmor=…, systempaths=unconfined", value="option"),
 )
 _HINT = "known are seccomp=FILE, no-new-privileges, apparmor=PROFILE; seccomp, apparmor and systempaths=unconfined"
@@ -20,7 +24,8 @@ _HINT = "known are seccomp=FILE, no-new-privileges, apparmor=PROFILE; seccomp, a
 async def isolation(options: Parsed, call: Call) -> Isolation | None:
     """What was asked for, None for nothing; a profile is read from the client's files. Raises Plain, OptionError."""
     wished = Isolation(
-        privileged=options.flag("privileged"), cap_add=options.many("cap-add"), cap_drop=options.many("cap-drop"))
+        privileged=options.flag("privileged"), cap_add=options.many("cap-add"), cap_drop=options.many("cap-drop"),
+        pid=options.text("pid"), ipc=options.text("ipc"), uts=options.text("uts"), cgroupns=options.text("cgroupns"))
     for text in options.many("security-opt"):
         wished = wished.model_copy(update=await _security(text, call))
     if wished == Isolation():

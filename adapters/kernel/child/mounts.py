@@ -125,6 +125,15 @@ def _attach_bind(context: Context, name: str, target: str) -> None:
         os.close(directory)
 
 
+def _attach_directory(context: Context, name: str, target: str) -> None:
+    place, tree = own_directory(target), context.binds.pop(name)
+    try:
+        syscalls.move_mount(tree, place, path=target)
+    finally:
+        os.close(tree)
+        os.close(place)
+
+
 def _file_in(directory: int, leaf: str) -> int:
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -217,6 +226,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "BindConsole": _bind_console,
     "MountTmpfs": _mount_tmpfs,
     "AttachBind": _attach_bind,
+    "AttachDirectory": _attach_directory,
     "Mask": _mask,
     "MakeReadOnly": _make_read_only,
     "ReadOnlyMount": _read_only_mount,
