@@ -60,6 +60,8 @@ FORMS = {
     "cpuset-cpus": ("0", "0-1", "0-", "1-0", "1-9223372036854775807", "a", "0,0,0"),
     "tmpfs": ("/t", "/t:size=1m", "/t:exec,bad"),
     "cpuset-mems": ("0", "1-9223372036854775807", "0-"),
+    "device-read-bps": ("/dev/null:1mb", "/dev/vda:1mb", "/dev/vda:-1", "/nosuch:1", "/dev/vda:1\n2", "8:0:1", ":1"),
+    "blkio-weight-device": ("/dev/vda:500", "/dev/null:500", "/etc:1", "/dev/vda:1e9"),
     "pids-limit": ("-1", "0", "1", "9" * 30),
     "userns": ("host", "remap", "x"),
     "pid": ("host", "container:running"),

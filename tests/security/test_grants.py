@@ -92,3 +92,49 @@ def test_the_engine_is_not_protected_less_when_a_container_is_more(engine: Engin
 def scores(engine: Engine) -> list[str]:
     """Of each of the engine's processes."""
     return [Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in engine.processes().roles.values()]
+
+
+@pytest.mark.parametrize("option", ["--cpuset-cpus", "--cpuset-mems"])
+@pytest.mark.parametrize("value", ["1-9223372036854775807", "0-4294967295", "0,1-99999999999", "0-", "-1", "a",
+                                   "0-0\n1"])
+def test_a_list_of_processors_without_an_end_costs_nothing(engine: Engine, option: str, value: str) -> None:
+    """Elsewhere it was written out in memory (CVE-2018-20699)."""
+    daemon = engine.processes()["daemon"]
+    before = resident(daemon)
+    done = engine.cli("run", "--rm", option, value, "busybox", "true", timeout=10)
+    assert done.code != 0, done
+    assert "internal" not in done.err
+    assert resident(daemon) - before < 32 << 20
+    assert engine.processes()["daemon"] == daemon
+
+
+def resident(pid: int) -> int:
+    """Bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) << 12
+
+
+@pytest.mark.parametrize("way", ["the first process", "an exec"])
+def test_shared_memory_counts_against_the_limit_of_memory(engine: Engine, way: str) -> None:
+    """Nobody keeps more than was granted by not owning it."""
+    script = "head -c 60000000 /dev/zero >/dev/shm/x; wc -c </dev/shm/x"
+    limit = ("--memory", "32m", "--memory-swap", "32m")
+    if way == "an exec":
+        engine.ok("run", "-d", "--name", "it", *limit, "busybox", "sleep", "1000")
+        done = engine.cli("exec", "it", "sh", "-c", script)
+    else:
+        done = engine.cli("run", "--name", "it", *limit, "busybox", "sh", "-c", script)
+    assert "60000000" not in done.out, done
+    assert engine.listens()
+
+
+def test_a_fork_bomb_stops_at_its_limit_and_the_engine_does_not(engine: Engine) -> None:
+    """In the container and from an exec; the engine answers meanwhile, and ends all of it."""
+    engine.ok("run", "-d", "--name", "bomb", "--pids-limit", "100", "busybox", "sh", "-c",
+              "f() { f | f & }; f; while :; do sleep 1; done")
+    for _ in range(5):
+        engine.cli("exec", "-d", "bomb", "sh", "-c", "f() { f | f & }; f; sleep 100")
+        assert engine.ok("ps", "-q")
+        assert all(len(pids) <= 100 for pids in engine.groups().values())
+    assert engine.ok("run", "--rm", "busybox", "echo", "alive") == "alive"
+    engine.ok("rm", "-f", "bomb")
+    assert engine.groups() == {}
