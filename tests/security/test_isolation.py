@@ -101,7 +101,7 @@ def test_a_profile_guards_every_door(look: Look, tmp_path: Path) -> None:
     ("--security-opt", "seccomp=/nowhere"), ("--security-opt", "seccomp=/proc/version"),
     ("--security-opt", "seccomp=/dev/zero"), ("--security-opt", "no-new-privileges=perhaps"),
     ("--security-opt", "label=disable"), ("--pid", "container:x"), ("--pid", "private"), ("--ipc", "nonsense"),
-    ("--uts", "container:x"), ("--cgroupns", "none"),
+    ("--uts", "container:x"), ("--cgroupns", "none"), ("--runtime", "runc"), ("--isolation", "hyperv"),
 ], ids=" ".join)
 def test_what_cannot_be_meant_is_refused_before_anything_is_made(engine: Engine, options: tuple[str, ...]) -> None:
     """A wish for confinement that is not understood must not be taken for granted."""
@@ -214,6 +214,11 @@ def test_in_the_hosts_pid_namespace_all_of_a_container_ends_with_its_first_proce
     until(lambda: not Path(f"/proc/{said.strip()}").exists(), "the other one has ended")
     engine.ok("run", "-d", "--pid", "host", "--name", "stopped", "busybox", "sleep", "1000000")
     engine.ok("stop", "-t", "0", "stopped")
+
+
+def test_the_only_way_to_start_containers_may_be_named(engine: Engine) -> None:
+    """Scripts do."""
+    engine.ok("run", "--rm", "--runtime", "lading", "--isolation", "default", "busybox", "true")
 
 
 def test_the_host_is_not_renamed(engine: Engine) -> None:

@@ -23,9 +23,9 @@ Pull = Literal["missing", "never", "always"]
 _NETWORK = one("network", "", "Network of the container: none or host", value="network", default="none")
 _LATER = (
     "--add-host= --annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --dns= "
-    "--dns-opt= --dns-option= --dns-search= --expose= --gpus= --ip= --ip6= --isolation= "
+    "--dns-opt= --dns-option= --dns-search= --expose= --gpus= --ip= --ip6= "
     "--kernel-memory= --link= --link-local-ip= --mac-address= --mount= --net-alias= --network-alias= "
-    "--platform= -p/--publish= -P/--publish-all --runtime= --storage-opt= --use-api-socket --userns= "
+    "--platform= -p/--publish= -P/--publish-all --storage-opt= --use-api-socket --userns= "
     "-v/--volume= --volume-driver= --volumes-from="
 )
 

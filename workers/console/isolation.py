@@ -14,7 +14,9 @@ OPTIONS: tuple[Option, ...] = (
     flag("privileged", "", "All capabilities and devices, no filter, nothing hidden: root on the host"),
     one("cgroupns", "", "Control groups as it sees them: private or host", value="mode"),
     one("ipc", "", "Shared memory and queues: private, shareable, none or host", value="mode"),
+    one("isolation", "", "How containers are kept apart: default", value="technology"),
     one("pid", "", "Processes that it sees: host for all of this machine", value="mode"),
+    one("runtime", "", "Who starts it: lading", value="name"),
     one("uts", "", "Host name: host for that of this machine", value="mode"),
     many("security-opt", "", "seccomp=…, no-new-privileges, apparmor=…, systempaths=unconfined", value="option"),
 )
@@ -23,6 +25,7 @@ _HINT = "known are seccomp=FILE, no-new-privileges, apparmor=PROFILE; seccomp, a
 
 async def isolation(options: Parsed, call: Call) -> Isolation | None:
     """What was asked for, None for nothing; a profile is read from the client's files. Raises Plain, OptionError."""
+    _refuse_other_ways(options)
     wished = Isolation(
         privileged=options.flag("privileged"), cap_add=options.many("cap-add"), cap_drop=options.many("cap-drop"),
         pid=options.text("pid"), ipc=options.text("ipc"), uts=options.text("uts"), cgroupns=options.text("cgroupns"))
@@ -35,6 +38,15 @@ async def isolation(options: Parsed, call: Call) -> Isolation | None:
     except InvalidValue as error:
         raise _bad(error.message, error.hint) from error
     return wished
+
+
+def _refuse_other_ways(options: Parsed) -> None:
+    """There is one way to start a container here, and it may be named."""
+    runtime, technology = options.text("runtime"), options.text("isolation")
+    if runtime not in ("", "lading"):
+        raise _bad(f"unknown or invalid runtime name: {runtime}", "containers are started by lading itself")
+    if technology not in ("", "default"):
+        raise _bad(f"invalid isolation: {technology}", "on Linux it is default")
 
 
 async def _security(text: str, call: Call) -> dict[str, object]:
