@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from domain.health import Wanted
 from domain.isolation import Isolation
@@ -11,6 +11,14 @@ from domain.resources import Resources
 from domain.spec import Device, HealthAction, LogConfig, NetworkMode, RestartPolicy, Ulimit
 
 Seconds = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
+
+
+def _all_known(wished: object) -> object:
+    """Stored wishes may have fields of a later version; of one that is made now, nothing is left out silently."""
+    unknown = wished.keys() - Isolation.model_fields.keys() if isinstance(wished, dict) else ()
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(sorted(map(ascii, unknown)))}")
+    return wished
 
 
 class HealthRequest(BaseModel):
@@ -71,7 +79,7 @@ class CreateRequest(BaseModel):
     devices: tuple[Device, ...] = ()
     device_rules: tuple[str, ...] = ()
     sysctls: dict[str, str] = Field(default_factory=dict)
-    isolation: Isolation | None = None
+    isolation: Annotated[Isolation | None, BeforeValidator(_all_known)] = None
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()
     pull: Literal["missing", "never", "always"] = "missing"
