@@ -32,6 +32,7 @@ _PERIODS = range(1000, 1_000_001)
 _LEAST_QUOTA = 1000
 _WEIGHTS = range(10, 1001)
 _SWAPPINESS = range(101)
+_MOST_PIDS = 4_194_304  # PID_MAX_LIMIT, include/linux/threads.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,12 @@ def check(resources: Resources, control: Control) -> tuple[str, ...]:
     for each in _all_rates(resources):
         if each.rate < 0:
             raise InvalidValue(f"invalid rate {each.rate} for the device {each.path}", hint="give a positive number")
+        if not each.path.startswith("/dev/") or "\0" in each.path:
+            raise InvalidValue(f"invalid device {each.path!r}", hint="name a disk, such as /dev/sda")
+    for each in resources.blkio_weight_device:
+        if each.rate not in _WEIGHTS:
+            raise InvalidValue(f"invalid weight {each.rate} for the device {each.path}",
+                               hint="Range of blkio weight is from 10 to 1000")
     return tuple(_complaints(resources, control))
 
 
@@ -130,6 +137,8 @@ def _check_processors(wanted: Resources, control: Control) -> None:
                            hint="CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if wanted.pids_limit is not None and wanted.pids_limit < -1:
         raise InvalidValue(f"invalid --pids-limit {wanted.pids_limit}", hint="give a number, or -1 for no limit")
+    if (wanted.pids_limit or 0) > _MOST_PIDS:
+        raise InvalidValue(f"invalid --pids-limit {wanted.pids_limit}", hint=f"no kernel has more than {_MOST_PIDS}")
 
 
 def _check_sets(wanted: Resources, control: Control) -> None:

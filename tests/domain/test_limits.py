@@ -94,7 +94,11 @@ def test_the_default_share_is_the_default_weight() -> None:
     Resources(nano_cpus=10**9, cpu_period=50_000), Resources(cpuset_cpus="0-2"), Resources(cpuset_cpus="x"),
     Resources(cpuset_mems="1"), Resources(cpuset_cpus="1-0"), Resources(cpuset_cpus="0-999999"),
     Resources(pids_limit=-2), Resources(blkio_weight=9), Resources(blkio_weight=1001),
-    Resources(read_bps=(DeviceRate(path="/dev/sda", rate=-1),)),
+    Resources(read_bps=(DeviceRate(path="/dev/sda", rate=-1),)), Resources(pids_limit=4_194_305),
+    Resources(read_bps=(DeviceRate(path="/etc/passwd", rate=1),)),
+    Resources(write_iops=(DeviceRate(path="/dev/a\0b", rate=1),)),
+    Resources(blkio_weight_device=(DeviceRate(path="/dev/sda", rate=9),)),
+    Resources(blkio_weight_device=(DeviceRate(path="/dev/sda", rate=1001),)),
 ])
 def test_what_cannot_be_is_refused_for_every_version(wanted: Resources) -> None:
     """A number that no kernel takes is told before anything was made."""

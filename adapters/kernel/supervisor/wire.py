@@ -13,8 +13,8 @@ from typing import Any
 
 Message = dict[str, Any]
 
-PROTOCOL = 2
-"""What a warden says it speaks. 1: no execs, no inputs."""
+PROTOCOL = 3
+"""What a warden says it speaks. 1: no execs, no inputs; 2: of limits only that of processes."""
 
 LIMIT = 8 << 20
 """The longest message either side accepts."""
