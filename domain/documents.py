@@ -209,7 +209,7 @@ def _host_config(spec: ContainerSpec) -> Document:
         "SecurityOpt": _security_options(confinement) or None,
         "Tmpfs": dict(sorted(spec.tmpfs.items())) or None,
         "UTSMode": confinement.uts,
-        "UsernsMode": "",
+        "UsernsMode": confinement.userns,
         "ShmSize": spec.shm_size,
         "Sysctls": dict(sorted(spec.sysctls.items())) or None,
         "Runtime": "lading",

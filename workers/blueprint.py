@@ -14,6 +14,7 @@ from domain.signals import number
 from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec
 from domain.sysctls import sysctl_steps
 from domain.ulimits import checked_ulimit
+from domain.userns import with_userns
 from workers.requests import CreateRequest, ExecRequest
 
 LONGEST_HOSTNAME = 64
@@ -21,10 +22,10 @@ DEFAULT_STOP_TIMEOUT = 10
 
 
 def blueprint(
-    request: CreateRequest, image: Image, id: str, *, machine: str = "", apparmor: bool = False
+    request: CreateRequest, image: Image, id: str, *, machine: str = "", apparmor: bool = False, userns: str = HOST
 ) -> tuple[ContainerSpec, tuple[str, ...]]:
     """The spec and the environment; `machine` is the name of this machine, which a container in its network has, too;
-    `apparmor` says whether this machine has that.
+    `apparmor` says whether this machine has that, `userns` what it is configured for.
     Raises: InvalidValue, naming the value."""
     config = _config(image)
     entrypoint, command = _argv(request, config)
@@ -60,7 +61,7 @@ def blueprint(
         sysctls=_sysctls(request),
         devices=tuple(map(checked_device, request.devices)),
         device_rules=tuple(map(checked_rule, request.device_rules)),
-        isolation=_isolation(request, apparmor),
+        isolation=_isolation(request, apparmor, userns),
         resources=None if request.resources is None else complete(request.resources),
     )
     return spec, env
@@ -147,12 +148,13 @@ def _sysctls(request: CreateRequest) -> dict[str, str]:
     return dict(request.sysctls)
 
 
-def _isolation(request: CreateRequest, apparmor: bool) -> Isolation | None:
+def _isolation(request: CreateRequest, apparmor: bool, userns: str) -> Isolation | None:
     groups = request.isolation.group_add if request.isolation else ()
     wrong = next((group for group in groups if not group or ":" in group or "\0" in group), None)
     if wrong is not None:
         raise InvalidValue(f"invalid group: {wrong!r}", hint="name a group of the image, or give a number")
-    return checked_isolation(request.isolation, apparmor=apparmor) if request.isolation else None
+    wished = with_userns(request.isolation or Isolation(), userns, network=request.network)
+    return None if wished == Isolation() else checked_isolation(wished, apparmor=apparmor)
 
 
 def _stop_signal(request: CreateRequest, config: dict[str, Any]) -> str:

@@ -86,7 +86,8 @@ def open_plant(settings: Settings) -> Plant:
         server=server,
         bus=NatsBus(server.locate),
         runtime=KernelRuntime(
-            run, root, contents.layer_root(), init_program=program, failpoints=_small(settings.failpoints)
+            run, root, contents.layer_root(), init_program=program, failpoints=_small(settings.failpoints),
+            ids=settings.id_range,
         ),
         contents=contents,
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
@@ -153,6 +154,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             health=core.health.verdict,
             facts=info.facts,
             check=plant.store.verify,
+            userns=settings.userns,
         )
     )
     identify = _identify(settings, plant.control)

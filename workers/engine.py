@@ -77,6 +77,7 @@ class Parts:
     health: Callable[[str], Verdict | None]
     facts: Callable[[], Awaitable[Mapping[str, object]]]
     check: Callable[[], Awaitable[Report]]
+    userns: str = "host"
 
 
 class Engine:
@@ -88,7 +89,7 @@ class Engine:
         self.files = parts.files
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
-        self._health = parts.health
+        self._health, self._userns = parts.health, parts.userns
         self._execs: OrderedDict[str, int] = OrderedDict()
         self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
@@ -350,7 +351,8 @@ class Engine:
             return done.body, None
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
-            spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=facts.apparmor())
+            spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=facts.apparmor(),
+                                  userns=self._userns)
             await self.advice(spec.limits)
             for attempt in range(NAME_TRIES):
                 name = container_name(request.name) if request.name else self._made_up(attempt)

@@ -11,8 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.errors import InvalidValue
+from domain.runtime.request import DEFAULT_IDS, IdRange
 
 DEFAULT_CONFIG = "/etc/lading/config.toml"
+_FEWEST_IDS, _NO_ID = 65536, 2**32 - 1
 _HOST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 _VARIABLES = {
@@ -39,8 +41,9 @@ class BusUser(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`log_retention_hours`: how long output outlives its container. `nats_url` empty: the embedded server.
-    `nats_credentials`: a file `user:password` for an external server."""
+    """`userns`: `remap` gives every container a user namespace of its own unless it is told otherwise, with the ids
+    `userns_ids` (`first:count`) of the host. `log_retention_hours`: how long output outlives its container.
+    `nats_url` empty: the embedded server. `nats_credentials`: a file `user:password` for an external server."""
 
     data_root: Path = Path("/var/lib/lading")
     run_dir: Path = Path("/run/lading")
@@ -49,7 +52,14 @@ class Settings:
     nats_credentials: str = ""
     nats_users: tuple[BusUser, ...] = ()
     log_retention_hours: float = 168.0
+    userns: str = "host"
+    userns_ids: str = ""
     failpoints: str = ""
+
+    @property
+    def id_range(self) -> IdRange:
+        """Which ids of the host remapped containers have."""
+        return _id_range(self.userns_ids) if self.userns_ids else DEFAULT_IDS
 
     @property
     def socket(self) -> Path:
@@ -65,12 +75,31 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     for key in ("data_root", "run_dir"):
         if key in values:
             values[key] = _absolute(key, str(values[key]))
-    return Settings(**values)
+    if values.get("userns", "host") not in ("host", "remap"):
+        raise InvalidValue(f"userns must be host or remap, not {values['userns']!r}")
+    settings = Settings(**values)
+    _checked_range(settings.id_range)
+    return settings
 
 
 def host_token(name: str) -> str:
     """A host name as one token of a subject: lower case, other characters become `-`."""
     return "".join(c if c in _HOST else "-" for c in name.lower())[:63] or "localhost"
+
+
+def _id_range(text: str) -> IdRange:
+    first, _, count = text.partition(":")
+    if not all(part.isascii() and part.isdigit() and len(part) < 11 for part in (first, count)):
+        raise InvalidValue(f"userns_ids must be FIRST:COUNT, not {text!r}", hint='for example: "200000:65536"')
+    return IdRange(int(first), int(count))
+
+
+def _checked_range(ids: IdRange) -> None:
+    if not (ids.first >= _FEWEST_IDS and ids.count >= _FEWEST_IDS and ids.first + ids.count <= _NO_ID):
+        raise InvalidValue(
+            f"userns_ids {ids.first}:{ids.count} cannot be used",
+            hint="FIRST and COUNT are at least 65536, and all ids lie below 4294967295",
+        )
 
 
 def _absolute(key: str, text: str) -> Path:

@@ -16,12 +16,14 @@ from domain.resources import DeviceRate, Resources
 from domain.runtime import capabilities
 from domain.runtime.control import Control
 from domain.runtime.request import (
+    DEFAULT_IDS,
     MASKED,
     OWN_DEVICES,
     READ_ONLY,
     UNCONFINED,
     DeviceNode,
     ExecRequest,
+    IdRange,
     RunRequest,
 )
 from domain.spec import ContainerSpec, Device, ExecSpec
@@ -34,14 +36,17 @@ _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
 class Requests:
-    """Builds requests for the containers below `containers`; `groups` are those of this host."""
+    """Builds requests for the containers below `containers`; `groups` are those of this host, `ids` those of remapped
+    user namespaces."""
 
-    def __init__(self, containers: Path, layer_root: Path, groups: Tree, *, init_program: str = "") -> None:
+    def __init__(self, containers: Path, layer_root: Path, groups: Tree, *, init_program: str = "",
+                 ids: IdRange = DEFAULT_IDS) -> None:
         self._containers = containers
         self._layer_root = layer_root
         self._groups = groups
         self._control: Control | None = None
         self._init_program = init_program
+        self._ids = ids
 
     def run(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str]) -> RunRequest:
         """For the first process. Raises: InvalidValue; CommandFailed for a device that is not there."""
@@ -63,7 +68,8 @@ class Requests:
             cgroupns=spec.confinement.cgroupns,
             masked=() if _paths_are_open(spec) else MASKED,
             read_only_paths=() if _paths_are_open(spec) else READ_ONLY,
-            settings=lines(settings(spec.limits, self.control(), _block_devices(spec.limits))))
+            settings=lines(settings(spec.limits, self.control(), _block_devices(spec.limits))),
+            remap=self._remap(spec))
 
     def control(self) -> Control:
         """What groups can limit here; looked at again until the supervisor has made ours."""
@@ -81,7 +87,10 @@ class Requests:
             seccomp=UNCONFINED if exec.privileged else _seccomp(spec),
             no_new_privileges=spec.confinement.no_new_privileges,
             apparmor="" if exec.privileged else spec.confinement.apparmor, groups=spec.confinement.group_add,
-            ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj)
+            ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj, remap=self._remap(spec))
+
+    def _remap(self, spec: ContainerSpec) -> IdRange | None:
+        return self._ids if spec.confinement.userns == "remap" else None
 
 
 def _devices(spec: ContainerSpec) -> Iterator[DeviceNode]:

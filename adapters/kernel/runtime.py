@@ -32,6 +32,7 @@ from domain.ports import ExitReport, Input, LogFrame, MemoryKills, StartedProces
 from domain.resources import Resources
 from domain.runtime.control import Control
 from domain.runtime.plan import exec_plan, plan
+from domain.runtime.request import DEFAULT_IDS, IdRange
 from domain.spec import ContainerSpec, ExecSpec
 
 log = logging.getLogger(__name__)
@@ -48,13 +49,14 @@ class KernelRuntime:
     """See `domain.ports.Runtime`. Used as an async context manager; the warden outlives it."""
 
     def __init__(self, run_dir: Path, data_root: Path, layer_root: Path, *, init_program: str = "",
-                 failpoints: str = "") -> None:
+                 failpoints: str = "", ids: IdRange = DEFAULT_IDS) -> None:
         self._data_root = data_root.resolve()
         self._layer_root = layer_root
         self._run_dir = run_dir
         self._link = Link(run_dir, self._data_root, failpoints=failpoints, event=self._event, connected=self._connected)
         self._groups = cgroups.detect(tree.group_root(self._data_root))
-        self._requests = Requests(self._data_root / "containers", layer_root, self._groups, init_program=init_program)
+        self._requests = Requests(self._data_root / "containers", layer_root, self._groups, init_program=init_program,
+                                  ids=ids)
         self._trash = erase.Trash(str(self._data_root / "trash"))
         self.files = ContainerFiles(self._data_root, layer_root)
         self.meter = GroupMeter(self._groups)

@@ -28,7 +28,8 @@ _MACHINES = ("x86_64", "aarch64")
 MACHINE = os.uname().machine
 _MOST_LOOKS = 1000
 
-CLONE_NEWNS, CLONE_NEWPID = 0x20000, 0x20000000
+CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER = 0x20000, 0x20000000, 0x10000000
+CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x4000000, 0x8000000, 0x40000000
 CLONE_PIDFD, CLONE_PARENT, CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP = 0x1000, 0x8000, 0x100000000, 0x200000000
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
@@ -39,6 +40,7 @@ AT_FDCWD = -100
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, 0o2000000
 AT_RECURSIVE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x8000, 0x1000, 0x100
 MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
+MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
 FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC = 1, 1
 FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 1, 6
@@ -48,6 +50,7 @@ RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT = 1
 PROC_SUPER_MAGIC, SYSFS_MAGIC = 0x9FA0, 0x62656572
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
+PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP = 28, 4
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 38, 47, 4
 KEYCTL_JOIN_SESSION_KEYRING = 1
 SECCOMP_SET_MODE_FILTER = 1
@@ -69,6 +72,7 @@ _HINTS = {
     ("mount", ELOOP): "one layer of the overlay lies inside another",
     ("mount", EINVAL): "the kernel does not take these mount options; `dmesg` has the reason",
     ("fsconfig", EINVAL): "before 6.8 a kernel takes as many layers as fit in one page of mount options, not more",
+    ("mount_setattr", EINVAL): "the kernel, or the file system of the data root, cannot map ids of a mount",
     ("pivot_root", EINVAL): "the old root is no mount point (an initramfs), or its propagation is shared",
     ("move_mount", EINVAL): "a file cannot be mounted on a directory, nor a directory on a file",
     ("seccomp", EACCES): "a filter needs CAP_SYS_ADMIN or no_new_privs",
@@ -207,9 +211,9 @@ def fsmount(fd: int, attributes: int) -> int:
     return _fsmount(fd, FSMOUNT_CLOEXEC, attributes)
 
 
-def mount_setattr(dirfd: int, path: str, flags: int, attr_set: int, attr_clr: int = 0) -> None:
+def mount_setattr(dirfd: int, path: str, flags: int, attr_set: int, attr_clr: int = 0, userns_fd: int = 0) -> None:
     """See mount_setattr(2)."""
-    attributes = (ctypes.c_uint64 * 4)(attr_set, attr_clr, 0, 0)
+    attributes = (ctypes.c_uint64 * 4)(attr_set, attr_clr, 0, userns_fd)
     _mount_setattr(dirfd, encode(path), flags, attributes, ctypes.sizeof(attributes), path=path)
 
 

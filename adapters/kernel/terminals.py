@@ -12,7 +12,7 @@ import termios
 from adapters.kernel import syscalls
 
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441  # asm-generic/ioctls.h, not in `termios`
-_TTY_GROUP = 5  # as every distribution numbers it
+TTY_GROUP = 5  # as every distribution numbers it
 _OPEN = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -20,7 +20,7 @@ def new_instance() -> int:
     """A detached mount of a new devpts; it belongs to the caller. Raises: KernelError."""
     context = syscalls.fsopen("devpts")
     try:
-        for key, value in (("ptmxmode", "0666"), ("mode", "0620"), ("gid", str(_TTY_GROUP))):
+        for key, value in (("ptmxmode", "0666"), ("mode", "0620"), ("gid", str(TTY_GROUP))):
             syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, key, value)
         syscalls.fsconfig(context, syscalls.FSCONFIG_CMD_CREATE)
         return syscalls.fsmount(context, syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC)

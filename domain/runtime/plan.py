@@ -16,7 +16,16 @@ from dataclasses import dataclass
 
 from domain.errors import InvalidValue
 from domain.runtime import devices, profile, seccomp, tmpfs
-from domain.runtime.request import DEFAULT_PATH, HOST, INIT_TARGET, UNCONFINED, ExecRequest, RunRequest
+from domain.runtime.request import (
+    DEFAULT_PATH,
+    HOST,
+    INIT_TARGET,
+    UNCONFINED,
+    DeviceNode,
+    ExecRequest,
+    IdRange,
+    RunRequest,
+)
 from domain.runtime.steps import (
     AllowDevices,
     AttachBind,
@@ -28,6 +37,7 @@ from domain.runtime.steps import (
     ChangeProfile,
     CloseDescriptors,
     EnterNamespaces,
+    EnterUserNamespace,
     EnterWorkdir,
     Execute,
     HostDevice,
@@ -40,6 +50,7 @@ from domain.runtime.steps import (
     MakeGroup,
     MakeReadOnly,
     MakeWorkdir,
+    MapIds,
     Mask,
     MountAt,
     MountTmpfs,
@@ -61,6 +72,7 @@ from domain.runtime.steps import (
     Step,
     Sysctl,
     Unshare,
+    UserNamespace,
     WaitForGo,
     WriteFile,
     from_wire,
@@ -97,9 +109,9 @@ class Plan:
 def plan(request: RunRequest) -> Plan:
     """Compile the steps. Raises: InvalidValue for what no container can be started with."""
     _check(request)
-    shared = (request.network, NEWNET), (request.uts, NEWUTS), (request.ipc, NEWIPC), (request.pid, NEWPID)
-    own = sum(flag for mode, flag in shared if mode != HOST)
-    return Plan(NEWNS | own, tuple(_host(request)), tuple(_child(request)))
+    flags = _namespaces(request)
+    born = flags & (NEWNS | NEWPID) if request.remap else flags
+    return Plan(born, tuple(_host(request)), tuple(_child(request)))
 
 
 def exec_plan(request: ExecRequest) -> Plan:
@@ -117,6 +129,11 @@ def environment(env: tuple[str, ...], hostname: str, *, tty: bool = False) -> tu
     values = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname} | ({"TERM": "xterm"} if tty else {})
     values.update(entry.partition("=")[::2] for entry in env)
     return tuple(f"{name}={value}" for name, value in values.items())
+
+
+def _namespaces(request: RunRequest) -> int:
+    shared = (request.network, NEWNET), (request.uts, NEWUTS), (request.ipc, NEWIPC), (request.pid, NEWPID)
+    return NEWNS | sum(flag for mode, flag in shared if mode != HOST)
 
 
 def _check(request: RunRequest) -> None:
@@ -179,8 +196,7 @@ def _child(request: RunRequest) -> Iterator[Step]:
     yield from _kernel_views(request)
     yield from _devices(request)
     yield from _user_mounts(request)
-    for node in request.devices:
-        yield HostDevice(node.path, node.kind == "b", node.major, node.minor, node.mode, node.uid, node.gid)
+    yield from (_host_device(request.remap, node) for node in request.devices)
     if request.masked:
         yield Mask(request.masked)
     if request.read_only_paths:
@@ -198,12 +214,16 @@ def _enter(request: RunRequest) -> Iterator[Step]:
         yield JoinGroups()
     if request.cgroupns != HOST:
         yield Unshare(NEWCGROUP)  # now: its root is where its maker sits
+    if request.remap:  # what is not born with the child belongs to it: its root has rights there
+        yield UserNamespace(request.remap.first, request.remap.count, _namespaces(request) & ~(NEWNS | NEWPID))
     if request.network == "none":
         yield LoopbackUp()
 
 
 def _root(request: RunRequest) -> Iterator[Step]:
     yield PrivateMounts()  # before the copies: they inherit it
+    if request.remap:
+        yield MapIds((request.layer_root.rpartition("/")[0], request.directory))
     for path in request.files:
         yield PrepareBind(path, _host_file(request, path), read_only=False)
     if request.ipc == HOST:
@@ -255,6 +275,12 @@ def _devices(request: RunRequest) -> Iterator[Step]:
         yield BindConsole("/dev/console")
 
 
+def _host_device(ids: IdRange | None, node: DeviceNode) -> HostDevice:
+    owners = (node.uid, node.gid)
+    uid, gid = map(ids.outside, owners) if ids else owners
+    return HostDevice(node.path, node.kind == "b", node.major, node.minor, node.mode, uid, gid)
+
+
 def _user_mounts(request: RunRequest) -> Iterator[Step]:
     wanted = sorted((tmpfs.target(path), text) for path, text in request.tmpfs.items())
     yield MountAt("/dev/mqueue", "mqueue", "mqueue", _QUIET, "")
@@ -264,10 +290,19 @@ def _user_mounts(request: RunRequest) -> Iterator[Step]:
         yield MountAt(_SHARED_MEMORY, "tmpfs", "shm", _QUIET, f"mode=1777,size={request.shm_size}")
     for path, text in wanted:  # sorted: parents first
         flags, data, mode_given = tmpfs.options(text)
-        yield MountTmpfs(path, flags, data, keep_mode=not mode_given)
+        yield MountTmpfs(path, flags, _mapped(request.remap, data), keep_mode=not mode_given)
     yield from (AttachBind(path, path) for path in request.files)
     if request.init:
         yield AttachBind(INIT_TARGET, INIT_TARGET)
+
+
+def _mapped(ids: IdRange | None, data: str) -> str:
+    """Options of a mount are read in the host's user namespace."""
+    if ids is None:
+        return data
+    words = (word.partition("=") for word in data.split(",") if word)
+    return ",".join(f"{key}={ids.outside(int(value))}" if key in ("uid", "gid") else f"{key}{equals}{value}"
+                    for key, equals, value in words)
 
 
 def _identity(request: RunRequest) -> Iterator[Step]:
@@ -275,16 +310,23 @@ def _identity(request: RunRequest) -> Iterator[Step]:
         yield SetHostname(request.hostname)
     if request.domainname and request.uts != HOST:
         yield SetDomainname(request.domainname)
-    yield NewSession(request.tty)
-    yield CloseDescriptors(request.tty or request.stdin)
-    yield NewKeyring()
+    yield from _apart(request)
     yield ResolveUser(request.user, request.groups)
     yield MakeWorkdir(request.workdir)
 
 
-def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]:
-    if request.ulimits:  # raising one needs CAP_SYS_RESOURCE, which is still there
+def _apart(request: RunRequest | ExecRequest) -> Iterator[Step]:
+    """Leave what the engine has lent. Raising a limit needs CAP_SYS_RESOURCE on the host, so that comes first."""
+    yield NewSession(request.tty)
+    if request.ulimits:
         yield SetLimits(request.ulimits)
+    if request.remap:
+        yield EnterUserNamespace(request.remap.first)
+    yield CloseDescriptors(request.tty or request.stdin)
+    yield NewKeyring()
+
+
+def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]:
     if request.apparmor:
         yield ChangeProfile(request.apparmor)
     if not request.no_new_privileges:  # loading a filter needs CAP_SYS_ADMIN then: now or never
@@ -312,9 +354,7 @@ def _more(request: ExecRequest) -> Iterator[Step]:
     if request.cgroup_v1:
         yield JoinGroups()
     yield EnterNamespaces(NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWNET)
-    yield NewSession(request.tty)
-    yield CloseDescriptors(request.tty or request.stdin)
-    yield NewKeyring()
+    yield from _apart(request)
     yield ResolveUser(request.user, request.groups)
     yield EnterWorkdir(request.workdir)
     yield from _launch(request)

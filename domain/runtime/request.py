@@ -30,6 +30,22 @@ INIT_TARGET = "/sbin/lading-init"
 
 
 @dataclass(frozen=True, slots=True)
+class IdRange:
+    """The ids 0 to `count` - 1 of a user namespace are those from `first` on of the host, users as well as groups."""
+
+    first: int
+    count: int
+
+    def outside(self, id: int) -> int:
+        """What the host calls an id of the container; root's for one that it does not have."""
+        return self.first + (id if id < self.count else 0)
+
+
+DEFAULT_IDS = IdRange(0x70000000, 65536)
+"""Where nobody else has any: above what systemd gives to containers, and far above /etc/subuid of any distribution."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceNode:
     """A node inside that stands for a device of the host: `kind` is `b` or `c`, `access` some of `rwm`."""
 
@@ -61,6 +77,7 @@ class RunRequest:
     `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
     `groups` are names or numbers beside those of the user. `ulimits` are (name, number of setrlimit(2), soft, hard), -1
     for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.
+    With `remap` the container has a user namespace of its own; files on disk keep the ids that it sees.
     `device_rules` are allowed besides the default ones and those of `devices`: `c 10:229 rwm`.
     """
 
@@ -107,6 +124,7 @@ class RunRequest:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     devices: tuple[DeviceNode, ...] = ()
     device_rules: tuple[str, ...] = ()
+    remap: IdRange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,3 +152,4 @@ class ExecRequest:
     groups: tuple[str, ...] = ()
     ulimits: tuple[tuple[str, int, int, int], ...] = ()
     oom_score_adj: int = 0
+    remap: IdRange | None = None

@@ -99,6 +99,30 @@ class EnterNamespaces(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class UserNamespace(Step):
+    """Make a user namespace whose ids from 0 on are those from `first` on of the host, and new namespaces `flags` that
+    belong to it; enter the latter, and make files as its root from now on, with all capabilities of the host's."""
+
+    first: int
+    count: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class MapIds(Step):
+    """Show the files below `paths` with the ids of the user namespace: what is root's on disk is its root's."""
+
+    paths: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class EnterUserNamespace(Step):
+    """Become its root, whom the host knows as `first`, and whose the standard streams are from now on."""
+
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoopbackUp(Step):
     """Bring up `lo`."""
 
@@ -371,7 +395,7 @@ STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
     WaitForGo, Execute, NoNewPrivileges, AllowDevices, HostDevice, ChangeProfile,
-    AttachDirectory,
+    AttachDirectory, UserNamespace, MapIds, EnterUserNamespace,
 )}
 """Every step by its name on the wire."""
 

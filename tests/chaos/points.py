@@ -82,8 +82,12 @@ CHILD = (
     "child.NewKeyring", "child.ResolveUser", "child.MakeWorkdir", "child.LoadSeccomp", "child.BecomeUser",
     "child.ChangeDirectory", "child.NoNewPrivileges", "child.WaitForGo",
     "child.Execute", "child.MountTmpfs", "child.AttachTerminals", "child.HostDevice",
+    "child.UserNamespace", "child.MapIds", "child.EnterUserNamespace",
 )
 """In the newborn process, before it executes anything."""
+
+REMAPPED = ("child.UserNamespace", "child.MapIds", "child.EnterUserNamespace")
+"""Of these: passed with a user namespace only."""
 
 
 def in_the_code() -> set[str]:

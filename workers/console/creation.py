@@ -25,7 +25,7 @@ _LATER = (
     "--add-host= --annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --dns= "
     "--dns-opt= --dns-option= --dns-search= --expose= --gpus= --ip= --ip6= "
     "--kernel-memory= --link= --link-local-ip= --mac-address= --mount= --net-alias= --network-alias= "
-    "--platform= -p/--publish= -P/--publish-all --storage-opt= --use-api-socket --userns= "
+    "--platform= -p/--publish= -P/--publish-all --storage-opt= --use-api-socket "
     "-v/--volume= --volume-driver= --volumes-from="
 )
 
@@ -106,7 +106,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         shm_size=devices.shm_size(options),
         oom_score_adj=devices.oom_score_adj(options),
         sysctls=devices.sysctls(options),
-        isolation=devices.with_groups(await isolation.isolation(options, invocation.call), options),
+        isolation=devices.with_identity(await isolation.isolation(options, invocation.call), options),
         pull=_pull(options.text("pull")),
     )
 

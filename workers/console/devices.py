@@ -8,10 +8,12 @@ from domain.devices import checked_rule, parse_device
 from domain.errors import InvalidValue
 from domain.isolation import Isolation
 from domain.options import Option, Parsed, many, number, one
+from domain.runtime.request import HOST
 from domain.spec import Device, Ulimit
 from domain.sysctls import parse_sysctl
 from domain.text.units import parse_size
 from domain.ulimits import parse_ulimit
+from domain.userns import REMAP
 from workers.console.errors import UNREADABLE, Plain
 
 _Made = TypeVar("_Made")
@@ -25,6 +27,7 @@ OPTIONS: tuple[Option, ...] = (
     one("shm-size", "", "Size of /dev/shm (64m)", value="size"),
     many("sysctl", "", "Set a kernel parameter of its own: net.*, kernel.msg*, kernel.shm*, fs.mqueue.*",
          value="NAME=VALUE"),
+    one("userns", "", "User namespace: host, or remap: root inside is nobody outside", value="mode"),
     many("ulimit", "", "Limit of setrlimit(2), -1 for none", value="NAME=SOFT[:HARD]"),
 )
 
@@ -64,10 +67,14 @@ def oom_score_adj(options: Parsed) -> int:
     return score
 
 
-def with_groups(isolation: Isolation | None, options: Parsed) -> Isolation | None:
-    """The wishes about isolation, and the groups of `--group-add`."""
-    groups = tuple(options.many("group-add"))
-    return (isolation or Isolation()).model_copy(update={"group_add": groups}) if groups else isolation
+def with_identity(isolation: Isolation | None, options: Parsed) -> Isolation | None:
+    """The wishes about isolation, and whose ids and groups it has. Raises Plain."""
+    groups, userns = tuple(options.many("group-add")), options.text("userns")
+    if userns not in ("", HOST, REMAP):
+        raise Plain(f"--userns: invalid USER mode: {userns!a}", hint="use host or remap", status=UNREADABLE)
+    if not groups and not userns:
+        return isolation
+    return (isolation or Isolation()).model_copy(update={"group_add": groups, "userns": userns})
 
 
 def _made(make: Callable[[str], _Made], text: str) -> _Made:

@@ -10,13 +10,15 @@ class Context:
 
     Descriptors 0, 1 and 2 are in place and `status` is 3. `place` is where it comes from: the mount of the container's
     terminals or, for one more process, a pidfd of the first one. Without `ready` the child reads one byte from
-    `status`: that is the word to go, an end of file the word to die.
+    `status`: that is the word to go, an end of file the word to die. `user` is the user namespace that it
+    has made, -1 without one.
     """
 
-    __slots__ = ("account", "binds", "place", "ready", "status", "tasks")
+    __slots__ = ("account", "binds", "place", "ready", "status", "tasks", "user")
 
     def __init__(self, *, tasks: Sequence[int] = (), status: int = 3, place: int = -1,
                  ready: Callable[[], None] | None = None) -> None:
         self.tasks, self.status, self.place, self.ready = tasks, status, place, ready
         self.binds: dict[str, int] = {}
+        self.user = -1
         self.account = users.Account(0, 0, (0,), "/")

@@ -18,7 +18,7 @@ from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
 from adapters.kernel.child.root import STEPS as ROOT_STEPS
 from adapters.kernel.supervisor import process
-from adapters.kernel.syscalls import CLONE_NEWNS, failed
+from adapters.kernel.syscalls import CLONE_NEWNS, CLONE_NEWUSER, failed
 from domain.errors import KernelError
 
 _OPTIONS = 4095  # mount(2) takes one page
@@ -34,10 +34,25 @@ def of_running(pid: int, start_time: int, *, whole: bool, writable: bool) -> Non
     try:
         if process.start_time(pid) != start_time:  # looked at while the pidfd keeps the number from being given again
             raise failed("pidfd_open", "", ESRCH)
+        users = _other_users(pid)
         syscalls.setns(pidfd, CLONE_NEWNS)
     finally:
         os.close(pidfd)
     _become_root("/", whole=whole, writable=writable)
+    if users >= 0:  # last: it takes the rights over mounts
+        syscalls.setns(users, CLONE_NEWUSER)
+        os.close(users)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+
+
+def _other_users(pid: int) -> int:
+    """The user namespace of a process, -1 if it is ours. In it the container's files have the ids that it sees."""
+    users = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    if not os.path.samestat(os.fstat(users), os.stat("/proc/self/ns/user")):
+        return users
+    os.close(users)
+    return -1
 
 
 def of_resting(layer_root: str, layers: Sequence[str], directory: str, *, writable: bool) -> None:

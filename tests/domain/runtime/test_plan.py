@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from domain.errors import InvalidValue
 from domain.runtime import capabilities, devices
 from domain.runtime import steps as s
-from domain.runtime.plan import NEWNET, Plan, environment, exec_plan, from_wire, plan, to_wire
-from domain.runtime.request import INIT_TARGET, DeviceNode, ExecRequest, RunRequest
+from domain.runtime.plan import NEWNET, NEWNS, NEWPID, Plan, environment, exec_plan, from_wire, plan, to_wire
+from domain.runtime.request import DEFAULT_IDS, INIT_TARGET, DeviceNode, ExecRequest, IdRange, RunRequest
 
 REQUEST = RunRequest(
     id="a" * 64,
@@ -49,6 +49,7 @@ REQUESTS = st.builds(
     sysctls=st.sampled_from([{}, {"net/ipv4/ip_forward": "1"}]),
     devices=st.sampled_from([(), (DeviceNode("/dev/x", "b", 7, 9, 0o640, 0, 6, "rw"),)]),
     device_rules=st.sampled_from([(), ("a 10:* r",)]),
+    remap=st.sampled_from([None, DEFAULT_IDS]),
 )
 EXECS = st.builds(
     ExecRequest,
@@ -64,6 +65,7 @@ EXECS = st.builds(
     capabilities=st.sampled_from([capabilities.DEFAULT, capabilities.ALL]),
     groups=st.sampled_from([(), ("audio", "7")]),
     ulimits=st.sampled_from([(), (("nofile", 7, 10, -1),)]),
+    remap=st.sampled_from([None, DEFAULT_IDS]),
 )
 
 
@@ -96,17 +98,20 @@ def test_the_order_keeps_the_container_inside(request: RunRequest) -> None:
         "ResetProcess",
         "JoinGroups",
         "Unshare",
+        "UserNamespace",
         "PrivateMounts",
+        "MapIds",
         "OverlayRoot",
         "PivotRoot",
         "MountAt",
         "Mask",
         "MakeReadOnly",
         "NewSession",
+        "SetLimits",
+        "EnterUserNamespace",
         "CloseDescriptors",
         "ResolveUser",
         "MakeWorkdir",
-        "SetLimits",
         *launch(request),
         "WaitForGo",
         "Execute",
@@ -183,6 +188,18 @@ def test_a_device_is_a_node_and_a_rule_of_its_group() -> None:
     assert made.host[1] == s.AllowDevices(rules, devices.ebpf(rules).hex())
     assert s.HostDevice("/dev/x", True, 7, 9, 0o640, 0, 6) in made.child
     assert not any(isinstance(step, s.AllowDevices) for step in plan(REQUEST).host)
+
+
+def test_with_a_user_namespace_all_but_mounts_and_pids_belongs_to_it() -> None:
+    """They are made in it; ids in options of mounts and of nodes are those of the host."""
+    node = DeviceNode("/dev/x", "c", 1, 3, 0o666, 0, 70000, "r")
+    made = plan(replace(REQUEST, remap=IdRange(1000000, 65536), tmpfs={"/t": "uid=5,gid=6,size=1m"}, devices=(node,)))
+    assert made.flags == NEWNS | NEWPID
+    assert s.UserNamespace(1000000, 65536, plan(REQUEST).flags & ~(NEWNS | NEWPID)) in made.child
+    assert s.MapIds(("/data", "/data/c")) in made.child
+    assert s.HostDevice("/dev/x", False, 1, 3, 0o666, 1000000, 1000000) in made.child
+    mount = next(step for step in made.child if isinstance(step, s.MountTmpfs))
+    assert mount.data == f"uid=1000005,gid=1000006,size={1 << 20}"
 
 
 def test_every_control_group_view_is_read_only() -> None:
@@ -272,8 +289,9 @@ def test_a_plan_of_an_exec_goes_inside_before_anything_of_the_image_is_used(requ
     """Opaque first, groups while their descriptors are there, then the namespaces; no mount is made, and after the
     entry comes what comes after the pivot of a first process."""
     names = order(exec_plan(request))
-    chain = ["Opaque", "ResetProcess", "JoinGroups", "EnterNamespaces", "NewSession", "CloseDescriptors", "NewKeyring",
-             "ResolveUser", "EnterWorkdir", "SetLimits", *launch(request), "WaitForGo", "Execute"]
+    chain = ["Opaque", "ResetProcess", "JoinGroups", "EnterNamespaces", "NewSession", "SetLimits",
+             "EnterUserNamespace", "CloseDescriptors", "NewKeyring", "ResolveUser", "EnterWorkdir", *launch(request),
+             "WaitForGo", "Execute"]
     assert names == [name for name in chain if name in names]
     assert ("LoadSeccomp" in names, "JoinGroups" in names) == (not request.seccomp, bool(request.cgroup_v1))
 
