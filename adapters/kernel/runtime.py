@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from errno import EBUSY
+from errno import EBUSY, ENODEV
 from pathlib import Path
 from types import TracebackType
 
@@ -393,6 +393,8 @@ class KernelRuntime:
             try:
                 group.write(lines(restored(before, after, control)))
             except OSError as error:
+                if error.errno == ENODEV or not os.path.isdir(group.directories()[0]):
+                    continue  # its run has ended meanwhile: version 2 kills for less memory than is in use
                 with suppress(OSError):
                     group.write(lines(restored(after, before, control)))
                 raise _unlimited(error) from error

@@ -186,8 +186,8 @@ def test_a_limit_that_cannot_be_is_refused_before_anything_is_made(
 
 def test_limits_are_shown_as_they_were_asked_for(engine: Engine) -> None:
     """In the document that tools read."""
-    engine.ok("create", "--name", "it", "-m", "64m", "-c", "512", "--cpuset-cpus", "0", "--pids-limit", "7",
-              "busybox", "sh")
+    one = ("--cpuset-cpus", "0") if controlled(engine, "cpuset.cpus") else ()
+    engine.ok("create", "--name", "it", "-m", "64m", "-c", "512", *one, "--pids-limit", "7", "busybox", "sh")
     shown = json.loads(engine.ok("inspect", "-f", "{{json .HostConfig}}", "it"))
     assert (shown["Memory"], shown["MemorySwap"], shown["CpuShares"]) == (64 * MIB, 128 * MIB, 512)
-    assert (shown["CpusetCpus"], shown["PidsLimit"], shown["NanoCpus"]) == ("0", 7, 0)
+    assert (shown["CpusetCpus"], shown["PidsLimit"], shown["NanoCpus"]) == ("0" if one else "", 7, 0)
