@@ -12,6 +12,7 @@ from domain.health import Verdict, as_config
 from domain.images.model import Image
 from domain.isolation import Isolation
 from domain.limits import DEFAULT_PIDS
+from domain.mounts import Mount
 from domain.resources import DeviceRate, Resources
 from domain.runtime.request import MASKED, READ_ONLY
 from domain.spec import ContainerSpec
@@ -99,7 +100,7 @@ def container_document(
         "ExecIDs": sorted(id for id, execution in container.execs.items() if execution.pid) or None,
         "HostConfig": _host_config(spec),
         "GraphDriver": {"Data": None, "Name": driver},
-        "Mounts": [],
+        "Mounts": [_mounted(mount) for mount in spec.mounts],
         "Config": _config(container, spec),
         "NetworkSettings": _network_settings(spec),
     }
@@ -179,7 +180,8 @@ def _security_options(confinement: Isolation) -> list[str]:
 def _host_config(spec: ContainerSpec) -> Document:
     confinement = spec.confinement
     return {
-        "Binds": None,
+        "Binds": [_bind(mount) for mount in spec.mounts if mount.create] or None,
+        "Mounts": [_wish(mount) for mount in spec.mounts if not mount.create] or None,
         "ContainerIDFile": "",
         "LogConfig": {"Type": spec.log.driver, "Config": dict(sorted(spec.log.options.items()))},
         "NetworkMode": spec.network,
@@ -224,6 +226,35 @@ def _host_config(spec: ContainerSpec) -> Document:
         ],
         "DeviceCgroupRules": list(spec.device_rules) or None,
         "Ulimits": [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in spec.ulimits],
+    }
+
+
+def _bind(mount: Mount) -> str:
+    """As `-v` says it."""
+    modes = ",".join(filter(None, (mount.mode, mount.propagation)))
+    return f"{mount.source}:{mount.target}" + (f":{modes}" if modes else "")
+
+
+def _wish(mount: Mount) -> Document:
+    """As `--mount` says it."""
+    found: Document = {"Type": mount.type, "Target": mount.target}
+    if mount.source:
+        found["Source"] = mount.source
+    if mount.read_only:
+        found["ReadOnly"] = True
+    if mount.propagation or not mount.recursive:
+        found["BindOptions"] = {"Propagation": mount.propagation, "NonRecursive": not mount.recursive}
+    return found
+
+
+def _mounted(mount: Mount) -> Document:
+    return {
+        "Type": mount.type,
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": mount.mode,
+        "RW": not mount.read_only,
+        "Propagation": (mount.propagation or "rprivate") if mount.type == "bind" else "",
     }
 
 

@@ -267,6 +267,9 @@ class Runtime(Protocol):
     async def strays(self, known: set[str]) -> Sequence[str]:
         """Kill and delete what lies under our roots and belongs to no container in `known`; returns what was found."""
 
+    async def check(self, spec: ContainerSpec) -> None:
+        """Raises: InvalidValue for what a container needs of this host and will not find."""
+
     async def control(self) -> Control:
         """What the control groups of this host can limit."""
 

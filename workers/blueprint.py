@@ -9,6 +9,7 @@ from domain.images.model import Image
 from domain.isolation import Isolation, checked_isolation
 from domain.limits import complete
 from domain.log_options import log_config
+from domain.mounts import checked_mounts
 from domain.runtime.request import HOST
 from domain.signals import number
 from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec
@@ -62,6 +63,7 @@ def blueprint(
         devices=tuple(map(checked_device, request.devices)),
         device_rules=tuple(map(checked_rule, request.device_rules)),
         isolation=_isolation(request, apparmor, userns),
+        mounts=checked_mounts(request.mounts, request.tmpfs),
         resources=None if request.resources is None else complete(request.resources),
     )
     return spec, env

@@ -354,6 +354,7 @@ class Engine:
             spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=facts.apparmor(),
                                   userns=self._userns)
             await self.advice(spec.limits)
+            await self._runtime.check(spec)
             for attempt in range(NAME_TRIES):
                 name = container_name(request.name) if request.name else self._made_up(attempt)
                 try:

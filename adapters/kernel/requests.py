@@ -12,6 +12,7 @@ from adapters.kernel.cgroups import Tree
 from adapters.kernel.nodes import nodes
 from domain.errors import InvalidValue
 from domain.limits import BlockDevice, BlockDevices, lines, settings
+from domain.mounts import Mount
 from domain.resources import DeviceRate, Resources
 from domain.runtime import capabilities
 from domain.runtime.control import Control
@@ -23,6 +24,7 @@ from domain.runtime.request import (
     UNCONFINED,
     DeviceNode,
     ExecRequest,
+    HostMount,
     IdRange,
     RunRequest,
 )
@@ -31,6 +33,7 @@ from domain.sysctls import sysctl_steps
 from domain.ulimits import NUMBERS
 
 _ALL_DEVICES, _ANY_DEVICE = Device(source="/dev", target="/dev"), ("a *:* rwm",)
+_SELINUX = "/sys/fs/selinux/enforce"
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
@@ -55,7 +58,7 @@ class Requests:
         return RunRequest(
             id=id, attempt=attempt, argv=spec.argv, env=tuple(env), directory=str(self._containers / id),
             layer_root=str(self._layer_root), layers=tuple(layers), workdir=spec.workdir, user=spec.user,
-            hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=spec.tmpfs, init=spec.init,
+            hostname=spec.hostname, network=spec.network, read_only=spec.read_only, tmpfs=_memory(spec), init=spec.init,
             init_program=self._init_program, files=_files(spec), cgroup_v2=self._groups.v2, cgroup_v1=self._groups.v1,
             stdin=spec.stdin, tty=spec.tty, domainname=spec.domainname, groups=spec.confinement.group_add,
             ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj, shm_size=spec.shm_size,
@@ -68,6 +71,7 @@ class Requests:
             cgroupns=spec.confinement.cgroupns,
             masked=() if _paths_are_open(spec) else MASKED,
             read_only_paths=() if _paths_are_open(spec) else READ_ONLY,
+            mounts=tuple(map(_host_mount, _binds(spec))),
             settings=lines(settings(spec.limits, self.control(), _block_devices(spec.limits))),
             remap=self._remap(spec))
 
@@ -132,6 +136,41 @@ def checked(id: str) -> str:
 
 def _ulimits(spec: ContainerSpec) -> tuple[tuple[str, int, int, int], ...]:
     return tuple((limit.name, NUMBERS[limit.name], limit.soft, limit.hard) for limit in spec.ulimits)
+
+
+def missing(mounts: Sequence[Mount]) -> str:
+    """The first source that is not there and must be; empty if none is."""
+    return next((mount.source for mount in mounts
+                 if mount.type == "bind" and not mount.create and not os.path.exists(mount.source)), "")
+
+
+def _binds(spec: ContainerSpec) -> list[Mount]:
+    return [mount for mount in spec.mounts if mount.type == "bind"]
+
+
+def _memory(spec: ContainerSpec) -> dict[str, str]:
+    return {**spec.tmpfs, **{mount.target: mount.options for mount in spec.mounts if mount.type == "tmpfs"}}
+
+
+def _host_mount(mount: Mount) -> HostMount:
+    """Raises: InvalidValue for a source that cannot be made, or a label that this host would have to give it."""
+    if mount.relabel and os.path.exists(_SELINUX):
+        raise InvalidValue(f"{mount.source} cannot be relabelled: there is no support for SELinux yet",
+                           hint="leave z and Z out, and label it with chcon")
+    if mount.create and not os.path.lexists(mount.source):
+        _make(Path(mount.source))
+    return HostMount(mount.source, mount.target, mount.read_only, mount.recursive, "slave" in mount.propagation)
+
+
+def _make(directory: Path) -> None:
+    """With all that is missing above it, for everybody to enter, whatever our umask is."""
+    try:
+        for path in (*reversed(directory.parents), directory):
+            if not path.exists():
+                path.mkdir()
+                path.chmod(0o755)
+    except OSError as error:
+        raise InvalidValue(f"{directory} cannot be made: {error.strerror}") from error
 
 
 def _block_devices(limits: Resources) -> BlockDevices:

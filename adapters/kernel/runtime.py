@@ -18,14 +18,14 @@ from adapters.kernel import apply, borrow, cgroups, erase
 from adapters.kernel.borrow import BorrowedInput, BorrowedOutput
 from adapters.kernel.files import ContainerFiles
 from adapters.kernel.measure import GroupMeter
-from adapters.kernel.requests import Requests, checked, is_id
+from adapters.kernel.requests import Requests, checked, is_id, missing
 from adapters.kernel.shortage import Shortages
 from adapters.kernel.supervisor import tree
 from adapters.kernel.supervisor.launch import SOCKET_NAME
 from adapters.kernel.supervisor.link import Link
 from adapters.kernel.supervisor.wire import Message
 from adapters.kernel.watches import Watch, Watches
-from domain.errors import KernelError, LadingError, NotFound, Refused, Unavailable
+from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Refused, Unavailable
 from domain.limits import lines, restored
 from domain.log_options import limits
 from domain.ports import ExitReport, Input, LogFrame, MemoryKills, StartedProcess, Victim
@@ -236,6 +236,13 @@ class KernelRuntime:
     async def thaw(self, id: str) -> None:
         """See the port."""
         await asyncio.to_thread(self._freezer, checked(id), lambda group: group.thaw())
+
+    async def check(self, spec: ContainerSpec) -> None:
+        """See the port."""
+        gone = await asyncio.to_thread(missing, spec.mounts) if spec.mounts else ""
+        if gone:
+            raise InvalidValue(f"invalid mount config: bind source path does not exist: {gone}",
+                               hint="make it first, or use -v, which makes a directory")
 
     async def control(self) -> Control:
         """See the port."""

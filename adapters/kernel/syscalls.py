@@ -33,7 +33,7 @@ CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x4000000, 0x8000000, 0x40000000
 CLONE_PIDFD, CLONE_PARENT, CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP = 0x1000, 0x8000, 0x100000000, 0x200000000
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
+MS_REC, MS_PRIVATE, MS_SLAVE = 0x4000, 0x40000, 0x80000
 MNT_DETACH = 2
 
 AT_FDCWD = -100
@@ -211,9 +211,10 @@ def fsmount(fd: int, attributes: int) -> int:
     return _fsmount(fd, FSMOUNT_CLOEXEC, attributes)
 
 
-def mount_setattr(dirfd: int, path: str, flags: int, attr_set: int, attr_clr: int = 0, userns_fd: int = 0) -> None:
+def mount_setattr(dirfd: int, path: str, flags: int, attr_set: int, attr_clr: int = 0, *, propagation: int = 0,
+                  userns_fd: int = 0) -> None:
     """See mount_setattr(2)."""
-    attributes = (ctypes.c_uint64 * 4)(attr_set, attr_clr, 0, userns_fd)
+    attributes = (ctypes.c_uint64 * 4)(attr_set, attr_clr, propagation, userns_fd)
     _mount_setattr(dirfd, encode(path), flags, attributes, ctypes.sizeof(attributes), path=path)
 
 

@@ -87,6 +87,7 @@ class MemoryRuntime:
         self.short: Callable[[MemoryKills], Awaitable[None]] | None = None
         self.limits: dict[str, Resources] = {}
         self.unwritable: set[str] = set()
+        self.absent: set[str] = set()
         self._pids = itertools.count(1000)
         self._ticks = itertools.count(1)
         self._listener: Callable[[ExitReport], Awaitable[None]] | None = None
@@ -191,6 +192,12 @@ class MemoryRuntime:
     async def running(self) -> dict[str, tuple[int, StartedProcess]]:
         """See the port."""
         return {id: (attempt, run.process) for (id, attempt), run in self._runs.items() if run.alive}
+
+    async def check(self, spec: ContainerSpec) -> None:
+        """See the port: there is everything, but for what `absent` names."""
+        gone = sorted(self.absent & {mount.source for mount in spec.mounts})
+        if gone:
+            raise InvalidValue(f"invalid mount config: bind source path does not exist: {gone[0]}")
 
     async def control(self) -> Control:
         """See the port: everything, as version 2 has it."""

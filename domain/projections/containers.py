@@ -25,7 +25,8 @@ class Containers:
     """Key: container id. Times in ns since the epoch, 0 for never.
 
     `execs` counts the other processes that live, `checked` says whether it has a health check, and `health` (empty
-    before the first start) what that has found. `limits` holds the fields of `Resources` that were asked for.
+    before the first start) what that has found. `limits` holds the fields of `Resources` that were asked for,
+    `mounts` pairs of source and target.
     """
 
     name = "containers"
@@ -57,6 +58,7 @@ class Containers:
         Column("checked", "integer"),
         Column("health", "text"),
         Column("limits", "json"),
+        Column("mounts", "json"),
     )
 
     def keys(self, record: Recorded) -> tuple[str, ...]:
@@ -102,6 +104,7 @@ def _created(event: Created, time: int, key: str) -> Row:
         "checked": int(spec.health is not None),
         "health": "",
         "limits": _limits(spec.limits),
+        "mounts": [[mount.source, mount.target] for mount in spec.mounts],
     }
 
 

@@ -30,6 +30,7 @@ from domain.runtime.steps import (
     AllowDevices,
     AttachBind,
     AttachDirectory,
+    AttachMount,
     AttachTerminals,
     BecomeUser,
     BindConsole,
@@ -62,6 +63,7 @@ from domain.runtime.steps import (
     OverlayRoot,
     PivotRoot,
     PrepareBind,
+    PrepareMount,
     PrivateMounts,
     ReadOnlyMount,
     ResetProcess,
@@ -221,10 +223,12 @@ def _enter(request: RunRequest) -> Iterator[Step]:
 
 
 def _root(request: RunRequest) -> Iterator[Step]:
+    for mount in request.mounts:  # before: whoever goes on to hear of the host's mounts must have heard of them
+        yield PrepareMount(mount.target, mount.source, mount.read_only, mount.recursive, mount.slave)
     yield PrivateMounts()  # before the copies: they inherit it
     if request.remap:
         yield MapIds((request.layer_root.rpartition("/")[0], request.directory))
-    for path in request.files:
+    for path in _own_files(request):
         yield PrepareBind(path, _host_file(request, path), read_only=False)
     if request.ipc == HOST:
         yield PrepareBind(_SHARED_MEMORY, _SHARED_MEMORY, read_only=False)
@@ -288,10 +292,10 @@ def _user_mounts(request: RunRequest) -> Iterator[Step]:
         yield AttachDirectory(_SHARED_MEMORY, _SHARED_MEMORY)
     elif request.ipc != "none":
         yield MountAt(_SHARED_MEMORY, "tmpfs", "shm", _QUIET, f"mode=1777,size={request.shm_size}")
-    for path, text in wanted:  # sorted: parents first
-        flags, data, mode_given = tmpfs.options(text)
-        yield MountTmpfs(path, flags, _mapped(request.remap, data), keep_mode=not mode_given)
-    yield from (AttachBind(path, path) for path in request.files)
+    memory = {path: MountTmpfs(path, *_tmpfs(text, request.remap)) for path, text in wanted}
+    hosts = {mount.target: AttachMount(mount.target, mount.target) for mount in request.mounts}
+    yield from (step for _, step in sorted({**memory, **hosts}.items()))  # parents first
+    yield from (AttachBind(path, path) for path in _own_files(request))
     if request.init:
         yield AttachBind(INIT_TARGET, INIT_TARGET)
 
@@ -303,6 +307,17 @@ def _mapped(ids: IdRange | None, data: str) -> str:
     words = (word.partition("=") for word in data.split(",") if word)
     return ",".join(f"{key}={ids.outside(int(value))}" if key in ("uid", "gid") else f"{key}{equals}{value}"
                     for key, equals, value in words)
+
+
+def _tmpfs(text: str, ids: IdRange | None) -> tuple[int, str, bool]:
+    flags, data, mode_given = tmpfs.options(text)
+    return flags, _mapped(ids, data), not mode_given
+
+
+def _own_files(request: RunRequest) -> Iterator[str]:
+    """The files of the engine, but for those in whose place somebody has put his own."""
+    taken = {mount.target for mount in request.mounts}
+    return (path for path in request.files if path not in taken)
 
 
 def _identity(request: RunRequest) -> Iterator[Step]:

@@ -59,6 +59,17 @@ class DeviceNode:
     access: str
 
 
+@dataclass(frozen=True, slots=True)
+class HostMount:
+    """A directory or file of the host at a place inside; see `PrepareMount`."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    recursive: bool = True
+    slave: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """One run of one container.
@@ -125,6 +136,7 @@ class RunRequest:
     devices: tuple[DeviceNode, ...] = ()
     device_rules: tuple[str, ...] = ()
     remap: IdRange | None = None
+    mounts: tuple[HostMount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

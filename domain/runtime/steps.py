@@ -137,6 +137,21 @@ class PrepareBind(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class PrepareMount(Step):
+    """Take a detached copy of what lies at a path of the host, under `name`, while host paths still mean something.
+
+    `recursive` takes along what is mounted below, read-only as well if this is; with `slave` mounts of the host go on
+    to appear in it, else nothing passes.
+    """
+
+    name: str
+    path: str
+    read_only: bool
+    recursive: bool
+    slave: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateMounts(Step):
     """No mount event passes between this namespace and the host, in either direction."""
 
@@ -249,6 +264,14 @@ class AttachBind(Step):
 @dataclass(frozen=True, slots=True)
 class AttachDirectory(Step):
     """Put the prepared directory `name` on `target`, which must not be reached through a link."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttachMount(Step):
+    """Put what was prepared as `name` on `target`, as the container's own links lead there; what is missing is made."""
 
     name: str
     target: str
@@ -391,7 +414,8 @@ class Execute(Step):
 
 STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, EnterNamespaces, LoopbackUp,
-    PrepareBind, PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
+    PrepareBind, PrepareMount, AttachMount,
+    PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
     WaitForGo, Execute, NoNewPrivileges, AllowDevices, HostDevice, ChangeProfile,

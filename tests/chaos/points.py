@@ -81,7 +81,8 @@ CHILD = (
     "child.SetHostname", "child.SetDomainname", "child.SetLimits", "child.NewSession", "child.CloseDescriptors",
     "child.NewKeyring", "child.ResolveUser", "child.MakeWorkdir", "child.LoadSeccomp", "child.BecomeUser",
     "child.ChangeDirectory", "child.NoNewPrivileges", "child.WaitForGo",
-    "child.Execute", "child.MountTmpfs", "child.AttachTerminals", "child.HostDevice",
+    "child.Execute", "child.MountTmpfs", "child.AttachTerminals", "child.HostDevice", "child.PrepareMount",
+    "child.AttachMount",
     "child.UserNamespace", "child.MapIds", "child.EnterUserNamespace",
 )
 """In the newborn process, before it executes anything."""

@@ -44,7 +44,7 @@ DISK = BlockDevices(*((BlockDevice("8:0", 100),) for _ in range(5)))
     (Resources(memory_reservation=8 * MIB), "memory.soft_limit_in_bytes 8388608", "memory.low 8388608"),
     (Resources(memory_swappiness=0), "memory.swappiness 0", ""),
     (Resources(oom_kill_disable=True), "memory.oom_control 1", ""),
-    (Resources(cpu_shares=512), "cpu.shares 512", "cpu.weight 59"),
+    (Resources(cpu_shares=512), "cpu.shares 512", "cpu.weight 50"),
     (Resources(cpu_quota=10_000), "cpu.cfs_period_us 100000|cpu.cfs_quota_us 10000", "cpu.max 10000 100000"),
     (Resources(cpu_quota=-1), "cpu.cfs_period_us 100000|cpu.cfs_quota_us -1", "cpu.max max 100000"),
     (Resources(cpu_period=50_000), "cpu.cfs_period_us 50000", "cpu.max max 50000"),
@@ -82,7 +82,7 @@ def test_weights_keep_the_order_of_shares(one: int, other: int) -> None:
 
 def test_the_default_share_is_the_default_weight() -> None:
     """A container that asks for the default gets what all others have."""
-    assert (weight(2), weight(1024), weight(262_144)) == (1, 100, 10_000)
+    assert (weight(2), weight(512), weight(1024), weight(262_144)) == (1, 50, 100, 10_000)
 
 
 @pytest.mark.parametrize("wanted", [

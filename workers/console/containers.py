@@ -53,6 +53,7 @@ class Listed:
     restarts: int
     health: str = ""
     limits: Resources = NO_LIMITS
+    mounts: tuple[tuple[str, str], ...] = ()
     size: int = -1
     virtual: int = -1
 
@@ -84,8 +85,13 @@ def listed(row: Mapping[str, object]) -> Listed:
         reason=str(row["reason"]),
         restarts=_whole(row["restarts"]),
         health=str(row["health"]),
+        mounts=_pairs(row.get("mounts")),
         limits=Resources.model_validate(row["limits"]) if row.get("limits") else NO_LIMITS,
     )
+
+
+def _pairs(value: object) -> tuple[tuple[str, str], ...]:
+    return tuple((str(source), str(target)) for source, target in value) if isinstance(value, list | tuple) else ()
 
 
 def _whole(value: object) -> int:
@@ -173,7 +179,7 @@ def _test(key: str, wanted: str, others: Mapping[str, Listed]) -> Test:
         "network": lambda text: lambda c: c.network == text,
         "health": _health,
         "is-task": lambda text: lambda _: text in ("false", "0"),
-        "volume": lambda _: _nothing,
+        "volume": lambda wanted: lambda c: any(wanted in pair for pair in c.mounts),
         "publish": lambda _: _nothing,
         "expose": lambda _: _nothing,
     }

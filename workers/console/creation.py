@@ -12,7 +12,7 @@ from domain.options import Option, OptionError, Parsed, UnsupportedError, alias,
 from domain.signals import number as signal_number
 from domain.spec import LogConfig, NetworkMode, RestartName, RestartPolicy
 from domain.text.safe import legible
-from workers.console import checks, devices, isolation, limits
+from workers.console import checks, devices, isolation, limits, mounts
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
 from workers.console.streams import STREAMS
@@ -22,11 +22,10 @@ from workers.requests import CreateRequest
 Pull = Literal["missing", "never", "always"]
 _NETWORK = one("network", "", "Network of the container: none or host", value="network", default="none")
 _LATER = (
-    "--add-host= --annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --dns= "
-    "--dns-opt= --dns-option= --dns-search= --expose= --gpus= --ip= --ip6= "
-    "--kernel-memory= --link= --link-local-ip= --mac-address= --mount= --net-alias= --network-alias= "
-    "--platform= -p/--publish= -P/--publish-all --storage-opt= --use-api-socket "
-    "-v/--volume= --volume-driver= --volumes-from="
+    "--add-host= --annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --dns= --dns-opt= "
+    "--dns-option= --dns-search= --expose= --gpus= --ip= --ip6= --kernel-memory= --link= --link-local-ip= "
+    "--mac-address= --net-alias= --network-alias= --platform= -p/--publish= -P/--publish-all --storage-opt= "
+    "--use-api-socket --volume-driver= --volumes-from="
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -66,6 +65,7 @@ OPTIONS: tuple[Option, ...] = (
     *devices.OPTIONS,
     *isolation.OPTIONS,
     *limits.OPTIONS,
+    *mounts.OPTIONS,
     *refused(_LATER),
 )
 
@@ -99,6 +99,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         tty=options.flag("tty"),
         stdin=options.flag("interactive"),
         resources=limits.resources(options),
+        mounts=mounts.mounts(options, invocation.call.cwd),
         stdin_once=options.flag("interactive") and not options.flag("detach"),
         devices=devices.devices(options),
         device_rules=devices.device_rules(options),

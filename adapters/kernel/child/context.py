@@ -11,14 +11,16 @@ class Context:
     Descriptors 0, 1 and 2 are in place and `status` is 3. `place` is where it comes from: the mount of the container's
     terminals or, for one more process, a pidfd of the first one. Without `ready` the child reads one byte from
     `status`: that is the word to go, an end of file the word to die. `user` is the user namespace that it
-    has made, -1 without one.
+    has made, -1 without one. `host_mounts` is the mount namespace of the host, -1 if that is the one that the child was
+    copied from.
     """
 
-    __slots__ = ("account", "binds", "place", "ready", "status", "tasks", "user")
+    __slots__ = ("account", "binds", "host_mounts", "place", "ready", "status", "tasks", "user")
 
-    def __init__(self, *, tasks: Sequence[int] = (), status: int = 3, place: int = -1,
+    def __init__(self, *, tasks: Sequence[int] = (), status: int = 3, place: int = -1, host_mounts: int = -1,
                  ready: Callable[[], None] | None = None) -> None:
         self.tasks, self.status, self.place, self.ready = tasks, status, place, ready
+        self.host_mounts = host_mounts
         self.binds: dict[str, int] = {}
         self.user = -1
         self.account = users.Account(0, 0, (0,), "/")

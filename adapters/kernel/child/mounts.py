@@ -3,12 +3,13 @@
 import os
 import stat
 from collections.abc import Callable, Sequence
-from errno import EEXIST, EINVAL, EISDIR, ENODEV
+from errno import EEXIST, EINVAL, EISDIR, ENODEV, ENOENT
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
 from adapters.kernel.child.paths import (
     HERE,
+    INSIDE,
     KERNEL_FILES,
     MISSING,
     NO_LINKS,
@@ -134,6 +135,39 @@ def _attach_directory(context: Context, name: str, target: str) -> None:
         os.close(place)
 
 
+def _attach_mount(context: Context, name: str, target: str) -> None:
+    """Where the container's links lead to, which is inside: the host is out of sight by now."""
+    tree = context.binds.pop(name)
+    place = _place_for(target, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
+    try:
+        if not target.startswith("/proc/"):  # of those the wish was looked at: figures that another program replaces
+            refuse_kernel_files(place, target)
+        syscalls.move_mount(tree, place, path=target)
+    except KernelError as error:
+        raise unusable(target, error.errno) from error
+    finally:
+        os.close(place)
+        os.close(tree)
+
+
+def _place_for(target: str, *, directory: bool) -> int:
+    """Something of that kind at `target`, made if it is missing."""
+    if directory:
+        return directory_inside(target)[0]
+    try:
+        return syscalls.openat2(HERE, target, os.O_PATH, INSIDE)
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise unusable(target, error.errno) from error
+    parent, _, leaf = target.rpartition("/")
+    above, _ = directory_inside(parent or "/")
+    try:
+        refuse_kernel_files(above, target)
+        return _file_in(above, leaf)
+    finally:
+        os.close(above)
+
+
 def _file_in(directory: int, leaf: str) -> int:
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -227,6 +261,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "MountTmpfs": _mount_tmpfs,
     "AttachBind": _attach_bind,
     "AttachDirectory": _attach_directory,
+    "AttachMount": _attach_mount,
     "Mask": _mask,
     "MakeReadOnly": _make_read_only,
     "ReadOnlyMount": _read_only_mount,

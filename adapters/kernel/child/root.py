@@ -6,7 +6,8 @@ from errno import EINVAL
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
-from domain.errors import KernelError
+from adapters.kernel.child.paths import MISSING
+from domain.errors import CommandFailed, KernelError
 
 _MOUNT_OPTIONS = 4095  # mount(2) takes one page
 
@@ -18,6 +19,35 @@ def _prepare_bind(context: Context, name: str, path: str, read_only: bool) -> No
     attributes |= syscalls.MOUNT_ATTR_RDONLY if read_only else 0
     syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, attributes)
     context.binds[name] = tree
+
+
+def _prepare_mount(context: Context, name: str, path: str, read_only: bool, recursive: bool, slave: bool) -> None:
+    """The source is the host's own affair: its links lead where they lead. What lies below it keeps no way back."""
+    deep = syscalls.AT_RECURSIVE if recursive else 0
+    try:
+        tree = _host_tree(context.host_mounts, path, syscalls.OPEN_TREE_CLONE | deep)
+    except KernelError as error:
+        code = 127 if error.errno in MISSING else 125
+        reason = os.strerror(error.errno).lower()
+        raise CommandFailed(f"cannot mount {ascii(path)[1:-1]}: {reason}", exit_code=code) from error
+    attributes = syscalls.MOUNT_ATTR_RDONLY if read_only else 0
+    propagation = syscalls.MS_SLAVE if slave else syscalls.MS_PRIVATE
+    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | deep, attributes, propagation=propagation)
+    context.binds[name] = tree
+
+
+def _host_tree(host_mounts: int, path: str, flags: int) -> int:
+    """From the host's own namespace, for a moment: what was mounted since ours was copied is not in ours, unless the
+    host's root is shared."""
+    if host_mounts < 0:
+        return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
+    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.setns(host_mounts, syscalls.CLONE_NEWNS)
+    try:
+        return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
+    finally:
+        syscalls.setns(ours, syscalls.CLONE_NEWNS)
+        os.close(ours)
 
 
 def _overlay_root(_: Context, layer_root: str, layers: Sequence[str], upper: str, work: str, target: str) -> None:
@@ -68,6 +98,7 @@ def _pivot_root(_: Context, target: str) -> None:
 
 STEPS: dict[str, Callable[..., None]] = {
     "PrepareBind": _prepare_bind,
+    "PrepareMount": _prepare_mount,
     "OverlayRoot": _overlay_root,
     "PivotRoot": _pivot_root,
 }

@@ -36,7 +36,6 @@ NAMESPACES = ("mnt", "ipc", "net")
 """Namespaces whose descriptors are kept: a dying first process is then waited for in 0.5 ms instead of 7."""
 
 _FLAGS = syscalls.CLONE_PARENT | syscalls.CLONE_CLEAR_SIGHAND
-_MS_SLAVE = 0x80000
 _STATUS, _PLACE, _FIRST_TASKS = 3, 4, 5
 _SET_UP_FAILED = 125
 _LONGEST_TEXT = 4096
@@ -48,6 +47,7 @@ def main(arguments: list[str]) -> None:
     faults.arm(options["failpoints"], int(options["generation"]))
     os.set_inheritable(WARDEN, False)
     _restore_files_limit(int(options["files"]))
+    host_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     _private_mounts()
     process.forget_internal_signals()
     warden = socket(AF_UNIX, SOCK_SEQPACKET, fileno=WARDEN)
@@ -58,10 +58,10 @@ def main(arguments: list[str]) -> None:
         parcel = handover.receive(warden)
         if parcel is None:
             sys.exit(0)
-        _serve(warden, parcel)
+        _serve(warden, parcel, host_mounts)
 
 
-def _serve(warden: socket, parcel: handover.Parcel) -> None:
+def _serve(warden: socket, parcel: handover.Parcel, host_mounts: int) -> None:
     request = json.loads(parcel.letter + b"\0".join(parcel.fields))
     status, plan, stdin, stdout, stderr, place, *rest = parcel.fds
     group = rest.pop(0) if request["group"] else -1
@@ -77,7 +77,9 @@ def _serve(warden: socket, parcel: handover.Parcel) -> None:
         answer |= {"stage": error.stage, "errno": error.errno, "text": error.message, "exit_code": _SET_UP_FAILED}
     else:
         if pid == 0:
-            _child(steps, (stdin, stdout, stderr, status, place, *rest))
+            # One more process is born among the container's: nothing of the host's may be in its hands.
+            own = () if request["more"] else (host_mounts,)
+            _child(steps, (stdin, stdout, stderr, status, place, *rest, *own), tasks=len(rest))
         answer["pid"] = pid
         fds = [pidfd, *([] if request["more"] else _namespaces(pid))]
     handover.close(parcel.fds)
@@ -123,24 +125,26 @@ def _namespaces(pid: int) -> list[int]:
     return fds
 
 
-def _child(steps: list[list[object]], fds: tuple[int, ...]) -> None:
+def _child(steps: list[list[object]], fds: tuple[int, ...], *, tasks: int) -> None:
     """In the new process: never returns. `fds` become 0, 1, 2, …"""
     try:
-        _arrange(steps, fds)
+        _arrange(steps, fds, tasks)
     except BaseException as error:
         _report("set-up", getattr(error, "errno", 0) or errno.EIO, str(error), _SET_UP_FAILED)
     os._exit(_SET_UP_FAILED)
 
 
-def _arrange(steps: list[list[object]], fds: tuple[int, ...]) -> None:
+def _arrange(steps: list[list[object]], fds: tuple[int, ...], tasks: int) -> None:
     for number, fd in enumerate([_clear(fd) for fd in fds]):
         os.dup2(fd, number)
     os.set_inheritable(_STATUS, False)
     syscalls.close_range(len(fds))
     failpoint("zygote.child")
-    tasks = range(_FIRST_TASKS, len(fds))
+    behind = _FIRST_TASKS + tasks
+    context = apply.Context(tasks=range(_FIRST_TASKS, behind), status=_STATUS, place=_PLACE, ready=_wait_for_go,
+                            host_mounts=behind if behind < len(fds) else -1)
     try:
-        apply.run_child(steps, apply.Context(tasks=tasks, status=_STATUS, place=_PLACE, ready=_wait_for_go))
+        apply.run_child(steps, context)
     except apply.Failure as failure:
         _report(failure.stage, failure.errno, failure.text, failure.exit_code)
         os._exit(failure.exit_code)
@@ -178,4 +182,4 @@ def _restore_files_limit(soft: int) -> None:
 def _private_mounts() -> None:
     """An own mount namespace: what is mounted on the host arrives here, nothing goes back."""
     syscalls.unshare(syscalls.CLONE_NEWNS)
-    syscalls.mount("", "/", "", syscalls.MS_REC | _MS_SLAVE)
+    syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)

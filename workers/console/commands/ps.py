@@ -51,7 +51,7 @@ def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Liste
         "Names": Field[Listed]("NAMES", lambda c: c.name),
         "Labels": Field[Listed]("LABELS", _labels),
         "Limits": Field[Listed]("LIMITS", lambda c: limited(c.limits)),
-        "Mounts": Field[Listed]("MOUNTS", lambda c: ""),
+        "Mounts": Field[Listed]("MOUNTS", lambda c: ",".join(source for source, _ in c.mounts if source)),
         "Networks": Field[Listed]("NETWORKS", lambda c: c.network),
         "LocalVolumes": Field[Listed]("LOCAL VOLUMES", lambda c: "0"),
     }
