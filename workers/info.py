@@ -36,7 +36,7 @@ class Info:
             "LoggingDriver": "local",
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": cgroup_version(),
-            "SecurityOptions": security_options(),
+            "SecurityOptions": security_options(remapped=self._settings.userns == "remap"),
             "KernelVersion": facts.kernel(),
             "OperatingSystem": facts.operating_system(),
             "OSType": "linux",
@@ -50,9 +50,11 @@ class Info:
         }
 
 
-def security_options() -> list[str]:
-    """What keeps containers apart here unless somebody wishes otherwise; AppArmor where the host has it."""
-    return [*(["name=apparmor"] if facts.apparmor() else []), "name=seccomp,profile=builtin", "name=cgroupns"]
+def security_options(*, remapped: bool = False) -> list[str]:
+    """What keeps containers apart here unless somebody wishes otherwise: AppArmor where the host has it, a user
+    namespace where the configuration says so."""
+    also = [*(["name=apparmor"] if facts.apparmor() else []), *(["name=userns"] if remapped else [])]
+    return [*also, "name=seccomp,profile=builtin", "name=cgroupns"]
 
 
 def cgroup_version() -> str:
