@@ -194,8 +194,8 @@ def clean(path: str) -> str:
         raise InvalidValue("invalid mount path: the destination cannot be '/'")
     if ".." in parts:
         raise InvalidValue(f"invalid mount path: {path!r} must not hold '..'")
-    if whole == "/dev" or whole == "/proc" or (whole.startswith("/proc/") and whole not in _LXCFS):
-        raise InvalidValue(f"{whole} cannot be replaced by a mount", hint="/proc and /dev belong to the engine")
+    if whole in ("/dev", "/proc", "/sys") or (whole.startswith("/proc/") and whole not in _LXCFS):
+        raise InvalidValue(f"{whole} cannot be replaced by a mount", hint="/proc, /sys and /dev belong to the engine")
     return whole
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from domain.copying import Found
 from domain.images.model import Image, Registered
 from domain.messages import Append, Meta, Recorded, StreamId
+from domain.mounts import Mount
 from domain.projections.fold import Row
 from domain.resources import Resources
 from domain.runtime.control import Control
@@ -441,9 +442,11 @@ class Files(Protocol):
         """
 
     def resting(
-        self, id: str, layers: Sequence[str], still: Callable[[], Awaitable[bool]], *, writable: bool = False
+        self, id: str, layers: Sequence[str], still: Callable[[], Awaitable[bool]], *, writable: bool = False,
+        mounts: Sequence[Mount] = (),
     ) -> AbstractAsyncContextManager[Access]:
-        """Of one that does not run, as `still` says. Only one may write at a time, and a start ends it.
+        """Of one that does not run, as `still` says, with directories of the host among `mounts` where they will be.
+        Only one may write at a time, and a start ends it.
 
         Raises: Refused when a start has come first, or (later) has called the writing off.
         """

@@ -10,12 +10,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from domain.container import LIVE, Container, State
-from domain.copying import Found
 from domain.errors import KernelError, LadingError, Refused
 from domain.lifecycle.absent import present
 from domain.messages import Command
-from domain.mounts import Mount
-from domain.ports import Access, Files, Passed, StartedProcess
+from domain.ports import Access, Files, StartedProcess
 from workers.mover import Caller, Mover
 from workers.sampler import Sampler
 
@@ -68,10 +66,9 @@ class FileDesk:
                     way = self.files.running(id, run, whole=whole, writable=writable)
                 else:
                     layers = await self.layers(container)
-                    way = self.files.resting(id, layers, lambda: self._rests(id), writable=writable)
-                access = await stack.enter_async_context(way)
-                binds = [] if live or not whole else [m for m in container.settled.mounts if m.type == "bind"]
-                return Uncovered(access, binds) if binds else access
+                    mounts = container.settled.mounts if whole else ()
+                    way = self.files.resting(id, layers, lambda: self._rests(id), writable=writable, mounts=mounts)
+                return await stack.enter_async_context(way)
             except (KernelError, Refused):
                 now = await self.mover.container(id)
                 if (now.state in LIVE, now.attempt) == (live, container.attempt) and now.state is not State.STARTING:
@@ -86,38 +83,6 @@ class FileDesk:
     async def _rests(self, id: str) -> bool:
         container = await self.mover.container(id)
         return container.state not in LIVE and container.state is not State.STARTING
-
-
-@dataclass(frozen=True, slots=True)
-class Uncovered:
-    """The files of a container at rest, in which nothing is mounted: what lies in a mount of its is not to be seen
-    there, and must not be written below it either."""
-
-    access: Access
-    mounts: Sequence[Mount]
-
-    async def look(self, path: str, *, follow: bool = False) -> Found:
-        """See the port."""
-        self._check(path)
-        return await self.access.look(path, follow=follow)
-
-    def pack(self, path: str, name: str, *, follow: bool = False, fine: bool = False) -> AsyncIterator[bytes]:
-        """See the port."""
-        self._check(path)
-        return self.access.pack(path, name, follow=follow, fine=fine)
-
-    async def spread(self, directory: str, content: AsyncIterator[bytes], *, owners: bool = False) -> Passed:
-        """See the port."""
-        self._check(directory)
-        return await self.access.spread(directory, content, owners=owners)
-
-    def _check(self, path: str) -> None:
-        for mount in self.mounts:
-            if f"{path}/".startswith(f"{mount.target}/"):
-                raise Refused(
-                    f"{path} lies in a mount of the container, which does not run",
-                    hint=f"copy from or to {mount.source} of the host, or start the container",
-                )
 
 
 async def quietly(work: Awaitable[None]) -> None:

@@ -17,6 +17,7 @@ from adapters.kernel.inside import talk
 from adapters.kernel.supervisor import interpreter
 from domain.copying import Found, Kind
 from domain.errors import KernelError, NotFound, Refused
+from domain.mounts import Mount
 from domain.ports import Passed, StartedProcess
 from domain.text.safe import safe
 
@@ -69,12 +70,15 @@ class ContainerFiles:
 
     @asynccontextmanager
     async def resting(
-        self, id: str, layers: Sequence[str], still: Callable[[], Awaitable[bool]], *, writable: bool = False
+        self, id: str, layers: Sequence[str], still: Callable[[], Awaitable[bool]], *, writable: bool = False,
+        mounts: Sequence[Mount] = (),
     ) -> AsyncIterator["Access"]:
         """See the port."""
         document = {
             "directory": str(self._data_root / "containers" / id), "layer_root": str(self._layer_root),
-            "layers": list(layers), "writable": writable}
+            "layers": list(layers), "writable": writable,
+            "mounts": [[mount.source, mount.target, mount.read_only, mount.recursive]
+                       for mount in mounts if mount.type == "bind"]}
         if not writable:
             async with _inside(document) as process:
                 yield await Access(process).begun()

@@ -134,15 +134,37 @@ def test_mounts_are_shown_and_found(engine: Engine, srv: Path) -> None:
     assert engine.ok("ps", "-a", "--filter", "volume=/nothing", "-q") == ""
 
 
-def test_copies_see_mounts_of_what_runs_and_refuse_those_of_what_rests(engine: Engine, srv: Path) -> None:
-    """A copy below the mount would be seen by nobody."""
-    engine.ok("run", "-d", "--name", "it", "-v", f"{srv}:/srv", "busybox", "sleep", "600")
-    engine.ok("cp", "it:/srv/hello", str(srv / "copy"))
-    assert (srv / "copy").read_text() == "from the host\n"
-    engine.ok("stop", "-t", "0", "it")
-    done = engine.cli("cp", "it:/srv/hello", "/dev/null")
-    assert done.code == 1
-    assert "lies in a mount of the container" in done.err
+def test_copies_see_mounts_whether_the_container_runs_or_not(engine: Engine, srv: Path) -> None:
+    """Also by a link of the container's, and from above: what is written lands on the host and not below the mount."""
+    script = "ln -s /srv /alias; echo made; sleep 600"
+    mounts = ("-v", f"{srv}:/srv", "-v", f"{srv}/hello:/etc/hello:ro")
+    engine.ok("run", "-d", "--name", "it", *mounts, "busybox", "sh", "-c", script)
+    engine.written("it", "made")
+    more = srv.parent / "more"
+    (more / "srv").mkdir(parents=True)
+    (more / "srv/deep").write_text("deep\n")
+    for state in ("running", "exited"):
+        engine.ok("cp", "it:/srv/hello", str(more / "copy"))
+        assert (more / "copy").read_text() == "from the host\n"
+        engine.ok("cp", str(more / "copy"), f"it:/alias/{state}")
+        assert (srv / state).read_text() == "from the host\n"
+        engine.ok("cp", f"{more}/.", "it:/")
+        assert (srv / "deep").read_text() == "deep\n"
+        (srv / "deep").unlink()
+        assert engine.cli("cp", str(more / "copy"), "it:/etc/hello").code == 1
+        engine.ok("stop", "-t", "0", "it")
+    assert not any("/srv/" in line for line in engine.ok("diff", "it").splitlines())
+
+
+def test_a_copy_into_what_never_ran_lands_in_the_mount(engine: Engine, srv: Path) -> None:
+    """The place is made as a start would make it; a source that is not there yet is no reason to fail."""
+    (srv.parent / "file").write_text("early\n")
+    engine.ok("create", "--name", "it", "-v", f"{srv}:/deep/in/it", "-v", f"{srv}/later:/later", "busybox", "sh")
+    engine.ok("cp", str(srv.parent / "file"), "it:/deep/in/it/file")
+    assert (srv / "file").read_text() == "early\n"
+    assert not (srv / "later").exists()
+    engine.ok("cp", "it:/deep/in/it/file", str(srv / "again"))
+    assert (srv / "again").read_text() == "early\n"
 
 
 def test_what_is_mounted_is_no_part_of_images_exports_and_changes(engine: Engine, srv: Path) -> None:

@@ -4,7 +4,8 @@ It is started by the daemon with a JSON document that says what to see (`view`),
 its standard input, or with the daemon. Nothing is imported once it is inside: what lies there is the image's.
 
     {"pid": 4711, "start": 1234567, "whole": true, "writable": false}
-    {"directory": "/var/lib/lading/containers/…", "layer_root": "…/l", "layers": ["a1b2c3"], "writable": true}
+    {"directory": "/var/lib/lading/containers/…", "layer_root": "…/l", "layers": ["a1b2c3"], "writable": true,
+     "mounts": [["/srv", "/data", false, true]]}
 
 Paths are absolute and clean. Each is looked up with openat2 below the root, and never through a magic link. One that
 ends in `/` or `/.` means what it leads to, any other one the name itself.
@@ -140,9 +141,11 @@ def _become(document: dict[str, object]) -> None:
             int(str(document["pid"])), int(str(document["start"])), whole=bool(document["whole"]), writable=writable
         )
     else:
-        layers = document["layers"]
+        layers, mounts, place = document["layers"], document["mounts"], str(document["directory"])
         assert isinstance(layers, list)
-        view.of_resting(str(document["layer_root"]), layers, str(document["directory"]), writable=writable)
+        assert isinstance(mounts, list)
+        wanted = [view.HostMount(*mount) for mount in mounts]
+        view.of_resting(str(document["layer_root"]), layers, place, writable=writable, mounts=wanted)
 
 
 def _serve() -> None:

@@ -6,13 +6,15 @@ that was swapped in cannot be opened, and what is mounted meanwhile changes noth
 
 - of a running container its own mount namespace, entered through the pidfd of its first process; `whole` with all that
   is mounted in it, else its root file system alone;
-- of one that does not run an overlay of its own, assembled in a private namespace.
+- of one that does not run an overlay of its own, assembled in a private namespace, with what will be mounted in it.
 """
 
 import os
 import resource
+import stat
 from collections.abc import Sequence
-from errno import ESRCH
+from errno import ENOENT, ESRCH
+from typing import NamedTuple
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
@@ -23,6 +25,7 @@ from domain.errors import KernelError
 
 _OPTIONS = 4095  # mount(2) takes one page
 _DESCRIPTORS = 8192
+_INSIDE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 # CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID MKNOD SETFCAP: what making and reading files of anybody needs.
 _CAPABILITIES = 0b11111 | 1 << 27 | 1 << 31
 _PLAIN = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
@@ -55,19 +58,97 @@ def _other_users(pid: int) -> int:
     return -1
 
 
-def of_resting(layer_root: str, layers: Sequence[str], directory: str, *, writable: bool) -> None:
-    """Assemble the file system from the layers (lowest first) and the writable layer in `directory`. To be written to,
-    one that was never started gets its writable layer now. Raises KernelError, OSError."""
+class HostMount(NamedTuple):
+    """A directory or file of the host at a place of the container."""
+
+    source: str
+    target: str
+    read_only: bool
+    recursive: bool
+
+
+def of_resting(
+    layer_root: str, layers: Sequence[str], directory: str, *, writable: bool, mounts: Sequence[HostMount] = ()
+) -> None:
+    """Assemble the file system from the layers (lowest first) and the writable layer in `directory`, with `mounts`
+    (parents first). To be written to, one that was never started gets its writable layer now, and the places of its
+    mounts. Raises KernelError, OSError."""
     upper, work = f"{directory}/upper", f"{directory}/work"
+    trees = [(mount, _tree(mount, writable=writable)) for mount in mounts]  # in the host's own namespace
     syscalls.unshare(CLONE_NEWNS)
     syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
     if writable:
         for path, mode in ((directory, 0o700), (upper, 0o755), (work, 0o700)):
             _make_directory(path, mode)
         ROOT_STEPS["OverlayRoot"](Context(), layer_root, layers, upper, work, directory)
-        _become_root(directory, whole=False, writable=True)
+        root = directory
     else:
-        _become_root(_read_only_overlay(layer_root, layers, upper), whole=False, writable=False)
+        root = _read_only_overlay(layer_root, layers, upper)
+    for mount, tree in trees:
+        if tree >= 0:
+            _attach(root, mount, tree, make=writable)
+    _become_root(root, whole=bool(trees), writable=writable)
+
+
+def _tree(mount: HostMount, *, writable: bool) -> int:
+    """A detached copy of what lies there, -1 if nothing does. Raises KernelError."""
+    deep = syscalls.AT_RECURSIVE if mount.recursive else 0
+    try:
+        tree = syscalls.open_tree(syscalls.AT_FDCWD, mount.source, syscalls.OPEN_TREE_CLONE | deep)
+    except KernelError as error:
+        if error.errno == ENOENT:
+            return -1
+        raise
+    attributes = _PLAIN | (syscalls.MOUNT_ATTR_RDONLY if mount.read_only or not writable else 0)
+    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | deep, attributes, propagation=syscalls.MS_PRIVATE)
+    return tree
+
+
+def _attach(root: str, mount: HostMount, tree: int, *, make: bool) -> None:
+    """Where the container's links lead, which is below `root`. A place that is missing is made if something is to be
+    written; to one who only reads it is not there. Raises KernelError, OSError."""
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        place = _place(top, mount.target, directory=stat.S_ISDIR(os.fstat(tree).st_mode), make=make)
+        if place >= 0:
+            syscalls.move_mount(tree, place, path=mount.target)
+            os.close(place)
+    finally:
+        os.close(top)
+        os.close(tree)
+
+
+def _place(top: int, target: str, *, directory: bool, make: bool) -> int:
+    """What is at `target`; -1 if nothing is and nothing is to be made."""
+    try:
+        return syscalls.openat2(top, target, os.O_PATH, _INSIDE)
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise
+    if not make:
+        return -1
+    *above, leaf = target.strip("/").split("/")
+    place, done = os.dup(top), ""
+    for part in [*above, leaf] if directory else above:
+        done += f"/{part}"
+        following = _entered(top, place, part, done)
+        os.close(place)
+        place = following
+    if not directory:
+        os.close(os.open(leaf, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=place))
+        os.close(place)
+        place = syscalls.openat2(top, target, os.O_PATH, _INSIDE)
+    return place
+
+
+def _entered(top: int, place: int, part: str, path: str) -> int:
+    try:
+        return syscalls.openat2(top, path, os.O_PATH | os.O_DIRECTORY, _INSIDE)
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise
+    os.mkdir(part, 0o755, dir_fd=place)
+    return syscalls.openat2(top, path, os.O_PATH | os.O_DIRECTORY, _INSIDE)
 
 
 def _read_only_overlay(layer_root: str, layers: Sequence[str], upper: str) -> str:
