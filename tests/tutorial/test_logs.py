@@ -33,7 +33,8 @@ def test_what_is_kept_is_bounded_and_the_rest_is_accounted_for(engine: Engine) -
     assert len(done.err.splitlines()) == 1
     assert sum(file.stat().st_size for file in path_of(engine, "counts").iterdir()) < 45_000
     (exited,) = [event for event in engine.history(engine.everything()[0]) if event["type"] == "exited.v1"]
-    assert exited["data"]["log_dropped"] > 250_000
+    # Up to then: of what was in the pipe at the end, and of what a reader still needed, more may be deleted later.
+    assert 0 < exited["data"]["log_dropped"] <= len(COUNTED) - len(done.out)
     assert engine.cli("logs", "--tail", "2", "counts").err == ""
     assert engine.ok("inspect", "-f", "{{json .HostConfig.LogConfig}}", "counts") == (
         '{"Type":"local","Config":{"max-file":"2","max-size":"20k"}}')
