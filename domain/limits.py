@@ -164,10 +164,6 @@ def _complaints(wanted: Resources, control: Control) -> Iterator[str]:
 
 def _wants(wanted: Resources) -> tuple[_Want, ...]:
     swap = wanted.memory_swap not in (0, -1)
-    rates = (
-        (wanted.read_bps, "read_bps", "rbps"), (wanted.write_bps, "write_bps", "wbps"),
-        (wanted.read_iops, "read_iops", "riops"), (wanted.write_iops, "write_iops", "wiops"),
-    )
     return (
         _Want(bool(wanted.memory), ("memory.max", "memory.limit_in_bytes"), "--memory", hard=True),
         _Want(swap, ("memory.swap.max", "memory.memsw.limit_in_bytes"), "--memory-swap", hard=False,
@@ -184,11 +180,13 @@ def _wants(wanted: Resources) -> tuple[_Want, ...]:
         _Want(wanted.pids_limit is not None and wanted.pids_limit > 0, ("pids.max",), "--pids-limit", hard=True),
         _Want(bool(wanted.blkio_weight), _WEIGHT_FILES, "--blkio-weight", hard=False),
         _Want(bool(wanted.blkio_weight_device), _DEVICE_WEIGHT_FILES, "--blkio-weight-device", hard=False),
-        *(_Want(bool(rate), ("io.max", f"blkio.throttle.{name}_device"), f"--device-{name.replace('_', '-')}",
-                hard=False) for rate, name, _ in rates),
+        *(_Want(bool(getattr(wanted, name)), ("io.max", f"blkio.throttle.{name}_device"),
+                f"--device-{name.replace('_', '-')}", hard=False) for name in _RATES),
     )
 
 
+_RATES = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "write_iops": "wiops"}
+"""The rates of `Resources` and what io.max calls them."""
 _WEIGHT_FILES = ("io.bfq.weight", "io.weight", "blkio.bfq.weight", "blkio.weight")
 _DEVICE_WEIGHT_FILES = ("io.bfq.weight", "io.weight", "blkio.bfq.weight_device", "blkio.weight_device")
 
@@ -256,7 +254,7 @@ def _disks(wanted: Resources, control: Control, devices: BlockDevices) -> Iterat
     for device in devices.weight if file else ():
         rate = _io_weight(device.rate) if file == "io.weight" else device.rate
         yield (file, f"{device.numbers} {rate}")
-    for name, key in (("read_bps", "rbps"), ("write_bps", "wbps"), ("read_iops", "riops"), ("write_iops", "wiops")):
+    for name, key in _RATES.items():
         for device in getattr(devices, name):
             if controller == "io":
                 yield ("io.max", f"{device.numbers} {key}={device.rate or 'max'}")
@@ -304,13 +302,6 @@ def changed(before: Resources, changes: Mapping[str, int | str]) -> Resources:
 
 def restored(before: Resources, after: Resources, control: Control) -> tuple[Setting, ...]:
     """What an update writes: everything of `after`, and "no limit" where `before` had one that `after` has not."""
-    dropped = before.model_copy(update={
-        name: none for name, none in (("memory", 0), ("memory_reservation", 0), ("cpu_shares", 0), ("cpu_quota", 0),
-                                      ("nano_cpus", 0), ("cpuset_cpus", ""), ("cpuset_mems", ""))
-        if not getattr(after, name) and getattr(before, name)
-    })
-    if dropped == before:
-        return settings(after, control)
     return (*_unlimited(before, after, control), *settings(after, control))
 
 

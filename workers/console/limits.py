@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from domain.errors import InvalidValue
+from domain.limits import DEFAULT_PERIOD
 from domain.options import Option, OptionError, Parsed, flag, many, number, one
 from domain.resources import DeviceRate, Resources
 from domain.text.units import memory_size, parse_size
@@ -129,7 +130,7 @@ def _words(limits: Resources) -> Sequence[str]:
     if limits.nano_cpus:
         words.append(f"{limits.nano_cpus / _NANO:g} cpus")
     elif limits.cpu_quota > 0:
-        words.append(f"{limits.cpu_quota / (limits.cpu_period or 100_000):g} cpus")
+        words.append(f"{limits.cpu_quota / (limits.cpu_period or DEFAULT_PERIOD):g} cpus")
     if limits.cpuset_cpus:
         words.append(f"cpus {limits.cpuset_cpus}")
     if limits.cpu_shares:
