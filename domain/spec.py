@@ -102,7 +102,8 @@ class ContainerSpec(BaseModel):
     it a terminal, `stdin` an input that stays open for clients, and `stdin_once` ends that input for good with the
     first client that ends its own. `domainname` is what stands behind its host name. `shm_size` is that of /dev/shm in
     bytes. `device_rules` are those of the kernel's device control group (`c 1:3 rwm`). `resources` and `isolation`
-    None: nothing was asked for (see `limits` and `confinement`).
+    None: nothing was asked for (see `limits` and `confinement`). `mounts` are all of them, whoever has asked for them;
+    `volumes_from` says of which containers, as it was typed.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -140,6 +141,7 @@ class ContainerSpec(BaseModel):
     sysctls: dict[str, str] = Field(default_factory=dict)
     isolation: Isolation | None = None
     mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()
 
     @property
     def argv(self) -> tuple[str, ...]:

@@ -55,8 +55,8 @@ class KernelRuntime:
         self._run_dir = run_dir
         self._link = Link(run_dir, self._data_root, failpoints=failpoints, event=self._event, connected=self._connected)
         self._groups = cgroups.detect(tree.group_root(self._data_root))
-        self._requests = Requests(self._data_root / "containers", layer_root, self._groups, init_program=init_program,
-                                  ids=ids)
+        self._requests = Requests(self._data_root / "containers", layer_root, self._data_root / "volumes", self._groups,
+                                  init_program=init_program, ids=ids)
         self._trash = erase.Trash(str(self._data_root / "trash"))
         self.files = ContainerFiles(self._data_root, layer_root)
         self.meter = GroupMeter(self._groups)

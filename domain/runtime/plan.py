@@ -24,6 +24,7 @@ from domain.runtime.request import (
     UNCONFINED,
     DeviceNode,
     ExecRequest,
+    HostMount,
     IdRange,
     RunRequest,
     lender,
@@ -44,6 +45,7 @@ from domain.runtime.steps import (
     EnterUserNamespace,
     EnterWorkdir,
     Execute,
+    FillVolume,
     HostDevice,
     HostStep,
     JoinGroups,
@@ -66,6 +68,7 @@ from domain.runtime.steps import (
     OverlayRoot,
     PivotRoot,
     PrepareBind,
+    PrepareFill,
     PrepareLent,
     PrepareMount,
     PrivateMounts,
@@ -231,8 +234,11 @@ def _enter(request: RunRequest) -> Iterator[Step]:
 
 
 def _root(request: RunRequest) -> Iterator[Step]:
+    for mount in _filled(request):
+        yield PrepareFill(mount.target, mount.volume, mount.first, request.remap is not None)
     for mount in request.mounts:  # before: whoever goes on to hear of the host's mounts must have heard of them
-        yield PrepareMount(mount.target, mount.source, mount.read_only, mount.recursive, mount.slave)
+        yield PrepareMount(mount.target, mount.source, mount.subpath, mount.read_only, mount.recursive,
+                           mount.propagation, bool(mount.volume) and request.remap is not None)
     yield PrivateMounts()  # before the copies: they inherit it
     if request.remap:
         yield MapIds((request.layer_root.rpartition("/")[0], request.directory))
@@ -307,12 +313,22 @@ def _user_mounts(request: RunRequest) -> Iterator[Step]:
         yield AttachDirectory(_SHARED_MEMORY, _SHARED_MEMORY)
     elif request.ipc != "none":
         yield MountAt(_SHARED_MEMORY, "tmpfs", "shm", _QUIET, f"mode=1777,size={request.shm_size}")
+    yield from (FillVolume(mount.target, mount.target) for mount in _filled(request))  # while only the image is there
     memory = {path: MountTmpfs(path, *_tmpfs(text, request.remap)) for path, text in wanted}
     hosts = {mount.target: AttachMount(mount.target, mount.target) for mount in request.mounts}
     yield from (step for _, step in sorted({**memory, **hosts}.items()))  # parents first
     yield from (AttachBind(path, path) for path in _own_files(request))
     if request.init:
         yield AttachBind(INIT_TARGET, INIT_TARGET)
+
+
+def _filled(request: RunRequest) -> list[HostMount]:
+    """Each volume once, in one order for all containers: who waits for one holds none that comes later."""
+    found: dict[str, HostMount] = {}
+    for mount in request.mounts:
+        if mount.fill:
+            found.setdefault(mount.volume, mount)
+    return [found[volume] for volume in sorted(found)]
 
 
 def _mapped(ids: IdRange | None, data: str) -> str:

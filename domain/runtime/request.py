@@ -57,6 +57,10 @@ DEFAULT_IDS = IdRange(0x70000000, 65536)
 """Where nobody else has any: above what systemd gives to containers, and far above /etc/subuid of any distribution."""
 
 
+PRIVATE, SLAVE, SHARED = "private", "slave", "shared"
+"""Which mounts pass between the host and a directory of it inside: none, those of the host, or all."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceNode:
     """A node inside that stands for a device of the host: `kind` is `b` or `c`, `access` some of `rwm`."""
@@ -73,13 +77,22 @@ class DeviceNode:
 
 @dataclass(frozen=True, slots=True)
 class HostMount:
-    """A directory or file of the host at a place inside; see `PrepareMount`."""
+    """A directory or file of the host at a place inside; see `PrepareMount`.
+
+    `volume` is the directory of the engine's volume whose contents `source` is: with a user namespace of the
+    container's own they keep the ids that it sees. `fill` lets an empty one begin with what the image has there,
+    `first` says that this is the container's first start (see `PrepareFill`).
+    """
 
     source: str
     target: str
     read_only: bool = False
     recursive: bool = True
-    slave: bool = False
+    propagation: str = PRIVATE
+    subpath: str = ""
+    volume: str = ""
+    fill: bool = False
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

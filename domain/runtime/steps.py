@@ -159,15 +159,37 @@ class PrepareBind(Step):
 class PrepareMount(Step):
     """Take a detached copy of what lies at a path of the host, under `name`, while host paths still mean something.
 
-    `recursive` takes along what is mounted below, read-only as well if this is; with `slave` mounts of the host go on
-    to appear in it, else nothing passes.
+    `below` is a path under it that is reached without any link. `recursive` takes along what is mounted below,
+    read-only as well if this is. `propagation` is `private`, `slave` or `shared`. `mapped` shows the ids of the
+    container's own user namespace.
     """
 
     name: str
     path: str
+    below: str
     read_only: bool
     recursive: bool
-    slave: bool
+    propagation: str
+    mapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFill(Step):
+    """Find out whether `_data` in the directory `volume` is to be filled, and keep everybody else from it until it is:
+    if it is empty at the `first` start of a container, or if somebody has begun and not ended. It is `name` later."""
+
+    name: str
+    volume: str
+    first: bool
+    mapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FillVolume(Step):
+    """Copy what the image has at `target` into the volume that was prepared as `name`, if it is to be filled."""
+
+    name: str
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,7 +466,7 @@ class Cross(Step):
 
 STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, EnterNamespaces, LoopbackUp,
-    PrepareBind, PrepareMount, AttachMount,
+    PrepareBind, PrepareMount, AttachMount, PrepareFill, FillVolume,
     PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,

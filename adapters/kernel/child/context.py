@@ -14,10 +14,11 @@ class Context:
     has made, -1 without one. `host_mounts` is the mount namespace of the host, -1 if that is the one that the child was
     copied from. `report` and `top` are addresses, for a child that is to cross into a pid namespace (see `crossing`):
     where its report is, and where its highest page ends. `shared` are pidfds by the kind of namespace that is shared
-    with the container behind them.
+    with the container behind them. `binds` are detached mounts by their names, `fills` volumes to be filled: their
+    directories and their contents.
     """
 
-    __slots__ = ("account", "binds", "host_mounts", "place", "ready", "report", "shared",
+    __slots__ = ("account", "binds", "fills", "host_mounts", "place", "ready", "report", "shared",
                  "status", "tasks", "top", "user")
 
     def __init__(self, *, tasks: Sequence[int] = (), status: int = 3, place: int = -1, host_mounts: int = -1,
@@ -28,5 +29,6 @@ class Context:
         self.report, self.top = report, top
         self.shared = shared or {}
         self.binds: dict[str, int] = {}
+        self.fills: dict[str, tuple[int, int]] = {}
         self.user = -1
         self.account = users.Account(0, 0, (0,), "/")

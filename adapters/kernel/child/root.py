@@ -9,11 +9,13 @@ from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
 from adapters.kernel.child.paths import MISSING, NO_LINKS
 from domain.errors import CommandFailed, KernelError
+from domain.runtime.request import PRIVATE, SHARED, SLAVE
 
 _MOUNT_OPTIONS = 4095  # mount(2) takes one page
 _LENT = {"pid": syscalls.PROC_SUPER_MAGIC, "ipc": syscalls.TMPFS_MAGIC}
 _ROOT_OF_PROCFS = 1  # PROC_ROOT_INO
-
+_BELOW = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
+_PROPAGATION = {PRIVATE: syscalls.MS_PRIVATE, SLAVE: syscalls.MS_SLAVE, SHARED: 0}  # a copy is a peer of what it is of
 
 
 def _prepare_bind(context: Context, name: str, path: str, read_only: bool) -> None:
@@ -24,28 +26,60 @@ def _prepare_bind(context: Context, name: str, path: str, read_only: bool) -> No
     context.binds[name] = tree
 
 
-def _prepare_mount(context: Context, name: str, path: str, read_only: bool, recursive: bool, slave: bool) -> None:
+def _prepare_mount(
+    context: Context, name: str, path: str, below: str, read_only: bool, recursive: bool, propagation: str, mapped: bool
+) -> None:
     """The source is the host's own affair: its links lead where they lead. What lies below it keeps no way back."""
     deep = syscalls.AT_RECURSIVE if recursive else 0
     try:
-        tree = _host_tree(context.host_mounts, path, syscalls.OPEN_TREE_CLONE | deep)
+        with host_view(context):
+            tree = source_tree(path, below, syscalls.OPEN_TREE_CLONE | deep)
     except KernelError as error:
         code = 127 if error.errno in MISSING else 125
         reason = os.strerror(error.errno).lower()
         raise CommandFailed(f"cannot mount {ascii(path)[1:-1]}: {reason}", exit_code=code) from error
+    if mapped:
+        map_ids(context, tree, path)
     attributes = syscalls.MOUNT_ATTR_RDONLY if read_only else 0
-    propagation = syscalls.MS_SLAVE if slave else syscalls.MS_PRIVATE
-    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | deep, attributes, propagation=propagation)
+    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | deep, attributes, propagation=_PROPAGATION[propagation])
     context.binds[name] = tree
 
 
-def _host_tree(host_mounts: int, path: str, flags: int) -> int:
-    """From the host's own namespace: what was mounted since ours was copied is not in ours, unless the host's root is
-    shared."""
-    if host_mounts < 0:
+def source_tree(path: str, below: str, flags: int) -> int:
+    """By open_tree(2): what lies at a path, or under it where no link leads. Raises: KernelError."""
+    if not below:
         return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
-    with _visiting(host_mounts):
-        return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
+    top = syscalls.openat2(syscalls.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY, 0)
+    try:
+        place = syscalls.openat2(top, below, os.O_PATH, _BELOW)
+        try:
+            return syscalls.open_tree(place, "", flags | syscalls.AT_EMPTY_PATH)
+        finally:
+            os.close(place)
+    finally:
+        os.close(top)
+
+
+def map_ids(context: Context, tree: int, path: str) -> None:
+    """Show the ids of the container's own user namespace. Raises: CommandFailed where the file system cannot."""
+    try:
+        syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, syscalls.MOUNT_ATTR_IDMAP, userns_fd=context.user)
+    except KernelError as error:
+        if error.errno != EINVAL:
+            raise
+        reason = "its file system cannot map ids for a user namespace of the container's own"
+        raise CommandFailed(f"cannot mount {ascii(path)[1:-1]}: {reason}", exit_code=125) from error
+
+
+@contextmanager
+def host_view(context: Context) -> Iterator[None]:
+    """In the host's own mount namespace for a moment: what was mounted since ours was copied is not in ours, unless the
+    host's root is shared."""
+    if context.host_mounts < 0:
+        yield
+        return
+    with _visiting(context.host_mounts):
+        yield
 
 
 @contextmanager
