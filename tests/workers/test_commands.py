@@ -131,6 +131,8 @@ async def test_a_field_that_nobody_knows_is_refused_wherever_it_stands(bus: Memo
 
 def test_what_is_known_is_no_stranger() -> None:
     """Also where the value is of the wrong kind: that is told by somebody else."""
-    for wish in ({"request": {"image": "a", "labels": {"any": "x"}, "isolation": None, "mounts": [1, "x", None]}},
-                 {"request": 1}, {"restart": []}, {"limits": {"memory": 1}}, [], None, 7):
+    wishes: tuple[object, ...] = (
+        {"request": {"image": "a", "labels": {"any": "x"}, "isolation": None, "mounts": [1, "x", None]}},
+        {"request": 1}, {"restart": []}, {"limits": {"memory": 1}}, [], None, 7)
+    for wish in wishes:
         assert list(strangers(Wish, wish)) == [], wish
