@@ -108,6 +108,9 @@ def _words(name: str, value: object) -> Iterator[str]:
         yield f"image={spec.image} command={redacted(spec.argv)!r}"
     elif name == "exec" and isinstance(value, Mapping):
         yield from _exec_words(ExecSpec.model_validate(value))
+    elif name == "network" and isinstance(value, Mapping):
+        subnets = ",".join(one["subnet"] for one in value["addresses"])
+        yield f"network={value['name']}" + (f" subnet={subnets}" if subnets else "")
     elif name in ("restart", "old") and isinstance(value, Mapping):
         yield f"{name}={value['name']}" + (f":{value['retries']}" if value["retries"] else "")
     elif name == "output" and value:

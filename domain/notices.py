@@ -27,6 +27,7 @@ from domain.lifecycle.stop import StopRequested
 from domain.lifecycle.unpause import Unpaused
 from domain.lifecycle.update import LimitsChanged, Updated
 from domain.messages import Recorded
+from domain.network.events import NetworkCreated, NetworkRemoved
 from domain.redact import redacted
 
 _KILL = "9"
@@ -64,6 +65,8 @@ class Narrator:
             return tuple(self._container(record))
         if record.stream.kind in ("image", "ref"):
             return tuple(_image(record))
+        if record.stream.kind == "network":
+            return tuple(_network(record))
         return ()
 
     def _container(self, record: Recorded) -> Iterator[Notice]:
@@ -176,3 +179,14 @@ def _image(record: Recorded) -> Iterator[Notice]:
         case _:
             return
     yield Notice("image", action, id, {"name": name}, record.time, record.position)
+
+
+def _network(record: Recorded) -> Iterator[Notice]:
+    match record.event:
+        case NetworkCreated(network=network):
+            action, name, driver = "create", network.name, network.driver
+        case NetworkRemoved(name=name, driver=driver):
+            action = "destroy"
+        case _:
+            return
+    yield Notice("network", action, record.stream.key, {"name": name, "type": driver}, record.time, record.position)

@@ -10,6 +10,9 @@ from domain.copying import Found
 from domain.images.model import Image, Registered
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.mounts import Mount
+from domain.network.ports import Binding, Publication
+from domain.network.setup import Bridge, Endpoint, Place, Sandbox
+from domain.network.zones import Zone
 from domain.projections.fold import Row
 from domain.resources import Resources
 from domain.runtime.control import Control
@@ -189,11 +192,12 @@ class Runtime(Protocol):
 
     async def start(
         self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-        *, size: tuple[int, int] = (0, 0)
+        *, size: tuple[int, int] = (0, 0), place: Place | None = None
     ) -> StartedProcess:
         """Start the first process and return once it was executed. Twice with one key does the thing once.
 
-        `size` is that of its terminal at first: rows and columns, zeros if nobody knows.
+        `size` is that of its terminal at first: rows and columns, zeros if nobody knows. `place` is its network, made
+        by a `NetworkDriver`; without one `spec.network` says.
 
         Raises: CommandFailed (126/127/125), KernelError, Unavailable. After an error nothing of the attempt is left.
         """
@@ -475,3 +479,64 @@ class Meter(Protocol):
     def memory(self) -> int:
         """Bytes that the host has."""
 
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a new network must respect: `subnets` of the host's routes, addresses and resolvers (`10.0.0.0/8`), and the
+    MTU of its way out."""
+
+    subnets: tuple[str, ...]
+    mtu: int
+
+
+class NetworkDriver(Protocol):
+    """Links, addresses, rules, ports and names in the kernel of this host. Everything twice is fine.
+
+    It goes on by itself for containers that run while nobody tells it anything, and finds again what an earlier driver
+    has made.
+    """
+
+    async def surroundings(self) -> Surroundings:
+        """What is there besides us. Raises: KernelError."""
+
+    async def add_bridge(self, bridge: Bridge) -> None:
+        """Make a network, or make it as it should be. Raises: Refused for what this kernel lacks, KernelError."""
+
+    async def remove_bridge(self, id: str) -> None:
+        """Take a network away with everything that belongs to it alone. Raises: KernelError."""
+
+    async def reserve(self, id: str, attempt: int, wanted: Sequence[Publication],
+                      preferred: Mapping[Publication, int]) -> Sequence[Binding]:
+        """Ports of the host for a run that is about to start, held against every other program from now on until
+        `close`; of any free one those in `preferred` come first.
+
+        Raises: Refused, naming who has the port (pid and command, where visible), or that this host has no such
+        address; then none is held.
+        """
+
+    async def open(self, sandbox: Sandbox) -> Place:
+        """A network namespace with everything in it, for the process that is about to start. Raises: Refused (the
+        network is full), KernelError; then nothing of it is left."""
+
+    async def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
+        """One interface more for a run, whose first process is `pid`. Raises: Refused, KernelError."""
+
+    async def detach(self, id: str, attempt: int, network: str) -> None:
+        """Take an interface away. Raises: KernelError."""
+
+    async def close(self, id: str, attempt: int) -> None:
+        """Let go of everything of a run: ports, interfaces, rules, sockets."""
+
+    async def names(self, zones: Mapping[str, Zone]) -> None:
+        """From now on these are the names on each network (id → zone)."""
+
+    async def settle(self, bridges: Sequence[Bridge], sandboxes: Mapping[int, Sandbox]) -> None:
+        """Make the kernel agree: exactly these networks, and these runs by the pids of their first processes; all else
+        of ours goes away. Raises: KernelError, naming what stays."""
+
+    def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call `callback` when what does the work was gone and is there again, knowing nothing: `settle` is due."""
+
+    async def clean(self) -> None:
+        """Take away every rule, link and address, and end what runs for it."""

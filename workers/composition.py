@@ -16,6 +16,7 @@ from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
+from adapters.net.driver import NetworkProcess
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import facts
 from adapters.system.clock import SystemClock
@@ -28,13 +29,16 @@ from domain.redact import redacted
 from workers.calls import answering
 from workers.commands import Programs
 from workers.core import Core, Outside, announced
+from workers.door import Door
 from workers.engine import Engine, Parts
 from workers.filedesk import FileDesk
 from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
+from workers.launcher import net_command
 from workers.mover import Origin
+from workers.networks import Networks
 from workers.relay import Relay
 from workers.sampler import Sampler
 from workers.settings import Settings
@@ -54,6 +58,7 @@ class Plant:
     bus: NatsBus
     runtime: KernelRuntime
     contents: LocalImageStore
+    network: Door
     control: ControlSocket
 
 
@@ -90,6 +95,7 @@ def open_plant(settings: Settings) -> Plant:
             ids=settings.id_range,
         ),
         contents=contents,
+        network=Door(NetworkProcess(net_command(), run, root)),
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -135,6 +141,8 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
         rows = await plant.store.views.select("containers", where={"state": sorted(state.value for state in LIVE)})
         return [str(row["id"]) for row in rows]
 
+    networks = Networks(store, plant.store.views, plant.network.reach, clock, core.mover)
+    plant.network.on_lost(networks.settle)
     logs = LogFiles(settings.data_root / LOGS)
     info = Info(settings, plant.store.views)
     engine = Engine(
@@ -145,6 +153,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             store=store,
             views=plant.store.views,
             images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
+            networks=networks,
             clock=clock,
             runtime=plant.runtime,
             relay=relay,

@@ -38,6 +38,7 @@ from workers.console.board import Board
 from workers.filedesk import FileDesk
 from workers.imagedesk import ImageDesk
 from workers.mover import KEPT, Caller, Moved, Mover
+from workers.networks import Networks
 from workers.relay import Relay
 from workers.requests import CreateRequest, ExecRequest
 from workers.streams import Begin, Streams, Window
@@ -68,6 +69,7 @@ class Parts:
     store: EventStore
     views: Views
     images: ImageDesk
+    networks: Networks
     files: FileDesk
     clock: Clock
     runtime: Runtime
@@ -86,7 +88,7 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self.host, self.version = parts.host, parts.version
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
-        self.files = parts.files
+        self.files, self.networks = parts.files, parts.networks
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health, self._userns = parts.health, parts.userns

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from domain.health import Wanted
 from domain.isolation import Isolation
 from domain.mounts import Mount
+from domain.network.design import Asked
 from domain.resources import Resources
 from domain.spec import Device, HealthAction, LogConfig, NetworkMode, RestartPolicy, Ulimit
 
@@ -83,6 +84,29 @@ class CreateRequest(BaseModel):
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()
     pull: Literal["missing", "never", "always"] = "missing"
+
+
+class NetworkRequest(BaseModel):
+    """`network create`: what was typed; what is empty is chosen by the engine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1)]
+    driver: str = "bridge"
+    subnets: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
+    reserved: dict[str, str] = Field(default_factory=dict)
+    internal: bool = False
+    attachable: bool = False
+    ipv6: bool = False
+    options: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def asked(self) -> Asked:
+        """As the domain lays it out."""
+        return Asked(**dict(self))
 
 
 class ExecRequest(BaseModel):

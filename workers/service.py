@@ -88,6 +88,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
     stack.push_async_callback(plant.bus.close)
     await stack.enter_async_context(plant.runtime)
     stack.callback(plant.contents.close)
+    stack.push_async_callback(plant.network.close)
     whole = assemble(settings, plant, await plant.store.head())
     if plant.store.failure is not None:
         log.critical("the log takes no events: %s", plant.store.failure)
@@ -99,6 +100,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
         log.info("log and kernel agree: %s", found)
         if damaged := found.get("damaged"):
             whole.info.health["Warning"] = f"{damaged} containers have a damaged story: see lading audit verify"
+        await whole.engine.networks.begin()
         retention = asyncio.create_task(Retention(settings, plant.store.views, whole.engine.images.images.sweep).run())
         stack.callback(retention.cancel)
     await whole.programs.begin()

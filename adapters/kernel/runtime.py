@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from errno import EBUSY, ENODEV
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,7 @@ from adapters.kernel.watches import Watch, Watches
 from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Refused, Unavailable
 from domain.limits import lines, restored
 from domain.log_options import limits
+from domain.network.setup import Place
 from domain.ports import ExitReport, Input, LogFrame, MemoryKills, StartedProcess, Victim
 from domain.resources import Resources
 from domain.runtime.control import Control
@@ -96,10 +98,11 @@ class KernelRuntime:
     # Runs ------------------------------------------------------------------------------------------------------------
 
     async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-                    *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
+                    *, size: tuple[int, int] = (0, 0), place: Place | None = None) -> StartedProcess:
         """See the port; who copies files into the container at rest is ended first."""
         await self.files.call_off(id)
-        document = plan(self._requests.run(checked(id), attempt, spec, env, layers)).wire()
+        request = replace(self._requests.run(checked(id), attempt, spec, env, layers), place=place)
+        document = plan(request).wire()
         reply = await self._ask({
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
             "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),

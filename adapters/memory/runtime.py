@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from errno import EBUSY
 
 from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound, Refused
+from domain.network.setup import Place
 from domain.ports import ExitReport, LogFrame, MemoryKills, StartedProcess
 from domain.resources import Resources
 from domain.runtime.control import Control
@@ -95,13 +96,15 @@ class MemoryRuntime:
         self.watches: dict[str, list[MemoryWatch]] = {}
         self._lost: Callable[[], Awaitable[None]] | None = None
         self.starts: list[tuple[str, int]] = []
+        self.places: dict[tuple[str, int], Place | None] = {}
+        """Which network each run was given."""
         self.executed: list[tuple[str, str, ExecSpec, tuple[str, ...]]] = []
         """(container id, exec id, what was asked for, environment) of each exec that was begun."""
         self.written: dict[str, list[LogFrame]] = {}
         """Container id → what its first processes have written, oldest first."""
 
     async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-                    *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
+                    *, size: tuple[int, int] = (0, 0), place: Place | None = None) -> StartedProcess:
         """See the port."""
         known = self._runs.get((_checked(id), attempt))
         if known is not None:
@@ -110,6 +113,7 @@ class MemoryRuntime:
         self._runs[id, attempt] = run
         self._sizes[id] = self._sizes.get(id, 0) + run.behaviour.size
         self.starts.append((id, attempt))
+        self.places[id, attempt] = place
         self._write(id, run, run.behaviour.says)
         self._ring(id)
         if not _stays(run):

@@ -91,6 +91,13 @@ REMAPPED = ("child.UserNamespace", "child.MapIds", "child.EnterUserNamespace")
 """Of these: passed with a user namespace only."""
 
 
+NETWORK = ("child.EnterNetwork",)
+"""Passed by a container that enters a network made for it; swept with the tests of the network's driver."""
+
+NETWORKS = ("networks.before-record", "networks.before-removal")
+"""Passed by the creation and the removal of a network; swept with the tests of the engine's networks."""
+
+
 def in_the_code() -> set[str]:
     """Every name that is passed somewhere; `host.{name}` and `child.{name}` stand for each step of a plan."""
     found: set[str] = set()
@@ -112,6 +119,6 @@ def steps_of_plans() -> set[str]:
 def swept() -> set[str]:
     """Every name that some test of the sweep kills at."""
     return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ROTATION, *SCRIBE, *EXECS, *WITH_APPARMOR, *ZYGOTE,
-            *RECOVERY, *CHILD}
+            *RECOVERY, *CHILD, *NETWORK, *NETWORKS}
 
 

@@ -69,6 +69,9 @@ class Call(Protocol):
     def stdin(self) -> AsyncIterator[bytes]:
         """The client's standard input until its end."""
 
+    async def ask(self, text: str) -> str:
+        """The line that whoever uses the client answers to a question; empty at the end of its input."""
+
     async def create_file(self, path: str, mode: int, content: bytes) -> None:
         """Make a file that must not exist. Raises Refused."""
 

@@ -15,7 +15,8 @@ from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Views
 from domain.resources import Resources
 from workers.console.board import Board
 from workers.mover import Caller
-from workers.requests import CreateRequest, ExecRequest
+from workers.networks import Known
+from workers.requests import CreateRequest, ExecRequest, NetworkRequest
 from workers.sampler import Sampler
 
 
@@ -41,6 +42,31 @@ class Images(Protocol):
 
     async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
         """All images of an archive; one line for each. Raises Refused."""
+
+
+class Networks(Protocol):
+    """Networks by name."""
+
+    async def all(self) -> Sequence[Known]:
+        """Every network, by name."""
+
+    async def find(self, name: str) -> Known:
+        """By id, name, or the beginning of an id. Raises NotFound, Ambiguous."""
+
+    async def users(self, network: Known) -> Mapping[str, str]:
+        """The containers that live on it: id → name."""
+
+    async def wanted(self, network: Known) -> bool:
+        """Whether any container, also one at rest, is to be on it."""
+
+    async def create(self, request: NetworkRequest, who: Caller) -> str:
+        """A new network; its id. Raises Refused, KernelError."""
+
+    async def remove(self, name: str, who: Caller) -> str:
+        """Take it away; its name. Raises Refused, NotFound, KernelError."""
+
+    async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
+        """Take away those of `chosen` (ids) that nobody uses; the names of those that went."""
 
 
 class Files(Protocol):
@@ -93,6 +119,10 @@ class Engine(Protocol):
     @property
     def images(self) -> Images:
         """Images by name."""
+
+    @property
+    def networks(self) -> Networks:
+        """Networks by name."""
 
     @property
     def files(self) -> Files:

@@ -4,6 +4,7 @@ import _signal  # type: ignore[import-not-found]  # the module behind `signal`, 
 import _socket
 import os
 from collections.abc import Callable
+from errno import ESTALE
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
@@ -48,6 +49,18 @@ def _enter_namespaces(context: Context, flags: int) -> None:
     syscalls.setns(context.place, flags)
 
 
+def _enter_network(_: Context, path: str, inode: int) -> None:
+    """What the path leads to now is the namespace that was meant, or nothing is entered: its maker may have died, and
+    its number may be somebody else's."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_ino != inode or syscalls.fstatfs_type(fd) != syscalls.NSFS_MAGIC:
+            raise syscalls.failed("setns", path, ESTALE)
+        syscalls.setns(fd, syscalls.CLONE_NEWNET)
+    finally:
+        os.close(fd)
+
+
 def _loopback_up(_: Context) -> None:
     handle = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
@@ -66,6 +79,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "JoinGroups": _join_groups,
     "Unshare": _unshare,
     "EnterNamespaces": _enter_namespaces,
+    "EnterNetwork": _enter_network,
     "LoopbackUp": _loopback_up,
     "PrivateMounts": _private_mounts,
 }

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from adapters.memory.network import MemoryNetwork
 from adapters.memory.runtime import CONTROL
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
@@ -28,10 +29,12 @@ from domain.limits import changed, check
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
 from domain.names import container_name, is_id_prefix
 from domain.policies.follow_up import follow_up
-from domain.ports import LogFrame, OpenIntent, Reply
+from domain.ports import LogFrame, NetworkDriver, OpenIntent, Reply
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
+from domain.projections.networks import Networks as NetworkRows
+from domain.projections.networks import PastNetworks
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
 from domain.resources import Resources
@@ -39,7 +42,8 @@ from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
 from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
-from workers.mover import Caller
+from workers.mover import Caller, Mover, Origin
+from workers.networks import Networks
 from workers.requests import CreateRequest, ExecRequest
 
 SECOND = 1_000_000_000
@@ -122,6 +126,11 @@ class FakeCall:
         if self.stays:
             await asyncio.Event().wait()
 
+    async def ask(self, text: str) -> str:
+        """What was typed, after the question was shown."""
+        self.stdout += text.encode()
+        return self.input.decode().partition("\n")[0]
+
     async def create_file(self, path: str, mode: int, content: bytes) -> None:
         """Exclusive."""
         if path in self.files:
@@ -152,7 +161,9 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.records: list[Recorded] = []
-        self.projections: tuple[Projection, ...] = (Containers(), Names(), Past(), Refs())
+        self.projections: tuple[Projection, ...] = (
+            Containers(), Names(), Past(), Refs(), NetworkRows(), PastNetworks(),
+        )
         self.rows: dict[str, dict[str, Row]] = {projection.name: {} for projection in self.projections}
         self.grown = asyncio.Condition()
         self.reply: dict[str, Reply] = {}
@@ -251,7 +262,10 @@ class FakeViews:
         rows = [row for row in self._rows[projection].values() if _fits(row, where or {}, prefix)]
         if order:
             sign = -1 if descending else 1
-            rows.sort(key=lambda row: (sign * int(str(row[order])), str(next(iter(row.values())))))
+            if any(isinstance(row[order], str) for row in rows):
+                rows.sort(key=lambda row: str(row[order]), reverse=descending)
+            else:
+                rows.sort(key=lambda row: (sign * int(str(row[order])), str(next(iter(row.values())))))
         return rows[:limit]
 
 
@@ -392,6 +406,29 @@ class FakeInput:
         self.closed = True
 
 
+class FakeClock:
+    """Ids that count upwards."""
+
+    def __init__(self) -> None:
+        self._ids = 0
+
+    def now(self) -> int:
+        """A moment."""
+        return EPOCH
+
+    async def sleep(self, seconds: float) -> None:
+        """No waiting."""
+
+    def new_id(self) -> str:
+        """64 digits, of which the first ones differ."""
+        self._ids += 1
+        return f"{self._ids:04x}" + "e" * 60
+
+    def choice(self, bound: int) -> int:
+        """The first."""
+        return 0
+
+
 class FakeEngine:
     """Decides with the real machine and carries everything out at once."""
 
@@ -402,6 +439,10 @@ class FakeEngine:
         self.views = FakeViews(self.store)
         self.board = Board(self.store, self.views)
         self.images = FakeImages(self.store)
+        self.driver = MemoryNetwork(subnets=("192.0.2.0/24",))
+        self.networks = Networks(
+            self.store, self.views, self._reach, FakeClock(), Mover(self.store, FakeClock(), Origin(version="0.1.0"))
+        )
         self.files = FakeFiles()
         self.logs = FakeLogs()
         self.start_error: StartFailed | None = None
@@ -421,6 +462,9 @@ class FakeEngine:
         self.exec_lasts.set()
         self.exec_status = 0
         self.verdicts: dict[str, Verdict] = {}
+
+    async def _reach(self) -> NetworkDriver:
+        return self.driver
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""

@@ -15,6 +15,7 @@ from adapters.memory.images import MemoryImageStore
 from adapters.memory.runtime import Behaviour, MemoryRuntime
 from domain.catalogue import projections
 from domain.messages import Actor, Append, Meta, Recorded
+from domain.network.setup import Place
 from domain.ports import ExitReport, StartedProcess
 from domain.spec import ContainerSpec, ExecSpec
 from workers.core import Core, Outside, announced
@@ -45,10 +46,10 @@ class SteppedRuntime(MemoryRuntime):
 
     async def start(
         self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-        *, size: tuple[int, int] = (0, 0)
+        *, size: tuple[int, int] = (0, 0), place: Place | None = None
     ) -> StartedProcess:
         """See the port."""
-        return await _stepped(partial(super().start, size=size), id, attempt, spec, env, layers)
+        return await _stepped(partial(super().start, size=size, place=place), id, attempt, spec, env, layers)
 
     async def exec(
         self, id: str, attempt: int, exec_id: str, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str],
@@ -218,6 +219,7 @@ class World:
                 store=self.store,
                 views=self.store.views,
                 images=ImageDesk(images, core.mover, self.directory),
+                networks=nothing,
                 files=nothing,
                 clock=self.numbers,
                 runtime=self.runtime,

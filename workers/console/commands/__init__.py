@@ -17,6 +17,7 @@ from workers.console.commands import (
     kill,
     load,
     logs,
+    network,
     pause,
     ps,
     rename,
@@ -88,6 +89,7 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
         {"type": "container"},
     ),
     "image": ("Manage images", {**_below("image"), "inspect": inspect.below("image")}, {"type": "image"}),
+    "network": ("Manage networks", {**network.VERBS, "inspect": inspect.below("network")}, {"type": "network"}),
     "system": ("Manage the engine", _below("system"), {}),
 }
 """Nouns: what they are about, their verbs, and what these verbs are told besides."""
@@ -105,7 +107,6 @@ LATER = frozenset(
         "login",
         "logout",
         "manifest",
-        "network",
         "node",
         "plugin",
         "port",
@@ -122,6 +123,8 @@ LATER = frozenset(
         "container port",
         "container prune",
         "image build",
+        "network connect",
+        "network disconnect",
         "image history",
         "image prune",
         "image pull",

@@ -1,4 +1,4 @@
-"""audit: the whole history of one container or one name of an image, and the check of the log itself."""
+"""audit: the whole history of one container, network or name of an image, and the check of the log itself."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from domain.text.safe import safe, safe_json
 from domain.text.times import local, rfc3339_fixed
 from domain.text.units import exact_duration
 from workers.console.engine import Engine
+from workers.console.errors import Plain
 from workers.console.listing import Field, Shape
 from workers.console.moments import moment, time_of
 from workers.console.past import resolve_past
@@ -52,7 +53,7 @@ async def _audit(invocation: Invocation) -> int:
     options = invocation.options
     if invocation.arguments[0] == "verify":
         return await _verify(invocation)
-    records = await _records(invocation.engine, invocation.arguments[0])
+    records = await _asked_for(invocation)
     since, until = await _bound(invocation, "since"), await _bound(invocation, "until")
     told = [
         step
@@ -70,6 +71,31 @@ async def _audit(invocation: Invocation) -> int:
             f"{local(records[0].time)}, the last of {local(records[-1].time)}"
         )
     return 0
+
+
+async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
+    """The events of what the arguments name: one word a container or an image, `network NAME` a network."""
+    first, *rest = invocation.arguments
+    if not rest:
+        return await _records(invocation.engine, first)
+    if first != "network":
+        raise Plain(f'"{safe(first)}" is no kind of object with a history', hint="write: lading audit network NAME")
+    return await _of_network(invocation.engine, rest[0])
+
+
+async def _of_network(engine: Engine, name: str) -> Sequence[Recorded]:
+    """Of a network, or of the last one that had this name or id."""
+    try:
+        id = (await engine.networks.find(name)).id
+    except NotFound:
+        gone = await engine.views.get("past_networks", name)
+        past = [gone] if gone else await engine.views.select(
+            "past_networks", where={"name": name}, order="created_at", descending=True, limit=1
+        )
+        if not past:
+            raise
+        id = str(past[0]["id"])
+    return await engine.store.load(StreamId("network", id))
 
 
 async def _records(engine: Engine, name: str) -> Sequence[Recorded]:
@@ -135,11 +161,11 @@ async def _verify(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="audit",
-    usage="[OPTIONS] NAME|verify",
-    summary="Show the whole history of a container, also of a removed one",
+    usage="[OPTIONS] NAME|network NAME|verify",
+    summary="Show the whole history of a container or a network, also of a removed one",
     run=_audit,
     least=1,
-    most=1,
+    most=2,
     options=(
         one("format", "", "table, json, or a template like '{{.Time}} {{.Event}} {{.By}}'"),
         flag("json", "", "One JSON object for each event, with all its data"),
@@ -150,6 +176,7 @@ VERB = Verb(
     notes="`lading audit verify` reads the whole log again and names the first event that was changed, if any.",
     examples=(
         Example("lading audit web", "who did what to web, when, and how long it took"),
+        Example("lading audit network shop", "the same of a network"),
         Example("lading audit verify", "prove that nobody has changed the log"),
     ),
 )

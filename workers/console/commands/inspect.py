@@ -1,9 +1,10 @@
-"""inspect: everything that is known about containers and images, as the industry's JSON documents."""
+"""inspect: everything that is known about containers, images and networks, as the industry's JSON documents."""
 
 from collections.abc import Awaitable, Callable
 
 from domain.documents import Document, container_document, image_document
 from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
+from domain.network.document import network_document
 from domain.options import Option, flag, one
 from domain.text.safe import safe, safe_json
 from domain.text.template.apply import Template, parse
@@ -11,7 +12,7 @@ from workers.console.engine import Engine
 from workers.console.errors import Plain, lines
 from workers.console.verb import Example, Invocation, Verb
 
-_KINDS = ("container", "image")
+_KINDS = ("container", "image", "network")
 
 
 async def _inspect(invocation: Invocation) -> int:
@@ -20,7 +21,7 @@ async def _inspect(invocation: Invocation) -> int:
     template = parse(form) if form not in ("", "json") else None
     kind = invocation.preset.get("type") or options.text("type")
     if kind not in ("", *_KINDS):
-        raise Plain(f'"{safe(kind)}" is not a valid value for --type', hint="known: container, image")
+        raise Plain(f'"{safe(kind)}" is not a valid value for --type', hint=f"known: {', '.join(_KINDS)}")
     found, failed = await _collect(invocation, kind)
     await _print(invocation, found, template, compact=form == "json")
     for line in failed:
@@ -55,18 +56,18 @@ async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> Docu
     readers: dict[str, Callable[[], Awaitable[Document]]] = {
         "container": lambda: _container(engine, name, size=size),
         "image": lambda: _image(engine, name),
+        "network": lambda: _network(engine, name),
     }
     if kind:
         return await readers[kind]()
-    try:
-        return await readers["container"]()
-    except Ambiguous:
-        raise
-    except NotFound:
+    for read in readers.values():
         try:
-            return await readers["image"]()
-        except InvalidValue as error:
-            raise NotFound(error.message) from error
+            return await read()
+        except Ambiguous:
+            raise
+        except (NotFound, InvalidValue):
+            continue
+    raise NotFound(f"No such object: {name}")
 
 
 async def _container(engine: Engine, name: str, *, size: bool) -> Document:
@@ -91,15 +92,20 @@ async def _image(engine: Engine, name: str) -> Document:
     return image_document(entry.image, entry.references)
 
 
+async def _network(engine: Engine, name: str) -> Document:
+    known = await engine.networks.find(name)
+    return network_document(known.id, known.network, known.created_at, await engine.networks.users(known))
+
+
 OPTIONS: tuple[Option, ...] = (
     one("format", "f", "json, or a template like '{{.State.Status}}'"),
     flag("size", "s", "Show how much a container has written"),
-    one("type", "", "Look only for this kind: container or image", value="kind"),
+    one("type", "", "Look only for this kind: container, image or network", value="kind"),
 )
 VERB = Verb(
     name="inspect",
     usage="[OPTIONS] NAME|ID [NAME|ID...]",
-    summary="Show everything about containers and images",
+    summary="Show everything about containers, images and networks",
     run=_inspect,
     least=1,
     options=OPTIONS,
@@ -111,7 +117,7 @@ VERB = Verb(
 
 
 def below(noun: str) -> Verb:
-    """`container inspect`, `image inspect`: only that kind."""
+    """`container inspect`, `image inspect`, `network inspect`: only that kind."""
     kind = noun.upper()
     options = tuple(
         option for option in OPTIONS if option.name == "format" or (noun == "container" and option.name == "size")
