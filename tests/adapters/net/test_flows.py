@@ -195,6 +195,16 @@ async def test_a_container_does_not_reach_the_hosts_loopback(containers: Contain
     assert lab.ask(attacker, "127.0.0.1", 6000, patience=1) == ""
 
 
+async def test_a_neighbour_does_not_become_a_containers_router(containers: Containers) -> None:
+    """By an advertisement, with addresses of a family that its network does not have (CVE-2020-10749, CVE-2020-13401,
+    CVE-2024-32473)."""
+    lab = containers.lab
+    place = await containers.open(A, 2)
+    conf = Path("/proc/sys/net/ipv6/conf/eth0")
+    said = lab.call(place, lambda: [(conf / name).read_text().strip() for name in ("accept_ra", "disable_ipv6")])
+    assert said == ["0", "1"]
+
+
 @pytest.mark.parametrize("address", [HOST, "127.0.0.1", "::1"])
 async def test_datagrams_reach_a_published_port(containers: Containers, address: str) -> None:
     """Through the rules, and through the relay."""

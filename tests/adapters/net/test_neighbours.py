@@ -59,7 +59,7 @@ async def test_a_firewall_that_forwards_nothing_lets_our_networks_through(contai
 
 
 async def test_flushing_the_hosts_rules_takes_nothing_of_ours(containers: Containers) -> None:
-    """`iptables -F` and `-t nat -F`: published ports and isolation stay."""
+    """`iptables -F` and `-t nat -F`: published ports and isolation stay (CVE-2025-54388, CVE-2025-54410)."""
     lab = containers.lab
     client, stranger = await containers.open(A, 2), await containers.open(B, 2)
     lab.echo(client, 80)
