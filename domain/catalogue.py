@@ -4,6 +4,7 @@ from domain import host as host
 from domain.images import events as events
 from domain.lifecycle import MACHINE as MACHINE
 from domain.network import streams as streams
+from domain.projections.addresses import Addresses, Tenures
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection
 from domain.projections.images import Images
@@ -15,4 +16,5 @@ from domain.projections.spans import Spans
 
 def projections() -> tuple[Projection, ...]:
     """Every projection, those written with the events first."""
-    return (Containers(), Names(), Past(), Images(), Refs(), Networks(), PastNetworks(), Spans())
+    return (Containers(), Names(), Past(), Images(), Refs(), Networks(), Addresses(), PastNetworks(), Tenures(),
+            Spans())

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from domain.copying import Found
@@ -11,7 +12,8 @@ from domain.images.model import Image, Registered
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.mounts import Mount
 from domain.network.ports import Binding, Publication
-from domain.network.setup import Bridge, Endpoint, Place, Sandbox
+from domain.network.setup import DEFAULT_LINK, Bridge, Endpoint, Place, Sandbox
+from domain.network.subnets import DEFAULT_BRIDGE
 from domain.network.zones import Zone
 from domain.projections.fold import Row
 from domain.resources import Resources
@@ -35,6 +37,9 @@ class Reply:
     first: int
     last: int
     body: str
+
+NO_FILES: Mapping[str, str] = MappingProxyType({})
+"""No files of its own."""
 
 
 class EventStore(Protocol):
@@ -192,12 +197,13 @@ class Runtime(Protocol):
 
     async def start(
         self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-        *, size: tuple[int, int] = (0, 0), place: Place | None = None
+        *, size: tuple[int, int] = (0, 0), place: Place | None = None, files: Mapping[str, str] = NO_FILES
     ) -> StartedProcess:
         """Start the first process and return once it was executed. Twice with one key does the thing once.
 
         `size` is that of its terminal at first: rows and columns, zeros if nobody knows. `place` is its network, made
-        by a `NetworkDriver`; without one `spec.network` says.
+        by a `NetworkDriver`; without one `spec.network` says. `files` are to be found in it besides the usual ones, or
+        instead of them: path → text.
 
         Raises: CommandFailed (126/127/125), KernelError, Unavailable. After an error nothing of the attempt is left.
         """
@@ -243,6 +249,9 @@ class Runtime(Protocol):
 
     async def running(self) -> dict[str, tuple[int, StartedProcess]]:
         """All live first processes: container id → (attempt, process)."""
+
+    async def place(self, id: str) -> Place:
+        """The network that the first process of a container is in. Raises: NotFound when it does not run."""
 
     async def exits(self) -> Sequence[ExitReport]:
         """Exits that were reported and not acknowledged."""
@@ -484,10 +493,13 @@ class Meter(Protocol):
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a new network must respect: `subnets` of the host's routes, addresses and resolvers (`10.0.0.0/8`), and the
-    MTU of its way out."""
+    MTU of its way out. `default_link` and `default_subnet` are for the default network: engines side by side on one
+    host have different ones."""
 
     subnets: tuple[str, ...]
     mtu: int
+    default_link: str = DEFAULT_LINK
+    default_subnet: str = str(DEFAULT_BRIDGE)
 
 
 class NetworkDriver(Protocol):

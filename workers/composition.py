@@ -38,7 +38,6 @@ from workers.images import Images
 from workers.info import Info
 from workers.launcher import net_command
 from workers.mover import Origin
-from workers.networks import Networks
 from workers.relay import Relay
 from workers.sampler import Sampler
 from workers.settings import Settings
@@ -127,6 +126,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             relay=relay,
             layers=plant.contents.layer_paths,
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
+            network=plant.network.reach,
         )
     )
     async def layers(container: Container) -> Sequence[str]:
@@ -141,8 +141,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
         rows = await plant.store.views.select("containers", where={"state": sorted(state.value for state in LIVE)})
         return [str(row["id"]) for row in rows]
 
-    networks = Networks(store, plant.store.views, plant.network.reach, clock, core.mover)
-    plant.network.on_lost(networks.settle)
+    plant.network.on_lost(core.networks.settle)
     logs = LogFiles(settings.data_root / LOGS)
     info = Info(settings, plant.store.views)
     engine = Engine(
@@ -153,7 +152,8 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             store=store,
             views=plant.store.views,
             images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
-            networks=networks,
+            networks=core.networks,
+            leases=core.leases,
             clock=clock,
             runtime=plant.runtime,
             relay=relay,

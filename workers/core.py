@@ -21,11 +21,13 @@ from domain.ports import Bus, Clock, EventStore, Runtime, Views
 from workers.announce import Announcing
 from workers.health import Health
 from workers.images import Images
+from workers.leases import Leases
 from workers.lifecycle import ACTS
 from workers.lifecycle.hands import Hands
 from workers.lifecycle.worker import Worker
 from workers.monitor import Monitor
 from workers.mover import Caller, Mover, Origin
+from workers.networks import Networks, Reach
 from workers.reconcile import Reconciler, unknown_end
 from workers.relay import Relay
 from workers.settle import Settler
@@ -39,7 +41,8 @@ log = logging.getLogger(__name__)
 class Outside:
     """The ports a core works with. `store` must already be wrapped in `Announcing` with the relay's `publish`.
 
-    `layers(image)` gives the short names of its layer directories, `upper(id)` the writable layer of a container.
+    `layers(image)` gives the short names of its layer directories, `upper(id)` the writable layer of a container,
+    `network()` the driver of networks, and begins with it if nobody has needed it before.
     """
 
     host: str
@@ -53,6 +56,7 @@ class Outside:
     relay: Relay
     layers: Callable[[Image], Sequence[str]]
     upper: Callable[[str], Path]
+    network: Reach
 
 
 def announced(store: EventStore, relay: Relay) -> EventStore:
@@ -66,6 +70,8 @@ class Core:
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
         self.mover = Mover(outside.store, outside.clock, outside.origin)
+        self.networks = Networks(outside.store, outside.views, outside.network, outside.clock, self.mover)
+        self.leases = Leases(self.networks, outside.views, self.mover, outside.runtime, outside.clock)
         self.timers = Timers(self.mover, outside.clock)
         self._settler = Settler(self.mover, outside.images)
         self.health = Health(self.mover, outside.runtime, outside.clock)
@@ -83,11 +89,13 @@ class Core:
         relay = self._outside.relay
         relay.listen(self.timers.notice)
         relay.listen(self.health.notice)
+        relay.listen(self.leases.notice)
         await relay.begin(frozenset(ACTS), self._settler.settle)
         await self._worker.begin()
         rebooted = await self._note(HostStarted(boot=self._outside.origin.boot, versions=versions or {}))
         self._spawn(relay.run())
         found = await self._reconciler.compare()
+        await self.networks.begin()
         self._monitor.begin()
         self._spawn(relay.insist())
         found.count("unfinished", await self._hand_out())
@@ -117,6 +125,7 @@ class Core:
             await self._note(HostStopped(reason=reason))
         self.timers.stop()
         await self.health.stop()
+        await self.leases.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -124,6 +133,7 @@ class Core:
     def _hands(self) -> Hands:
         return Hands(
             runtime=self._outside.runtime,
+            leases=self.leases,
             clock=self._outside.clock,
             boot=self._outside.origin.boot,
             ended=self._ended,

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from domain.container import LIVE, State
 from domain.errors import Ambiguous, Conflict, LadingError, NameTaken, NotFound
 from domain.failpoints import failpoint
 from domain.messages import Event, Meta, StreamId
@@ -22,8 +21,9 @@ from domain.network import design
 from domain.network.design import Site
 from domain.network.events import NetworkRemoved, NetworkRemoveFailed, NetworkRemoveRequested
 from domain.network.model import BUILT_IN, Network
-from domain.network.setup import Bridge
+from domain.network.setup import Bridge, Sandbox
 from domain.network.streams import NetworkStream, create, fold_network, request_removal
+from domain.network.wishes import Attachment, Interface
 from domain.ports import Clock, EventStore, NetworkDriver, Views
 from domain.projections.fold import Row
 from workers.mover import Caller, Mover
@@ -32,7 +32,6 @@ from workers.requests import NetworkRequest
 log = logging.getLogger(__name__)
 Reach = Callable[[], Awaitable[NetworkDriver]]
 """Gives the driver, and begins with it if nobody has needed it before."""
-_CONNECTED = tuple(sorted({*(state.value for state in LIVE), State.STARTING.value}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,10 @@ class Networks:
         self._clock, self._mover = clock, mover
         self.guard = asyncio.Lock()
         self._agreed = False
+        self._agreeing = asyncio.Lock()
+        self._made: set[str] = set()
+        self.runs: Callable[[], Awaitable[Mapping[int, Sandbox]]] = _nobody
+        """What of containers belongs into the kernel, by the pids of their first processes."""
 
     # Questions
 
@@ -86,11 +89,40 @@ class Networks:
             raise NotFound(f"network {name} not found", hint=f"existing: {names}")
         return _known(found[0])
 
+    async def members(self, network: Known) -> Mapping[str, tuple[str, Interface | None]]:
+        """The same, with what each has there."""
+        found: dict[str, tuple[str, Interface | None]] = {}
+        for id, name in (await self.users(network)).items():
+            lease = (await self._mover.container(id)).lease
+            found[id] = name, lease.on(network.id) if lease is not None else None
+        return found
+
+    async def known(self, name: str) -> Known | None:
+        """The same, or None; nothing is made for the question."""
+        try:
+            return await self._find(name)
+        except Ambiguous:
+            raise
+        except NotFound:
+            return None
+
+    async def meant(self, wish: Attachment) -> Known:
+        """The network that a container is to be on: the one that was meant when this was said, else that of this name.
+        `guard` is held. Raises: NotFound."""
+        row = await self._views.get("networks", wish.id) if wish.id else None
+        if row is None and wish.network in BUILT_IN:
+            await self._make_built_in()
+        return _known(row) if row is not None else await self._find(wish.network)
+
+    async def everything(self) -> Sequence[Known]:
+        """Every network that is there already, by name."""
+        return await self._all()
+
     async def users(self, network: Known) -> Mapping[str, str]:
         """The containers that live on it: id → name, in the order in which they were made."""
-        rows = await self._views.select(
-            "containers", where={"network": [network.name, network.id], "state": list(_CONNECTED)}, order="created_at"
-        )
+        held = await self._views.select("addresses", where={"network": network.id, "live": 1})
+        ids = sorted({str(row["container"]) for row in held})
+        rows = await self._views.select("containers", where={"id": ids}, order="created_at") if ids else ()
         return {str(row["id"]): str(row["name"]) for row in rows}
 
     # Wishes
@@ -139,40 +171,59 @@ class Networks:
 
     async def wanted(self, network: Known) -> bool:
         """Whether any container, also one at rest, is to be on it."""
-        where: dict[str, object] = {"network": [network.name, network.id]}
-        return bool(await self._views.select("containers", where=where, limit=1))
+        wish = [network.name, network.id]
+        rows = await self._views.select("containers")
+        return any(pair == wish or pair == [network.name, ""] for row in rows for pair in _pairs(row["networks"]))
 
     # The engine's own
 
     async def begin(self) -> None:
-        """At start: end removals that were interrupted, and let the kernel agree, if there are networks of users. A
-        kernel that does not leaves containers without a network of their own unharmed."""
+        """At start: end removals that were interrupted, and let the kernel agree, if there are networks of users, or
+        containers on any. A kernel that does not leaves containers without a network of their own unharmed."""
         for intent in await self._store.open_intents():
             if intent.kind == NetworkRemoveRequested.stored_as:
                 async with self.guard:
                     await self._carry_out_removal(await self._stream(intent.stream.key), Meta(), intent.position)
         try:
-            if any(_in_kernel(known) for known in await self._all()):
-                await self._kernel()
+            if any(_in_kernel(known) for known in await self._all()) or await self._live():
+                await self.kernel()
         except LadingError as error:
             log.error("networks are not as they should be: %s", error)
 
     async def settle(self) -> None:
-        """Let the kernel have exactly the networks that are in the log. Raises: KernelError, Unavailable."""
-        await self._settle(await self._reach())
+        """Let the kernel have exactly what is in the log. Raises: KernelError, Unavailable."""
+        driver = await self._reach()
+        async with self._agreeing:
+            await self._settle(driver)
 
     async def _settle(self, driver: NetworkDriver) -> None:
-        bridges = [known.network.bridge(known.id) for known in await self._all() if _in_kernel(known)]
-        await driver.settle([bridge for bridge in bridges if bridge is not None], {})
+        runs = await self.runs()
+        used = {endpoint.network for sandbox in runs.values() for endpoint in sandbox.endpoints}
+        bridges = [known.network.bridge(known.id) for known in await self._all()
+                   if known.state != "removing" and (_in_kernel(known) or known.id in used)]
+        self._made = {bridge.id for bridge in bridges if bridge is not None}
+        await driver.settle([bridge for bridge in bridges if bridge is not None], runs)
         self._agreed = True
+
+    async def ensure(self, known: Known) -> None:
+        """The network is in the kernel. Raises: KernelError, Refused."""
+        bridge = known.network.bridge(known.id)
+        driver = await self.kernel()
+        if bridge is not None and known.id not in self._made:
+            await driver.add_bridge(bridge)
+            self._made.add(known.id)
+
+    async def _live(self) -> bool:
+        return bool(await self._views.select("addresses", where={"live": 1}, limit=1))
 
     # Steps
 
-    async def _kernel(self) -> NetworkDriver:
+    async def kernel(self) -> NetworkDriver:
         """The driver, once it has been told everything: what an earlier daemon left half made is gone then."""
         driver = await self._reach()
-        if not self._agreed:
-            await self._settle(driver)
+        async with self._agreeing:
+            if not self._agreed:
+                await self._settle(driver)
         return driver
 
     async def _prepare(self) -> None:
@@ -195,7 +246,8 @@ class Networks:
         """In the kernel, then in the log; what cannot be recorded is taken away again."""
         bridge = network.bridge(id)
         assert bridge is not None
-        await (await self._kernel()).add_bridge(bridge)
+        await (await self.kernel()).add_bridge(bridge)
+        self._made.add(id)
         try:
             failpoint("networks.before-record")
             await self._store.append((create(NetworkStream(id), network),), meta, reply=id)
@@ -205,7 +257,7 @@ class Networks:
 
     async def _take_back(self, bridge: Bridge) -> None:
         try:
-            await (await self._kernel()).remove_bridge(bridge.id)
+            await (await self.kernel()).remove_bridge(bridge.id)
         except LadingError as error:
             log.error("%s stays until the next start: %s", bridge.link, error)
 
@@ -220,13 +272,14 @@ class Networks:
 
     async def _site(self) -> Site:
         """What has addresses on this host. The link of one of our own networks is a route of the host as well."""
-        around = await (await self._kernel()).surroundings()
+        around = await (await self.kernel()).surroundings()
         known = await self._all()
         ours = {subnet for each in known for subnet in each.network.subnets}
         host = [net for net in map(ip_network, around.subnets) if net not in ours and net.prefixlen]
         seed = next((each.id for each in known if each.name == "bridge"), None) or self._clock.new_id()
         networks = {each.name: each.network.subnets for each in known if each.network.addresses}
-        return Site(networks, host, around.mtu, design.local_range(seed))
+        return Site(networks, host, around.mtu, design.local_range(seed), around.default_link,
+                    ip_network(around.default_subnet))
 
     async def _remove(self, known: Known, who: Caller) -> None:
         meta = self._mover.meta(who)
@@ -237,10 +290,12 @@ class Networks:
         await self._carry_out_removal(await self._stream(known.id), meta, record.position, loud=True)
 
     async def _rest(self) -> None:
-        """When no network of a user is left, no rule, link or process for networks is needed any more."""
-        if any(_in_kernel(known) for known in await self._all()):
+        """When no network of a user is left, and no container is on any, no rule, link or process for networks is
+        needed any more."""
+        if any(_in_kernel(known) for known in await self._all()) or await self._live():
             return
         self._agreed = False
+        self._made.clear()
         try:
             await (await self._reach()).clean()
         except LadingError as error:
@@ -251,7 +306,8 @@ class Networks:
         failed: LadingError | None = None
         try:
             if stream.network is not None and stream.network.link:
-                await (await self._kernel()).remove_bridge(stream.id)
+                await (await self.kernel()).remove_bridge(stream.id)
+                self._made.discard(stream.id)
         except LadingError as error:
             failed = error
         outcome: Event = _removed(stream) if failed is None else NetworkRemoveFailed(residue=failed.message)
@@ -262,6 +318,14 @@ class Networks:
 
     async def _stream(self, id: str) -> NetworkStream:
         return fold_network(id, await self._store.load(StreamId("network", id)))
+
+
+async def _nobody() -> Mapping[int, Sandbox]:
+    return {}
+
+
+def _pairs(value: object) -> Sequence[Sequence[str]]:
+    return value if isinstance(value, list) else ()
 
 
 def _removed(stream: NetworkStream) -> NetworkRemoved:

@@ -100,7 +100,6 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
         log.info("log and kernel agree: %s", found)
         if damaged := found.get("damaged"):
             whole.info.health["Warning"] = f"{damaged} containers have a damaged story: see lading audit verify"
-        await whole.engine.networks.begin()
         retention = asyncio.create_task(Retention(settings, plant.store.views, whole.engine.images.images.sweep).run())
         stack.callback(retention.cancel)
     await whole.programs.begin()

@@ -8,7 +8,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from errno import EBUSY, ENODEV
@@ -30,7 +30,7 @@ from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Refu
 from domain.limits import lines, restored
 from domain.log_options import limits
 from domain.network.setup import Place
-from domain.ports import ExitReport, Input, LogFrame, MemoryKills, StartedProcess, Victim
+from domain.ports import NO_FILES, ExitReport, Input, LogFrame, MemoryKills, StartedProcess, Victim
 from domain.resources import Resources
 from domain.runtime.control import Control
 from domain.runtime.plan import exec_plan, plan
@@ -98,10 +98,12 @@ class KernelRuntime:
     # Runs ------------------------------------------------------------------------------------------------------------
 
     async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-                    *, size: tuple[int, int] = (0, 0), place: Place | None = None) -> StartedProcess:
+                    *, size: tuple[int, int] = (0, 0), place: Place | None = None, files: Mapping[str, str] = NO_FILES
+                    ) -> StartedProcess:
         """See the port; who copies files into the container at rest is ended first."""
         await self.files.call_off(id)
-        request = replace(self._requests.run(checked(id), attempt, spec, env, layers), place=place)
+        request = self._requests.run(checked(id), attempt, spec, env, layers)
+        request = replace(request, place=place, files={**request.files, **files})
         document = plan(request).wire()
         reply = await self._ask({
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
@@ -172,6 +174,17 @@ class KernelRuntime:
         reply = await self._ask({"op": "list"})
         return {run["id"]: (run["attempt"], StartedProcess(run["pid"], run["start"], run["cgroup"]))
                 for run in reply["runs"] if run["phase"] in _ALIVE}
+
+    async def place(self, id: str) -> Place:
+        """See the port."""
+        _, process = (await self.running()).get(id, (0, None))
+        if process is None:
+            raise NotFound(f"container {id[:12]} is not running")
+        path = f"/proc/{process.pid}/ns/net"
+        try:
+            return Place(path, os.stat(path).st_ino)
+        except OSError as error:
+            raise NotFound(f"container {id[:12]} is not running") from error
 
     async def execs(self) -> dict[str, frozenset[str]]:
         """See the port; see `running` for those that have died."""

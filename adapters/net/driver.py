@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +18,8 @@ from adapters.net import wire
 from adapters.net.wire import Message
 from domain.errors import LadingError, Unavailable
 from domain.network.ports import Binding, Publication
-from domain.network.setup import Bridge, Endpoint, Place, Sandbox
+from domain.network.setup import DEFAULT_LINK, Bridge, Endpoint, Place, Sandbox
+from domain.network.subnets import DEFAULT_BRIDGE
 from domain.network.zones import Zone
 from domain.ports import Surroundings
 
@@ -38,6 +40,15 @@ def link_group(data_root: Path) -> int:
     return 0x1A000000 | _digest(data_root) & 0xFFFFFE
 
 
+def default_network(data_root: Path) -> tuple[str, str]:
+    """Bridge and subnet of an engine's default network, if they are free; others than those of the main one for an
+    engine on another data root, whose containers may be started in the same moment."""
+    if str(data_root) == DEFAULT_ROOT:
+        return DEFAULT_LINK, str(DEFAULT_BRIDGE)
+    digest = _digest(data_root)
+    return f"{DEFAULT_LINK}-{digest:08x}", f"10.212.{16 + digest % 240}.0/24"
+
+
 def _digest(data_root: Path) -> int:
     return int.from_bytes(hashlib.sha256(str(data_root).encode("utf-8", "surrogateescape")).digest()[:4], "big")
 
@@ -50,7 +61,7 @@ class NetworkProcess:
 
     def __init__(self, command: Sequence[str], run_dir: Path, data_root: Path) -> None:
         self._command = (*command, str(run_dir), table_name(data_root), str(link_group(data_root)))
-        self._run_dir = run_dir
+        self._run_dir, self._data_root = run_dir, data_root
         self._lost: Callable[[], Awaitable[None]] | None = None
         self._open: dict[int, asyncio.Future[Message]] = {}
         self._number = 0
@@ -87,7 +98,9 @@ class NetworkProcess:
     async def surroundings(self) -> Surroundings:
         """See the port."""
         reply = await self._ask("surroundings")
-        return wire.SURROUNDINGS.validate_python(reply["surroundings"])
+        link, subnet = default_network(self._data_root)
+        return replace(wire.SURROUNDINGS.validate_python(reply["surroundings"]), default_link=link,
+                       default_subnet=subnet)
 
     async def add_bridge(self, bridge: Bridge) -> None:
         """See the port."""

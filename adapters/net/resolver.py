@@ -11,7 +11,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from adapters.net import resolving
 from domain.network import dns, zones
@@ -38,7 +38,7 @@ class _Client:
     datagrams: socket.socket
     streams: socket.socket
     connect: Connect
-    links: Mapping[str, zones.Addresses] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
     server: asyncio.Server | None = None
     under_way: int = 0
 
@@ -56,7 +56,7 @@ class Answers:
                     connect: Connect) -> None:
         """Answer on these sockets (datagrams, streams); `connect` makes one in the container's namespace."""
         self.leave(run)
-        links = {name.lower(): tuple(ip_address(text) for text in texts) for name, texts in resolver.links.items()}
+        links = {name.lower(): other.lower() for name, other in resolver.links.items()}
         client = _Client(resolver, *sockets, connect, links)
         for each in sockets:
             each.setblocking(False)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Network, ip_network
 
 from domain.errors import InvalidValue, Refused
-from domain.network.model import BUILT_IN, DEFAULT_LINK, Addresses, Network, link_of, stored
+from domain.network.model import BUILT_IN, Addresses, Network, link_of, stored
+from domain.network.setup import DEFAULT_LINK
 from domain.network.subnets import DEFAULT_BRIDGE, POOLS, Subnet, Wish, free_subnet, overlap, plan, wishes
 
 LONGEST_NAME = 128
@@ -37,12 +38,15 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Site:
     """What has addresses here: `networks` by name, `host` the host's routes, addresses and resolvers. `mtu` is that of
-    its way out, `local` the range from which its networks get addresses of version 6 (a /48 of RFC 4193)."""
+    its way out, `local` the range from which its networks get addresses of version 6 (a /48 of RFC 4193).
+    `default_link` and `default_subnet` are the default network's."""
 
     networks: Mapping[str, Sequence[Subnet]]
     host: Sequence[Subnet]
     mtu: int
     local: IPv6Network
+    default_link: str = DEFAULT_LINK
+    default_subnet: Subnet = DEFAULT_BRIDGE
 
 
 def design(asked: Asked, id: str, site: Site) -> Network:
@@ -79,9 +83,9 @@ def built_in(name: str, site: Site) -> Network:
     if name == "none":
         return Network(name=name, driver="null")
     taken = [net for nets in (*site.networks.values(), site.host) for net in nets]
-    free = not any(net.version == 4 and net.overlaps(DEFAULT_BRIDGE) for net in taken)
-    subnet = DEFAULT_BRIDGE if free else free_subnet(taken)
-    return Network(name=name, link=DEFAULT_LINK, addresses=(stored(plan(Wish(), subnet)),), mtu=site.mtu)
+    free = not any(net.version == 4 and net.overlaps(site.default_subnet) for net in taken)
+    subnet = site.default_subnet if free else free_subnet(taken)
+    return Network(name=name, link=site.default_link, addresses=(stored(plan(Wish(), subnet)),), mtu=site.mtu)
 
 
 def local_range(id: str) -> IPv6Network:

@@ -5,11 +5,13 @@ from ipaddress import ip_network
 from typing import Any
 
 from domain.network.model import Addresses, Network
+from domain.network.wishes import Interface
 from domain.text.times import rfc3339
 
 
-def network_document(id: str, network: Network, created_at: int, users: Mapping[str, str]) -> dict[str, Any]:
-    """`users` are the containers that live on it: id → name."""
+def network_document(id: str, network: Network, created_at: int,
+                     users: Mapping[str, tuple[str, Interface | None]]) -> dict[str, Any]:
+    """`users` are the containers that live on it: id → name and what it has there."""
     return {
         "Name": network.name,
         "Id": id,
@@ -24,7 +26,7 @@ def network_document(id: str, network: Network, created_at: int, users: Mapping[
         "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
-        "Containers": {user: _endpoint(name) for user, name in users.items()},
+        "Containers": {user: _endpoint(*found) for user, found in users.items()},
         "Options": dict(network.options),
         "Labels": dict(network.labels),
     }
@@ -39,5 +41,12 @@ def _config(one: Addresses) -> dict[str, Any]:
     return config
 
 
-def _endpoint(name: str) -> dict[str, str]:
-    return {"Name": name, "EndpointID": "", "MacAddress": "", "IPv4Address": "", "IPv6Address": ""}
+def _endpoint(name: str, interface: Interface | None) -> dict[str, str]:
+    addresses = interface.addresses if interface is not None else ()
+    return {
+        "Name": name,
+        "EndpointID": interface.link if interface is not None else "",
+        "MacAddress": interface.mac if interface is not None else "",
+        "IPv4Address": next((text for text in addresses if ":" not in text), ""),
+        "IPv6Address": next((text for text in addresses if ":" in text), ""),
+    }

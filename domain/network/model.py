@@ -12,7 +12,6 @@ from domain.network.subnets import Plan, Subnet
 Driver = Literal["bridge", "host", "null"]
 BUILT_IN = ("bridge", "host", "none")
 """The networks that every host has from its first start on."""
-DEFAULT_LINK = "ldg0"
 _LINK_DIGITS = 10
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from domain.network.ports import Binding
 
+DEFAULT_LINK = "ldg0"
+"""The default network's bridge, on a host with one engine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
@@ -39,10 +42,11 @@ class Endpoint:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
     """Who answers a container's questions for names: its networks in the order in which they are looked in, names that
-    only it knows (`links`), servers of its own (`servers`, empty: the host's), `outside` whether others are asked."""
+    only it knows and what they stand for there (`links`), servers of its own (`servers`, empty: the host's), `outside`
+    whether others are asked."""
 
     networks: tuple[str, ...] = ()
-    links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
     servers: tuple[str, ...] = ()
     outside: bool = True
 

@@ -35,14 +35,14 @@ def zone(network: str, members: Mapping[str, tuple[Addresses, Sequence[str]]]) -
     return Zone(network.lower(), names, reverse)
 
 
-def find(name: str, zones: Sequence[Zone], links: Mapping[str, Addresses]) -> Known | None:
+def find(name: str, zones: Sequence[Zone], links: Mapping[str, str]) -> Known | None:
     """What `name` means to a container on `zones`, in the order in which it was connected to them; None: nothing, here.
 
-    `links` are names that only this container knows. A whole name is looked for on every network, then `a.b` of
-    `a.b.c` on the network `c`, then `a` on the network `b.c`, and so on.
+    `links` are names that only this container knows, for names of others there. A whole name is looked for on
+    every network, then `a.b` of `a.b.c` on the network `c`, then `a` on the network `b.c`, and so on.
     """
     if name in links:
-        return Known(links[name])
+        return find(links[name], zones, {}) or Known(())
     for each in zones:
         if name in each.names:
             return Known(each.names[name])

@@ -9,7 +9,8 @@ _CALL = re.compile(r'failpoint\(f?"([^"]+)"\)')
 ACTS = (
     "start.before-act", "start.after-act", "pause.before-act", "pause.after-act", "unpause.before-act",
     "unpause.after-act", "kill.before-act", "kill.after-act", "commit.before-act", "stop.before-act",
-    "update.before-act", "update.after-act", "remove.before-act",
+    "update.before-act", "update.after-act", "remove.before-act", "leases.before-grant", "leases.before-open",
+    "leases.after-open", "connect.before-act", "connect.after-act", "disconnect.before-act", "disconnect.after-act",
     "remove.before-delete", "remove.after-act", "exec.before-act", "exec.after-act",
 )
 """Around the acts of the workers: passed once in the life of a container."""

@@ -67,6 +67,6 @@ def test_a_daemon_that_dies_in_between_leaves_kernel_and_log_in_agreement(engine
 def test_a_host_that_needs_no_network_has_no_process_for_them(engine: Engine) -> None:
     """Containers without a network of their own cost what they did before."""
     engine.restart()
-    engine.shell("true", "--rm")
+    engine.shell("true", "--rm", "--network", "none")
     with socket.socket(socket.AF_UNIX) as line:
         assert line.connect_ex(str(engine.run_dir / "net.sock")) in (errno.ENOENT, errno.ECONNREFUSED)

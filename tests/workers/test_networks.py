@@ -14,9 +14,11 @@ from domain import failpoints
 from domain.catalogue import projections
 from domain.errors import Ambiguous, InUse, KernelError, NameTaken, NotFound, StorageError
 from domain.lifecycle.create import Created
+from domain.lifecycle.network import NetworkGranted
 from domain.lifecycle.start import Started, StartRequested
 from domain.messages import Append, Meta, StreamId
 from domain.network.setup import Bridge
+from domain.network.wishes import Attachment, Interface, Networking
 from domain.ports import NetworkDriver
 from domain.spec import ContainerSpec
 from tests.workers.test_images import StoppedClock
@@ -250,7 +252,12 @@ async def test_a_kernel_that_does_not_agree_keeps_no_daemon_from_starting(world:
 
 async def container(world: World, network: str, *, runs: bool) -> None:
     """One that is to be on a network."""
-    spec = ContainerSpec(image="box", image_id="sha256:a").model_copy(update={"network": network})
-    started = (StartRequested(attempt=1), Started(attempt=1, pid=1, start_time=1)) if runs else ()
+    known = await world.networks.find(network)
+    wish = Attachment(network=known.name, id=known.id)
+    spec = ContainerSpec(image="box", image_id="sha256:a", networking=Networking(attachments=(wish,)))
+    interface = Interface(network=known.id, network_name=known.name, link="lv1", name="eth0", mac="02:1d:00:00:00:01",
+                          addresses=("10.213.0.2/24",))
+    granted = NetworkGranted(attempt=1, interfaces=(interface,))
+    started = (StartRequested(attempt=1), granted, Started(attempt=1, pid=1, start_time=1)) if runs else ()
     stream = StreamId("container", "c" * 64)
     await world.store.append((Append(stream, 0, (Created(name="web", spec=spec), *started)),), Meta())

@@ -11,6 +11,8 @@ from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
 from domain.lifecycle.update import Update
 from domain.messages import Command, Recorded
+from domain.network.asked import NetworkWish
+from domain.network.wishes import Interface
 from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Views
 from domain.resources import Resources
 from workers.console.board import Board
@@ -53,8 +55,8 @@ class Networks(Protocol):
     async def find(self, name: str) -> Known:
         """By id, name, or the beginning of an id. Raises NotFound, Ambiguous."""
 
-    async def users(self, network: Known) -> Mapping[str, str]:
-        """The containers that live on it: id → name."""
+    async def members(self, network: Known) -> Mapping[str, tuple[str, Interface | None]]:
+        """The containers that live on it: id → name and what it has there."""
 
     async def wanted(self, network: Known) -> bool:
         """Whether any container, also one at rest, is to be on it."""
@@ -181,6 +183,12 @@ class Engine(Protocol):
     ) -> Container:
         """Carry out a wish; with `wait`, return when its outcome is known; `attach` is recorded in the same breath.
         Raises what the domain says."""
+
+    async def connect(self, network: str, id: str, wish: NetworkWish, links: Sequence[str], who: Caller) -> None:
+        """Connect a container to one network more, at once if it runs. Raises Refused, NotFound, KernelError."""
+
+    async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
+        """Disconnect it from a network, from its last one with `force`. Raises Refused, NotFound, KernelError."""
 
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """Make an image of the container; its id. Raises Refused."""

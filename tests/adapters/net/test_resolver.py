@@ -135,10 +135,10 @@ def says(address: str, *, code: int = dns.NO_ERROR) -> Callable[[bytes, bool], b
 
 async def test_containers_find_each_other(lab: Lab) -> None:
     """By name, alias, short id and with the network's name; not those of other networks."""
-    async with container(lab, Resolver(networks=(A.id,), outside=False, links={"db": ("10.213.0.9",)})) as asker:
+    async with container(lab, Resolver(networks=(A.id,), outside=False, links={"db": "web"})) as asker:
         for name in ("web", "WEB", "www", "cafe01234567", "web.learning"):
             assert asker.ask(name) == (dns.NO_ERROR, ["10.213.0.2"])
-        assert asker.ask("db") == (dns.NO_ERROR, ["10.213.0.9"])
+        assert asker.ask("db") == (dns.NO_ERROR, ["10.213.0.2"])
         assert asker.ask("db.other") == (dns.NO_NAME, [])
         assert asker.ask("web", stream=True) == (dns.NO_ERROR, ["10.213.0.2"])
         assert sorted(asker.ask("pool")[1]) == ["10.213.0.4", "10.213.0.5"]

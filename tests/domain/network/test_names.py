@@ -39,7 +39,8 @@ def test_what_nobody_is_called_is_not_known() -> None:
 
 def test_links_are_known_to_the_one_who_has_them() -> None:
     """They are private, and win over other names."""
-    assert find("store", [LEARNING], {"store": (DB,)}) == Known((DB,))
+    assert find("store", [LEARNING], {"store": "db"}) == Known((DB,))
+    assert find("store", [LEARNING], {"store": "gone"}) == Known(())
 
 
 def test_an_address_has_the_name_of_its_container_and_network() -> None:

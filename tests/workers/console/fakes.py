@@ -19,6 +19,7 @@ from domain.lifecycle.create import Create
 from domain.lifecycle.exec import Exec, ExecExited, ExecFailed, ExecStarted
 from domain.lifecycle.exit import Exited, ReportExit
 from domain.lifecycle.kill import KillRequested, SignalSent
+from domain.lifecycle.network import Connect, Disconnect
 from domain.lifecycle.pause import Paused, PauseRequested
 from domain.lifecycle.remove import Removed, RemoveRequested
 from domain.lifecycle.start import Start, Started, StartFailed, StartRequested
@@ -28,8 +29,10 @@ from domain.lifecycle.update import Update
 from domain.limits import changed, check
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
 from domain.names import container_name, is_id_prefix
+from domain.network.asked import NetworkWish, attachment
 from domain.policies.follow_up import follow_up
 from domain.ports import LogFrame, NetworkDriver, OpenIntent, Reply
+from domain.projections.addresses import Addresses, Tenures
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
@@ -162,7 +165,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.records: list[Recorded] = []
         self.projections: tuple[Projection, ...] = (
-            Containers(), Names(), Past(), Refs(), NetworkRows(), PastNetworks(),
+            Containers(), Names(), Past(), Refs(), NetworkRows(), PastNetworks(), Addresses(), Tenures(),
         )
         self.rows: dict[str, dict[str, Row]] = {projection.name: {} for projection in self.projections}
         self.grown = asyncio.Condition()
@@ -606,6 +609,17 @@ class FakeEngine:
             attempt=container.attempt, code=code, signal=signal, oom=oom, how=how, time=self.store.now + SECOND
         )
         self._engine(id, container.requested, *MACHINE.decide(container, fact))
+
+    async def connect(self, network: str, id: str, wish: NetworkWish, links: Sequence[str], who: Caller) -> None:
+        """Of what rests."""
+        known = await self.networks.find(network)
+        asked = attachment(wish.model_copy(update={"name": known.name})).model_copy(update={"id": known.id})
+        await self.execute(id, Connect(attachment=asked), who)
+
+    async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
+        """Of what rests."""
+        known = await self.networks.find(network)
+        await self.execute(id, Disconnect(network=known.id, name=known.name, force=force), who)
 
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """An image of c's."""

@@ -94,7 +94,7 @@ async def _image(engine: Engine, name: str) -> Document:
 
 async def _network(engine: Engine, name: str) -> Document:
     known = await engine.networks.find(name)
-    return network_document(known.id, known.network, known.created_at, await engine.networks.users(known))
+    return network_document(known.id, known.network, known.created_at, await engine.networks.members(known))
 
 
 OPTIONS: tuple[Option, ...] = (
