@@ -3,7 +3,7 @@
 Sealed values (the environment) are in no step: of a variable only its name is told.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from domain.lifecycle.exit import Exited
 from domain.lifecycle.update import LimitsChanged, LimitsFailed, LimitsRequested
 from domain.machine import settled_by
 from domain.messages import Event, Recorded
+from domain.network.ports import Binding, shown
 from domain.redact import SECRET, redacted
 from domain.signals import name as signal_name
 from domain.spec import ContainerSpec, ExecSpec
@@ -102,12 +103,38 @@ def _exec_words(spec: ExecSpec) -> Iterator[str]:
     yield from (name for name in ("tty", "stdin", "privileged") if getattr(spec, name))
 
 
+def _interface_words(value: Mapping[str, Any]) -> Iterator[str]:
+    """`shop=10.213.0.5/24`."""
+    yield f"{value['network_name']}={','.join(value['addresses'])}"
+
+
+def _attachment_words(value: Mapping[str, Any]) -> Iterator[str]:
+    yield f"network={value['network']}"
+    yield from (f"{name}={value[name]}" for name in ("ip", "ip6", "mac") if value[name])
+    if value["aliases"]:
+        yield f"aliases={','.join(value['aliases'])}"
+
+
+_OF_NETWORKS: Mapping[str, Callable[[Any], Iterator[str]]] = {
+    "interface": _interface_words,
+    "interfaces": lambda value: (word for each in value for word in _interface_words(each)),
+    "attachment": _attachment_words,
+    "bindings": lambda value: iter((f"ports={shown([Binding(**each) for each in value]).replace(', ', ',')}",)),
+    "let_go": lambda value: iter((f"let-go={','.join(each.partition('/')[2] for each in value)}",)),
+}
+
+
 def _words(name: str, value: object) -> Iterator[str]:
     if name == "spec" and isinstance(value, Mapping):
         spec = ContainerSpec.model_validate(value)
         yield f"image={spec.image} command={redacted(spec.argv)!r}"
     elif name == "exec" and isinstance(value, Mapping):
         yield from _exec_words(ExecSpec.model_validate(value))
+    elif name == "network" and isinstance(value, Mapping):
+        subnets = ",".join(one["subnet"] for one in value["addresses"])
+        yield f"network={value['name']}" + (f" subnet={subnets}" if subnets else "")
+    elif name in _OF_NETWORKS and value:
+        yield from _OF_NETWORKS[name](value)
     elif name in ("restart", "old") and isinstance(value, Mapping):
         yield f"{name}={value['name']}" + (f":{value['retries']}" if value["retries"] else "")
     elif name == "output" and value:

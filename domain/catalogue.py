@@ -3,10 +3,13 @@
 from domain import host as host
 from domain.images import events as events
 from domain.lifecycle import MACHINE as MACHINE
+from domain.network import streams as streams
+from domain.projections.addresses import Addresses, Tenures
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection
 from domain.projections.images import Images
 from domain.projections.names import Names, Past
+from domain.projections.networks import Networks, PastNetworks
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
 from domain.projections.volumes import Volumes
@@ -14,4 +17,5 @@ from domain.projections.volumes import Volumes
 
 def projections() -> tuple[Projection, ...]:
     """Every projection, those written with the events first."""
-    return (Containers(), Names(), Past(), Images(), Refs(), Spans(), Volumes())
+    return (Containers(), Names(), Past(), Images(), Refs(), Networks(), Addresses(), PastNetworks(), Tenures(),
+            Spans(), Volumes())

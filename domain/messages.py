@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-StreamKind = Literal["container", "image", "ref", "host", "volume"]
+StreamKind = Literal["container", "image", "ref", "network", "volume", "host"]
 
 
 class Command(BaseModel):

@@ -18,15 +18,17 @@ from domain.lifecycle.exit import Exited
 from domain.lifecycle.files import CopiedIn, CopiedOut, Exported
 from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import SignalSent
+from domain.lifecycle.network import Connected, Disconnected, NetworkGranted
 from domain.lifecycle.pause import Paused
 from domain.lifecycle.remove import Removed, RemoveRequested
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.shortage import OomKilled
-from domain.lifecycle.start import Started, StartRequested
+from domain.lifecycle.start import Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
 from domain.lifecycle.unpause import Unpaused
 from domain.lifecycle.update import LimitsChanged, Updated
 from domain.messages import Recorded
+from domain.network.events import NetworkCreated, NetworkRemoved
 from domain.redact import redacted
 from domain.volumes.events import VolumeClaimed, VolumeCreated, VolumeReleased, VolumeRemoved
 
@@ -67,6 +69,8 @@ class Narrator:
             return tuple(_image(record))
         if record.stream.kind == "volume":
             return tuple(_volume(record))
+        if record.stream.kind == "network":
+            return tuple(_network(record))
         return ()
 
     def _container(self, record: Recorded) -> Iterator[Notice]:
@@ -74,6 +78,7 @@ class Narrator:
         before = self.folds.get(id, Container(id=id))
         after = MACHINE.evolve(before, record)
         self.folds[id] = after
+        yield from _networks(before, record)
         for action, more in self._actions(before, record):
             labels = after.spec.labels if after.spec else {}
             image = after.spec.image if after.spec else ""
@@ -197,3 +202,33 @@ def _volume(record: Recorded) -> Iterator[Notice]:
         case _:
             return
     yield Notice("volume", action, record.stream.key, {"driver": "local", **more}, record.time, record.position)
+def _networks(before: Container, record: Recorded) -> Iterator[Notice]:
+    """What happens to the interfaces of a container: of the network, as clients have it; leaving comes before the end
+    of the run."""
+    action, interfaces = "disconnect", before.lease.interfaces if before.lease and before.leased else ()
+    match record.event:
+        case NetworkGranted(interfaces=interfaces):
+            action = "connect"
+        case Connected(attachment=attachment):
+            found = (before.lease.on(attachment.id) if before.lease and before.leased else None)
+            action, interfaces = "connect", (found,) if found else ()
+        case Disconnected(interface=interface):
+            interfaces = (interface,) if interface and before.leased else ()
+        case Exited() | StartFailed():
+            pass
+        case _:
+            return
+    for each in interfaces:
+        attributes = {"container": before.id, "name": each.network_name, "type": "bridge"}
+        yield Notice("network", action, each.network, attributes, record.time, record.position)
+
+
+def _network(record: Recorded) -> Iterator[Notice]:
+    match record.event:
+        case NetworkCreated(network=network):
+            action, name, driver = "create", network.name, network.driver
+        case NetworkRemoved(name=name, driver=driver):
+            action = "destroy"
+        case _:
+            return
+    yield Notice("network", action, record.stream.key, {"name": name, "type": driver}, record.time, record.position)

@@ -4,12 +4,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from domain.copying import Found
 from domain.images.model import Image, Registered
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.mounts import Mount
+from domain.network.ports import Binding, Publication
+from domain.network.setup import DEFAULT_LINK, Bridge, Endpoint, Place, Sandbox
+from domain.network.subnets import DEFAULT_BRIDGE
+from domain.network.zones import Zone
 from domain.projections.fold import Row
 from domain.resources import Resources
 from domain.runtime.control import Control
@@ -33,6 +38,9 @@ class Reply:
     first: int
     last: int
     body: str
+
+NO_FILES: Mapping[str, str] = MappingProxyType({})
+"""No files of its own."""
 
 
 class EventStore(Protocol):
@@ -190,11 +198,13 @@ class Runtime(Protocol):
 
     async def start(
         self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-        *, size: tuple[int, int] = (0, 0)
+        *, size: tuple[int, int] = (0, 0), place: Place | None = None, files: Mapping[str, str] = NO_FILES
     ) -> StartedProcess:
         """Start the first process and return once it was executed. Twice with one key does the thing once.
 
-        `size` is that of its terminal at first: rows and columns, zeros if nobody knows.
+        `size` is that of its terminal at first: rows and columns, zeros if nobody knows. `place` is its network, made
+        by a `NetworkDriver`; without one `spec.network` says. `files` are to be found in it besides the usual ones, or
+        instead of them: path → text.
 
         Raises: CommandFailed (126/127/125), KernelError, Unavailable. After an error nothing of the attempt is left.
         """
@@ -240,6 +250,9 @@ class Runtime(Protocol):
 
     async def running(self) -> dict[str, tuple[int, StartedProcess]]:
         """All live first processes: container id → (attempt, process)."""
+
+    async def place(self, id: str) -> Place:
+        """The network that the first process of a container is in. Raises: NotFound when it does not run."""
 
     async def exits(self) -> Sequence[ExitReport]:
         """Exits that were reported and not acknowledged."""
@@ -502,3 +515,67 @@ class Meter(Protocol):
     def memory(self) -> int:
         """Bytes that the host has."""
 
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a new network must respect: `subnets` of the host's routes, addresses and resolvers (`10.0.0.0/8`), and the
+    MTU of its way out. `default_link` and `default_subnet` are for the default network: engines side by side on one
+    host have different ones."""
+
+    subnets: tuple[str, ...]
+    mtu: int
+    default_link: str = DEFAULT_LINK
+    default_subnet: str = str(DEFAULT_BRIDGE)
+
+
+class NetworkDriver(Protocol):
+    """Links, addresses, rules, ports and names in the kernel of this host. Everything twice is fine.
+
+    It goes on by itself for containers that run while nobody tells it anything, and finds again what an earlier driver
+    has made.
+    """
+
+    async def surroundings(self) -> Surroundings:
+        """What is there besides us. Raises: KernelError."""
+
+    async def add_bridge(self, bridge: Bridge) -> None:
+        """Make a network, or make it as it should be. Raises: Refused for what this kernel lacks, KernelError."""
+
+    async def remove_bridge(self, id: str) -> None:
+        """Take a network away with everything that belongs to it alone. Raises: KernelError."""
+
+    async def reserve(self, id: str, attempt: int, wanted: Sequence[Publication],
+                      preferred: Mapping[Publication, int]) -> Sequence[Binding]:
+        """Ports of the host for a run that is about to start, held against every other program from now on until
+        `close`; of any free one those in `preferred` come first.
+
+        Raises: Refused, naming who has the port (pid and command, where visible), or that this host has no such
+        address; then none is held.
+        """
+
+    async def open(self, sandbox: Sandbox) -> Place:
+        """A network namespace with everything in it, for the process that is about to start. Raises: Refused (the
+        network is full), KernelError; then nothing of it is left."""
+
+    async def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
+        """One interface more for a run, whose first process is `pid`. Raises: Refused, KernelError."""
+
+    async def detach(self, id: str, attempt: int, network: str) -> None:
+        """Take an interface away. Raises: KernelError."""
+
+    async def close(self, id: str, attempt: int) -> None:
+        """Let go of everything of a run: ports, interfaces, rules, sockets."""
+
+    async def names(self, zones: Mapping[str, Zone]) -> None:
+        """From now on these are the names on each network (id → zone)."""
+
+    async def settle(self, bridges: Sequence[Bridge], sandboxes: Mapping[int, Sandbox]) -> None:
+        """Make the kernel agree: exactly these networks, and these runs by the pids of their first processes; all else
+        of ours goes away. Raises: KernelError, naming what stays."""
+
+    def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call `callback` when what does the work was gone and is there again, knowing nothing: `settle` is due."""
+
+    async def clean(self) -> None:
+        """Take away every rule, link and address, and end what runs for it."""

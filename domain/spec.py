@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.isolation import LENT, Isolation
 from domain.mounts import Mount
+from domain.network.wishes import JOINED, NOTHING, Networking
 from domain.resources import NO_LIMITS, Resources
 from domain.runtime.request import lender
 
@@ -103,7 +104,8 @@ class ContainerSpec(BaseModel):
     first client that ends its own. `domainname` is what stands behind its host name. `shm_size` is that of /dev/shm in
     bytes. `device_rules` are those of the kernel's device control group (`c 1:3 rwm`). `resources` and `isolation`
     None: nothing was asked for (see `limits` and `confinement`). `mounts` are all of them, whoever has asked for them;
-    `volumes_from` says of which containers, as it was typed.
+    `volumes_from` says of which containers, as it was typed. `network` is `host`, or `none` for one of its own; then
+    `networking` says what is on it (`network_mode` has it in one word).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -142,6 +144,7 @@ class ContainerSpec(BaseModel):
     isolation: Isolation | None = None
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()
+    networking: Networking | None = None
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -152,6 +155,18 @@ class ContainerSpec(BaseModel):
     def limits(self) -> Resources:
         """What it may use."""
         return self.resources or NO_LIMITS
+
+    @property
+    def net(self) -> Networking:
+        """What it wants of networks."""
+        return self.networking or NOTHING
+
+    @property
+    def network_mode(self) -> str:
+        """`host`, `none`, `container:ID`, or the name of its first network."""
+        if self.net.container:
+            return f"{JOINED}{self.net.container}"
+        return self.net.attachments[0].network if self.net.attachments else self.network
 
     @property
     def confinement(self) -> Isolation:

@@ -187,14 +187,14 @@ class Programs:
 
     async def _query(self, who: str, view: str, data: bytes) -> Answer:
         question = _understood(Question, data)
-        if view in {"containers", "images", "refs", "past"}:
+        if view in _VIEWS:
             return {"ok": True, "rows": await self._rows(view, question)}
         if view == "history":
             records = await self._engine.history(await self._engine.resolve_past(question.container))
             return {"ok": True, "events": _documents(records)}
         if view == "events":
             return {"ok": True, "events": _documents(await self._engine.store.read(question.after, question.limit))}
-        raise InvalidValue(f"unknown view: {view!r}", hint="known: containers, images, refs, past, history, events")
+        raise InvalidValue(f"unknown view: {view!r}", hint=f"known: {', '.join(_VIEWS)}, history, events")
 
     async def _rows(self, view: str, question: Question) -> list[dict[str, object]]:
         try:
@@ -204,6 +204,7 @@ class Programs:
         return [dict(row) for row in rows]
 
 
+_VIEWS = ("containers", "images", "refs", "past", "networks", "past_networks", "volumes")
 _OTHERS = ("run", "create", "commit", "wait", "exec")
 
 

@@ -17,6 +17,7 @@ from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
+from adapters.net.driver import NetworkProcess
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import facts
 from adapters.system.clock import SystemClock
@@ -29,12 +30,14 @@ from domain.redact import redacted
 from workers.calls import answering
 from workers.commands import Programs
 from workers.core import Core, Outside, announced
+from workers.door import Door
 from workers.engine import Engine, Parts
 from workers.filedesk import FileDesk
 from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY, VOLUMES
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
+from workers.launcher import net_command
 from workers.mover import Origin
 from workers.relay import Relay
 from workers.sampler import Sampler
@@ -58,6 +61,7 @@ class Plant:
     runtime: KernelRuntime
     contents: LocalImageStore
     volumes: VolumeDirectories
+    network: Door
     control: ControlSocket
 
 
@@ -95,6 +99,7 @@ def open_plant(settings: Settings) -> Plant:
         ),
         contents=contents,
         volumes=VolumeDirectories(root / VOLUMES),
+        network=Door(NetworkProcess(net_command(), run, root)),
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -129,6 +134,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             relay=relay,
             layers=plant.contents.layer_paths,
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
+            network=plant.network.reach,
         )
     )
     async def layers(container: Container) -> Sequence[str]:
@@ -143,6 +149,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
         rows = await plant.store.views.select("containers", where={"state": sorted(state.value for state in LIVE)})
         return [str(row["id"]) for row in rows]
 
+    plant.network.on_lost(core.networks.settle)
     logs = LogFiles(settings.data_root / LOGS)
     info = Info(settings, plant.store.views)
     engine = Engine(
@@ -155,6 +162,8 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
             volumes=VolumeDesk(volumes, core.mover),
             prepare=core.mounting.prepare,
+            networks=core.networks,
+            leases=core.leases,
             clock=clock,
             runtime=plant.runtime,
             relay=relay,

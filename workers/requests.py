@@ -5,11 +5,14 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.errors import InvalidValue
 from domain.health import Wanted
 from domain.isolation import Isolation
 from domain.mounts import Mount
+from domain.network.asked import NetworkingWish, NetworkWish
+from domain.network.design import Asked
 from domain.resources import Resources
-from domain.spec import Device, HealthAction, LogConfig, NetworkMode, RestartPolicy, Ulimit
+from domain.spec import Device, HealthAction, LogConfig, RestartPolicy, Ulimit
 
 Seconds = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
 
@@ -70,7 +73,8 @@ class HealthRequest(BaseModel):
 
 class CreateRequest(BaseModel):
     """`run` and `create`: what was typed. None means "as the image says", or as the engine does; `env` items are
-    `NAME=value`, `volumes_from` items a container's name or id with `:ro` or `:rw` behind it if given."""
+    `NAME=value`, `volumes_from` items a container's name or id with `:ro` or `:rw` behind it if given. `network` is the
+    short form of a `networking` that names one network, `host`, `none` or `container:NAME`, and nothing else."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -90,7 +94,8 @@ class CreateRequest(BaseModel):
     stop_signal: str | None = None
     stop_timeout: int | None = None
     restart: RestartPolicy = RestartPolicy()
-    network: NetworkMode = "none"
+    network: str = ""
+    networking: NetworkingWish = NetworkingWish()
     auto_remove: bool = False
     tty: bool = False
     stdin: bool = False
@@ -108,6 +113,38 @@ class CreateRequest(BaseModel):
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()
     pull: Literal["missing", "never", "always"] = "missing"
+
+    @property
+    def asked_networking(self) -> NetworkingWish:
+        """What it wants of networks. Raises: InvalidValue when it is said twice."""
+        if not self.network:
+            return self.networking
+        if self.networking.networks:
+            raise InvalidValue("the network is named twice")
+        return self.networking.model_copy(update={"networks": (NetworkWish(name=self.network),)})
+
+
+class NetworkRequest(BaseModel):
+    """`network create`: what was typed; what is empty is chosen by the engine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1)]
+    driver: str = "bridge"
+    subnets: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
+    reserved: dict[str, str] = Field(default_factory=dict)
+    internal: bool = False
+    attachable: bool = False
+    ipv6: bool = False
+    options: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def asked(self) -> Asked:
+        """As the domain lays it out."""
+        return Asked(**dict(self))
 
 
 class VolumeRequest(BaseModel):

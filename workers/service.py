@@ -88,6 +88,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
     stack.push_async_callback(plant.bus.close)
     await stack.enter_async_context(plant.runtime)
     stack.callback(plant.contents.close)
+    stack.push_async_callback(plant.network.close)
     whole = assemble(settings, plant, await plant.store.head())
     if plant.store.failure is not None:
         log.critical("the log takes no events: %s", plant.store.failure)

@@ -80,7 +80,8 @@ class Engine:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="lt-", dir="/var/tmp"))
         self.folder.chmod(0o755)
         self.data, self.run_dir = self.folder / "d", self.folder / "r"
-        self.group_root = f"lading-{hashlib.sha256(str(self.data).encode()).hexdigest()[:8]}"
+        self._digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:8]
+        self.group_root = f"lading-{self._digest}"
         (self.folder / "config.toml").touch()
         self.environment = {
             "PATH": SEARCHED,
@@ -206,8 +207,28 @@ class Engine:
         found = [f"process {pid}: {_command_line(pid)}" for pid in self.processes().everyone()]
         found += [f"control group {path}" for path in CGROUPS.glob(f"*/{self.group_root}")]
         found += [f"mount {line}" for line in self.mounts()]
+        found += [f"interface {name}" for name in self.interfaces()] + self.tables()
         found += [f"socket {path}" for path in (self.socket, self.run_dir / "warden.sock") if path.exists()]
         return found
+
+    def interfaces(self) -> list[str]:
+        """Links on the host that are this engine's, also those that wait to be deleted: it has a group of them."""
+        group = 0x1A000000 | int(self._digest, 16) & 0xFFFFFE
+        found = []
+        for path in Path("/sys/class/net").glob("l*/netdev_group"):
+            with suppress(OSError, ValueError):
+                if int(path.read_text()) & ~1 == group:
+                    found.append(path.parent.name)
+        return sorted(found)
+
+    def tables(self) -> list[str]:
+        """Rules on the host that are this engine's, where the program that lists them is there."""
+        if shutil.which("nft") is None:
+            return []
+        listed = subprocess.run(
+            ["nft", "list", "tables"], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        return [line for line in listed.stdout.splitlines() if line.endswith(f"lading-{self._digest}")]
 
     def erase(self) -> None:
         """Take away whatever is there."""

@@ -8,11 +8,11 @@ from typing import Literal, cast
 
 from domain.errors import InvalidValue, LadingError
 from domain.log_options import log_config
-from domain.options import Option, OptionError, Parsed, UnsupportedError, alias, flag, many, number, one, refused
+from domain.options import Option, OptionError, Parsed, UnsupportedError, flag, many, number, one, refused
 from domain.signals import number as signal_number
-from domain.spec import LogConfig, NetworkMode, RestartName, RestartPolicy
+from domain.spec import LogConfig, RestartName, RestartPolicy
 from domain.text.safe import legible
-from workers.console import checks, devices, isolation, limits, mounts
+from workers.console import checks, devices, isolation, limits, mounts, networks
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
 from workers.console.streams import STREAMS
@@ -20,12 +20,9 @@ from workers.console.verb import Invocation
 from workers.requests import CreateRequest
 
 Pull = Literal["missing", "never", "always"]
-_NETWORK = one("network", "", "Network of the container: none or host", value="network", default="none")
 _LATER = (
-    "--add-host= --annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --dns= --dns-opt= "
-    "--dns-option= --dns-search= --expose= --gpus= --ip= --ip6= --kernel-memory= --link= --link-local-ip= "
-    "--mac-address= --net-alias= --network-alias= --platform= -p/--publish= -P/--publish-all --storage-opt= "
-    "--use-api-socket"
+    "--annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --gpus= --kernel-memory= --link-local-ip= "
+    "--platform= --storage-opt= --use-api-socket"
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -42,8 +39,6 @@ OPTIONS: tuple[Option, ...] = (
     one("log-driver", "", "Where output is kept: local (default), json-file, none", value="driver"),
     many("log-opt", "", "How much of it: max-size=20m (of a file), max-file=5", value="NAME=VALUE"),
     one("name", "", "Name of the container; made up if none is given", value="name"),
-    _NETWORK,
-    alias("net", _NETWORK),
     one("pull", "", "Get the image before: missing, never or always", value="when", default="missing"),
     flag("quiet", "q", "No progress, no notes"),
     flag("read-only", "", "Make the root file system read-only"),
@@ -66,6 +61,7 @@ OPTIONS: tuple[Option, ...] = (
     *isolation.OPTIONS,
     *limits.OPTIONS,
     *mounts.OPTIONS,
+    *networks.OPTIONS,
     *refused(_LATER),
 )
 
@@ -93,7 +89,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         stop_timeout=_stop_timeout(options.number("stop-timeout")),
         restart=_restart(options.text("restart"), auto_remove=options.flag("rm")),
         health=checks.health(options),
-        network=_network(options.text("network")),
+        networking=networks.networking(options),
         auto_remove=options.flag("rm"),
         log=_log(options),
         tty=options.flag("tty"),
@@ -182,12 +178,6 @@ def restart_policy(text: str) -> RestartPolicy:
     if colon and not (count.isascii() and count.isdigit() and len(count) < 10):
         raise _bad(f"invalid restart policy: '{count}' is not a number of retries")
     return RestartPolicy(name=cast(RestartName, name), retries=int(count or "0"))
-
-
-def _network(text: str) -> NetworkMode:
-    if text not in ("none", "host"):
-        raise UnsupportedError(f"--network {text} is not supported by this version of lading: use none or host")
-    return cast(NetworkMode, text)
 
 
 def _pull(text: str) -> Pull:

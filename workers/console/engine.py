@@ -11,13 +11,15 @@ from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
 from domain.lifecycle.update import Update
 from domain.messages import Command, Recorded
+from domain.network.asked import NetworkWish
+from domain.network.wishes import Interface
 from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Views
 from domain.resources import Resources
+from workers import networks, volumedesk
 from workers.console.board import Board
 from workers.mover import Caller
-from workers.requests import CreateRequest, ExecRequest, VolumeRequest
+from workers.requests import CreateRequest, ExecRequest, NetworkRequest, VolumeRequest
 from workers.sampler import Sampler
-from workers.volumedesk import Known
 
 
 class Images(Protocol):
@@ -47,10 +49,10 @@ class Images(Protocol):
 class Volumes(Protocol):
     """Volumes by name."""
 
-    async def all(self) -> Sequence[Known]:
+    async def all(self) -> Sequence[volumedesk.Known]:
         """Every volume, by name."""
 
-    async def find(self, name: str) -> Known:
+    async def find(self, name: str) -> volumedesk.Known:
         """By its name. Raises NotFound."""
 
     async def size(self, name: str) -> int:
@@ -68,8 +70,33 @@ class Volumes(Protocol):
     async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
         """Take away those of `chosen` that nobody uses; the names of those that went."""
 
-    async def left_by(self, id: str) -> Sequence[Known]:
+    async def left_by(self, id: str) -> Sequence[volumedesk.Known]:
         """The volumes that this container uses and no other one does."""
+
+
+class Networks(Protocol):
+    """Networks by name."""
+
+    async def all(self) -> Sequence[networks.Known]:
+        """Every network, by name."""
+
+    async def find(self, name: str) -> networks.Known:
+        """By id, name, or the beginning of an id. Raises NotFound, Ambiguous."""
+
+    async def members(self, network: networks.Known) -> Mapping[str, tuple[str, Interface | None]]:
+        """The containers that live on it: id → name and what it has there."""
+
+    async def wanted(self, network: networks.Known) -> bool:
+        """Whether any container, also one at rest, is to be on it."""
+
+    async def create(self, request: NetworkRequest, who: Caller) -> str:
+        """A new network; its id. Raises Refused, KernelError."""
+
+    async def remove(self, name: str, who: Caller) -> str:
+        """Take it away; its name. Raises Refused, NotFound, KernelError."""
+
+    async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
+        """Take away those of `chosen` (ids) that nobody uses; the names of those that went."""
 
 
 class Files(Protocol):
@@ -128,6 +155,10 @@ class Engine(Protocol):
         """Volumes by name."""
 
     @property
+    def networks(self) -> Networks:
+        """Networks by name."""
+
+    @property
     def files(self) -> Files:
         """Files of containers, and what they use."""
 
@@ -184,6 +215,12 @@ class Engine(Protocol):
     ) -> Container:
         """Carry out a wish; with `wait`, return when its outcome is known; `attach` is recorded in the same breath.
         Raises what the domain says."""
+
+    async def connect(self, network: str, id: str, wish: NetworkWish, links: Sequence[str], who: Caller) -> None:
+        """Connect a container to one network more, at once if it runs. Raises Refused, NotFound, KernelError."""
+
+    async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
+        """Disconnect it from a network, from its last one with `force`. Raises Refused, NotFound, KernelError."""
 
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """Make an image of the container; its id. Raises Refused."""

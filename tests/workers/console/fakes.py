@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from adapters.memory.network import MemoryNetwork
 from adapters.memory.runtime import CONTROL
 from adapters.memory.volumes import MemoryVolumes
 from domain.container import LIVE, Container, State
@@ -19,6 +20,7 @@ from domain.lifecycle.create import Create
 from domain.lifecycle.exec import Exec, ExecExited, ExecFailed, ExecStarted
 from domain.lifecycle.exit import Exited, ReportExit
 from domain.lifecycle.kill import KillRequested, SignalSent
+from domain.lifecycle.network import Connect, Disconnect
 from domain.lifecycle.pause import Paused, PauseRequested
 from domain.lifecycle.remove import Removed, RemoveRequested
 from domain.lifecycle.start import Start, Started, StartFailed, StartRequested
@@ -29,11 +31,15 @@ from domain.limits import changed, check
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
 from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix
+from domain.network.asked import NetworkWish, attachment
 from domain.policies.follow_up import follow_up
-from domain.ports import LogFrame, OpenIntent, Reply
+from domain.ports import LogFrame, NetworkDriver, OpenIntent, Reply
+from domain.projections.addresses import Addresses, Tenures
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
+from domain.projections.networks import Networks as NetworkRows
+from domain.projections.networks import PastNetworks
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
 from domain.projections.volumes import Volumes as VolumeRows
@@ -44,6 +50,7 @@ from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
 from workers.mover import Caller, Mover, Origin
+from workers.networks import Networks
 from workers.requests import CreateRequest, ExecRequest
 from workers.volumedesk import VolumeDesk
 from workers.volumes import Volumes
@@ -163,7 +170,9 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.records: list[Recorded] = []
-        self.projections: tuple[Projection, ...] = (Containers(), Names(), Past(), Refs(), VolumeRows())
+        self.projections: tuple[Projection, ...] = (
+            Containers(), Names(), Past(), Refs(), NetworkRows(), PastNetworks(), Addresses(), Tenures(), VolumeRows(),
+        )
         self.rows: dict[str, dict[str, Row]] = {projection.name: {} for projection in self.projections}
         self.grown = asyncio.Condition()
         self.reply: dict[str, Reply] = {}
@@ -445,6 +454,10 @@ class FakeEngine:
             Volumes(self.store, self.views, self.contents, self.clock),
             Mover(self.store, self.clock, Origin(version="0.1.0")),
         )
+        self.driver = MemoryNetwork(subnets=("192.0.2.0/24",))
+        self.networks = Networks(
+            self.store, self.views, self._reach, FakeClock(), Mover(self.store, FakeClock(), Origin(version="0.1.0"))
+        )
         self.files = FakeFiles()
         self.logs = FakeLogs()
         self.start_error: StartFailed | None = None
@@ -464,6 +477,9 @@ class FakeEngine:
         self.exec_lasts.set()
         self.exec_status = 0
         self.verdicts: dict[str, Verdict] = {}
+
+    async def _reach(self) -> NetworkDriver:
+        return self.driver
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""
@@ -613,6 +629,17 @@ class FakeEngine:
             attempt=container.attempt, code=code, signal=signal, oom=oom, how=how, time=self.store.now + SECOND
         )
         self._engine(id, container.requested, *MACHINE.decide(container, fact))
+
+    async def connect(self, network: str, id: str, wish: NetworkWish, links: Sequence[str], who: Caller) -> None:
+        """Of what rests."""
+        known = await self.networks.find(network)
+        asked = attachment(wish.model_copy(update={"name": known.name})).model_copy(update={"id": known.id})
+        await self.execute(id, Connect(attachment=asked), who)
+
+    async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
+        """Of what rests."""
+        known = await self.networks.find(network)
+        await self.execute(id, Disconnect(network=known.id, name=known.name, force=force), who)
 
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """An image of c's."""

@@ -6,6 +6,7 @@ from domain.lifecycle.attach import Attach
 from domain.lifecycle.start import Start
 from domain.options import flag
 from domain.text.safe import safe
+from workers.console import networks
 from workers.console.creation import OPTIONS, attached_streams, request
 from workers.console.engine import Engine
 from workers.console.errors import UNREADABLE, Plain
@@ -96,6 +97,8 @@ async def advise(invocation: Invocation, wanted: CreateRequest) -> None:
     """Tell what this host cannot do of what was asked for, and goes without. Raises: InvalidValue, Refused."""
     for line in await invocation.engine.advice(wanted.resources) if wanted.resources else ():
         await invocation.warn(f"WARNING: {safe(line)}")
+    if line := networks.advice(wanted.networking):
+        await invocation.warn(f"WARNING: {line}")
 
 
 async def create(invocation: Invocation, wanted: CreateRequest) -> str:
