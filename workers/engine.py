@@ -13,7 +13,6 @@ from functools import partial
 from os import uname
 from typing import Protocol
 
-from adapters.system import facts
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
 from domain.health import Verdict
@@ -86,6 +85,7 @@ class Parts:
     facts: Callable[[], Awaitable[Mapping[str, object]]]
     check: Callable[[], Awaitable[Report]]
     userns: str = "host"
+    apparmor: bool = False
 
 
 class Engine:
@@ -98,6 +98,7 @@ class Engine:
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health, self._userns, self._prepare = parts.health, parts.userns, parts.prepare
+        self._apparmor = parts.apparmor
         self._execs: OrderedDict[str, int] = OrderedDict()
         self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
@@ -369,7 +370,7 @@ class Engine:
         request = await self._with_lenders(request)
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
-            spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=facts.apparmor(),
+            spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=self._apparmor,
                                   userns=self._userns, others=await self._shared(request),
                                   new_name=self._clock.new_id)
             await self.advice(spec.limits)
