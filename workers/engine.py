@@ -387,14 +387,17 @@ class Engine:
         raise AssertionError("the last try returns or raises")
 
     async def _with_lenders(self, request: CreateRequest) -> CreateRequest:
-        """Containers whose namespaces are to be shared by their ids. Raises: NotFound, Ambiguous, Refused for one that
+        """Containers whose namespaces are to be shared by their ids. Raises: Refused for one that is not there, or that
         keeps its namespace for itself."""
         modes: dict[str, str] = {}
         for kind in LENT if request.isolation else ():
             name = lender(getattr(request.isolation, kind))
             if not name:
                 continue
-            id = await self.resolve(name)
+            try:
+                id = await self.resolve(name)
+            except (NotFound, Ambiguous) as error:  # "not found" alone would be about the image
+                raise Refused(error.message, hint=error.hint) from error
             if kind == "ipc" and not lends_ipc((await self._mover.container(id)).settled.confinement):
                 raise Refused(f"cannot join IPC of container {name}: non-shareable IPC",
                               hint="it can be shared if that container was made with --ipc shareable")
