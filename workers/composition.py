@@ -175,6 +175,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             facts=info.facts,
             check=plant.store.verify,
             userns=settings.userns,
+            apparmor=facts.apparmor(),
         )
     )
     identify = _identify(settings, plant.control)

@@ -13,7 +13,6 @@ from functools import partial
 from os import uname
 from typing import Protocol
 
-from adapters.system import facts
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
 from domain.health import Verdict
@@ -92,6 +91,7 @@ class Parts:
     facts: Callable[[], Awaitable[Mapping[str, object]]]
     check: Callable[[], Awaitable[Report]]
     userns: str = "host"
+    apparmor: bool = False
 
 
 class Engine:
@@ -105,6 +105,7 @@ class Engine:
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health, self._userns, self._prepare = parts.health, parts.userns, parts.prepare
+        self._apparmor = parts.apparmor
         self._execs: OrderedDict[str, int] = OrderedDict()
         self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
@@ -392,7 +393,7 @@ class Engine:
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
             spec, env = blueprint(request, image, id, networks=networks, machine=uname().nodename,
-                                  apparmor=facts.apparmor(), userns=self._userns, others=await self._shared(request),
+                                  apparmor=self._apparmor, userns=self._userns, others=await self._shared(request),
                                   new_name=self._clock.new_id)
             await self.advice(spec.limits)
             await self._runtime.check(spec)
@@ -408,14 +409,17 @@ class Engine:
         raise AssertionError("the last try returns or raises")
 
     async def _with_lenders(self, request: CreateRequest) -> CreateRequest:
-        """Containers whose namespaces are to be shared by their ids. Raises: NotFound, Ambiguous, Refused for one that
+        """Containers whose namespaces are to be shared by their ids. Raises: Refused for one that is not there, or that
         keeps its namespace for itself."""
         modes: dict[str, str] = {}
         for kind in LENT if request.isolation else ():
             name = lender(getattr(request.isolation, kind))
             if not name:
                 continue
-            id = await self.resolve(name)
+            try:
+                id = await self.resolve(name)
+            except (NotFound, Ambiguous) as error:  # "not found" alone would be about the image
+                raise Refused(error.message, hint=error.hint) from error
             if kind == "ipc" and not lends_ipc((await self._mover.container(id)).settled.confinement):
                 raise Refused(f"cannot join IPC of container {name}: non-shareable IPC",
                               hint="it can be shared if that container was made with --ipc shareable")

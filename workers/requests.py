@@ -88,6 +88,7 @@ class CreateRequest(BaseModel):
     hostname: str = ""
     domainname: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     init: bool = False
     read_only: bool = False
     tmpfs: dict[str, str] = Field(default_factory=dict)

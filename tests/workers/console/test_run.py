@@ -70,7 +70,7 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
         "--entrypoint /bin/app -l a=1 -l b --label-file labels --init --read-only --tmpfs /run:size=1m --tmpfs /tmp "
         "--stop-signal INT --stop-timeout -1 --restart on-failure:3 --network host --domainname lan "
         "--shm-size 8m --oom-score-adj -5 --group-add wheel --group-add 7 --ulimit core=0 --ulimit core=1:2 "
-        "--device /dev/a:r --sysctl kernel.msgmax=9 alpine:3.10 -x --rm"
+        "--device /dev/a:r --sysctl kernel.msgmax=9 --annotation t/k=v=w --annotation e= alpine:3.10 -x --rm"
     )
     call = FakeCall(
         line.split(),
@@ -86,6 +86,7 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
     assert (spec.workdir, spec.user, spec.hostname) == ("/srv", "1000:1000", "box")
     assert (spec.entrypoint, spec.command) == (("/bin/app",), ("-x", "--rm"))
     assert spec.labels == {"a": "1", "b": "", "c": "3", "d": ""}
+    assert spec.annotations == {"t/k": "v=w", "e": ""}
     assert (spec.init, spec.read_only, spec.tmpfs) == (True, True, {"/run": "size=1m", "/tmp": ""})
     assert (spec.stop_signal, spec.stop_timeout) == ("INT", -1)
     assert (spec.restart.name, spec.restart.retries, spec.network, spec.auto_remove) == ("on-failure", 3, "host", False)
@@ -94,6 +95,14 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
     assert spec.ulimits == (Ulimit(name="core", soft=1, hard=2),)
     assert spec.devices == (Device(source="/dev/a", target="/dev/a", access="r"),)
     assert spec.sysctls == {"kernel.msgmax": "9"}
+
+
+async def test_a_limit_of_kernel_memory_is_accepted_and_said_to_be_none(engine: FakeEngine, prompt: Prompt) -> None:
+    """As it is in the industry; and nothing is dropped without a word."""
+    answer = await prompt("run", "-d", "--kernel-memory", "50m", "alpine:3.10")
+    assert answer.status == 0
+    assert "WARNING: --kernel-memory has no effect" in answer.err
+    assert (await engine.container(ID)).settled.limits.kernel_memory == 50 << 20
 
 
 async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, prompt: Prompt) -> None:
@@ -118,6 +127,13 @@ async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, 
         (["--tmpfs", "/"], "the path must be absolute"),
         (["-e", "=x"], 'invalid argument "=x" for "-e, --env" flag'),
         (["-l", "=x"], 'invalid argument "=x" for "-l, --label" flag'),
+        (["--annotation", "key"], 'invalid argument "key" for "--annotation" flag: write it as KEY=VALUE'),
+        (["--annotation", "=x"], 'invalid argument "=x" for "--annotation" flag: write it as KEY=VALUE'),
+        (["--kernel-memory", "much"], "invalid size: 'much'"),
+        (["--storage-opt", "size=1G"], "not supported by this version of lading: writable layers have no bound"),
+        (["--cgroup-parent", "/x"], "not supported by this version of lading: the engine finds, counts and kills"),
+        (["--pid", "container:"], "--pid: invalid PID mode: 'container:'"),
+        (["--uts", "container:x"], "--uts: invalid UTS mode: 'container:x'"),
         (["--env-file", "missing"], "open missing: no such file or directory"),
         (["--env-file", "bad"], "variable 'a b' contains whitespaces"),
         (["--env-file", "nameless"], "no variable name on line '=x'"),
