@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from domain.copying import Found
+from domain.images.manifest import Descriptor
 from domain.images.model import Image, Registered
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.mounts import Mount
@@ -319,6 +320,43 @@ class ImageStore(Protocol):
 
     async def verify(self, image: Image) -> None:
         """Raises StorageError when a layer or the config of the image is missing or damaged."""
+
+
+class Sink(Protocol):
+    """Where the bytes of a blob go; `offset` is how many it has."""
+
+    @property
+    def offset(self) -> int:
+        """Bytes that are here."""
+
+    def take(self, data: bytes) -> None:
+        """The next ones."""
+
+
+class Source(Protocol):
+    """A repository of a registry that is pulled from, for one user. It blocks: for threads. Nothing that comes was
+    verified but what is said here."""
+
+    def manifest(self, which: str) -> bytes:
+        """The manifest or index called `which` (a tag, or a digest that it has), exactly as it came.
+
+        Raises: NotFound, Refused, Unavailable.
+        """
+
+    def download(self, blob: Descriptor, sink: Sink) -> None:
+        """All of the blob that the sink does not have; never more than its size, and less only if this raises:
+        NotFound, Refused, Unavailable."""
+
+
+class Target(Protocol):
+    """A repository of a registry that is pushed to, for one user. It blocks: for threads."""
+
+    def upload(self, blob: Descriptor, fd: int, told: Callable[[int], None]) -> str:
+        """Bring a blob there from a file; `told` hears how many bytes have gone. What became of it: `exists`, `mounted
+        from REPOSITORY` or `pushed`. Raises: Refused, Unavailable."""
+
+    def put_manifest(self, which: str, kind: str, data: bytes) -> str:
+        """Let the tag mean this manifest of that media type; its digest. Raises: Refused, Unavailable."""
 
 
 class Clock(Protocol):
