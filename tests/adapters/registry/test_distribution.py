@@ -40,7 +40,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 def manifest(*layers: bytes) -> tuple[str, bytes]:
     """A manifest over the config and these layers, which are plain tars."""
     kind = "application/vnd.oci.image.layer.v1.tar"
-    return composed(blob(CONFIG), [Descriptor(mediaType=kind, digest=sha(one), size=len(one)) for one in layers])
+    return composed(blob(CONFIG), [Descriptor(media_type=kind, digest=sha(one), size=len(one)) for one in layers])
 
 
 def pushed(client: Client, name: str, folder: Path, *layers: bytes, credentials: Credentials | None = None) -> str:

@@ -148,14 +148,14 @@ def test_what_is_no_platform_is_refused(text: str) -> None:
 def test_a_manifest_of_our_own_is_always_the_same() -> None:
     """Docker's form, which everybody takes; OCI's where zstd is in it."""
     config = Descriptor(digest=digest_of(b"c"), size=1)
-    layers = [Descriptor(mediaType=OCI_LAYER_GZIP, digest=digest_of(b"l"), size=2)]
+    layers = [Descriptor(media_type=OCI_LAYER_GZIP, digest=digest_of(b"l"), size=2)]
     kind, data = composed(config, layers)
     assert (kind, composed(config, layers)[1]) == (DOCKER_MANIFEST, data)
     read = parse_document(data, "it")
     assert isinstance(read, Manifest)
     assert read.kind == DOCKER_MANIFEST
     assert read.layers[0].digest == layers[0].digest
-    zstd = [Descriptor(mediaType=OCI_LAYER_ZSTD, digest=digest_of(b"z"), size=3)]
+    zstd = [Descriptor(media_type=OCI_LAYER_ZSTD, digest=digest_of(b"z"), size=3)]
     assert composed(config, [*layers, *zstd])[0] == OCI_MANIFEST
 
 
