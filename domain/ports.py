@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from domain.copying import Found
-from domain.images.manifest import Descriptor
+from domain.images.manifest import Descriptor, Platform
 from domain.images.model import Image, Registered
+from domain.images.progress import Progress
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.mounts import Mount
 from domain.projections.fold import Row
@@ -315,11 +316,71 @@ class ImageStore(Protocol):
     def layer_root(self) -> Path:
         """The directory the short names are relative to."""
 
-    async def sweep(self, images: Sequence[Image]) -> int:
-        """Delete every blob, layer and left-over that none of `images` (nor a running operation) needs; bytes freed."""
+    async def sweep(self, images: Sequence[Image], manifests: Sequence[str] = (), *, spare: bool = True) -> int:
+        """Delete every blob, layer and left-over that none of `images` and `manifests` (digests), nor a running
+        operation, needs; bytes freed. With `spare` what an interrupted pull has brought stays for a day."""
+
+    async def pull(
+        self,
+        connect: "Callable[[Stop], Source]",
+        which: str,
+        *,
+        name: str,
+        platform: Platform | None = None,
+        progress: Progress,
+    ) -> "Fetched":
+        """The image called `which` (a tag or a digest) in a repository, which `connect` gives.
+
+        `name` is what it is called in errors, and under what its downloads are found again after a crash, until
+        `settle`. Raises: Refused, NotFound, Unavailable, StorageError.
+        """
+
+    def settle(self, name: str) -> None:
+        """What the pull of that name has brought is in the log."""
+
+    async def push(
+        self,
+        connect: "Callable[[Stop], Target]",
+        image: Image,
+        tag: str,
+        *,
+        digests: Sequence[str] = (),
+        progress: Progress,
+    ) -> "Sent":
+        """Bring the image to a repository and let `tag` mean it there; with the manifest below one of `digests` under
+        which it is known, if all of that is here. Raises: Refused, Unavailable, StorageError."""
+
+    def save(self, images: Sequence[tuple[Image, Sequence[str], Sequence[str]]]) -> AsyncIterator[bytes]:
+        """An archive of these images, each with its references and the digests it is known by. Raises: StorageError."""
 
     async def verify(self, image: Image) -> None:
         """Raises StorageError when a layer or the config of the image is missing or damaged."""
+
+
+class Stop(Protocol):
+    """Set when nobody wants the result any more; may be looked at and waited for by threads."""
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for it that long (seconds); whether it was set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a pull has brought: `digest` is what the name meant, a manifest or an index."""
+
+    image: Image
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a tag means in a registry after a push: digest and size of the manifest."""
+
+    digest: str
+    size: int
 
 
 class Sink(Protocol):
@@ -339,6 +400,12 @@ class Source(Protocol):
 
     def manifest(self, which: str) -> bytes:
         """The manifest or index called `which` (a tag, or a digest that it has), exactly as it came.
+
+        Raises: NotFound, Refused, Unavailable.
+        """
+
+    def digest(self, which: str) -> str:
+        """The digest that a tag has at the moment; empty when the registry does not say it without more.
 
         Raises: NotFound, Refused, Unavailable.
         """

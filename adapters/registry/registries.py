@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 
-from adapters.registry.repository import Repository, Stop
+from adapters.registry.repository import Repository
 from adapters.registry.session import Session, Wish
 from adapters.registry.web import Web
 from domain.errors import NotFound
@@ -16,6 +16,7 @@ from domain.images.reference import DEFAULT_HOST, Reference
 from domain.images.registries import DOCKER_INDEX, Endpoint, Registries
 from domain.images.search import Hit, parse_catalog, parse_hits
 from domain.images.transfer import next_page
+from domain.ports import Stop
 
 _KEPT = 32
 _MOST_PAGES = 50

@@ -7,7 +7,7 @@ they were asked for by. The bytes of blobs go into a `domain.ports.Sink`, whose 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from adapters.registry.session import Session, Wish
 from adapters.registry.web import PIECE, Answer, now
@@ -17,7 +17,7 @@ from domain.images.denials import LARGEST_ERROR, Asked, RegistryDenied, Registry
 from domain.images.layer import digest_of, is_digest
 from domain.images.manifest import ACCEPTED, LARGEST_MANIFEST, Descriptor, parse_json
 from domain.images.transfer import LONGEST_WAIT, asked_pause, next_page, pause, resumed, uploaded, with_digest
-from domain.ports import Sink
+from domain.ports import Sink, Stop
 from domain.text.safe import safe
 
 _SMALL = 1 << 20
@@ -28,14 +28,6 @@ _MOST_TAGS = 10_000
 _MOST_PAGES = 100
 
 _T = TypeVar("_T")
-
-
-class Stop(Protocol):
-    """Set when nobody wants the result any more."""
-
-    def is_set(self) -> bool: ...
-
-    def wait(self, timeout: float) -> bool: ...
 
 
 class Repository:
