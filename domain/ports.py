@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from domain.copying import Found
+from domain.images.credentials import Credentials
 from domain.images.manifest import Descriptor, Platform
 from domain.images.model import Image, Registered
 from domain.images.progress import Progress
+from domain.images.reference import Reference
+from domain.images.registries import Registries
+from domain.images.search import Hit
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.mounts import Mount
 from domain.projections.fold import Row
@@ -410,6 +414,9 @@ class Source(Protocol):
         Raises: NotFound, Refused, Unavailable.
         """
 
+    def tags(self) -> Sequence[str]:
+        """All tags there are. Raises: NotFound, Refused, Unavailable."""
+
     def download(self, blob: Descriptor, sink: Sink) -> None:
         """All of the blob that the sink does not have; never more than its size, and less only if this raises:
         NotFound, Refused, Unavailable."""
@@ -424,6 +431,42 @@ class Target(Protocol):
 
     def put_manifest(self, which: str, kind: str, data: bytes) -> str:
         """Let the tag mean this manifest of that media type; its digest. Raises: Refused, Unavailable."""
+
+
+class Remotes(Protocol):
+    """The registries of the world. What is not said to be quick blocks: for threads."""
+
+    @property
+    def configuration(self) -> Registries:
+        """Where names lead."""
+
+    def source(
+        self,
+        reference: Reference,
+        credentials: Callable[[str], Credentials],
+        stop: Stop,
+        note: Callable[[str], None] = ...,
+    ) -> Source:
+        """Where the reference is pulled from; `credentials` gives those for a host, `note` is told why nothing moves.
+        Quick."""
+
+    def target(
+        self,
+        reference: Reference,
+        credentials: Credentials,
+        stop: Stop,
+        note: Callable[[str], None] = ...,
+        *,
+        mounts: Sequence[str] = (),
+    ) -> Target:
+        """Where the reference is pushed to; `mounts` are repositories of the same registry that may have the blobs.
+        Quick."""
+
+    def login(self, host: str, credentials: Credentials) -> None:
+        """Returns when the registry accepts them. Raises: Refused, Unavailable."""
+
+    def search(self, host: str, term: str, limit: int, credentials: Credentials) -> Sequence[Hit]:
+        """What the registry finds, best first. Raises: NotFound (it has no search), Refused, Unavailable."""
 
 
 class Clock(Protocol):

@@ -16,6 +16,7 @@ from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
+from adapters.registry.registries import RemoteRegistries
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import facts
 from adapters.system.clock import SystemClock
@@ -39,6 +40,7 @@ from workers.relay import Relay
 from workers.sampler import Sampler
 from workers.settings import Settings
 from workers.streams import Streams
+from workers.transfers import Transfers
 from workers.version import VERSION
 
 SMALL = ("warden.", "keeper.", "zygote.", "scribe.", "host.", "child.")
@@ -54,6 +56,7 @@ class Plant:
     bus: NatsBus
     runtime: KernelRuntime
     contents: LocalImageStore
+    registries: RemoteRegistries
     control: ControlSocket
 
 
@@ -90,6 +93,7 @@ def open_plant(settings: Settings) -> Plant:
             ids=settings.id_range,
         ),
         contents=contents,
+        registries=RemoteRegistries(settings.registries),
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -107,7 +111,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
     origin = Origin(boot=facts.boot_id(), version=VERSION)
     relay = Relay(plant.bus, settings.host, head)
     store, clock = announced(plant.store, relay), SystemClock()
-    images = Images(store, plant.store.views, plant.contents, clock)
+    images = Images(store, plant.store.views, plant.contents, clock, settings.registries)
     core = Core(
         Outside(
             host=settings.host,
@@ -144,7 +148,9 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             mover=core.mover,
             store=store,
             views=plant.store.views,
-            images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
+            images=ImageDesk(
+                images, Transfers(images, plant.contents, plant.registries), core.mover, settings.data_root / TEMPORARY
+            ),
             clock=clock,
             runtime=plant.runtime,
             relay=relay,

@@ -9,7 +9,6 @@ from pathlib import Path
 from adapters.images.content import Content, sync_file
 from adapters.images.ingest import Partial
 from domain.errors import Refused, StorageError
-from domain.failpoints import failpoint
 from domain.images.layer import hex_of
 from domain.images.manifest import Descriptor
 from domain.images.progress import Part
@@ -74,7 +73,6 @@ class Downloads:
         finally:
             partial.close()
         sync_file(partial.path)
-        failpoint("images.downloaded")
         return partial.path
 
     def _make_room(self, blob: Descriptor) -> None:

@@ -16,7 +16,17 @@ from domain.images.challenge import pull_scope, push_scope
 from domain.images.denials import LARGEST_ERROR, Asked, RegistryDenied, RegistryFailed, denial, limited
 from domain.images.layer import digest_of, is_digest
 from domain.images.manifest import ACCEPTED, LARGEST_MANIFEST, Descriptor, parse_json
-from domain.images.transfer import LONGEST_WAIT, asked_pause, next_page, pause, resumed, uploaded, with_digest
+from domain.images.transfer import (
+    FIRST_TRIES,
+    LONGEST_WAIT,
+    TRIES,
+    asked_pause,
+    next_page,
+    pause,
+    resumed,
+    uploaded,
+    with_digest,
+)
 from domain.ports import Sink, Stop
 from domain.text.safe import safe
 
@@ -49,6 +59,7 @@ class Repository:
         self._mounts = mounts
         self._at = 0
         self._chunk = 0
+        self._reached = False
 
     # Getting
 
@@ -158,6 +169,7 @@ class Repository:
         scope = (push_scope if self._asked.doing == "push" else pull_scope)(path)
         wish = Wish(method, place if whole else f"v2/{path}/{place}", (scope, *more), headers or {}, body)
         answer = session.ask(wish, self._asked)
+        self._reached = True
         if answer.status in (429, 500, 502, 503, 504):
             raise self._later(answer)
         return answer
@@ -276,7 +288,7 @@ class Repository:
 
     def _wait(self, error: RegistryFailed, failures: int) -> None:
         """Returns when it may be tried again. Raises: the error when it is of no use, Refused when nobody waits."""
-        seconds = pause(failures)
+        seconds = pause(failures, TRIES if self._reached else FIRST_TRIES)
         if error.after is not None and seconds is not None:
             if error.after > LONGEST_WAIT:
                 raise error

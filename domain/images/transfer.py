@@ -14,6 +14,8 @@ from domain.errors import Refused
 
 TRIES = 6
 """How often in a row nothing may come."""
+FIRST_TRIES = 3
+"""The same as long as nothing ever came: then the name is wrong, more likely than not."""
 LONGEST_PAUSE = 15.0
 LONGEST_WAIT = 900.0
 """Seconds that a registry may ask us to wait in one piece; longer ones are told to the user instead."""
@@ -26,9 +28,9 @@ _UPLOADED = re.compile(r"\s*(?:bytes=)?0-(\d{1,18})\s*")
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel\s*=\s*"?next"?', re.IGNORECASE)
 
 
-def pause(failures: int) -> float | None:
+def pause(failures: int, tries: int = TRIES) -> float | None:
     """Seconds to wait after so many failures in a row (1: the first); None: give up."""
-    if failures >= TRIES:
+    if failures >= tries:
         return None
     return 0.0 if failures <= 1 else min(_FIRST_PAUSE * 2.0 ** (failures - 2), LONGEST_PAUSE)
 

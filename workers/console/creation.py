@@ -192,8 +192,6 @@ def _network(text: str) -> NetworkMode:
 def _pull(text: str) -> Pull:
     if text not in ("missing", "never", "always"):
         raise _bad(f'invalid pull option: "{text}": must be one of "always", "missing" or "never"')
-    if text == "always":
-        raise UnsupportedError("--pull always is not supported by this version of lading")
     return cast(Pull, text)
 
 

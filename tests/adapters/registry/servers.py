@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -26,8 +27,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-PROGRAM = shutil.which("docker-registry") or shutil.which("docker-registry", path="/usr/bin") or ""
-NEEDED = "needs Debian's package docker-registry (apt-get install docker-registry)"
+PLACES = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/bin"))
+PROGRAM = shutil.which("docker-registry", path=PLACES) or ""
+NEEDED = "needs docker-registry: .ci/registry fetches it"
 PATIENCE = 20.0
 # bcrypt of "secret", cost 4: htpasswd -nbBC 4 ann secret
 HTPASSWD = "ann:$2y$04$VCXHDA3DW9dIFYR058/VzeyqDq1BEfQqb.LJy550GHVauNYmSk0Ie\n"

@@ -115,7 +115,7 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
         ["run", "-p", "80:80", "alpine"],
         ["create", "--cpu-rt-runtime=2", "alpine"],
         ["run", "--network", "bridge", "alpine"],
-        ["run", "--pull=always", "alpine"],
+        ["run", "--platform", "linux/arm64", "alpine"],
         ["rm", "--link", "x"],
         ["rmi", "--platform=x", "y"],
         ["run", "--cgroup-parent", "x", "alpine"],

@@ -217,7 +217,7 @@ class World:
                 mover=core.mover,
                 store=self.store,
                 views=self.store.views,
-                images=ImageDesk(images, core.mover, self.directory),
+                images=ImageDesk(images, nothing, core.mover, self.directory),
                 files=nothing,
                 clock=self.numbers,
                 runtime=self.runtime,
