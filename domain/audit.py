@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.container import Container
+from domain.images.events import Tagged, Untagged
 from domain.lifecycle import MACHINE
 from domain.lifecycle.exec import ExecExited
 from domain.lifecycle.exit import Exited
@@ -22,7 +23,8 @@ from domain.spec import ContainerSpec, ExecSpec
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event: `state` after it, `took` in ns (None where nothing was waited for), `detail` the rest in words."""
+    """One event: `state` after it (of a reference: the image it names then), `took` in ns (None where nothing was
+    waited for), `detail` the rest in words."""
 
     record: Recorded
     event: str
@@ -41,13 +43,22 @@ def steps(records: Sequence[Recorded]) -> Iterator[Step]:
     """Every event of one stream, oldest first."""
     times = {record.position: record.time for record in records}
     container = Container(id=records[0].stream.key) if records else Container(id="")
+    names = ""
     for record in records:
-        before = container
-        state = ""
+        before, state = container, ""
         if record.stream.kind == "container":
             container = MACHINE.evolve(before, record)
             state = container.state.value
+        elif record.stream.kind == "ref":
+            state = names = _named(record.event, names)
         yield Step(record, title(record.event), state, _took(before, record, times), detail(record.event))
+
+
+def _named(event: Event, before: str) -> str:
+    """What a reference names after the event: the beginning of an id, or nothing."""
+    if isinstance(event, Tagged):
+        return event.image_id.removeprefix("sha256:")[:12]
+    return "" if isinstance(event, Untagged) else before
 
 
 def title(event: Event) -> str:
@@ -62,6 +73,9 @@ def _took(before: Container, record: Recorded, times: Mapping[int, int]) -> int 
         execution = before.execs.get(record.event.exec_id)
         begun_at = execution.started_at if execution else 0
         return max((record.event.ended or record.time) - begun_at, 0) if begun_at else None
+    if record.stream.kind == "ref":
+        settled = bool(record.event.settles) and record.meta.cause in times
+        return record.time - times[record.meta.cause] if settled else None
     ended = settled_by(before.open, record.event, record.meta.cause)
     begun = [times[position] for position in ended if position in times]
     return record.time - max(begun) if begun else None
@@ -141,6 +155,8 @@ def _words(name: str, value: object) -> Iterator[str]:
         yield f"output={value!r}"
     elif name == "exec_id":
         yield f"exec={str(value)[:12]}"
+    elif name in ("image_id", "previous") and isinstance(value, str) and value:
+        yield f"{name.removesuffix('_id')}={value.removeprefix('sha256:')[:12]}"
     elif name == "streams" and isinstance(value, list):
         yield f"streams={','.join(map(str, value))}"
     elif name == "size" and isinstance(value, list):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from domain.container import LIVE, Container, State
-from domain.images.events import ImageRegistered, ImageRemoved, Tagged, Untagged
+from domain.images.events import ImageRegistered, ImageRemoved, Pulled, Pushed, Tagged, Untagged
 from domain.lifecycle import MACHINE
 from domain.lifecycle.attach import Attached
 from domain.lifecycle.commit import CommitFailed, CommitRequested, Committed
@@ -33,7 +33,7 @@ from domain.redact import redacted
 from domain.volumes.events import VolumeClaimed, VolumeCreated, VolumeReleased, VolumeRemoved
 
 _KILL = "9"
-_IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "pulled": "pull", "built": "build"}
+_IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "built": "build"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +173,12 @@ def _exit(before: Container, event: Exited) -> Iterator[tuple[str, Mapping[str, 
 
 def _image(record: Recorded) -> Iterator[Notice]:
     match record.event:
+        case ImageRegistered(how="pulled"):
+            return  # the reference tells it, also when the image was here
+        case Pulled():
+            action, id, name = "pull", record.stream.key, record.stream.key
+        case Pushed():
+            action, id, name = "push", record.stream.key, record.stream.key
         case ImageRegistered(how=how, source=source):
             action, id, name = _IMAGE_ACTIONS.get(how, how), record.stream.key, source or record.stream.key
         case ImageRemoved():

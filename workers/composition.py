@@ -18,6 +18,7 @@ from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
 from adapters.net.driver import NetworkProcess
+from adapters.registry.registries import RemoteRegistries
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import facts
 from adapters.system.clock import SystemClock
@@ -43,6 +44,7 @@ from workers.relay import Relay
 from workers.sampler import Sampler
 from workers.settings import Settings
 from workers.streams import Streams
+from workers.transfers import Transfers
 from workers.version import VERSION
 from workers.volumedesk import VolumeDesk
 from workers.volumes import Volumes
@@ -62,6 +64,7 @@ class Plant:
     contents: LocalImageStore
     volumes: VolumeDirectories
     network: Door
+    registries: RemoteRegistries
     control: ControlSocket
 
 
@@ -100,6 +103,7 @@ def open_plant(settings: Settings) -> Plant:
         contents=contents,
         volumes=VolumeDirectories(root / VOLUMES),
         network=Door(NetworkProcess(net_command(), run, root)),
+        registries=RemoteRegistries(settings.registries),
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -117,7 +121,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
     origin = Origin(boot=facts.boot_id(), version=VERSION)
     relay = Relay(plant.bus, settings.host, head)
     store, clock = announced(plant.store, relay), SystemClock()
-    images = Images(store, plant.store.views, plant.contents, clock)
+    images = Images(store, plant.store.views, plant.contents, clock, settings.registries)
     volumes = Volumes(store, plant.store.views, plant.volumes, clock)
     core = Core(
         Outside(
@@ -159,7 +163,9 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             mover=core.mover,
             store=store,
             views=plant.store.views,
-            images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
+            images=ImageDesk(
+                images, Transfers(images, plant.contents, plant.registries), core.mover, settings.data_root / TEMPORARY
+            ),
             volumes=VolumeDesk(volumes, core.mover),
             prepare=core.mounting.prepare,
             networks=core.networks,

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from domain.errors import InvalidValue, LadingError
 from domain.log_options import log_config
-from domain.options import Option, OptionError, Parsed, UnsupportedError, flag, many, number, one, refused
+from domain.options import Option, OptionError, Parsed, flag, many, number, one, refused
 from domain.signals import number as signal_number
 from domain.spec import LogConfig, RestartName, RestartPolicy
 from domain.text.safe import legible
@@ -186,8 +186,6 @@ def restart_policy(text: str) -> RestartPolicy:
 def _pull(text: str) -> Pull:
     if text not in ("missing", "never", "always"):
         raise _bad(f'invalid pull option: "{text}": must be one of "always", "missing" or "never"')
-    if text == "always":
-        raise UnsupportedError("--pull always is not supported by this version of lading")
     return cast(Pull, text)
 
 

@@ -6,20 +6,26 @@ from typing import Protocol
 
 from domain.container import Container
 from domain.health import Verdict
+from domain.images.credentials import Credentials
+from domain.images.manifest import Platform
 from domain.images.model import Registered
+from domain.images.progress import Progress
+from domain.images.reference import Reference
+from domain.images.search import Hit
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
 from domain.lifecycle.update import Update
 from domain.messages import Command, Recorded
 from domain.network.asked import NetworkWish
 from domain.network.wishes import Interface
-from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Views
+from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Sent, Views
 from domain.resources import Resources
 from workers import networks, volumedesk
 from workers.console.board import Board
 from workers.mover import Caller
 from workers.requests import CreateRequest, ExecRequest, NetworkRequest, VolumeRequest
 from workers.sampler import Sampler
+from workers.transfers import Arrived, Keys
 
 
 class Images(Protocol):
@@ -44,6 +50,35 @@ class Images(Protocol):
 
     async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
         """All images of an archive; one line for each. Raises Refused."""
+
+    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """An archive of these images. Raises NotFound."""
+
+    def expand(self, name: str, *, default_tag: bool = True) -> Reference:
+        """The reference that somebody means, with its registry. Raises InvalidValue."""
+
+    def hosts(self, reference: Reference) -> Sequence[str]:
+        """Whose credentials a pull may need, the registry itself last."""
+
+    async def pull(
+        self, reference: Reference, who: Caller, keys: Keys, progress: Progress, platform: Platform | None
+    ) -> Arrived:
+        """Bring what the reference means in its registry. Raises NotFound, Refused, Unavailable, StorageError."""
+
+    async def push(self, reference: Reference, who: Caller, credentials: Credentials, progress: Progress) -> Sent:
+        """Bring what it names here to its registry. Raises NotFound, Refused, Unavailable, StorageError."""
+
+    async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
+        """All tags in the registry. Raises NotFound, Refused, Unavailable."""
+
+    async def local_tags(self, repository: str) -> Sequence[str]:
+        """All tags here."""
+
+    async def login(self, host: str, credentials: Credentials) -> None:
+        """Returns when the registry accepts them. Raises Refused, Unavailable."""
+
+    async def search(self, host: str, term: str, limit: int, credentials: Credentials) -> Sequence[Hit]:
+        """What the registry finds. Raises NotFound, Refused, Unavailable."""
 
 
 class Volumes(Protocol):

@@ -203,16 +203,44 @@ async def test_detached_and_attached_exclude_each_other(prompt: Prompt) -> None:
     assert "conflicting options" in answer.err
 
 
-async def test_a_missing_image_is_named_with_a_way_out(prompt: Prompt) -> None:
-    """run 125, create 1; and it says that nothing was pulled."""
+async def test_a_missing_image_is_pulled_and_what_was_pulled_is_run(prompt: Prompt) -> None:
+    """Standard output stays clean: the id is the only line there."""
+    prompt.engine.images.remote["docker.io/library/site:latest"] = "5"
+    for verb in (["create"], ["run", "-d"]):
+        answer = await prompt(*verb, "site")
+        assert answer.status == 0
+        assert len(answer.lines) == 1
+        assert len(answer.lines[0]) == 64
+    first = (await prompt("create", "--pull", "always", "site")).err.splitlines()
+    assert first[0] == "latest: Pulling from library/site"
+    assert first[-1] == "Status: Image is up to date for site:latest"
+    assert [done[1] for done in prompt.engine.images.done] == ["site:latest", "site:latest"]
+
+
+async def test_the_pull_of_a_run_is_told_on_stderr_or_not_at_all(prompt: Prompt) -> None:
+    """As scripts expect it."""
+    prompt.engine.images.remote |= {"docker.io/library/one:latest": "5", "docker.io/library/two:latest": "6"}
+    told = (await prompt("create", "one")).err.splitlines()
+    assert told[:2] == ["Unable to find image 'one:latest' locally", "latest: Pulling from library/one"]
+    assert told[-1] == "Status: Downloaded newer image for one:latest"
+    assert (await prompt("create", "-q", "two")).err == ""
+
+
+async def test_an_image_that_is_nowhere_is_named_with_a_way_out(prompt: Prompt) -> None:
+    """run 125, create 1; with --pull never nobody is asked."""
     for verb, status in (("run", 125), ("create", 1)):
         answer = await prompt(verb, "nothing")
         assert (answer.status, answer.out) == (status, "")
         assert "Unable to find image 'nothing:latest' locally\n" in answer.err
+        assert "manifest unknown" in answer.err
+        answer = await prompt(verb, "--pull", "never", "nothing")
+        assert (answer.status, answer.out) == (status, "")
         assert "No such image: nothing:latest" in answer.err
-        assert "lading load -i FILE" in answer.err
-    assert "Unable to find" not in (await prompt("run", "--pull", "never", "nothing")).err
+        assert "Unable to find" not in answer.err
     assert "Unable to find" not in (await prompt("run", "-q", "nothing")).err
+    asked = len(prompt.engine.images.done)
+    assert (await prompt("run", f"sha256:{'7' * 64}")).status == 125
+    assert len(prompt.engine.images.done) == asked, "an id is in no registry"
 
 
 async def test_a_taken_name_is_told_with_its_holder_and_the_way_to_free_it(prompt: Prompt) -> None:

@@ -232,7 +232,7 @@ class World:
                 mover=core.mover,
                 store=self.store,
                 views=self.store.views,
-                images=ImageDesk(images, core.mover, self.directory),
+                images=ImageDesk(images, nothing, core.mover, self.directory),
                 volumes=VolumeDesk(volumes, core.mover),
                 prepare=core.mounting.prepare,
                 networks=core.networks,
