@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from domain.build.events import StepDone, StepStarted
 from domain.container import Container
 from domain.lifecycle import MACHINE
 from domain.lifecycle.exec import ExecExited
@@ -61,6 +62,8 @@ def _took(before: Container, record: Recorded, times: Mapping[int, int]) -> int 
         execution = before.execs.get(record.event.exec_id)
         begun_at = execution.started_at if execution else 0
         return max((record.event.ended or record.time) - begun_at, 0) if begun_at else None
+    if isinstance(record.event, StepDone):
+        return record.event.took if record.event.how == "ran" else None
     ended = settled_by(before.open, record.event, record.meta.cause)
     begun = [times[position] for position in ended if position in times]
     return record.time - max(begun) if begun else None
@@ -82,6 +85,8 @@ def detail(event: Event) -> str:
     """The facts in a few words: `status 137 by SIGKILL`, `image=alpine command='sleep 9'`."""
     if isinstance(event, LimitsRequested | LimitsChanged | LimitsFailed):
         return " ".join(_changes(event))
+    if isinstance(event, StepDone | StepStarted):
+        return " ".join(_step_words(event))
     return " ".join(word for name, value in facts(event).items() for word in _words(name, value))
 
 
@@ -92,6 +97,15 @@ def _changes(event: LimitsRequested | LimitsChanged | LimitsFailed) -> Iterator[
             yield f"{name}={old}->{new}"
     if isinstance(event, LimitsFailed):
         yield f"reason={event.reason}"
+
+
+def _step_words(event: StepDone | StepStarted) -> Iterator[str]:
+    """`3 of build: RUN make (cached)`, and why it was not."""
+    yield f"{event.number} of {event.stage}: {event.text}"
+    if isinstance(event, StepStarted):
+        yield f"cause={event.cause!r} inputs={','.join(name for name, _ in event.inputs)}"
+    else:
+        yield f"({event.how})"
 
 
 def _exec_words(spec: ExecSpec) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from domain import host as host
 from domain.images import events as events
 from domain.lifecycle import MACHINE as MACHINE
+from domain.projections.build_cache import BuildCache
+from domain.projections.builds import Builds
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection
 from domain.projections.images import Images
@@ -13,4 +15,4 @@ from domain.projections.spans import Spans
 
 def projections() -> tuple[Projection, ...]:
     """Every projection, those written with the events first."""
-    return (Containers(), Names(), Past(), Images(), Refs(), Spans())
+    return (Containers(), Names(), Past(), Images(), Refs(), Builds(), BuildCache(), Spans())

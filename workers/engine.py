@@ -14,7 +14,7 @@ from typing import Protocol
 
 from adapters.system import facts
 from domain.container import LIVE, Container, State
-from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused, Unavailable
 from domain.health import Verdict
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitFailed, Committed
@@ -34,6 +34,7 @@ from domain.ports import Clock, EventStore, Input, LogFrame, LogReader, Runtime,
 from domain.resources import Resources
 from domain.text.times import local
 from workers.blueprint import blueprint, exec_spec
+from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.filedesk import FileDesk
 from workers.imagedesk import ImageDesk
@@ -78,6 +79,7 @@ class Parts:
     facts: Callable[[], Awaitable[Mapping[str, object]]]
     check: Callable[[], Awaitable[Report]]
     userns: str = "host"
+    builder: Builder | None = None
 
 
 class Engine:
@@ -86,7 +88,7 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self.host, self.version = parts.host, parts.version
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
-        self.files = parts.files
+        self.files, self._builder = parts.files, parts.builder
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health, self._userns = parts.health, parts.userns
@@ -94,6 +96,13 @@ class Engine:
         self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
         parts.relay.listen(self.board.hear)
+
+    @property
+    def builder(self) -> Builder:
+        """Builds. Raises: Unavailable for an engine that was put together without."""
+        if self._builder is None:
+            raise Unavailable("this engine builds nothing")
+        return self._builder
 
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Write the container down; returns its id. Raises: Refused, NotFound."""

@@ -33,6 +33,7 @@ class Node:
     mtime: int = 0
     target: str = ""
     identity: object = None
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Tree(Protocol):
@@ -322,12 +323,21 @@ class Placing:
                 path = f"{place}/{name}" if place else name
                 if node.kind == "directory":
                     below.append((node.path, path, inner))
+                    self._check_directory(path)
                     if excluded.hides(told):
                         continue
                 else:
                     self._check_file(path)
                 yield self._placed(node, path)
             todo += reversed(below)
+
+    def _check_directory(self, path: str) -> None:
+        there = self.image.look(path)
+        if there is not None and there.kind != "directory":
+            raise Refused(
+                f"{self.work.verb}: cannot put a directory where the image has a {there.kind}: /{safe(path)}",
+                hint="name the directory that it leads to as the destination" if there.kind == "link" else "",
+            )
 
     def _check_file(self, path: str) -> None:
         if not path or self._is_directory(path):
@@ -342,6 +352,8 @@ class Placing:
                 f"{self.work.verb}: {safe(node.path)} is neither a file, nor a directory, nor a link",
                 hint="devices, pipes and sockets cannot be copied; .dockerignore can hide it",
             )
+        if any(part.startswith(".wh.") for part in path.split("/")):
+            raise Refused(f"{self.work.verb}: a layer cannot hold a name that begins with .wh.: /{safe(path)}")
         if len(path) > LONGEST_PATH:
             raise Refused(f"{self.work.verb}: a path becomes too long: /{safe(path)[:100]}…")
         return self._own(Placed(path, node.kind, node.mode, node.uid, node.gid, node=node))

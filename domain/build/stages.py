@@ -116,6 +116,22 @@ def find(stages: Sequence[Stage], name: str, below: int) -> Source:
     return Source(image=name)
 
 
+def needs_context(plan: Plan) -> bool:
+    """Whether anything that is to be built takes files from the context."""
+    bodies = (instruction for number in plan.needed for instruction in plan.stages[number].body)
+    return any(_takes_from_context(instruction) for instruction in bodies)
+
+
+def _takes_from_context(instruction: Instruction) -> bool:
+    if isinstance(instruction, Copy):
+        outside = [source for source in instruction.sources if not (source.startswith("<<") and instruction.heredocs)]
+        return bool(outside) and not instruction.source
+    if isinstance(instruction, Run):
+        mounts = [dict(mount.options) for mount in instruction.mounts]
+        return any(mount.get("type", "bind") == "bind" and not mount.get("from") for mount in mounts)
+    return False
+
+
 def unused(plan: Plan, arguments: Arguments) -> tuple[str, ...]:
     """Arguments that were given and that no ARG of the file asks for."""
     declared = set(plan.globals)

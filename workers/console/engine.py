@@ -13,6 +13,7 @@ from domain.lifecycle.update import Update
 from domain.messages import Command, Recorded
 from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Views
 from domain.resources import Resources
+from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.mover import Caller
 from workers.requests import CreateRequest, ExecRequest
@@ -93,6 +94,10 @@ class Engine(Protocol):
     @property
     def images(self) -> Images:
         """Images by name."""
+
+    @property
+    def builder(self) -> Builder:
+        """Builds."""
 
     @property
     def files(self) -> Files:

@@ -30,7 +30,7 @@ def carried(body: str, settings: Settings | None = None, **given: str) -> tuple[
 
 def run_of(body: str, **given: str) -> Execute:
     """The last RUN."""
-    work = carried(body, **given)[1][-1].work
+    work = carried(body, None, **given)[1][-1].work
     assert isinstance(work, Execute)
     return work
 
@@ -134,7 +134,7 @@ def test_arguments_go_on_in_a_stage_on_this_one() -> None:
 
 def test_proxies_reach_commands_but_neither_history_nor_keys() -> None:
     """They are about this place, not about the image."""
-    scope, done = carried("RUN x", HTTPS_PROXY="p")
+    scope, done = carried("RUN x", None, HTTPS_PROXY="p")
     assert isinstance(done[0].work, Execute)
     assert done[0].work.proxies == ("HTTPS_PROXY",)
     assert "p" not in done[0].created_by.split()

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 
 from adapters.memory.runtime import CONTROL
 from domain.container import LIVE, Container, State
-from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.errors import (
+    Ambiguous,
+    CommandFailed,
+    KernelError,
+    LadingError,
+    NameTaken,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from domain.health import Verdict
 from domain.images.events import ImageRegistered, Tagged
 from domain.images.model import Image, Layer, Registered
@@ -37,6 +46,7 @@ from domain.projections.spans import Spans
 from domain.resources import Resources
 from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
 from workers.blueprint import blueprint, exec_spec
+from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
 from workers.mover import Caller
@@ -83,7 +93,7 @@ class FakeCall:
         """In the client's tree."""
         return self.side.look(path, follow=follow)
 
-    async def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+    async def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """An archive that says what it is."""
         yield archive(path, name, options)
 
@@ -421,6 +431,11 @@ class FakeEngine:
         self.exec_lasts.set()
         self.exec_status = 0
         self.verdicts: dict[str, Verdict] = {}
+
+    @property
+    def builder(self) -> Builder:
+        """None: builds are tested with everything that they need."""
+        raise Unavailable("this engine builds nothing")
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""

@@ -3,6 +3,8 @@
 from workers.console.commands import (
     attach,
     audit,
+    build,
+    builder_prune,
     commit,
     cp,
     create,
@@ -43,6 +45,7 @@ _ALL = (
     ps.VERB,
     logs.VERB,
     images.VERB,
+    build.VERB,
     rm.VERB,
     attach.VERB,
     audit.VERB,
@@ -87,6 +90,7 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
         {**_below("container"), "inspect": inspect.below("container")},
         {"type": "container"},
     ),
+    "builder": ("Manage builds", {**_below("builder"), "prune": builder_prune.VERB}, {}),
     "image": ("Manage images", {**_below("image"), "inspect": inspect.below("image")}, {"type": "image"}),
     "system": ("Manage the engine", _below("system"), {}),
 }
@@ -94,8 +98,6 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
 
 LATER = frozenset(
     {
-        "build",
-        "builder",
         "buildx",
         "checkpoint",
         "compose",
@@ -121,7 +123,6 @@ LATER = frozenset(
         "volume",
         "container port",
         "container prune",
-        "image build",
         "image history",
         "image prune",
         "image pull",
