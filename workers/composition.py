@@ -151,11 +151,12 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             views=plant.store.views,
             images=images,
             contents=plant.contents,
-            files=BuildFiles(plant.contents, settings.data_root / TEMPORARY),
+            files=BuildFiles(plant.contents, settings.data_root / TEMPORARY, settings.run_dir),
             mover=core.mover,
             runner=Runner(core.mover, streams, plant.runtime, clock, advice, settings.userns),
             clock=clock,
             platform=host_platform(),
+            caches=settings.data_root / STORE / "build" / "cache",
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
         )
     )

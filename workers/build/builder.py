@@ -5,6 +5,7 @@ Stages that do not need each other are built at the same time. A build that is c
 what it has finished in the cache, and nothing else.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from domain.messages import Meta
 from domain.ports import Clock, EventStore, Views
 from workers.build.job import Contents, Job, Tools
 from workers.build.ledger import Cache, load_entry
+from workers.build.mounts import Caches
 from workers.build.request import BuildRequest, Built, Progress
 from workers.build.runner import LABEL, Runner
 from workers.images import Images
@@ -34,7 +36,8 @@ Bring = Callable[[], Awaitable[Context]]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a builder works with; `platform` is that of this host, `upper` the writable layer of a container."""
+    """What a builder works with; `platform` is that of this host, `upper` the writable layer of a container, `caches`
+    where directories lie that last between builds."""
 
     store: EventStore
     views: Views
@@ -46,6 +49,7 @@ class Site:
     clock: Clock
     platform: str
     upper: Callable[[str], Path]
+    caches: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Builder:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._cache = Cache(site.store, site.views, site.images, site.clock)
+        self._caches = Caches(site.caches)
 
     def context(self, pieces: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Context]:
         """A context that arrives as a tar, for as long as the block lasts. Raises: Refused, StorageError."""
@@ -81,7 +86,7 @@ class Builder:
         references = tuple(dict.fromkeys(parse_target(reference).key for reference in request.references))
         tools = Tools(
             self._site.store, self._site.images, self._site.contents, self._site.files, self._site.runner,
-            self._cache, self._site.clock, self._site.platform, self._site.upper,
+            self._cache, self._caches, self._site.clock, self._site.platform, self._site.upper,
         )
         meta = self._site.mover.meta(Caller(who.actor))
         job = Job(self._site.clock.new_id(), request, wanted, arguments, tools, bring, progress, meta, who)
@@ -102,6 +107,7 @@ class Builder:
 
     async def recover(self) -> int:
         """At start: end builds that a crash has interrupted, and take away what they have left; how many there were."""
+        self._site.files.clear()
         intents = [i for i in await self._site.store.open_intents() if i.kind == BuildRequested.stored_as]
         for intent in intents:
             build = streams.fold(intent.stream.key, await self._site.store.load(intent.stream))
@@ -124,7 +130,12 @@ class Builder:
                 continue
             if await self._drop(str(row["key"]), self._site.mover.meta(Caller(who.actor))):
                 dropped.append(str(row["key"]))
-        return Pruned(tuple(dropped), await self._site.images.sweep() if dropped else 0)
+        freed = await self._site.images.sweep() if dropped else 0
+        if all and until is None:
+            for path in self._caches.idle():
+                freed += await asyncio.to_thread(self._site.files.delete_cache, path)
+                dropped.append(path.name)
+        return Pruned(tuple(dropped), freed)
 
     async def _drop(self, key: str, meta: Meta) -> bool:
         try:

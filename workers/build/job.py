@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ from domain.build.scope import Bring, Done, Enter, Execute, Scope, begin, histor
 from domain.build.stages import Arguments, Plan, Stage, find
 from domain.errors import CommandFailed, LadingError, NotFound, StepFailed
 from domain.images import authoring
-from domain.images.config import Settings, history, parse_settings, rfc3339
+from domain.images.config import Settings, history, merged_env, parse_settings, rfc3339
 from domain.images.manifest import Platform
 from domain.images.model import Image, Layer
 from domain.messages import Append, Event, Meta
@@ -37,6 +37,7 @@ from domain.ports import Clock, EventStore
 from domain.text.safe import safe
 from workers.build.files import FileSteps, Grown, Prepared
 from workers.build.ledger import Cache, Ledger
+from workers.build.mounts import SCRIPT, Caches, Mounts, Ready
 from workers.build.request import BuildRequest, Built, Ended, Progress, Step
 from workers.build.runner import LABEL, Runner
 from workers.images import Images, More
@@ -74,6 +75,7 @@ class Tools:
     files: BuildFiles
     runner: Runner
     cache: Cache
+    caches: Caches
     clock: Clock
     platform: str
     upper: Callable[[str], Path]
@@ -272,7 +274,7 @@ class Job:
             case None:
                 return Made(state.image, "set", _NO_KEY)
             case Execute() as work:
-                return await self._execute(step, work, on)
+                return await self._execute(step, work, on, stage)
             case Bring() as work:
                 with ExitStack() as stack:
                     steps = FileSteps(self.tools.files, _Workshop(self, stage), self.request.ignore, stack)
@@ -327,16 +329,22 @@ class Job:
 
     # Commands
 
-    async def _execute(self, step: Step, work: Execute, on: Grown) -> Made:
-        async def make(cause: str) -> tuple[Image, str]:
-            return await self._run(step, work, on, cause)
+    async def _execute(self, step: Step, work: Execute, on: Grown, stage: Stage) -> Made:
+        with ExitStack() as stack:
+            mounts = Mounts(work, self.tools.files, _Workshop(self, stage), self.request.ignore, self.tools.caches,
+                            self.request.secrets)
+            mounted = await mounts.look(stack)
 
-        return await self._made(step, (keys.of_run(work, on.chain, self.tools.platform),), on, make)
+            async def make(cause: str) -> tuple[Image, str]:
+                async with AsyncExitStack() as beside:
+                    return await self._run(step, work, on, cause, await mounts.ready(beside))
 
-    async def _run(self, step: Step, work: Execute, on: Grown, cause: str) -> tuple[Image, str]:
+            return await self._made(step, (keys.of_run(work, on.chain, self.tools.platform, mounted),), on, make)
+
+    async def _run(self, step: Step, work: Execute, on: Grown, cause: str, ready: Ready) -> tuple[Image, str]:
         runner, who = self.tools.runner, Caller(self.who.actor)
         try:
-            id = await runner.start(self._wish(step, work), on.image, who)
+            id = await runner.start(self._wish(step, work, ready), on.image, who)
         except CommandFailed as error:
             raise StepFailed(error.message, exit_code=error.exit_code, hint=error.hint) from error
         self.containers.append(id)
@@ -347,15 +355,19 @@ class Job:
             if code != 0:
                 kept = self.request.keep
                 raise self._unsuccessful(work, code, id if kept else "")
-            image = await self.tools.contents.commit(
-                self.tools.upper(id), on.image, on.config, created_by=on.created_by
-            )
-            return image, id
+            return await self._committed(id, on, ready), id
         finally:
             if kept:
                 self.containers.remove(id)
             else:
                 await asyncio.shield(runner.remove(id, who))
+
+    async def _committed(self, id: str, on: Grown, ready: Ready) -> Image:
+        """What the command has changed, as one more layer."""
+        upper = self.tools.upper(id)
+        if ready.places:
+            await asyncio.to_thread(self.tools.files.take_out, upper, ready.places, on.image.layers)
+        return await self.tools.contents.commit(upper, on.image, on.config, created_by=on.created_by)
 
     def _unsuccessful(self, work: Execute, code: int, kept: str) -> StepFailed:
         hint = f"its container is kept: {kept[:12]} (lading commit, cp and rm know it)" if kept else ""
@@ -365,15 +377,16 @@ class Job:
             hint=hint,
         )
 
-    def _wish(self, step: Step, work: Execute) -> CreateRequest:
+    def _wish(self, step: Step, work: Execute, ready: Ready) -> CreateRequest:
         network = work.network if work.network not in ("", "default") else self.request.network
         fields: dict[str, Any] = {"network": network} if network else {}
         return CreateRequest(
             image=self.plan.stages[self.plan.target].called,
             name=f"build-{self.id[:12]}-{step.number}",
-            command=work.argv,
+            command=work.argv or (SCRIPT,),
             entrypoint=(),
-            env=work.env,
+            env=merged_env(work.env, ready.env),
+            mounts=ready.mounts,
             workdir=work.workdir,
             user=work.user,
             labels={LABEL: self.id},
@@ -407,7 +420,22 @@ class Job:
         settings = state.scope.settings
         if self.request.labels:
             settings = replace(settings, labels={**(settings.labels or {}), **self.request.labels})
-        image = await self._image(state, settings)
+        if state.base_id and len(state.entries) == len(history(state.base)) and not self.request.labels:
+            return await self._record(await self.tools.images.image(state.base_id), state, references)
+        document = self._document(state, settings)
+        told = {**document, "created": "", "history": [{**entry, "created": ""} for entry in document["history"]]}
+        key = keys.of_image(state.chain, told)
+        async with self.tools.cache.maker(key):
+            image = await self.find(key)
+            if image is None:
+                image = made = await self.tools.contents.compose(
+                    state.image.layers, authoring.config_bytes(document)
+                )
+                self.ledger.also(lambda: self.tools.cache.storing(key, "", made, 0, self.id))
+            return await self._record(image, state, references)
+
+    async def _record(self, image: Image, state: State, references: tuple[str, ...]) -> Built:
+        """The base itself if nothing was changed, one that was built before, or a new one: it has these names now."""
         took = self._took()
         finished = BuildFinished(image_id=image.id, references=references, size=image.size, took=took)
 
@@ -418,19 +446,6 @@ class Job:
 
         await self.ledger.write_with(record, finished)
         return Built(self.id, image.id, image.size, took, references)
-
-    async def _image(self, state: State, settings: Settings) -> Image:
-        """The image of the target: the base itself if nothing was changed, one that was built before, or a new one."""
-        if state.base_id and len(state.entries) == len(history(state.base)) and not self.request.labels:
-            return await self.tools.images.image(state.base_id)
-        document = self._document(state, settings)
-        told = {**document, "created": "", "history": [{**entry, "created": ""} for entry in document["history"]]}
-        key = keys.of_image(state.chain, told)
-        if (found := await self.find(key)) is not None:
-            return found
-        image = await self.tools.contents.compose(state.image.layers, authoring.config_bytes(document))
-        self.ledger.also(lambda: self.tools.cache.storing(key, "", image, 0, self.id))
-        return image
 
     def _document(self, state: State, settings: Settings) -> dict[str, Any]:
         os, architecture, variant = (*self.tools.platform.split("/"), "")[:3]

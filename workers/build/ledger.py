@@ -7,6 +7,7 @@ the next append: a build that is all in the cache costs two.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from domain.build.events import CacheStored, CacheUsed
 from domain.build.keys import Key, cause, step
@@ -22,6 +23,15 @@ Recording = Callable[[More], Awaitable[None]]
 """Something that appends; it is given what makes the rest of the batch."""
 _FRESH = 10 * MINUTE
 """Using an entry again within this time is not worth an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What goes into one append."""
+
+    events: tuple[Event, ...]
+    used: tuple[str, ...]
+    also: tuple[Callable[[], Awaitable[Append]], ...]
 
 
 class Ledger:
@@ -50,31 +60,30 @@ class Ledger:
 
     async def write(self, *events: Event) -> None:
         """Write this, and what has waited. Raises: StorageError."""
-        async with self._lock:
-            batch = await self.batch(*events)
-            await asyncio.shield(self._store.append(batch, self.meta))
-            self._written(events)
+
+        async def append(more: More) -> None:
+            await self._store.append(await more(), self.meta)
+
+        await self.write_with(append, *events)
 
     async def write_with(self, record: Recording, *events: Event) -> None:
         """Let `record` append this, and what has waited, together with something of its own."""
         async with self._lock:
-            await asyncio.shield(record(lambda: self.batch(*events)))
-            self._written(events)
+            sheet = _Sheet((*self._waiting, *events), tuple(self._used), tuple(self._also))
+            self._waiting, self._used, self._also = [], {}, []
+            await asyncio.shield(record(lambda: self._batch(sheet)))
+            for event in sheet.events:
+                told = Recorded(0, self.build.stream, self.build.version + 1, self._clock.now(), event, self.meta)
+                self.build = self.build.after(told)
 
-    async def batch(self, *events: Event) -> Sequence[Append]:
-        """What is to be appended now."""
-        batch = [self.build.append(*self._waiting, *events)] if self._waiting or events else []
-        for key in self._used:
+    async def _batch(self, sheet: _Sheet) -> Sequence[Append]:
+        """What is to be appended now; asked again when somebody else has appended to an entry of the cache."""
+        batch = [self.build.append(*sheet.events)] if sheet.events else []
+        for key in sheet.used:
             entry = await load_entry(self._store, key)
             if entry.image_id:
                 batch.append(entry.append(CacheUsed(build=self.build.id)))
-        return [*batch, *[await append() for append in self._also]]
-
-    def _written(self, events: Sequence[Event]) -> None:
-        for event in (*self._waiting, *events):
-            record = Recorded(0, self.build.stream, self.build.version + 1, self._clock.now(), event, self.meta)
-            self.build = self.build.after(record)
-        self._waiting, self._used, self._also = [], {}, []
+        return [*batch, *[await append() for append in sheet.also]]
 
 
 async def load_entry(store: EventStore, key: str) -> Entry:

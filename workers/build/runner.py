@@ -51,14 +51,18 @@ class Runner:
         )
         await self.advice(spec.limits)
         await self.runtime.check(spec)
+        create = Create(name=container_name(wish.name), spec=spec, env=env)
+        begun = asyncio.ensure_future(self._begun(id, create, who))
+        try:
+            return await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._called_off(begun, id, who))
+            raise
+
+    async def _begun(self, id: str, create: Create, who: Caller) -> str:
         async with self.streams.expecting(id):
-            create = Create(name=container_name(wish.name), spec=spec, env=env)
             moved = await self.mover.accept(id, (create, Start()), who)
-            try:
-                await self.mover.until(id, lambda c: not moved.intents & set(c.open))
-            except asyncio.CancelledError:
-                await asyncio.shield(self.remove(id, who))
-                raise
+            await self.mover.until(id, lambda c: not moved.intents & set(c.open))
         for event in self.mover.outcomes(moved.intents) or ():
             if isinstance(event, StartFailed):
                 await self.remove(id, who)
@@ -66,6 +70,13 @@ class Runner:
                     raise CommandFailed(event.reason, exit_code=event.exit_code)
                 raise KernelError(event.reason)
         return id
+
+    async def _called_off(self, begun: "asyncio.Future[str]", id: str, who: Caller) -> None:
+        """A start cannot be called off half way: it is waited for, and what it has made is taken away."""
+        await asyncio.wait((begun,))
+        if begun.exception() is None:
+            await self.remove(id, who)
+            await self.gone((id,))
 
     async def finish(self, id: str, output: Output) -> int:
         """Pass on what it writes until it ends; its exit status."""

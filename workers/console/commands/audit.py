@@ -87,7 +87,7 @@ async def _of_image(engine: Engine, name: str) -> Sequence[Recorded]:
     try:
         key = reference.parse(name).key
     except InvalidValue:
-        return await engine.store.load(StreamId("image", name))
+        return await engine.store.load(StreamId("image", name)) or await _of_build(engine, name)
     return await engine.store.load(StreamId("ref", key)) or await _of_build(engine, name)
 
 

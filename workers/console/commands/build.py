@@ -6,12 +6,15 @@ from domain.build.stages import needs_context
 from domain.errors import LadingError
 from domain.images.reference import parse_target
 from domain.options import FILE, OptionError, flag, many, one, refused
-from domain.text.safe import safe
+from domain.text.safe import legible, safe
 from domain.text.units import exact_duration, human_size
 from workers.build.request import BuildRequest, Built
 from workers.console import buildlog, devices, limits
 from workers.console.contexts import Reader, Sources
+from workers.console.errors import Plain
 from workers.console.verb import Example, Invocation, Verb
+
+LARGEST_SECRET = 500 << 10
 
 
 async def _build(invocation: Invocation) -> int:
@@ -70,6 +73,7 @@ async def _request(invocation: Invocation, sources: Sources) -> BuildRequest:
         resources=limits.resources(options),
         ulimits=devices.ulimits(options),
         shm_size=devices.shm_size(options),
+        secrets=await _secrets(invocation),
     )
 
 
@@ -87,6 +91,35 @@ async def _arguments(invocation: Invocation) -> dict[str, str]:
         elif name in own:
             found[name] = own[name]
     return found
+
+
+async def _secrets(invocation: Invocation) -> dict[str, bytes]:
+    """`id=NAME,src=FILE`, `id=NAME,env=VARIABLE`, or `id=NAME` for the variable of that name."""
+    found: dict[str, bytes] = {}
+    for text in invocation.options.many("secret"):
+        words = dict(item.partition("=")[::2] for item in text.split(","))
+        id, source, variable = words.pop("id", ""), words.pop("src", words.pop("source", "")), words.pop("env", "")
+        kind = words.pop("type", "env" if variable or not source else "file")
+        if not id or words or kind not in ("file", "env"):
+            raise OptionError(f"invalid secret: {text!r}", hint="write it as id=NAME,src=FILE or id=NAME,env=VARIABLE")
+        if kind == "file" and source:
+            found[id] = await _content(invocation, source)
+            continue
+        name = variable or source or id
+        own = await invocation.call.getenv([name])
+        if name not in own:
+            raise Plain(f"secret {id}: the variable {name} is not set")
+        found[id] = own[name].encode("utf-8", "surrogateescape")
+    return found
+
+
+async def _content(invocation: Invocation, path: str) -> bytes:
+    content = b""
+    async for piece in invocation.call.open_file(path):
+        content += piece
+        if len(content) > LARGEST_SECRET:
+            raise Plain(f"a secret can have {LARGEST_SECRET >> 10} KiB at most: {legible(path)}")
+    return content
 
 
 def _progress(text: str) -> str:
@@ -123,6 +156,7 @@ VERB = Verb(
         flag("quiet", "q", "Show nothing but the image's id"),
         flag("rm", "", "Take away the containers of steps; --rm=false leaves that of one that fails", default=True),
         one("shm-size", "", "Size of /dev/shm in RUN steps", value="bytes"),
+        many("secret", "", "For RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE", value="secret"),
         many("tag", "t", "Name of the image; may be given several times", value="name[:tag]"),
         one("target", "", "Build only up to this stage", value="stage"),
         many("ulimit", "", "A limit for RUN steps: nofile=1024:2048", value="limit"),
@@ -130,7 +164,7 @@ VERB = Verb(
             "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems", "memory", "memory-swap",
             "pids-limit"}),
         *refused("--add-host= --cache-from= --cache-to= --cgroup-parent= --compress --isolation= --load --platform= "
-                 "--pull --push --secret= --security-opt= --squash --ssh= -o/--output="),
+                 "--pull --push --security-opt= --squash --ssh= -o/--output="),
     ),
     notes="""\
 Every step is an event (lading audit BUILD), and every RUN a container that is taken away when its changes are kept.
