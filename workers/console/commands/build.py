@@ -154,7 +154,7 @@ VERB = Verb(
         flag("no-cache", "", "Build everything anew"),
         one("progress", "", "How it is shown: auto, plain or quiet", value="how", default="auto"),
         flag("quiet", "q", "Show nothing but the image's id"),
-        flag("rm", "", "Take away the containers of steps; --rm=false leaves that of one that fails", default=True),
+        flag("rm", "", "Take away containers of steps; --rm=false leaves one that fails", default=True),
         one("shm-size", "", "Size of /dev/shm in RUN steps", value="bytes"),
         many("secret", "", "For RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE", value="secret"),
         many("tag", "t", "Name of the image; may be given several times", value="name[:tag]"),
