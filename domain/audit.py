@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from domain.build.events import StepDone, StepStarted
 from domain.container import Container
 from domain.images.events import Tagged, Untagged
 from domain.lifecycle import MACHINE
@@ -76,6 +77,8 @@ def _took(before: Container, record: Recorded, times: Mapping[int, int]) -> int 
     if record.stream.kind == "ref":
         settled = bool(record.event.settles) and record.meta.cause in times
         return record.time - times[record.meta.cause] if settled else None
+    if isinstance(record.event, StepDone):
+        return record.event.took if record.event.how == "ran" else None
     ended = settled_by(before.open, record.event, record.meta.cause)
     begun = [times[position] for position in ended if position in times]
     return record.time - max(begun) if begun else None
@@ -97,6 +100,8 @@ def detail(event: Event) -> str:
     """The facts in a few words: `status 137 by SIGKILL`, `image=alpine command='sleep 9'`."""
     if isinstance(event, LimitsRequested | LimitsChanged | LimitsFailed):
         return " ".join(_changes(event))
+    if isinstance(event, StepDone | StepStarted):
+        return " ".join(_step_words(event))
     return " ".join(word for name, value in facts(event).items() for word in _words(name, value))
 
 
@@ -107,6 +112,15 @@ def _changes(event: LimitsRequested | LimitsChanged | LimitsFailed) -> Iterator[
             yield f"{name}={old}->{new}"
     if isinstance(event, LimitsFailed):
         yield f"reason={event.reason}"
+
+
+def _step_words(event: StepDone | StepStarted) -> Iterator[str]:
+    """`3 of build: RUN make (cached)`, and why it was not."""
+    yield f"{event.number} of {event.stage}: {event.text}"
+    if isinstance(event, StepStarted):
+        yield f"cause={event.cause!r} inputs={','.join(name for name, _ in event.inputs)}"
+    else:
+        yield f"({event.how})"
 
 
 def _exec_words(spec: ExecSpec) -> Iterator[str]:

@@ -7,6 +7,7 @@ environment variables are in none of them.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from domain.build.events import BuildCancelled, BuildFailed, BuildFinished, CacheDropped
 from domain.container import LIVE, Container, State
 from domain.images.events import ImageRegistered, ImageRemoved, Pulled, Pushed, Tagged, Untagged
 from domain.lifecycle import MACHINE
@@ -71,6 +72,8 @@ class Narrator:
             return tuple(_volume(record))
         if record.stream.kind == "network":
             return tuple(_network(record))
+        if record.stream.kind in ("build", "cache"):
+            return tuple(_build(record))
         return ()
 
     def _container(self, record: Recorded) -> Iterator[Notice]:
@@ -169,6 +172,20 @@ def _exit(before: Container, event: Exited) -> Iterator[tuple[str, Mapping[str, 
     yield "die", {"execDuration": str(seconds), "exitCode": str(event.code)}
     if stopping:
         yield "stop", {}
+
+
+def _build(record: Recorded) -> Iterator[Notice]:
+    id = record.stream.key
+    match record.event:
+        case BuildFinished(image_id=image, references=references):
+            names = {"name": references[0]} if references else {}
+            yield Notice("builder", "build", id, {**names, "imageID": image}, record.time, record.position)
+        case BuildFailed(reason=reason):
+            yield Notice("builder", "fail", id, {"reason": reason}, record.time, record.position)
+        case BuildCancelled(by=by):
+            yield Notice("builder", "cancel", id, {"by": by}, record.time, record.position)
+        case CacheDropped(freed=freed):
+            yield Notice("builder", "prune", id, {"reclaimed": str(freed)}, record.time, record.position)
 
 
 def _image(record: Recorded) -> Iterator[Notice]:

@@ -67,9 +67,9 @@ class TerminalCall:
         """What one of the client's paths is."""
         return await self._wire.look(path, follow=follow)
 
-    def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+    def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """A tree of the client as a tar."""
-        return self._wire.pack(path, name, options)
+        return self._wire.pack(path, name, options, ignored)
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
         """A tar as a tree of the client."""

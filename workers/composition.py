@@ -9,7 +9,8 @@ from pathlib import Path
 from adapters.control.console import Console
 from adapters.control.listener import ControlSocket
 from adapters.files.logs import LogFiles
-from adapters.images.store import LocalImageStore
+from adapters.images.building import BuildFiles
+from adapters.images.store import LocalImageStore, host_platform
 from adapters.kernel import init_program
 from adapters.kernel.runtime import KernelRuntime
 from adapters.kernel.volumes import VolumeDirectories
@@ -26,8 +27,12 @@ from domain import subjects
 from domain.catalogue import projections
 from domain.container import LIVE, Container
 from domain.errors import Unavailable
+from domain.limits import check
 from domain.messages import Actor
 from domain.redact import redacted
+from domain.resources import Resources
+from workers.build.builder import Builder, Site
+from workers.build.runner import Runner
 from workers.calls import answering
 from workers.commands import Programs
 from workers.core import Core, Outside, announced
@@ -154,7 +159,26 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
         return [str(row["id"]) for row in rows]
 
     plant.network.on_lost(core.networks.settle)
+    async def advice(limits: Resources) -> Sequence[str]:
+        return check(limits, await plant.runtime.control())
+
     logs = LogFiles(settings.data_root / LOGS)
+    streams = Streams(core.mover, plant.runtime, logs)
+    builder = Builder(
+        Site(
+            store=store,
+            views=plant.store.views,
+            images=images,
+            contents=plant.contents,
+            files=BuildFiles(plant.contents, settings.data_root / TEMPORARY, settings.run_dir),
+            mover=core.mover,
+            runner=Runner(core.mover, streams, plant.runtime, clock, advice, settings.userns),
+            clock=clock,
+            platform=host_platform(),
+            caches=settings.data_root / STORE / "build" / "cache",
+            upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
+        )
+    )
     info = Info(settings, plant.store.views)
     engine = Engine(
         Parts(
@@ -176,10 +200,11 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             logs=logs,
             files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed,
                            core.mounting.using),
-            streams=Streams(core.mover, plant.runtime, logs),
+            streams=streams,
             health=core.health.verdict,
             facts=info.facts,
             check=plant.store.verify,
+            builder=builder,
             userns=settings.userns,
             apparmor=facts.apparmor(),
         )

@@ -14,7 +14,7 @@ from os import uname
 from typing import Protocol
 
 from domain.container import LIVE, Container, State
-from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused, Unavailable
 from domain.health import Verdict
 from domain.isolation import LENT, lends_ipc
 from domain.lifecycle.attach import Attach
@@ -40,6 +40,7 @@ from domain.runtime.request import CONTAINER, lender
 from domain.text.times import local
 from domain.volumes.wanted import inherited, volumes_from
 from workers.blueprint import blueprint, exec_spec
+from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.filedesk import FileDesk
 from workers.imagedesk import ImageDesk
@@ -92,6 +93,7 @@ class Parts:
     check: Callable[[], Awaitable[Report]]
     userns: str = "host"
     apparmor: bool = False
+    builder: Builder | None = None
 
 
 class Engine:
@@ -101,7 +103,7 @@ class Engine:
         self.host, self.version = parts.host, parts.version
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
         self.files, self.networks, self._leases = parts.files, parts.networks, parts.leases
-        self.volumes = parts.volumes
+        self.volumes, self._builder = parts.volumes, parts.builder
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health, self._userns, self._prepare = parts.health, parts.userns, parts.prepare
@@ -110,6 +112,13 @@ class Engine:
         self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
         parts.relay.listen(self.board.hear)
+
+    @property
+    def builder(self) -> Builder:
+        """Builds. Raises: Unavailable for an engine that was put together without."""
+        if self._builder is None:
+            raise Unavailable("this engine builds nothing")
+        return self._builder
 
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Write the container down; returns its id. Raises: Refused, NotFound."""

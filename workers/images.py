@@ -22,6 +22,7 @@ from domain.images.changes import apply_changes
 from domain.images.config import of_container, parse_settings
 from domain.images.events import (
     How,
+    ImageCached,
     ImageRegistered,
     ImageRemoved,
     ImageRemoveRequested,
@@ -35,7 +36,18 @@ from domain.images.model import Image
 from domain.images.reference import Reference, parse, parse_target, split_key
 from domain.images.registries import Registries
 from domain.images.removal import Target, User
-from domain.images.streams import ImageStream, RefStream, drop, fold_image, fold_ref, note, point, pulled, register
+from domain.images.streams import (
+    ImageStream,
+    RefStream,
+    cache,
+    drop,
+    fold_image,
+    fold_ref,
+    note,
+    point,
+    pulled,
+    register,
+)
 from domain.messages import Append, Event, Meta, Recorded, StreamId
 from domain.names import is_id_prefix
 from domain.ports import Clock, EventStore, ImageStore, OpenIntent, Views
@@ -43,6 +55,8 @@ from domain.projections.fold import Row
 from domain.spec import ContainerSpec
 from domain.text.safe import safe
 
+More = Callable[[], Awaitable[Sequence[Append]]]
+"""What else is to be appended in the same transaction; asked again when somebody else was faster."""
 _TRIES = 10
 _BROKEN_OFF: Mapping[str, type[PullFailed] | type[PushFailed]] = {
     PullRequested.stored_as: PullFailed,
@@ -241,6 +255,22 @@ class Images:
             upper, parent, document, author=author, message=message, created_by=" ".join(spec.argv)
         )
 
+    async def record_built(
+        self, image: Image, references: Sequence[str], *, parent: str, source: str, more: More, meta: Meta
+    ) -> None:
+        """Make the result of a build known, under these names, together with `more`; ends the lease.
+
+        Raises: InvalidValue, Conflict.
+        """
+        event = ImageRegistered(image=image, how="built", source=source, parent=parent if parent != image.id else "")
+        keys = dict.fromkeys((_key(reference) for reference in references), image.id)
+        await self._record({image.id: event}, keys, [image.id], meta, lambda before: image.id, more)
+
+    async def record_cached(self, image: Image, *, parent: str, more: More, meta: Meta) -> None:
+        """Keep the result of a step for builds to come, together with `more`; ends the lease. Raises: Conflict."""
+        event = ImageCached(image=image, parent=parent)
+        await self._record({image.id: event}, {}, [image.id], meta, lambda before: image.id, more)
+
     async def tag(self, source: str, target: str, *, meta: Meta | None = None) -> None:
         """Give an image one more name; the image that had it loses it. Raises: NotFound, Ambiguous, InvalidValue."""
         key, meta = parse_target(target).key, meta or Meta()
@@ -389,18 +419,21 @@ class Images:
 
     async def _record(
         self,
-        events: Mapping[str, ImageRegistered],
+        events: Mapping[str, ImageRegistered | ImageCached],
         keys: Mapping[str, str],
         leased: Sequence[str],
         meta: Meta,
         reply: Callable[[Mapping[str, str]], str],
+        more: "More | None" = None,
     ) -> str:
-        """Append what is new, and end the leases; `reply` makes the answer from what each reference named before."""
+        """Append what is new and `more`, and end the leases; `reply` makes the answer from what each reference named
+        before."""
 
         async def once() -> str:
             async with self._removing, self.guard:
                 batch, before = await self._batch(events, keys)
                 answer = reply(before)
+                batch = (*batch, *(await more() if more is not None else ()))
                 if batch:
                     await self._store.append(batch, meta, reply=answer)
                 return answer
@@ -418,12 +451,13 @@ class Images:
         return None if done is None else done.body
 
     async def _batch(
-        self, events: Mapping[str, ImageRegistered], keys: Mapping[str, str]
+        self, events: Mapping[str, ImageRegistered | ImageCached], keys: Mapping[str, str]
     ) -> tuple[tuple[Append, ...], dict[str, str]]:
         batch: list[Append] = []
         before: dict[str, str] = {}
         for image_id, event in events.items():
-            batch += register(await self._stream(image_id), event)
+            stream = await self._stream(image_id)
+            batch += register(stream, event) if isinstance(event, ImageRegistered) else cache(stream, event)
         for key, image_id in keys.items():
             ref = await self._ref(key)
             before[key] = ref.image_id
@@ -453,7 +487,7 @@ class Images:
     async def _request_held(self) -> Sequence[Recorded]:
         """Images that were removed while containers held them, and now no container does."""
         rows = await self._views.select("images", where={"state": "held"})
-        free = [str(row["id"]) for row in rows if not await self._users(str(row["id"]))]
+        free = [str(row["id"]) for row in rows if not await self._is_held(str(row["id"]))]
         if not free:
             return []
         return await self._store.append([await self._request(image_id) for image_id in free], Meta())
@@ -464,7 +498,7 @@ class Images:
         kept = {layer.chain_id for image in await self._needed() if image.id not in ids for layer in image.layers}
         deleted: list[str] = []
         for row in going:
-            held = bool(await self._users(str(row["id"])))
+            held = await self._is_held(str(row["id"]))
             chains = [] if held else [layer.chain_id for layer in reversed(_image(row).layers)]
             deleted += [str(row["id"]), *(chain for chain in chains if chain not in kept)]
             kept.update(chains)
@@ -487,6 +521,11 @@ class Images:
         users = [User(str(row["id"]), str(row["state"]), str(row["name"])) for row in rows]
         return tuple(sorted(users, key=lambda user: not user.running))
 
+    async def _is_held(self, image_id: str) -> bool:
+        """Whether a container, or the cache of builds, needs what is in the image."""
+        kept = await self._views.select("build_cache", where={"image_id": image_id}, limit=1)
+        return bool(kept) or bool(await self._users(image_id))
+
     async def _useless_parents(self, row: Row) -> Sequence[Row]:
         """Parents without a name, user or other child; they are only there for the image that goes."""
         found: list[Row] = []
@@ -502,7 +541,7 @@ class Images:
 
     async def _delete(self, image_id: str, intent: int, meta: Meta) -> int:
         """Free the contents, unless containers need them, and append the outcome; returns the bytes freed."""
-        held = bool(await self._users(image_id))
+        held = await self._is_held(image_id)
         failpoint("images.before-sweep")
         freed = 0 if held else await self._sweep(without=image_id)
         failpoint("images.before-removed")

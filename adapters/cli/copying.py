@@ -4,7 +4,7 @@ The files are the client's, so this happens where it runs and with its rights. T
 `adapters.control.console`):
 
     L 1\0/ann/x           tell what this is, and where it leads if it is a link that is to be followed
-    P fine\0/ann/x\0web   send it as a tar, called `web` there
+    P fine\0/ann/x\0web   send it as a tar, called `web` there; a fourth text is a `.dockerignore` that holds for it
     T owners\0/ann        spread the tar that follows, in pieces `B` of which the last one is empty
     W 600\0web.tar        write what follows to a file, which has that name once it is whole
 
@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from adapters.cli.main import Line
 from adapters.cli.session import Session
-from adapters.tar.pack import FLUSH, Packer, Sink, Unreadable
+from adapters.tar.pack import CLOSED, FLUSH, HIDDEN, KEPT, Packer, Sink, Unreadable
 from adapters.tar.reader import Damaged, Reader, Source
 from adapters.tar.spread import Impossible, Rules, Spreader
 
@@ -70,10 +70,10 @@ class _Pack(Sink):
         self._session = session
         session.begin_stream()
 
-    def all(self, options: bytes, path: bytes, name: bytes) -> bytes:
+    def all(self, options: bytes, path: bytes, name: bytes, ignored: bytes = b"") -> bytes:
         """The whole archive; returns the message that ends it. Raises Unreadable, OSError."""
         words = options.split(b",")
-        packer = Packer(self, fine=b"fine" in words)
+        packer = Packer(self, fine=b"fine" in words, judge=_judge(ignored) if ignored else None)
         if b"follow" in words or path.endswith((b"/", b"/.")):
             _add_target(packer, path, name)
         else:
@@ -96,6 +96,21 @@ class _Pack(Sink):
     def _send(self, data: bytes) -> None:
         for at in range(0, len(data), FLUSH):
             self._session.stream(data[at : at + FLUSH] if len(data) > FLUSH else data)
+
+
+def _judge(ignored: bytes) -> Callable[[bytes], int]:
+    """Which names belong to a build context."""
+    from domain.build.ignore import Rules
+
+    rules = Rules(os.fsdecode(ignored))
+
+    def judge(name: bytes) -> int:
+        path = os.fsdecode(name)
+        if not rules.hides(path):
+            return KEPT
+        return CLOSED if rules.hides_all(path) else HIDDEN
+
+    return judge
 
 
 def _add_target(packer: Packer, path: bytes, name: bytes) -> None:

@@ -16,7 +16,8 @@ Daemon to client, on the call's inbox, by the first byte:
     w 65536           that many bytes of a stream have been taken so far
     M 1               terminal of stdin into raw mode, and tell its size now and at every change
     M 2               only its size                         M 0           back to how it was
-    L 1\0path         tell what is there, following a link (1) or not   P options\0path\0name   stream it as a tar
+    L 1\0path         tell what is there, following a link (1) or not   P options\0path\0name   stream it as a tar,
+                      without what a fourth text, a `.dockerignore`, hides
     T options\0path   spread the tar that follows in that directory: pieces `B bytes`, until an empty one
     W mode\0path      write what follows, likewise, to a file that has this name once it is whole (`mode,parents`
                       makes its directory, too)
@@ -159,9 +160,11 @@ class Call:
         kind, _, place = (await self._ask(asked, b"k")).partition(b"\0")
         return _text(kind), _text(place)
 
-    def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
-        """One of the client's files or trees as a tar, called `name` there. Raises Refused, Gone."""
-        return self._pieces(b"P" + "\0".join((options, path, name)).encode("utf-8", "surrogateescape"))
+    def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
+        """One of the client's files or trees as a tar, called `name` there, without what the rules of a
+        `.dockerignore` hide. Raises Refused, Gone."""
+        words = (options, path, name, ignored) if ignored else (options, path, name)
+        return self._pieces(b"P" + "\0".join(words).encode("utf-8", "surrogateescape"))
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
         """Make the files of a tar in one of the client's directories; how many, and how many were left out.

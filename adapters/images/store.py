@@ -117,6 +117,26 @@ class LocalImageStore:
         step = Step(author, message, created_by)
         return (await self._given(lambda stop: (self._commit(upper, parent, image_config, step, paused, stop),)))[0]
 
+    async def add_layer(
+        self, parent: Image, pieces: Iterable[bytes], image_config: dict[str, object], created_by: str
+    ) -> Image:
+        """A new image: the parent's layers and one from a tar that is made of `pieces`, in a thread.
+
+        Raises: Refused, StorageError.
+        """
+        step = Step(created_by=created_by)
+        return (await self._given(lambda stop: (self._add(parent, pieces, image_config, step, stop),)))[0]
+
+    async def compose(self, layers: Sequence[Layer], config: bytes) -> Image:
+        """A new image: layers that are here, and a config that somebody else has written. Raises: StorageError."""
+        return (await self._given(lambda stop: (self._composed(tuple(layers), config),)))[0]
+
+    def directories(self, layers: Sequence[Layer]) -> Sequence[Path]:
+        """Where the files of these layers are, lowest first. Raises: StorageError when one is missing."""
+        for layer in layers:
+            self._link(layer)
+        return [self._content.layer(layer.chain_id) / "fs" for layer in layers]
+
     def release(self, image_id: str) -> None:
         """The image that an operation gave back is in the log, or never will be: once for each time it was given."""
         self._leases.release(image_id)
@@ -334,9 +354,7 @@ class LocalImageStore:
     ) -> Image:
         below = tuple(layer.chain_id for layer in parent.layers)
         with self._lease() as lease:
-            for chain in below:
-                known = self._content.record(chain)
-                lease.add(f"layers/{hex_of(chain)}", *([f"blobs/{hex_of(known.blob.digest)}"] if known else []))
+            self._hold(parent.layers, lease)
             with self._written(upper) as tree, difference(tree, self._content.layers, below, self._newest) as changes:
                 diff_id, record = self._new_layer(
                     _until(stop, changes.pieces()),
@@ -347,6 +365,31 @@ class LocalImageStore:
                 )
             config = committed(parent, image_config, diff_id, self._now(), step, _platform())
             return self._image(config, (*parent.layers, _layer(below[-1] if below else "", diff_id, record)), lease)
+
+    def _add(
+        self,
+        parent: Image,
+        pieces: Iterable[bytes],
+        image_config: dict[str, object],
+        step: Step,
+        stop: threading.Event,
+    ) -> Image:
+        below = tuple(layer.chain_id for layer in parent.layers)
+        with self._lease() as lease:
+            self._hold(parent.layers, lease)
+            diff_id, record = self._new_layer(_until(stop, pieces), below, Expected("the new layer"), lease)
+            config = committed(parent, image_config, diff_id, self._now(), step, _platform())
+            return self._image(config, (*parent.layers, _layer(below[-1] if below else "", diff_id, record)), lease)
+
+    def _composed(self, layers: tuple[Layer, ...], config: bytes) -> Image:
+        with self._lease() as lease:
+            self._hold(layers, lease)
+            return self._image(config, layers, lease)
+
+    def _hold(self, layers: Sequence[Layer], lease: Lease) -> None:
+        for layer in layers:
+            known = self._content.record(layer.chain_id)
+            lease.add(f"layers/{hex_of(layer.chain_id)}", *([f"blobs/{hex_of(known.blob.digest)}"] if known else []))
 
     @contextmanager
     def _written(self, upper: Path) -> Iterator[Path]:
@@ -482,6 +525,12 @@ def _until(stop: threading.Event, pieces: Iterable[bytes]) -> Iterator[bytes]:
         if stop.is_set():
             raise Refused("cancelled")
         yield piece
+
+
+def host_platform() -> str:
+    """The platform of this host, as images spell it: `linux/amd64`."""
+    found = _platform()
+    return "/".join(filter(None, (found.os, found.architecture, found.variant)))
 
 
 def _platform() -> Platform:

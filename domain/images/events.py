@@ -19,6 +19,13 @@ class ImageRegistered(Event, stored_as="image-registered.v1"):
     parent: str = ""
 
 
+class ImageCached(Event, stored_as="image-cached.v1"):
+    """The result of a step of a build: kept for the next one, and named by nobody. `parent` as above."""
+
+    image: Image
+    parent: str = ""
+
+
 class ImageRemoveRequested(Event, stored_as="image-remove-requested.v1", intent=True):
     """The image can no longer be named; its contents are to be deleted."""
 

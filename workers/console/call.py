@@ -82,8 +82,9 @@ class Call(Protocol):
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
         """What one of the client's paths is (a `Kind` of `domain.copying`), and where a link that is followed leads."""
 
-    def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
-        """One of the client's files or trees as a tar, called `name` there. Raises Refused."""
+    def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
+        """One of the client's files or trees as a tar, called `name` there, without what the text of a `.dockerignore`
+        hides. Raises Refused."""
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
         """Make the files of a tar in one of the client's directories; how many, and how many it did not want.

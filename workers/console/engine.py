@@ -21,6 +21,7 @@ from domain.network.wishes import Interface
 from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Sent, Views
 from domain.resources import Resources
 from workers import networks, volumedesk
+from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.mover import Caller
 from workers.requests import CreateRequest, ExecRequest, NetworkRequest, VolumeRequest
@@ -192,6 +193,10 @@ class Engine(Protocol):
     @property
     def networks(self) -> Networks:
         """Networks by name."""
+
+    @property
+    def builder(self) -> Builder:
+        """Builds."""
 
     @property
     def files(self) -> Files:

@@ -77,7 +77,7 @@ class _Here:
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
         return "missing", path
 
-    async def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+    async def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         yield b""
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:

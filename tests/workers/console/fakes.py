@@ -8,7 +8,16 @@ from adapters.memory.network import MemoryNetwork
 from adapters.memory.runtime import CONTROL
 from adapters.memory.volumes import MemoryVolumes
 from domain.container import LIVE, Container, State
-from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.errors import (
+    Ambiguous,
+    CommandFailed,
+    KernelError,
+    LadingError,
+    NameTaken,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from domain.health import Verdict
 from domain.images.credentials import Credentials
 from domain.images.events import ImageRegistered, Tagged
@@ -52,6 +61,7 @@ from domain.resources import Resources
 from domain.volumes.wanted import inherited, volumes_from
 from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
 from workers.blueprint import blueprint, exec_spec
+from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
 from workers.mover import Caller, Mover, Origin
@@ -106,7 +116,7 @@ class FakeCall:
         """In the client's tree, or among its files."""
         return ("file", path) if path in self.files else self.side.look(path, follow=follow)
 
-    async def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+    async def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """An archive that says what it is."""
         yield archive(path, name, options)
 
@@ -571,6 +581,11 @@ class FakeEngine:
 
     async def _reach(self) -> NetworkDriver:
         return self.driver
+
+    @property
+    def builder(self) -> Builder:
+        """None: builds are tested with everything that they need."""
+        raise Unavailable("this engine builds nothing")
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""

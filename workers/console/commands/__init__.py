@@ -3,6 +3,8 @@
 from workers.console.commands import (
     attach,
     audit,
+    build,
+    builder_prune,
     commit,
     cp,
     create,
@@ -53,6 +55,7 @@ _ALL = (
     images.VERB,
     pull.VERB,
     push.VERB,
+    build.VERB,
     rm.VERB,
     attach.VERB,
     audit.VERB,
@@ -101,6 +104,7 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
         {**_below("container"), "inspect": inspect.below("container")},
         {"type": "container"},
     ),
+    "builder": ("Manage builds", {**_below("builder"), "prune": builder_prune.VERB}, {}),
     "image": ("Manage images", {**_below("image"), "inspect": inspect.below("image")}, {"type": "image"}),
     "network": ("Manage networks", {**network.VERBS, "inspect": inspect.below("network")}, {"type": "network"}),
     "system": ("Manage the engine", _below("system"), {}),
@@ -110,8 +114,6 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
 
 LATER = frozenset(
     {
-        "build",
-        "builder",
         "buildx",
         "checkpoint",
         "compose",
@@ -128,7 +130,6 @@ LATER = frozenset(
         "swarm",
         "trust",
         "container prune",
-        "image build",
         "image history",
         "image prune",
         "system df",

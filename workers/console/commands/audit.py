@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from domain.audit import Step, facts, steps
-from domain.errors import InvalidValue, NotFound
+from domain.errors import Ambiguous, InvalidValue, NotFound
 from domain.images import reference
 from domain.messages import Recorded, StreamId
+from domain.names import is_id_prefix
 from domain.options import flag, one
 from domain.text.safe import safe, safe_json
 from domain.text.times import local, rfc3339_fixed
@@ -124,8 +125,16 @@ async def _of_image(engine: Engine, name: str) -> Sequence[Recorded]:
     try:
         key = reference.parse(name).key
     except InvalidValue:
-        return await engine.store.load(StreamId("image", name))
-    return await engine.store.load(StreamId("ref", key))
+        return await engine.store.load(StreamId("image", name)) or await _of_build(engine, name)
+    return await engine.store.load(StreamId("ref", key)) or await _of_build(engine, name)
+
+
+async def _of_build(engine: Engine, name: str) -> Sequence[Recorded]:
+    """By its id or the beginning of it."""
+    rows = await engine.views.select("builds", prefix=("id", name), limit=2) if is_id_prefix(name) else ()
+    if len(rows) > 1:
+        raise Ambiguous(f"multiple IDs found with provided prefix: {name}")
+    return await engine.store.load(StreamId("build", str(rows[0]["id"]))) if rows else ()
 
 
 async def _bound(invocation: Invocation, name: str) -> int | None:
@@ -174,7 +183,7 @@ async def _verify(invocation: Invocation) -> int:
 VERB = Verb(
     name="audit",
     usage="[OPTIONS] NAME|network NAME|volume NAME|verify",
-    summary="Show the whole history of a container, a network or a volume, also of a removed one",
+    summary="Show the whole history of a container, a build, a network or a volume, also of a removed one",
     run=_audit,
     least=1,
     most=2,
