@@ -32,6 +32,7 @@ from domain.errors import Conflict
 from domain.failpoints import failpoint
 from domain.machine import settled_by
 from domain.messages import Actor, Append, Event, Meta, Recorded, StreamId
+from domain.projections.replay import cares
 from domain.stored import closed, sealed_bytes, to_bytes, with_sealed
 
 _INSERT_EVENT = insert_sql(EVENTS)
@@ -154,15 +155,18 @@ class _Sheet:
         """An empty sheet on top of this one."""
         return _Sheet(self.tip, self.time, self.ids, self)
 
-    def take_in(self, top: "_Sheet") -> None:
-        """Keep what is on the sheet on top."""
-        self.tip, self.time, self.ids = top.tip, top.time, top.ids
-        self.streams.update(top.streams)
-        self.types.update(top.types)
-        self.origins.update(top.origins)
-        self.intents.update(top.intents)
-        self.commands |= top.commands
-        self.writes.add(top.writes)
+    def onto(self, below: "_Sheet | None") -> "_Sheet":
+        """The sheet below with what is on this one; without one below, this one itself."""
+        if below is None:
+            return self
+        below.tip, below.time, below.ids = self.tip, self.time, self.ids
+        below.streams.update(self.streams)
+        below.types.update(self.types)
+        below.origins.update(self.origins)
+        below.intents.update(self.intents)
+        below.commands |= self.commands
+        below.writes.add(self.writes)
+        return below
 
 
 class Ledger:
@@ -172,6 +176,7 @@ class Ledger:
         self.keys_dropped = 0
         self._connection = connection
         self._inline = tuple(inline)
+        self._rows: dict[type[Event], tuple[Rows, ...]] = {}
         self._now = now
         self._disowned = False
         self._streams: OrderedDict[StreamId, tuple[int, int]] = OrderedDict()
@@ -189,23 +194,29 @@ class Ledger:
         Raises: sqlite3.Error, or what a failpoint raises; then nothing is stored for anybody.
         """
         failpoint("store.before-begin")
-        sheet = _Sheet(self.tip, self._time, self._ids)
+        outcomes: list[Outcome] = []
+        sheet: _Sheet | None = None
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = [self._work_out(sheet, each) for each in orders]
-            if sheet.writes.events or sheet.writes.commands:
+            for each in orders:
+                top = sheet.on_top() if sheet is not None else _Sheet(self.tip, self._time, self._ids)
+                outcome = self._work_out(top, each)
+                if not isinstance(outcome, Exception):
+                    sheet = top.onto(sheet)
+                outcomes.append(outcome)
+            if sheet is not None and (sheet.writes.events or sheet.writes.commands):
                 self._write(sheet)
             failpoint("store.before-commit")
             self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
-        self._adopt(sheet)
+        if sheet is not None:
+            self._adopt(sheet)
         failpoint("store.after-commit")
         return outcomes
 
-    def _work_out(self, below: _Sheet, order: Order) -> Outcome:
-        sheet = below.on_top()
+    def _work_out(self, sheet: _Sheet, order: Order) -> Outcome:
         try:
             records = self._append(sheet, order)
         except Exception as refusal:
@@ -216,7 +227,6 @@ class Ledger:
             return refusal
         for rows in self._inline:
             rows.keep()
-        below.take_in(sheet)
         return records
 
     def _write(self, sheet: _Sheet) -> None:
@@ -308,13 +318,14 @@ class Ledger:
         for payload in part.payloads:
             version += 1
             sheet.streams[part.stream] = (id, version)
-            record = self._append_event(sheet, order, part.stream, payload)
+            record = self._append_event(sheet, order, part.stream, id, version, payload)
             self._follow(sheet, record, id)
             records.append(record)
         return records
 
-    def _append_event(self, sheet: _Sheet, order: Order, stream: StreamId, payload: Payload) -> Recorded:
-        id, version = sheet.streams[stream]
+    def _append_event(
+        self, sheet: _Sheet, order: Order, stream: StreamId, id: int, version: int, payload: Payload
+    ) -> Recorded:
         name, meta, data = payload.event.stored_as, order.meta, payload.data
         if payload.secret:
             data = with_sealed(data, sealing.seal(self._key(sheet, id), stream, version, payload.secret))
@@ -341,8 +352,16 @@ class Ledger:
         if event.sealed:
             place = record.position, record.stream, record.version, record.time
             visible = Recorded(*place, closed(event), record.meta)
-        for rows in self._inline:
+        for rows in self._caring(type(event)):
             rows.fold(visible)
+
+    def _caring(self, kind: type[Event]) -> tuple[Rows, ...]:
+        """The inline rows that events of a class can touch."""
+        found = self._rows.get(kind)
+        if found is None:
+            all = ((rows, cares(rows.projection)) for rows in self._inline)
+            found = self._rows[kind] = tuple(rows for rows, kinds in all if kinds is None or kind in kinds)
+        return found
 
     def _settle(self, sheet: _Sheet, record: Recorded, stream: int) -> None:
         event, before = record.event, self._open(sheet, stream)

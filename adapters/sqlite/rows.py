@@ -29,6 +29,7 @@ from domain.projections.replay import STILL, Shape, Value, Values, cares, is_tem
 T = TypeVar("T")
 
 _KEPT = 4096
+_SCALAR = (int, str)
 
 
 class Rows(Protocol):
@@ -205,7 +206,7 @@ class _Unique:
 
     def _value(self, row: Row | None) -> Value:
         value = None if row is None else row.get(self._column)
-        return value if isinstance(value, int | str) else None
+        return value if isinstance(value, _SCALAR) else None
 
 
 class TemporalRows:

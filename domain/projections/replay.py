@@ -70,7 +70,12 @@ class Shape:
 
     def changed(self, before: Row, after: Row) -> tuple[str, ...]:
         """Names of the columns that differ."""
-        return tuple(name for name in self.names if before.get(name) != after.get(name))
+        names, pick = self.names, self._pick
+        try:
+            pairs = zip(names, pick(before), pick(after), strict=True)
+            return tuple([name for name, old, new in pairs if old is not new and old != new])
+        except KeyError:  # a column without value
+            return tuple([name for name in names if before.get(name) != after.get(name)])
 
     def part(self, names: tuple[str, ...]) -> "Shape":
         """The same for some of the columns."""
