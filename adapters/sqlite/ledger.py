@@ -90,7 +90,7 @@ class Order(NamedTuple):
 
 def order(batch: Sequence[Append], meta: Meta, reply: str | None) -> Order:
     """Encode an append; runs with the caller, while the writer waits for the disk."""
-    parts = tuple(Part(each.stream, each.expected, tuple(map(_payload, each.events))) for each in batch)
+    parts = tuple([Part(each.stream, each.expected, tuple(map(_payload, each.events))) for each in batch])
     command = meta.command_id.encode() or None
     origin = origin_bytes(meta)
     about = meta_hash(origin, meta.cause, meta.correlation, command or b"")
@@ -124,6 +124,8 @@ class _Writes:
     keys: dict[int, bytes | None] = field(default_factory=dict)
     drops: int = 0
     commands: list[tuple[str, int, int, str]] = field(default_factory=list)
+    begun: list[tuple[int, int, int]] = field(default_factory=list)
+    ended: list[tuple[int]] = field(default_factory=list)
 
     def add(self, more: "_Writes") -> None:
         """Write these as well."""
@@ -134,6 +136,8 @@ class _Writes:
         self.keys.update(more.keys)
         self.drops += more.drops
         self.commands += more.commands
+        self.begun += more.begun
+        self.ended += more.ended
 
 
 @dataclass(slots=True)
@@ -149,6 +153,7 @@ class _Sheet:
     origins: dict[bytes, int] = field(default_factory=dict)
     intents: dict[int, Intents] = field(default_factory=dict)
     commands: set[str] = field(default_factory=set)
+    touched: dict[Rows, None] = field(default_factory=dict)
     writes: _Writes = field(default_factory=_Writes)
 
     def on_top(self) -> "_Sheet":
@@ -165,6 +170,7 @@ class _Sheet:
         below.origins.update(self.origins)
         below.intents.update(self.intents)
         below.commands |= self.commands
+        below.touched.update(self.touched)
         below.writes.add(self.writes)
         return below
 
@@ -220,12 +226,12 @@ class Ledger:
         try:
             records = self._append(sheet, order)
         except Exception as refusal:
-            for rows in self._inline:
+            for rows in sheet.touched:
                 rows.drop()
             if isinstance(refusal, sqlite3.Error):
                 raise
             return refusal
-        for rows in self._inline:
+        for rows in sheet.touched:
             rows.keep()
         return records
 
@@ -241,19 +247,10 @@ class Ledger:
         if writes.drops:
             self._run(_DELETE_KEY, [(stream,) for stream in writes.keys])
         self._run(_INSERT_KEY, [(stream, key) for stream, key in writes.keys.items() if key is not None])
-        self._write_intents(sheet)
-        for rows in self._inline:
+        self._run(_INSERT_INTENT, writes.begun)
+        self._run(_DELETE_INTENT, writes.ended)
+        for rows in sheet.touched:
             rows.flush()
-
-    def _write_intents(self, sheet: _Sheet) -> None:
-        ended: list[tuple[int]] = []
-        begun: list[tuple[int, int, int]] = []
-        for stream, after in sheet.intents.items():
-            before = self._intents.get(stream, {})
-            ended += [(p,) for p in before if p not in after]
-            begun += [(p, stream, self._type(sheet, kind)) for p, kind in after.items() if p not in before]
-        self._run(_DELETE_INTENT, ended)
-        self._run(_INSERT_INTENT, begun)
 
     def _run(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if rows:
@@ -287,7 +284,7 @@ class Ledger:
                 self._intents[stream] = intents
             else:
                 self._intents.pop(stream, None)
-        for rows in self._inline:
+        for rows in sheet.touched:
             rows.settle()
 
     def _append(self, sheet: _Sheet, order: Order) -> tuple[Recorded, ...]:
@@ -353,6 +350,7 @@ class Ledger:
             place = record.position, record.stream, record.version, record.time
             visible = Recorded(*place, closed(event), record.meta)
         for rows in self._caring(type(event)):
+            sheet.touched[rows] = None
             rows.fold(visible)
 
     def _caring(self, kind: type[Event]) -> tuple[Rows, ...]:
@@ -367,10 +365,13 @@ class Ledger:
         event, before = record.event, self._open(sheet, stream)
         if not before and not event.intent:
             return
-        ended = settled_by(before, event, record.meta.cause)
-        after = {position: kind for position, kind in before.items() if position not in ended}
+        after = dict(before)
+        for position in settled_by(before, event, record.meta.cause):
+            del after[position]
+            sheet.writes.ended.append((position,))
         if event.intent:
             after[record.position] = event.stored_as
+            sheet.writes.begun.append((record.position, stream, self._type(sheet, event.stored_as)))
         sheet.intents[stream] = after
 
     def _open(self, sheet: _Sheet, stream: int) -> Intents:

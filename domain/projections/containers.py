@@ -87,13 +87,14 @@ class Containers:
 
     def fold(self, row: Row | None, record: Recorded, key: str) -> Row | None:
         """The row after the event."""
-        if isinstance(record.event, Created):
-            return _created(record.event, record.time, key)
-        if row is None or isinstance(record.event, Removed):
+        event, kind = record.event, type(record.event)
+        if isinstance(event, Created):
+            return _created(event, record.time, key)
+        if row is None or kind is Removed:
             return None
-        state = MACHINE.leads(str(row["state"]), str(row["rest"]), record.event)
-        change = _CHANGES.get(type(record.event))
-        changed = change(row, record.event, record) if change else {}
+        state = MACHINE.leads(str(row["state"]), str(row["rest"]), event)
+        change = _CHANGES.get(kind)
+        changed = change(row, event, record) if change else {}
         return {**row, **changed, "state": state, "active": None if state in RESTING else 1}
 
 
