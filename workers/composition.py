@@ -155,7 +155,8 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             yield change
 
     async def live() -> Sequence[str]:
-        rows = await plant.store.views.select("containers", where={"state": sorted(state.value for state in LIVE)})
+        where = {"active": 1, "state": sorted(state.value for state in LIVE)}
+        rows = await plant.store.views.select("containers", where=where)
         return [str(row["id"]) for row in rows]
 
     plant.network.on_lost(core.networks.settle)
