@@ -12,7 +12,7 @@ from adapters.kernel.child.paths import HERE, INSIDE, MISSING
 from adapters.kernel.syscalls import encode
 from domain.errors import CommandFailed, KernelError
 
-_LONGEST_NAME = 4096
+_LONGEST_NAME = 1000  # as it is told
 
 
 def _wait_for_go(context: Context) -> None:
@@ -68,7 +68,7 @@ class Wish:
     def seen(self) -> dict[str, str | bool]:
         """What `not_executed` has to know."""
         path = encode(self.name) if "/" in self.name else b""
-        return {"name": ascii(self.name[:_LONGEST_NAME])[1:-1], "there": not path or os.path.exists(path),
+        return {"name": ascii(self.name)[1:-1][:_LONGEST_NAME], "there": not path or os.path.exists(path),
                 "directory": bool(path) and os.path.isdir(path)}
 
     def failure(self, number: int) -> CommandFailed:
