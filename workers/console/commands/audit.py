@@ -15,6 +15,7 @@ from workers.console.errors import Plain
 from workers.console.listing import Field, Shape
 from workers.console.moments import moment, time_of
 from workers.console.past import resolve_past
+from workers.console.tenures import tenures
 from workers.console.verb import Example, Invocation, Verb
 
 _WIDEST = 48
@@ -53,6 +54,8 @@ async def _audit(invocation: Invocation) -> int:
     options = invocation.options
     if invocation.arguments[0] == "verify":
         return await _verify(invocation)
+    if invocation.arguments[0] == "address" and len(invocation.arguments) == 2:
+        return await tenures(invocation, invocation.arguments[1])
     records = await _asked_for(invocation)
     since, until = await _bound(invocation, "since"), await _bound(invocation, "until")
     told = [
@@ -79,7 +82,8 @@ async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
     if not rest:
         return await _records(invocation.engine, first)
     if first != "network":
-        raise Plain(f'"{safe(first)}" is no kind of object with a history', hint="write: lading audit network NAME")
+        raise Plain(f'"{safe(first)}" is no kind of object with a history',
+                    hint="write: lading audit network NAME, or lading audit address ADDRESS")
     return await _of_network(invocation.engine, rest[0])
 
 
@@ -161,7 +165,7 @@ async def _verify(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="audit",
-    usage="[OPTIONS] NAME|network NAME|verify",
+    usage="[OPTIONS] NAME|network NAME|address ADDRESS|verify",
     summary="Show the whole history of a container or a network, also of a removed one",
     run=_audit,
     least=1,
@@ -177,6 +181,7 @@ VERB = Verb(
     examples=(
         Example("lading audit web", "who did what to web, when, and how long it took"),
         Example("lading audit network shop", "the same of a network"),
+        Example("lading audit address 10.213.0.5", "which containers had this address, from when to when"),
         Example("lading audit verify", "prove that nobody has changed the log"),
     ),
 )
