@@ -12,9 +12,10 @@ from domain.projections.names import Names, Past
 from domain.projections.networks import Networks, PastNetworks
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
+from domain.projections.volumes import Volumes
 
 
 def projections() -> tuple[Projection, ...]:
     """Every projection, those written with the events first."""
     return (Containers(), Names(), Past(), Images(), Refs(), Networks(), Addresses(), PastNetworks(), Tenures(),
-            Spans())
+            Spans(), Volumes())

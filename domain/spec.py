@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.isolation import Isolation
+from domain.isolation import LENT, Isolation
 from domain.mounts import Mount
 from domain.network.wishes import JOINED, NOTHING, Networking
 from domain.resources import NO_LIMITS, Resources
+from domain.runtime.request import lender
 
 RestartName = Literal["no", "on-failure", "always", "unless-stopped"]
 NetworkMode = Literal["none", "host"]
@@ -103,7 +104,8 @@ class ContainerSpec(BaseModel):
     first client that ends its own. `domainname` is what stands behind its host name. `shm_size` is that of /dev/shm in
     bytes. `device_rules` are those of the kernel's device control group (`c 1:3 rwm`). `resources` and `isolation`
     None: nothing was asked for (see `limits` and `confinement`). `network` is `host`, or `none` for one of its
-    own; then `networking` says what is on it (`network_mode` has it in one word).
+    own; then `networking` says what is on it (`network_mode` has it in one word). `mounts` are all of them, whoever has
+    asked for them; `volumes_from` says of which containers, as it was typed.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -141,6 +143,7 @@ class ContainerSpec(BaseModel):
     sysctls: dict[str, str] = Field(default_factory=dict)
     isolation: Isolation | None = None
     mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()
     networking: Networking | None = None
 
     @property
@@ -169,6 +172,17 @@ class ContainerSpec(BaseModel):
     def confinement(self) -> Isolation:
         """What it may do."""
         return self.isolation or _BY_DEFAULT
+
+
+def lenders(spec: ContainerSpec) -> tuple[str, ...]:
+    """The containers that have to run before this one can be started."""
+    return (*shared_namespaces(spec).values(), *((spec.net.container,) if spec.net.container else ()))
+
+
+def shared_namespaces(spec: ContainerSpec) -> dict[str, str]:
+    """Kind of namespace (`pid`, `ipc`) → id of the container that shares its own with this one."""
+    modes = {kind: getattr(spec.confinement, kind) for kind in LENT}
+    return {kind: lender(mode) for kind, mode in modes.items() if lender(mode)}
 
 
 _BY_DEFAULT = Isolation()

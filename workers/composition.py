@@ -12,6 +12,7 @@ from adapters.files.logs import LogFiles
 from adapters.images.store import LocalImageStore
 from adapters.kernel import init_program
 from adapters.kernel.runtime import KernelRuntime
+from adapters.kernel.volumes import VolumeDirectories
 from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
@@ -32,7 +33,7 @@ from workers.core import Core, Outside, announced
 from workers.door import Door
 from workers.engine import Engine, Parts
 from workers.filedesk import FileDesk
-from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY
+from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY, VOLUMES
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
@@ -43,6 +44,8 @@ from workers.sampler import Sampler
 from workers.settings import Settings
 from workers.streams import Streams
 from workers.version import VERSION
+from workers.volumedesk import VolumeDesk
+from workers.volumes import Volumes
 
 SMALL = ("warden.", "keeper.", "zygote.", "scribe.", "host.", "child.")
 """Failpoints with these beginnings lie in the small processes."""
@@ -58,6 +61,7 @@ class Plant:
     runtime: KernelRuntime
     contents: LocalImageStore
     network: Door
+    volumes: VolumeDirectories
     control: ControlSocket
 
 
@@ -95,6 +99,7 @@ def open_plant(settings: Settings) -> Plant:
         ),
         contents=contents,
         network=Door(NetworkProcess(net_command(), run, root)),
+        volumes=VolumeDirectories(root / VOLUMES),
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -113,6 +118,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
     relay = Relay(plant.bus, settings.host, head)
     store, clock = announced(plant.store, relay), SystemClock()
     images = Images(store, plant.store.views, plant.contents, clock)
+    volumes = Volumes(store, plant.store.views, plant.volumes, clock)
     core = Core(
         Outside(
             host=settings.host,
@@ -122,6 +128,8 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             bus=plant.bus,
             runtime=plant.runtime,
             images=images,
+            volumes=volumes,
+            contents=plant.volumes,
             clock=clock,
             relay=relay,
             layers=plant.contents.layer_paths,
@@ -154,11 +162,14 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
             networks=core.networks,
             leases=core.leases,
+            volumes=VolumeDesk(volumes, core.mover),
+            prepare=core.mounting.prepare,
             clock=clock,
             runtime=plant.runtime,
             relay=relay,
             logs=logs,
-            files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed),
+            files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed,
+                           core.mounting.using),
             streams=Streams(core.mover, plant.runtime, logs),
             health=core.health.verdict,
             facts=info.facts,

@@ -22,7 +22,7 @@ from workers.requests import CreateRequest
 Pull = Literal["missing", "never", "always"]
 _LATER = (
     "--annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --gpus= --kernel-memory= --link-local-ip= "
-    "--platform= --storage-opt= --use-api-socket --volume-driver= --volumes-from="
+    "--platform= --storage-opt= --use-api-socket"
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -96,6 +96,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         stdin=options.flag("interactive"),
         resources=limits.resources(options),
         mounts=mounts.mounts(options, invocation.call.cwd),
+        volumes_from=mounts.volumes_from(options),
         stdin_once=options.flag("interactive") and not options.flag("detach"),
         devices=devices.devices(options),
         device_rules=devices.device_rules(options),

@@ -17,9 +17,10 @@ from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Views
 from domain.resources import Resources
 from workers.console.board import Board
 from workers.mover import Caller
-from workers.networks import Known
-from workers.requests import CreateRequest, ExecRequest, NetworkRequest
+from workers.networks import Known as KnownNetwork
+from workers.requests import CreateRequest, ExecRequest, NetworkRequest, VolumeRequest
 from workers.sampler import Sampler
+from workers.volumedesk import Known
 
 
 class Images(Protocol):
@@ -49,16 +50,16 @@ class Images(Protocol):
 class Networks(Protocol):
     """Networks by name."""
 
-    async def all(self) -> Sequence[Known]:
+    async def all(self) -> Sequence[KnownNetwork]:
         """Every network, by name."""
 
-    async def find(self, name: str) -> Known:
+    async def find(self, name: str) -> KnownNetwork:
         """By id, name, or the beginning of an id. Raises NotFound, Ambiguous."""
 
-    async def members(self, network: Known) -> Mapping[str, tuple[str, Interface | None]]:
+    async def members(self, network: KnownNetwork) -> Mapping[str, tuple[str, Interface | None]]:
         """The containers that live on it: id → name and what it has there."""
 
-    async def wanted(self, network: Known) -> bool:
+    async def wanted(self, network: KnownNetwork) -> bool:
         """Whether any container, also one at rest, is to be on it."""
 
     async def create(self, request: NetworkRequest, who: Caller) -> str:
@@ -69,6 +70,34 @@ class Networks(Protocol):
 
     async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
         """Take away those of `chosen` (ids) that nobody uses; the names of those that went."""
+
+
+class Volumes(Protocol):
+    """Volumes by name."""
+
+    async def all(self) -> Sequence[Known]:
+        """Every volume, by name."""
+
+    async def find(self, name: str) -> Known:
+        """By its name. Raises NotFound."""
+
+    async def size(self, name: str) -> int:
+        """Bytes of its contents."""
+
+    async def create(self, request: VolumeRequest, who: Caller) -> str:
+        """A volume, unless it is there already; its name. Raises Refused, KernelError."""
+
+    async def remove(self, name: str, who: Caller) -> None:
+        """Take it away with its contents. Raises Refused, NotFound, KernelError."""
+
+    async def check_removal(self, name: str) -> None:
+        """Whether it could be removed now. Raises Refused, NotFound."""
+
+    async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
+        """Take away those of `chosen` that nobody uses; the names of those that went."""
+
+    async def left_by(self, id: str) -> Sequence[Known]:
+        """The volumes that this container uses and no other one does."""
 
 
 class Files(Protocol):
@@ -125,6 +154,10 @@ class Engine(Protocol):
     @property
     def networks(self) -> Networks:
         """Networks by name."""
+
+    @property
+    def volumes(self) -> Volumes:
+        """Volumes by name."""
 
     @property
     def files(self) -> Files:

@@ -14,6 +14,7 @@ async def start(container: Container, intent: Recorded, hands: Hands) -> Started
     attempt = intent.event.attempt
     failpoint("start.before-act")
     try:
+        await hands.volumes(container)
         layers = await hands.layers(container)
         entry = await hands.leases.enter(container, attempt, intent.position)
         process = await hands.runtime.start(

@@ -9,6 +9,8 @@ from errno import ESTALE
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
 
+_LENT = {"pid": syscalls.CLONE_NEWPID, "ipc": syscalls.CLONE_NEWIPC}
+
 
 def _opaque(_: Context) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -61,6 +63,10 @@ def _enter_network(_: Context, path: str, inode: int) -> None:
         os.close(fd)
 
 
+def _share_namespace(context: Context, kind: str) -> None:
+    syscalls.setns(context.shared[kind], _LENT[kind])
+
+
 def _loopback_up(_: Context) -> None:
     handle = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
@@ -80,6 +86,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "Unshare": _unshare,
     "EnterNamespaces": _enter_namespaces,
     "EnterNetwork": _enter_network,
+    "ShareNamespace": _share_namespace,
     "LoopbackUp": _loopback_up,
     "PrivateMounts": _private_mounts,
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from adapters.memory.network import MemoryNetwork
 from adapters.memory.runtime import CONTROL
+from adapters.memory.volumes import MemoryVolumes
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
 from domain.health import Verdict
@@ -28,6 +29,7 @@ from domain.lifecycle.unpause import Unpaused, UnpauseRequested
 from domain.lifecycle.update import Update
 from domain.limits import changed, check
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
+from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix
 from domain.network.asked import NetworkWish, attachment
 from domain.policies.follow_up import follow_up
@@ -40,7 +42,9 @@ from domain.projections.networks import Networks as NetworkRows
 from domain.projections.networks import PastNetworks
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
+from domain.projections.volumes import Volumes as VolumeRows
 from domain.resources import Resources
+from domain.volumes.wanted import inherited, volumes_from
 from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
 from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
@@ -48,6 +52,8 @@ from workers.console.dispatch import dispatch
 from workers.mover import Caller, Mover, Origin
 from workers.networks import Networks
 from workers.requests import CreateRequest, ExecRequest
+from workers.volumedesk import VolumeDesk
+from workers.volumes import Volumes
 
 SECOND = 1_000_000_000
 EPOCH = 1_764_087_362 * SECOND  # 2025-11-25 16:16:02 UTC
@@ -165,7 +171,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.records: list[Recorded] = []
         self.projections: tuple[Projection, ...] = (
-            Containers(), Names(), Past(), Refs(), NetworkRows(), PastNetworks(), Addresses(), Tenures(),
+            Containers(), Names(), Past(), Refs(), NetworkRows(), PastNetworks(), Addresses(), Tenures(), VolumeRows(),
         )
         self.rows: dict[str, dict[str, Row]] = {projection.name: {} for projection in self.projections}
         self.grown = asyncio.Condition()
@@ -446,6 +452,12 @@ class FakeEngine:
         self.networks = Networks(
             self.store, self.views, self._reach, FakeClock(), Mover(self.store, FakeClock(), Origin(version="0.1.0"))
         )
+        self.contents = MemoryVolumes()
+        self.clock = FakeClock()
+        self.volumes = VolumeDesk(
+            Volumes(self.store, self.views, self.contents, self.clock),
+            Mover(self.store, self.clock, Origin(version="0.1.0")),
+        )
         self.files = FakeFiles()
         self.logs = FakeLogs()
         self.start_error: StartFailed | None = None
@@ -486,7 +498,7 @@ class FakeEngine:
         image = (await self.images.find(request.image)).image
         self.ids += 1
         id = f"{self.ids:x}" * 64
-        spec, env = blueprint(request, image, id)
+        spec, env = blueprint(request, image, id, others=await self._shared(request), new_name=self.clock.new_id)
         name = container_name(request.name) if request.name else f"calm_name{self.ids}"
         for row in self.store.rows["containers"].values():
             if row["name"] == name:
@@ -495,8 +507,16 @@ class FakeEngine:
                     holder=str(row["id"]),
                     hint=f"lading rm {str(row['id'])[:12]}",
                 )
+        claims = await self.volumes.volumes.claims(id, name, spec.mounts)
         self._append(id, MACHINE.decide(Container(id=id), Create(name=name, spec=spec, env=env)), who)
+        await self.store.append(claims, Meta(actor=who.actor))
         return id
+
+    async def _shared(self, request: CreateRequest) -> list[Mount]:
+        named = [volumes_from(text) for text in request.volumes_from]
+        return [mount for name, read_only in named
+                for mount in inherited((await self.container(await self.resolve(name))).settled.mounts,
+                                       read_only=read_only)]
 
     async def run(
         self, request: CreateRequest, who: Caller, *, attach: Attach | None = None, size: tuple[int, int] = (0, 0)

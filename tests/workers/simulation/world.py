@@ -14,6 +14,7 @@ from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.images import MemoryImageStore
 from adapters.memory.network import MemoryNetwork
 from adapters.memory.runtime import Behaviour, MemoryRuntime
+from adapters.memory.volumes import MemoryVolumes
 from domain.catalogue import projections
 from domain.messages import Actor, Append, Meta, Recorded
 from domain.network.setup import Place
@@ -25,6 +26,8 @@ from workers.imagedesk import ImageDesk
 from workers.images import Images
 from workers.mover import Caller, Origin
 from workers.relay import Relay
+from workers.volumedesk import VolumeDesk
+from workers.volumes import Volumes
 
 T = TypeVar("T")
 WHO = Caller(Actor(via="socket", user="ann", uid=1000, command="lading"))
@@ -166,6 +169,7 @@ class World:
         )
         self.contents = MemoryImageStore(now=lambda: 1)
         self.network = MemoryNetwork()
+        self.kept = MemoryVolumes()
         self.numbers = Numbers()
         self.directory = directory
         self.told: list[tuple[str, str]] = []
@@ -178,6 +182,7 @@ class World:
         relay = Relay(bus, HOST, await self.store.head())
         store = announced(self.store, relay)
         images = Images(store, self.store.views, self.contents, self.numbers)
+        volumes = Volumes(store, self.store.views, self.kept, self.numbers)
         core = Core(
             Outside(
                 host=HOST,
@@ -187,6 +192,8 @@ class World:
                 bus=bus,
                 runtime=self.runtime,
                 images=images,
+                volumes=volumes,
+                contents=self.kept,
                 clock=self.numbers,
                 relay=relay,
                 layers=self.contents.layer_paths,
@@ -195,7 +202,7 @@ class World:
             )
         )
         await core.begin()
-        yield self._engine(core, relay, images)
+        yield self._engine(core, relay, images, volumes)
         await core.end()
         await bus.close()
 
@@ -216,7 +223,7 @@ class World:
         """A caller was told that its wish is fulfilled."""
         self.told.append((what, id))
 
-    def _engine(self, core: Core, relay: Relay, images: Images) -> Engine:
+    def _engine(self, core: Core, relay: Relay, images: Images, volumes: Volumes) -> Engine:
         nothing = cast(Any, None)
         return Engine(
             Parts(
@@ -228,6 +235,8 @@ class World:
                 images=ImageDesk(images, core.mover, self.directory),
                 networks=core.networks,
                 leases=core.leases,
+                volumes=VolumeDesk(volumes, core.mover),
+                prepare=core.mounting.prepare,
                 files=nothing,
                 clock=self.numbers,
                 runtime=self.runtime,

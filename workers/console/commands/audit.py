@@ -1,4 +1,4 @@
-"""audit: the whole history of one container, network or name of an image, and the check of the log itself."""
+"""audit: the history of one container, network, volume or name of an image, and the check of the log itself."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,7 @@ from domain.options import flag, one
 from domain.text.safe import safe, safe_json
 from domain.text.times import local, rfc3339_fixed
 from domain.text.units import exact_duration
+from domain.volumes.names import volume_name
 from workers.console.engine import Engine
 from workers.console.errors import Plain
 from workers.console.listing import Field, Shape
@@ -77,14 +78,24 @@ async def _audit(invocation: Invocation) -> int:
 
 
 async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
-    """The events of what the arguments name: one word a container or an image, `network NAME` a network."""
+    """The events of what the arguments name: one word a container or an image, `network NAME` and `volume NAME` what
+    they say."""
     first, *rest = invocation.arguments
     if not rest:
         return await _records(invocation.engine, first)
+    if first == "volume":
+        return await _of_volume(invocation.engine, rest[0])
     if first != "network":
         raise Plain(f'"{safe(first)}" is no kind of object with a history',
-                    hint="write: lading audit network NAME, or lading audit address ADDRESS")
+                    hint="write: lading audit network NAME, volume NAME, or address ADDRESS")
     return await _of_network(invocation.engine, rest[0])
+
+
+async def _of_volume(engine: Engine, name: str) -> Sequence[Recorded]:
+    records = await engine.store.load(StreamId("volume", volume_name(name)))
+    if not records:
+        raise NotFound(f"get {name}: no such volume")
+    return records
 
 
 async def _of_network(engine: Engine, name: str) -> Sequence[Recorded]:
@@ -165,8 +176,8 @@ async def _verify(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="audit",
-    usage="[OPTIONS] NAME|network NAME|address ADDRESS|verify",
-    summary="Show the whole history of a container or a network, also of a removed one",
+    usage="[OPTIONS] NAME|network NAME|volume NAME|address ADDRESS|verify",
+    summary="Show the whole history of a container, a network or a volume, also of a removed one",
     run=_audit,
     least=1,
     most=2,
@@ -182,6 +193,7 @@ VERB = Verb(
         Example("lading audit web", "who did what to web, when, and how long it took"),
         Example("lading audit network shop", "the same of a network"),
         Example("lading audit address 10.213.0.5", "which containers had this address, from when to when"),
+        Example("lading audit volume data", "the same of a volume: who used it, and when"),
         Example("lading audit verify", "prove that nobody has changed the log"),
     ),
 )

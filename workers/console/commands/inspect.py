@@ -1,8 +1,8 @@
-"""inspect: everything that is known about containers, images and networks, as the industry's JSON documents."""
+"""inspect: all that is known about containers, images, networks and volumes, as the industry's JSON documents."""
 
 from collections.abc import Awaitable, Callable
 
-from domain.documents import Document, container_document, image_document
+from domain.documents import Document, container_document, image_document, volume_document
 from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
 from domain.network.document import network_document
 from domain.options import Option, flag, one
@@ -12,7 +12,7 @@ from workers.console.engine import Engine
 from workers.console.errors import Plain, lines
 from workers.console.verb import Example, Invocation, Verb
 
-_KINDS = ("container", "image", "network")
+_KINDS = ("container", "image", "network", "volume")
 
 
 async def _inspect(invocation: Invocation) -> int:
@@ -57,6 +57,7 @@ async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> Docu
         "container": lambda: _container(engine, name, size=size),
         "image": lambda: _image(engine, name),
         "network": lambda: _network(engine, name),
+        "volume": lambda: _volume(engine, name),
     }
     if kind:
         return await readers[kind]()
@@ -76,8 +77,11 @@ async def _container(engine: Engine, name: str, *, size: bool) -> Document:
     if size:
         written = await engine.writable_size(container.id)
         sizes = (written, written + await _image_size(engine, container.settled.image_id))
+    places = {mount.source: (await engine.volumes.find(mount.source)).mountpoint
+              for mount in container.settled.mounts if mount.type == "volume"}
     path = engine.logs.path(container.id, container.settled.log.driver)
-    return container_document(container, log_path=path, size=sizes, health=engine.health(container.id))
+    return container_document(container, log_path=path, size=sizes, health=engine.health(container.id),
+                              places=places)
 
 
 async def _image_size(engine: Engine, id: str) -> int:
@@ -97,15 +101,20 @@ async def _network(engine: Engine, name: str) -> Document:
     return network_document(known.id, known.network, known.created_at, await engine.networks.members(known))
 
 
+async def _volume(engine: Engine, name: str) -> Document:
+    known = await engine.volumes.find(name)
+    return volume_document(known.name, known.mountpoint, known.created, options=known.options, labels=known.labels)
+
+
 OPTIONS: tuple[Option, ...] = (
-    one("format", "f", "json, or a template like '{{.State.Status}}'"),
+    one("format", "f", "json, or a template like '{{.Name}}'"),
     flag("size", "s", "Show how much a container has written"),
-    one("type", "", "Look only for this kind: container, image or network", value="kind"),
+    one("type", "", "Look only for this kind: container, image, network or volume", value="kind"),
 )
 VERB = Verb(
     name="inspect",
     usage="[OPTIONS] NAME|ID [NAME|ID...]",
-    summary="Show everything about containers, images and networks",
+    summary="Show everything about containers, images, networks and volumes",
     run=_inspect,
     least=1,
     options=OPTIONS,
@@ -117,8 +126,9 @@ VERB = Verb(
 
 
 def below(noun: str) -> Verb:
-    """`container inspect`, `image inspect`, `network inspect`: only that kind."""
+    """`container inspect`, `image inspect`, `network inspect`, `volume inspect`: only that kind."""
     kind = noun.upper()
+    name, key, told = ("data", "Mountpoint", "where it lies") if noun == "volume" else ("web", "Id", "only its id")
     options = tuple(
         option for option in OPTIONS if option.name == "format" or (noun == "container" and option.name == "size")
     )
@@ -130,7 +140,7 @@ def below(noun: str) -> Verb:
         least=1,
         options=options,
         examples=(
-            Example(f"lading {noun} inspect web", "the whole document"),
-            Example(f"lading {noun} inspect -f '{{{{.Id}}}}' web", "only its id"),
+            Example(f"lading {noun} inspect {name}", "the whole document"),
+            Example(f"lading {noun} inspect -f '{{{{.{key}}}}}' {name}", told),
         ),
     )
