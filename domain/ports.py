@@ -720,7 +720,10 @@ class NetworkDriver(Protocol):
 
     async def settle(self, bridges: Sequence[Bridge], sandboxes: Mapping[int, Sandbox]) -> None:
         """Make the kernel agree: exactly these networks, and these runs by the pids of their first processes; all else
-        of ours goes away. Raises: KernelError, naming what stays."""
+        of ours goes away. Below 0 it is no pid: that run is about to start, and what there is for it already stays.
+
+        Raises: KernelError, naming what stays.
+        """
 
     def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Call `callback` when what does the work was gone and is there again, knowing nothing: `settle` is due."""

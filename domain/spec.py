@@ -176,6 +176,11 @@ class ContainerSpec(BaseModel):
         return self.isolation or _BY_DEFAULT
 
 
+def lenders(spec: ContainerSpec) -> tuple[str, ...]:
+    """The containers that have to run before this one can be started."""
+    return (*shared_namespaces(spec).values(), *((spec.net.container,) if spec.net.container else ()))
+
+
 def shared_namespaces(spec: ContainerSpec) -> dict[str, str]:
     """Kind of namespace (`pid`, `ipc`) → id of the container that shares its own with this one."""
     modes = {kind: getattr(spec.confinement, kind) for kind in LENT}

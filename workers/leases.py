@@ -366,16 +366,20 @@ class Leases:
     # A start of the daemon, or of the network process
 
     async def sandboxes(self) -> Mapping[int, Sandbox]:
-        """What the kernel is to have: every run that has a lease, by the pid of its first process."""
+        """What the kernel is to have: every run that has a lease, by the pid of its first process, or a number below 0
+        for one that is about to start."""
         running = await self._runtime.running()
         rows = await self._views.select("addresses", where={"live": 1})
         found: dict[int, Sandbox] = {}
-        for id in running.keys() & {*(str(row["container"]) for row in rows), *self.roster.members}:
-            attempt, process = running[id]
+        for id in sorted({*(str(row["container"]) for row in rows), *self.roster.members}):
+            attempt, process = running.get(id, (0, None))
             container = await self._mover.container(id)
-            if container.leased and container.lease is not None and container.lease.attempt == attempt:
-                self.roster.enter(container)
-                found[process.pid] = await self._sandbox(container, container.lease)
+            lease = container.lease if container.leased else None
+            if lease is None or (container.state is not State.STARTING and lease.attempt != attempt):
+                continue
+            self.roster.enter(container)
+            pid = process.pid if process is not None and lease.attempt == attempt else -len(found) - 1
+            found[pid] = await self._sandbox(container, lease)
         return found
 
 

@@ -200,7 +200,7 @@ class Networks:
         runs = await self.runs()
         used = {endpoint.network for sandbox in runs.values() for endpoint in sandbox.endpoints}
         bridges = [known.network.bridge(known.id) for known in await self._all()
-                   if known.state != "removing" and (_in_kernel(known) or known.id in used)]
+                   if known.state != "removing" and (_in_kernel(known) or known.id in used | self._made)]
         self._made = {bridge.id for bridge in bridges if bridge is not None}
         await driver.settle([bridge for bridge in bridges if bridge is not None], runs)
         self._agreed = True
@@ -209,9 +209,10 @@ class Networks:
         """The network is in the kernel. Raises: KernelError, Refused."""
         bridge = known.network.bridge(known.id)
         driver = await self.kernel()
-        if bridge is not None and known.id not in self._made:
-            await driver.add_bridge(bridge)
-            self._made.add(known.id)
+        async with self._agreeing:
+            if bridge is not None and known.id not in self._made:
+                await driver.add_bridge(bridge)
+                self._made.add(known.id)
 
     async def _live(self) -> bool:
         return bool(await self._views.select("addresses", where={"live": 1}, limit=1))

@@ -125,11 +125,14 @@ class MemoryNetwork:
         wanted = {(sandbox.id, sandbox.attempt): sandbox for sandbox in sandboxes.values()}
         for run in (self.held.keys() | self.sandboxes.keys()) - wanted.keys():
             await self.close(*run)
+        waiting = {(sandbox.id, sandbox.attempt) for pid, sandbox in sandboxes.items() if pid < 0}
         for run, sandbox in wanted.items():
+            self.held[run] = sandbox.bindings
+            if run in waiting - self.sandboxes.keys():
+                continue
             await self.open(sandbox)
             self.sandboxes[run] = sandbox
             self.attached[run] = {endpoint.network: endpoint for endpoint in sandbox.endpoints}
-            self.held[run] = sandbox.bindings
 
     def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
         """See the port."""

@@ -72,6 +72,7 @@ class NetworkProcess:
         self._zones: Mapping[str, Zone] = {}
         self.pid = 0
         """The process that was last heard of."""
+        self._cleaned = False
         self._wake = asyncio.Event()
         self._wake.set()
 
@@ -157,6 +158,7 @@ class NetworkProcess:
         await self._until_ready()
         self._wake.clear()
         await self._exchange("clean", {})
+        self._cleaned = True
         await self._away.wait()
 
     # Inside ----------------------------------------------------------------------------------------------------------
@@ -249,8 +251,9 @@ class NetworkProcess:
         self._ready.set()
         if new and self._zones:
             await self._exchange("names", {"zones": wire.ZONES.dump_python(dict(self._zones), mode="json")})
-        if new and told and self._lost is not None:
+        if new and told and not self._cleaned and self._lost is not None:
             self._telling = asyncio.get_running_loop().create_task(self._tell(self._lost))
+        self._cleaned = False
 
     async def _tell(self, lost: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -324,6 +324,8 @@ class Host:
             self.close(*run)
         for run, (pid, sandbox) in wanted.items():
             if run not in self.rooms:
+                if pid < 0:
+                    continue
                 try:
                     self.rooms[run] = Room(sandbox, namespaces.of(pid))
                 except KernelError as error:

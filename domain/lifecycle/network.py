@@ -155,6 +155,8 @@ def _disconnect(container: Container, command: Disconnect) -> tuple[Event, ...]:
                       hint="connect it to another one first, or use --force")
     if container.state in _AT_REST:
         return (left(container, command.network, command.name),)
+    if container.state not in LIVE:
+        raise Refused(f"container {container.name} cannot leave a network while it is {container.state}")
     return (DisconnectRequested(attachment=attachment, network=command.network, name=command.name,
                                 attempt=container.attempt),)
 

@@ -372,6 +372,8 @@ class Engine:
                 found.contained[pid] = groups.partition(f"/{self.group_root}/")[2].split()[0].split("/")[0]
             elif argv[-1] == str(self.run_dir / "nats" / "server.conf") and "nats-server" in argv[0]:
                 found.roles["nats"] = pid
+            elif argv[-4:-2] == ["net", str(self.run_dir)]:
+                found.roles["net"] = pid
             elif str(PROGRAMS / "ladingd") in argv or argv[-2:] == ["lading_engine", "daemon"]:
                 if marks & set(_words(pid, "environ")):
                     daemons.append(pid)

@@ -17,6 +17,7 @@ from workers.console.errors import Plain
 from workers.console.listing import Field, Shape
 from workers.console.moments import moment, time_of
 from workers.console.past import resolve_past
+from workers.console.tenures import tenures
 from workers.console.verb import Example, Invocation, Verb
 
 _WIDEST = 48
@@ -55,6 +56,8 @@ async def _audit(invocation: Invocation) -> int:
     options = invocation.options
     if invocation.arguments[0] == "verify":
         return await _verify(invocation)
+    if invocation.arguments[0] == "address" and len(invocation.arguments) == 2:
+        return await tenures(invocation, invocation.arguments[1])
     records = await _asked_for(invocation)
     since, until = await _bound(invocation, "since"), await _bound(invocation, "until")
     told = [
@@ -86,7 +89,7 @@ async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
     if first == "volume":
         return await _of_volume(invocation.engine, rest[0])
     raise Plain(f'"{safe(first)}" is no kind of object with a history',
-                hint="write: lading audit network NAME, or: lading audit volume NAME")
+                hint="write: lading audit network NAME, volume NAME, or address ADDRESS")
 
 
 async def _of_volume(engine: Engine, name: str) -> Sequence[Recorded]:
@@ -182,7 +185,7 @@ async def _verify(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="audit",
-    usage="[OPTIONS] NAME|network NAME|volume NAME|verify",
+    usage="[OPTIONS] NAME|network NAME|volume NAME|address ADDRESS|verify",
     summary="Show the whole history of a container, a build, a network or a volume, also of a removed one",
     run=_audit,
     least=1,
@@ -199,6 +202,7 @@ VERB = Verb(
         Example("lading audit web", "who did what to web, when, and how long it took"),
         Example("lading audit network shop", "the same of a network"),
         Example("lading audit volume data", "the same of a volume: who used it, and when"),
+        Example("lading audit address 10.213.0.5", "which containers had this address, from when to when"),
         Example("lading audit verify", "prove that nobody has changed the log"),
     ),
 )
