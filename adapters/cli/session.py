@@ -139,7 +139,11 @@ class Session:
             self._tell_environment(rest)
         elif kind == b"?":
             self._ask(rest)
-        elif kind in (b"L", b"P", b"T", b"W"):
+        elif kind == b"L":
+            from adapters.cli import looks
+
+            self._line.send(b"k" + looks.look(*rest.split(b"\0")))
+        elif kind in (b"P", b"T", b"W"):
             from adapters.cli import copying
 
             copying.do(self, self._line, kind, rest)
