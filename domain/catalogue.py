@@ -11,8 +11,11 @@ from domain.projections.images import Images
 from domain.projections.names import Names, Past
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
+from domain.projections.volumes import Volumes
 
 
 def projections() -> tuple[Projection, ...]:
     """Every projection, those written with the events first."""
-    return (Containers(), Names(), Past(), Images(), Refs(), Builds(), BuildCache(), Spans())
+    return (
+        Containers(), Names(), Past(), Images(), Refs(), Builds(), BuildCache(), Spans(), Volumes(),
+    )

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-StreamKind = Literal["container", "image", "ref", "host", "build", "cache"]
+StreamKind = Literal["container", "image", "ref", "host", "volume", "build", "cache"]
 
 
 class Command(BaseModel):

@@ -13,6 +13,7 @@ from adapters.images.building import BuildFiles
 from adapters.images.store import LocalImageStore, host_platform
 from adapters.kernel import init_program
 from adapters.kernel.runtime import KernelRuntime
+from adapters.kernel.volumes import VolumeDirectories
 from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
@@ -35,7 +36,7 @@ from workers.commands import Programs
 from workers.core import Core, Outside, announced
 from workers.engine import Engine, Parts
 from workers.filedesk import FileDesk
-from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY
+from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY, VOLUMES
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
@@ -45,6 +46,8 @@ from workers.sampler import Sampler
 from workers.settings import Settings
 from workers.streams import Streams
 from workers.version import VERSION
+from workers.volumedesk import VolumeDesk
+from workers.volumes import Volumes
 
 SMALL = ("warden.", "keeper.", "zygote.", "scribe.", "host.", "child.")
 """Failpoints with these beginnings lie in the small processes."""
@@ -59,6 +62,7 @@ class Plant:
     bus: NatsBus
     runtime: KernelRuntime
     contents: LocalImageStore
+    volumes: VolumeDirectories
     control: ControlSocket
 
 
@@ -95,6 +99,7 @@ def open_plant(settings: Settings) -> Plant:
             ids=settings.id_range,
         ),
         contents=contents,
+        volumes=VolumeDirectories(root / VOLUMES),
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -113,6 +118,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
     relay = Relay(plant.bus, settings.host, head)
     store, clock = announced(plant.store, relay), SystemClock()
     images = Images(store, plant.store.views, plant.contents, clock)
+    volumes = Volumes(store, plant.store.views, plant.volumes, clock)
     core = Core(
         Outside(
             host=settings.host,
@@ -122,6 +128,8 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             bus=plant.bus,
             runtime=plant.runtime,
             images=images,
+            volumes=volumes,
+            contents=plant.volumes,
             clock=clock,
             relay=relay,
             layers=plant.contents.layer_paths,
@@ -171,11 +179,14 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             store=store,
             views=plant.store.views,
             images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
+            volumes=VolumeDesk(volumes, core.mover),
+            prepare=core.mounting.prepare,
             clock=clock,
             runtime=plant.runtime,
             relay=relay,
             logs=logs,
-            files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed),
+            files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed,
+                           core.mounting.using),
             streams=streams,
             health=core.health.verdict,
             facts=info.facts,

@@ -95,6 +95,9 @@ class Call(Protocol):
     async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
         """Write a file of the client, in the place of one that is there: whole or not at all. Raises Refused."""
 
+    async def ask(self, text: str) -> str:
+        """The line that whoever uses the client answers to a question; empty at the end of its input."""
+
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         """From now on signals do not end the client: `callback` gets their numbers."""
 

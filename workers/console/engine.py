@@ -16,8 +16,9 @@ from domain.resources import Resources
 from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.mover import Caller
-from workers.requests import CreateRequest, ExecRequest
+from workers.requests import CreateRequest, ExecRequest, VolumeRequest
 from workers.sampler import Sampler
+from workers.volumedesk import Known
 
 
 class Images(Protocol):
@@ -42,6 +43,34 @@ class Images(Protocol):
 
     async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
         """All images of an archive; one line for each. Raises Refused."""
+
+
+class Volumes(Protocol):
+    """Volumes by name."""
+
+    async def all(self) -> Sequence[Known]:
+        """Every volume, by name."""
+
+    async def find(self, name: str) -> Known:
+        """By its name. Raises NotFound."""
+
+    async def size(self, name: str) -> int:
+        """Bytes of its contents."""
+
+    async def create(self, request: VolumeRequest, who: Caller) -> str:
+        """A volume, unless it is there already; its name. Raises Refused, KernelError."""
+
+    async def remove(self, name: str, who: Caller) -> None:
+        """Take it away with its contents. Raises Refused, NotFound, KernelError."""
+
+    async def check_removal(self, name: str) -> None:
+        """Whether it could be removed now. Raises Refused, NotFound."""
+
+    async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
+        """Take away those of `chosen` that nobody uses; the names of those that went."""
+
+    async def left_by(self, id: str) -> Sequence[Known]:
+        """The volumes that this container uses and no other one does."""
 
 
 class Files(Protocol):
@@ -98,6 +127,10 @@ class Engine(Protocol):
     @property
     def builder(self) -> Builder:
         """Builds."""
+
+    @property
+    def volumes(self) -> Volumes:
+        """Volumes by name."""
 
     @property
     def files(self) -> Files:

@@ -68,6 +68,9 @@ class _Here:
     async def stdin(self) -> AsyncIterator[bytes]:
         yield b""
 
+    async def ask(self, text: str) -> str:
+        return ""
+
     async def create_file(self, path: str, mode: int, content: bytes) -> None:
         return None
 

@@ -34,6 +34,7 @@ from workers.console.commands import (
     unpause,
     update,
     version,
+    volume,
     wait,
     why,
 )
@@ -93,6 +94,7 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
     "builder": ("Manage builds", {**_below("builder"), "prune": builder_prune.VERB}, {}),
     "image": ("Manage images", {**_below("image"), "inspect": inspect.below("image")}, {"type": "image"}),
     "system": ("Manage the engine", _below("system"), {}),
+    "volume": ("Manage volumes", {**volume.VERBS, "inspect": inspect.below("volume")}, {"type": "volume"}),
 }
 """Nouns: what they are about, their verbs, and what these verbs are told besides."""
 
@@ -120,7 +122,6 @@ LATER = frozenset(
         "stack",
         "swarm",
         "trust",
-        "volume",
         "container port",
         "container prune",
         "image history",
