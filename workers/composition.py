@@ -165,18 +165,20 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
 
     logs = LogFiles(settings.data_root / LOGS)
     streams = Streams(core.mover, plant.runtime, logs)
+    build_files = BuildFiles(plant.contents, settings.data_root / TEMPORARY, settings.run_dir)
     builder = Builder(
         Site(
             store=store,
             views=plant.store.views,
             images=images,
             contents=plant.contents,
-            files=BuildFiles(plant.contents, settings.data_root / TEMPORARY, settings.run_dir),
+            files=build_files,
             mover=core.mover,
             runner=Runner(core.mover, streams, plant.runtime, clock, advice, settings.userns),
             clock=clock,
             platform=host_platform(),
             caches=settings.data_root / STORE / "build" / "cache",
+            budget=build_files.budget,
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
         )
     )

@@ -1,9 +1,8 @@
-r"""The client's side of `cp`: what a path is, a tree of files sent as a tar, a tar spread below a directory.
+r"""The client's side of `cp`: a tree of files sent as a tar, a tar spread below a directory.
 
 The files are the client's, so this happens where it runs and with its rights. The daemon says (see
 `adapters.control.console`):
 
-    L 1\0/ann/x           tell what this is, and where it leads if it is a link that is to be followed
     P fine\0/ann/x\0web   send it as a tar, called `web` there; a fourth text is a `.dockerignore` that holds for it
     T owners\0/ann        spread the tar that follows, in pieces `B` of which the last one is empty
     W 600\0web.tar        write what follows to a file, which has that name once it is whole
@@ -15,7 +14,6 @@ import os
 import posix
 import posixpath
 import resource
-import stat
 from collections.abc import Callable
 
 from adapters.cli.main import Line
@@ -25,14 +23,10 @@ from adapters.tar.reader import Damaged, Reader, Source
 from adapters.tar.spread import Impossible, Rules, Spreader
 
 _DESCRIPTORS = 4096
-_KINDS = {stat.S_IFREG: b"file", stat.S_IFDIR: b"directory", stat.S_IFLNK: b"link"}
 
 
 def do(session: Session, line: Line, kind: bytes, rest: bytes) -> None:
     """Carry out one message and answer it. Raises Over, EOFError, BrokenPipeError."""
-    if kind == b"L":
-        line.send(b"k" + _look(*rest.split(b"\0")))
-        return
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # every directory on the way is open
     most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
@@ -48,18 +42,6 @@ def do(session: Session, line: Line, kind: bytes, rest: bytes) -> None:
     except OSError as error:
         answer = b"f" + (os.fsencode(f"{error.filename or ''}: ") if error.filename else b"") + _reason(error)
     line.send(answer)
-
-
-def _look(follow: bytes, path: bytes) -> bytes:
-    """What it is and where: of a link that is followed, also if nothing is there yet, where it leads."""
-    try:
-        if follow == b"1":
-            end = b"/" if path.endswith((b"/", b"/.")) else b""
-            path = posixpath.realpath(path) + end
-        mode = os.lstat(path).st_mode
-    except OSError:
-        return b"missing\0" + path
-    return _KINDS.get(stat.S_IFMT(mode), b"other") + b"\0" + path
 
 
 class _Pack(Sink):

@@ -14,6 +14,7 @@ from adapters.images.compression import inflated, sniff
 from adapters.images.context import Context
 from adapters.images.merged import Merged
 from adapters.images.placed import Readable
+from adapters.images.remote import Remote
 from adapters.images.store import LocalImageStore
 from adapters.tar.reader import Damaged, Reader
 from adapters.tar.spread import Impossible, Rules, Spreader
@@ -120,6 +121,38 @@ class BuildFiles:
             os.close(fd)
 
     @contextmanager
+    def fetched(self, addresses: Sequence[str], checksum: str) -> Iterator[tuple[Remote, Sequence[str]]]:
+        """What is at these addresses as files of one tree, and their names in it. Blocking. Raises: Refused,
+        Unavailable."""
+        fds: list[int] = []
+        remote = Remote()
+        try:
+            names = []
+            for address in addresses:
+                fds.append(self._unnamed())
+                names.append(remote.add(address, fds[-1], self._room(), checksum))
+            yield remote, names
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _room(self) -> int:
+        disk = os.statvfs(self._spool)
+        return max(disk.f_bavail * disk.f_frsize - _RESERVE, 0)
+
+    def budget(self) -> int:
+        """How many bytes the cache may hold: a tenth of the disk."""
+        disk = os.statvfs(self._spool)
+        return disk.f_blocks * disk.f_frsize // 10
+
+    async def archive(self, layers: Sequence[Layer], prefix: str = "") -> AsyncIterator[bytes]:
+        """All files of an image as a tar, below `prefix`; devices are left out. Raises: StorageError."""
+        with self.tree(layers) as tree:
+            pieces = placed.layer(_everything(tree, prefix), tree, int(time.time()))
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+
+    @contextmanager
     def tree(self, layers: Sequence[Layer]) -> Iterator[Merged]:
         """The files of an image. Raises: StorageError."""
         merged = Merged(self._store.directories(layers))
@@ -160,8 +193,7 @@ class BuildFiles:
         os.lseek(fd, 0, os.SEEK_SET)
         try:
             for piece in inflated(kind, iter(lambda: os.read(fd, _PIECE), b""), "the build context"):
-                disk = os.statvfs(self._spool)
-                if disk.f_bavail * disk.f_frsize < _RESERVE:
+                if not self._room():
                     raise Refused("the build context unpacks to more than there is room for")
                 _write(target, piece)
         except BaseException:
@@ -181,6 +213,22 @@ def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def _everything(tree: Merged, prefix: str) -> Iterator[Placed]:
+    todo = [""]
+    while todo:
+        directory = todo.pop()
+        below = []
+        for name in tree.names(directory):
+            node = tree.look(f"{directory}/{name}" if directory else name)
+            if node is None or node.kind == "other":
+                continue
+            path = f"{prefix}/{node.path}" if prefix else node.path
+            yield Placed(path, node.kind, node.mode, node.uid, node.gid, node=node)
+            if node.kind == "directory":
+                below.append(node.path)
+        todo += reversed(below)
 
 
 def _spread(directory: Path, pieces: Iterator[bytes]) -> None:

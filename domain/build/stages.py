@@ -84,6 +84,14 @@ def platform_arguments(target: str, build: str) -> dict[str, str]:
     return found
 
 
+def same_platform(wanted: str, here: str) -> bool:
+    """Whether what is wanted is what this host builds for; the variant counts only if it is said."""
+    parts, own = wanted.lower().split("/"), here.split("/")
+    if len(parts) == 1:
+        return parts[0] in (own[0], own[1])
+    return parts[:2] == own[:2] and (len(parts) < 3 or parts[2:] == own[2:])
+
+
 def plan(dockerfile: Dockerfile, arguments: Arguments, target: str = "") -> Plan:
     """The stages and what has to be built. Raises: Misread, InvalidValue, NotFound."""
     heading, groups = _grouped(dockerfile)
@@ -125,7 +133,8 @@ def needs_context(plan: Plan) -> bool:
 def _takes_from_context(instruction: Instruction) -> bool:
     if isinstance(instruction, Copy):
         outside = [source for source in instruction.sources if not (source.startswith("<<") and instruction.heredocs)]
-        return bool(outside) and not instruction.source
+        fetched = instruction.add and all(source.startswith(("http://", "https://")) for source in outside)
+        return bool(outside) and not instruction.source and not fetched
     if isinstance(instruction, Run):
         mounts = [dict(mount.options) for mount in instruction.mounts]
         return any(mount.get("type", "bind") == "bind" and not mount.get("from") for mount in mounts)

@@ -1,5 +1,6 @@
 """`build`, as users see it: Dockerfiles and what comes of them, the cache, and everything that can go wrong."""
 
+import hashlib
 import io
 import json
 import os
@@ -7,7 +8,10 @@ import signal
 import socket
 import subprocess
 import tarfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -440,3 +444,110 @@ def test_independent_stages_are_built_at_the_same_time(engine: Engine, tmp_path:
     process = engine.begin("build", "-q", str(tmp_path))
     until(lambda: sum(row["state"] == "running" for row in engine.rows().values()) == 1, "a step runs")
     assert process.wait(60) == 0
+
+
+def test_the_files_of_a_result_can_be_brought_out(engine: Engine, tmp_path: Path) -> None:
+    """Into a directory that is made, into an archive, and through a pipe; no image is made."""
+    text = "FROM scratch\nCOPY src /out/\nCOPY tool /\n"
+    lay(tmp_path, {f"context/{name}": what for name, what in TREE.items()})
+    (tmp_path / "context" / "Dockerfile").write_text(text)
+    before = engine.ok("images", "-aq")
+    done = engine.cli("build", "-o", "a/b", "context", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert (tmp_path / "a/b/out/sub/z.py").read_text() == "z\n"
+    assert os.readlink(tmp_path / "a/b/out/link") == "x.py"
+    assert (tmp_path / "a/b/tool").stat().st_mode & 0o777 == 0o755
+    engine.ok("build", "-o", f"type=tar,dest={tmp_path}/x.tar", str(tmp_path / "context"))
+    argv = [str(PROGRAMS / "lading"), "build", "-o", "-", str(tmp_path / "context")]
+    piped = subprocess.run(argv, env=engine.environment, capture_output=True, timeout=60, check=True).stdout
+    for data in ((tmp_path / "x.tar").read_bytes(), piped):
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            assert {"out/sub/z.py", "tool"} <= set(archive.getnames())
+    assert engine.ok("images", "-aq") == before
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """A server of files on this host."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "file.txt").write_bytes(b"served\n")
+    (folder / "site.tar").write_bytes(tar_of(in__side=b"inside\n"))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_file_is_added_from_an_address(engine: Engine, tmp_path: Path, address: str) -> None:
+    """For its owner alone, with its name where a directory is named, packed unless it is said, checked if asked."""
+    good = hashlib.sha256(b"served\n").hexdigest()
+    built(
+        engine,
+        tmp_path,
+        f"FROM busybox\nADD {address}/file.txt /x\nADD --checksum=sha256:{good} {address}/file.txt /d/\n"
+        f"ADD {address}/site.tar /p/\nADD --unpack {address}/site.tar /u/\n",
+    )
+    assert show(engine, "cat /x /d/file.txt /u/in/side; stat -c '%a %u' /x; ls /p") == (
+        "served\nserved\ninside\n600 0\nsite.tar"
+    )
+    wrong = build(engine, tmp_path, f"FROM busybox\nADD --checksum=sha256:{'0' * 64} {address}/file.txt /x")
+    assert f"is sha256:{good}, but should be sha256:000" in wrong.err
+    assert "the server answers 404" in build(engine, tmp_path, f"FROM busybox\nADD {address}/none /x").err
+
+
+def test_secrets_reach_their_step_and_nothing_else(engine: Engine, tmp_path: Path) -> None:
+    """Neither layers nor history, events, keys or the disk hold them; another secret does not spoil the cache."""
+    (tmp_path / "token").write_text("hunter2-in-a-file")
+    text = (
+        "FROM busybox\nRUN --mount=type=secret,id=t cp /run/secrets/t /dev/shm/t && wc -c < /run/secrets/t > /len && "
+        "stat -c %a /run/secrets/t >> /len\n"
+        "RUN --mount=type=secret,id=v,env=TOKEN echo ${#TOKEN} >> /len && ls -a /run >> /len 2>&1 || true\n"
+    )
+    options = ("--secret", f"id=t,src={tmp_path}/token", "--secret", "id=v,env=MINE")
+    (tmp_path / "Dockerfile").write_text(text)
+    done = engine.cli("build", "-t", "built", *options, str(tmp_path), env={"MINE": "hunter2-in-a-variable"})
+    assert done.code == 0, done.err
+    assert show(engine, "head -3 /len; test -e /run/secrets; echo $?") == "17\n400\n21\n1"
+    found = subprocess.run(
+        ["grep", "-rl", "--binary-files=text", "hunter2-in", str(engine.data), str(engine.run_dir)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == ""
+    (tmp_path / "token").write_text("another one")
+    assert cached(engine.cli("build", *options, str(tmp_path), env={"MINE": "x"})) == 2
+    refused = build(engine, tmp_path, "FROM busybox\nRUN --mount=type=secret,id=no,required true")
+    assert "secret no is required and not there" in refused.err
+
+
+def test_a_cache_directory_lasts_between_builds(engine: Engine, tmp_path: Path) -> None:
+    """And is no part of the image; pruning everything takes it away."""
+    text = "FROM busybox\nRUN --mount=type=cache,target=/cache,id=n echo x >> /cache/n && wc -l < /cache/n > /lines{}\n"
+    built(engine, tmp_path, text.format(1))
+    built(engine, tmp_path, text.format(2))
+    assert show(engine, "cat /lines2; ls -d /cache 2>/dev/null; echo $?") == "2\n1"
+    engine.ok("builder", "prune", "-af")
+    built(engine, tmp_path, text.format(3))
+    assert show(engine, "cat /lines3") == "1"
+
+
+def test_only_this_platform_can_be_built_for(engine: Engine, tmp_path: Path) -> None:
+    """Both ways of asking."""
+    here = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    built(engine, tmp_path, f"FROM --platform=linux/{here} busybox", "--platform", f"linux/{here}")
+    assert "only for linux/" in build(engine, tmp_path, "FROM busybox", "--platform", "linux/s390x").err
+    assert (
+        "Dockerfile:1:1: a stage cannot be built for linux/s390x"
+        in build(engine, tmp_path, "FROM --platform=linux/s390x busybox").err
+    )
+
+
+def test_limits_hold_for_steps(engine: Engine, tmp_path: Path) -> None:
+    """A step that takes more memory than it may have fails like a container that does."""
+    done = build(engine, tmp_path, "FROM busybox\nRUN tail /dev/zero", "-m", "16m", "--memory-swap", "16m")
+    assert done.code == 137

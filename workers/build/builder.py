@@ -37,7 +37,7 @@ Bring = Callable[[], Awaitable[Context]]
 @dataclass(frozen=True, slots=True)
 class Site:
     """What a builder works with; `platform` is that of this host, `upper` the writable layer of a container, `caches`
-    where directories lie that last between builds."""
+    where directories lie that last between builds, `budget` how many bytes the cache of steps may hold."""
 
     store: EventStore
     views: Views
@@ -50,6 +50,7 @@ class Site:
     platform: str
     upper: Callable[[str], Path]
     caches: Path
+    budget: Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,11 @@ class Builder:
         dockerfile = parse(decoded(request.dockerfile.encode("utf-8", "surrogateescape"), request.name), request.name)
         return plan(dockerfile, self._arguments(request), request.target)
 
+    @property
+    def platform(self) -> str:
+        """What this host builds for: `linux/amd64`."""
+        return self._site.platform
+
     def _arguments(self, request: BuildRequest) -> Arguments:
         return Arguments(request.arguments, platform_arguments(self._site.platform, self._site.platform))
 
@@ -103,7 +109,14 @@ class Builder:
         left = unused(wanted, arguments)
         if left:
             await progress.note(f"[Warning] One or more build-args {list(left)} were not consumed".replace("'", ""))
-        return await job.run(begun, references)
+        built = await job.run(begun, references)
+        if job.ran:
+            await self._trim(meta)
+        return built
+
+    def files(self, built: Built, prefix: str = "") -> AsyncIterator[bytes]:
+        """All files of a result as a tar, below `prefix`. Raises: StorageError."""
+        return self._site.files.archive(built.layers, prefix)
 
     async def recover(self) -> int:
         """At start: end builds that a crash has interrupted, and take away what they have left; how many there were."""
@@ -137,12 +150,25 @@ class Builder:
                 dropped.append(path.name)
         return Pruned(tuple(dropped), freed)
 
-    async def _drop(self, key: str, meta: Meta) -> bool:
+    async def _trim(self, meta: Meta) -> None:
+        """Take out of the cache what was not used for the longest time, until it fits its budget."""
+        rows = await self._site.views.select("build_cache", order="used")
+        size, most = sum(int(str(row["size"])) for row in rows), self._site.budget()
+        dropped = False
+        for row in rows:
+            if size <= most:
+                break
+            if await self._drop(str(row["key"]), meta, by="budget"):
+                size, dropped = size - int(str(row["size"])), True
+        if dropped:
+            await self._site.images.sweep()
+
+    async def _drop(self, key: str, meta: Meta, by: str = "prune") -> bool:
         try:
             entry = await load_entry(self._site.store, key)
             if not entry.image_id:
                 return False
-            await self._site.store.append((entry.append(CacheDropped(freed=entry.size)),), meta)
+            await self._site.store.append((entry.append(CacheDropped(by=by, freed=entry.size)),), meta)
         except Conflict:
             return False  # it is being used at this moment
         return True

@@ -6,12 +6,13 @@ Trees are only read, by descriptor or in their archive; the layer is written by 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from adapters.images.building import BuildFiles
 from adapters.images.context import Context
 from adapters.images.merged import LARGEST_LIST, Merged
+from adapters.images.remote import Remote, is_address
 from domain.build import keys
 from domain.build.ignore import Rules
 from domain.build.keys import File, Key
@@ -34,7 +35,7 @@ from domain.images.model import Image
 from domain.text.safe import safe
 
 _ROOT = Owner(0, 0)
-Tree = Context | Merged
+Tree = Context | Merged | Remote
 
 
 class Workshop(Protocol):
@@ -85,6 +86,10 @@ class FileSteps:
         owner, mode = self._owner(work, image), parse_mode(work.chmod, f"{work.verb} --chmod")
         if work.source:
             return await self._from_image(work, on, image, owner, mode)
+        if work.add and any(map(is_address, work.sources)):
+            return await self._fetched(work, on, image, owner, mode)
+        if work.checksum or work.keep_git_dir:
+            raise Refused(f"{work.verb}: --checksum and --keep-git-dir are for addresses")
         source = await self._workshop.context() if work.sources else None
         return await self._prepared(work, on, image, source, owner or _ROOT, mode, ())
 
@@ -114,6 +119,19 @@ class FileSteps:
             return Prepared((quick,), _never)
         source = self._stack.enter_context(self._files.tree(origin.layers))
         return await self._prepared(work, on, image, source, owner, mode, (quick,))
+
+    async def _fetched(
+        self, work: Bring, on: Grown, image: Merged, owner: Owner | None, mode: Mode | None
+    ) -> Prepared:
+        if not all(map(is_address, work.sources)) or work.inline:
+            raise Refused("ADD: addresses and other files are added apart", hint="say ADD once for each kind")
+        if work.keep_git_dir:
+            raise Refused("ADD: --keep-git-dir is for repositories")
+        fetching = self._files.fetched(work.sources, work.checksum)
+        tree, names = await asyncio.to_thread(fetching.__enter__)
+        self._stack.push(fetching.__exit__)
+        named = replace(work, sources=tuple(names), unpack=bool(work.unpack))
+        return await self._prepared(named, on, image, tree, owner or _ROOT, mode, ())
 
     async def _prepared(
         self, work: Bring, on: Grown, image: Merged, source: Tree | None, owner: Owner | None, mode: Mode | None,

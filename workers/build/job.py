@@ -26,7 +26,7 @@ from domain.build.instructions import Instruction, OnBuild
 from domain.build.keys import Key
 from domain.build.places import Misread
 from domain.build.scope import Bring, Done, Enter, Execute, Scope, begin, history_entry
-from domain.build.stages import Arguments, Plan, Stage, find
+from domain.build.stages import Arguments, Plan, Stage, find, same_platform
 from domain.errors import CommandFailed, LadingError, NotFound, StepFailed
 from domain.images import authoring
 from domain.images.config import Settings, history, merged_env, parse_settings, rfc3339
@@ -128,6 +128,8 @@ class Job:
     containers: list[str] = field(default_factory=list)
     heads: dict[int, tuple[State, int, tuple[Instruction, ...]]] = field(default_factory=dict)
     total: int = 0
+    ran: bool = False
+    """Whether anything was not in the cache."""
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.id, self.tools.store, self.tools.clock, self.meta)
@@ -203,7 +205,10 @@ class Job:
         return state
 
     async def _base(self, stage: Stage) -> State:
-        """What an image gives. Raises: NotFound."""
+        """What an image gives. Raises: NotFound, Misread."""
+        if stage.platform and not same_platform(stage.platform, self.tools.platform):
+            raise Misread(stage.head.place, f"a stage cannot be built for {safe(stage.platform)[:50]}: only for "
+                                            f"{self.tools.platform}")
         if not stage.base.image:
             return _EMPTY
         try:
@@ -305,7 +310,7 @@ class Job:
             await self.ledger.write(StepStarted(
                 number=step.number, stage=step.stage, text=step.text, key=key.digest, inputs=key.parts, cause=cause,
             ))
-            begun = self.tools.clock.now()
+            self.ran, begun = True, self.tools.clock.now()
             image, container = await make(cause)
             made = Made(image, "ran", key, image.layers[-1].size, container)
             await self._keep(step, made, on, self.tools.clock.now() - begun, wanted)
@@ -417,6 +422,11 @@ class Job:
     # The end
 
     async def _finish(self, state: State, references: tuple[str, ...]) -> Built:
+        if self.request.export:
+            layers, took = state.image.layers, self._took()
+            size = sum(layer.size for layer in layers)
+            await self.ledger.write(BuildFinished(size=size, took=took))
+            return Built(self.id, "", size, took, (), layers)
         settings = state.scope.settings
         if self.request.labels:
             settings = replace(settings, labels={**(settings.labels or {}), **self.request.labels})

@@ -6,13 +6,14 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.build.events import How
+from domain.images.model import Layer
 from domain.resources import Resources
 from domain.spec import Ulimit
 
 
 class BuildRequest(BaseModel):
     """`dockerfile` is the text, `name` what it is called in errors, `ignore` the text of `.dockerignore`; `keep` leaves
-    the container of a step that has failed."""
+    the container of a step that has failed. With `export` the files of the result are wanted, and no image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,6 +27,7 @@ class BuildRequest(BaseModel):
     ignore: str = ""
     no_cache: bool = False
     keep: bool = False
+    export: bool = False
     resources: Resources | None = None
     ulimits: tuple[Ulimit, ...] = ()
     shm_size: int | None = None
@@ -74,10 +76,12 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A build that has ended well; `took` in ns, `size` of all layers; `references` are its names as they are kept."""
+    """A build that has ended well; `took` in ns, `size` of all layers; `references` are its names as they are kept,
+    `image_id` is empty when only its files were wanted."""
 
     id: str
     image_id: str
     size: int
     took: int
     references: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()

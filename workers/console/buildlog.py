@@ -7,10 +7,14 @@
      ---> 0b1c2d3e4f5a (1.24s, 18.3kB)
 
 Of stages that are built at the same time the blocks do not get mixed: one step has the screen until it ends, and what
-others say meanwhile is kept (their output only up to its last bytes).
+others say meanwhile is kept (their output only up to its last bytes). On a terminal, a last line tells which steps are
+being carried out and for how long; it gives way to everything else.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from domain.text.safe import safe
@@ -29,15 +33,30 @@ class _Block:
     held: bytearray = field(default_factory=bytearray)
     open_line: bool = False
     ended: bool = False
+    begun: float = field(default_factory=time.monotonic)
 
 
 class Plain:
-    """Implements `workers.build.request.Progress`; `write` puts bytes on the client's output."""
+    """Implements `workers.build.request.Progress`; `to` puts bytes on the client's output, which is a terminal of so
+    many `columns`, or (0) something that keeps every line."""
 
-    def __init__(self, write: Write, *, colors: bool = False) -> None:
-        self._write, self._colors = write, colors
+    def __init__(self, to: Write, columns: int = 0) -> None:
+        self._to, self._columns = to, columns
         self._blocks: dict[int, _Block] = {}
-        self._shown = 0
+        self._status = False
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """While the build lasts; at its end, what is left of steps that did not end is shown."""
+        ticking = asyncio.ensure_future(self._tick()) if self._columns else None
+        try:
+            yield
+        finally:
+            if ticking is not None:
+                ticking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await ticking
+            await self._flush()
 
     async def step(self, step: Step) -> None:
         """See Progress."""
@@ -71,8 +90,31 @@ class Plain:
         """See Progress."""
         await self._write((safe(text) + "\n").encode())
 
-    async def flush(self) -> None:
-        """Show what is left of steps that did not end."""
+    async def _tick(self) -> None:
+        """The last line of a terminal, anew each second."""
+        while True:
+            await asyncio.sleep(1)
+            block = self._blocks.get(self._holder())
+            if block is None or block.open_line:
+                continue
+            now = time.monotonic()
+            running = [one for one in self._blocks.values() if not one.ended]
+            told = ", ".join(
+                f"[{one.step.number}/{one.step.total}] {safe(one.step.text)[:40]} {now - one.begun:.0f}s"
+                for one in running
+            )
+            self._status = True
+            await self._to(b"\r\x1b[K" + told[: self._columns - 1].encode("utf-8", "backslashreplace"))
+
+    async def _write(self, data: bytes) -> None:
+        if self._status:
+            self._status = False
+            data = b"\r\x1b[K" + data
+        await self._to(data)
+
+    async def _flush(self) -> None:
+        if self._status:
+            await self._write(b"")
         for block in list(self._blocks.values()):
             if block.held:
                 await self._write(bytes(block.held))
@@ -82,7 +124,7 @@ class Plain:
 
     async def _say(self, step: Step, line: str, *, bold: bool = False) -> None:
         block = self._blocks[step.number]
-        text = f"\x1b[1m{line}\x1b[0m" if bold and self._colors else line
+        text = f"\x1b[1m{line}\x1b[0m" if bold and self._columns else line
         await self._put(step, (("\n" if block.open_line else "") + text + "\n").encode("utf-8", "backslashreplace"))
 
     async def _put(self, step: Step, data: bytes) -> None:
@@ -139,8 +181,15 @@ class Quiet:
     async def note(self, text: str) -> None:
         """See Progress."""
 
-    async def flush(self) -> None:
-        """Show the last lines of what did not end."""
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """While the build lasts; at its end, the last lines of what did not end are shown."""
+        try:
+            yield
+        finally:
+            await self._flush()
+
+    async def _flush(self) -> None:
         for tail in self._tails.values():
             lines = tail.splitlines()[-LAST:]
             if lines:

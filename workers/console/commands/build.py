@@ -2,7 +2,7 @@
 
 from contextlib import AsyncExitStack
 
-from domain.build.stages import needs_context
+from domain.build.stages import needs_context, same_platform
 from domain.errors import LadingError
 from domain.images.reference import parse_target
 from domain.options import FILE, OptionError, flag, many, one, refused
@@ -10,8 +10,9 @@ from domain.text.safe import legible, safe
 from domain.text.units import exact_duration, human_size
 from workers.build.request import BuildRequest, Built
 from workers.console import buildlog, devices, limits
-from workers.console.contexts import Reader, Sources
+from workers.console.contexts import STDIN, Reader, Sources
 from workers.console.errors import Plain
+from workers.console.outputs import bring_out, wanted_output
 from workers.console.verb import Example, Invocation, Verb
 
 LARGEST_SECRET = 500 << 10
@@ -23,23 +24,30 @@ async def _build(invocation: Invocation) -> int:
         parse_target(reference)
     quiet = options.flag("quiet") or _progress(options.text("progress")) == "quiet"
     call = invocation.call
-    screen = buildlog.Quiet(call.err) if quiet else buildlog.Plain(call.out, colors=call.terminal.stdout_tty)
+    output = wanted_output(options.many("output"), call)
+    to = call.err if output is not None and output.path == STDIN else call.out
+    lively = _progress(options.text("progress")) == "auto" and call.terminal.stdout_tty and to is call.out
+    screen = buildlog.Quiet(call.err) if quiet else buildlog.Plain(to, call.terminal.cols if lively else 0)
+    if options.text("platform") and not same_platform(options.text("platform"), invocation.engine.builder.platform):
+        raise Plain(f"nothing can be built here for {options.text('platform')}: only for "
+                    f"{invocation.engine.builder.platform}")
 
     async def received(size: int) -> None:
         if not quiet:
-            await invocation.say(f"Sending build context to lading daemon  {human_size(size, 4)}")
+            await to(f"Sending build context to lading daemon  {human_size(size, 4)}\n".encode())
 
     async with AsyncExitStack() as stack:
         reader = Reader(call, invocation.engine.builder, stack, received)
         sources = await reader.sources(invocation.arguments[0], options.text("file"))
-        request = await _request(invocation, sources)
+        request = await _request(invocation, sources, export=output is not None)
         if sources.bring is not None and not needs_context(invocation.engine.builder.plan(request)):
             await received(0)
-        try:
+        async with screen.shown():
             built = await invocation.engine.builder.build(request, sources.bring, invocation.who, screen)
-        finally:
-            await screen.flush()
-    await _tell(invocation, built, quiet=quiet)
+    if output is not None:
+        await bring_out(call, invocation.engine.builder, built, output)
+    else:
+        await _tell(invocation, built, quiet=quiet)
     return 0
 
 
@@ -57,7 +65,7 @@ async def _tell(invocation: Invocation, built: Built, *, quiet: bool) -> None:
         await invocation.say(f"Successfully tagged {safe(reference)}")
 
 
-async def _request(invocation: Invocation, sources: Sources) -> BuildRequest:
+async def _request(invocation: Invocation, sources: Sources, *, export: bool) -> BuildRequest:
     options = invocation.options
     return BuildRequest(
         dockerfile=sources.dockerfile,
@@ -74,6 +82,7 @@ async def _request(invocation: Invocation, sources: Sources) -> BuildRequest:
         ulimits=devices.ulimits(options),
         shm_size=devices.shm_size(options),
         secrets=await _secrets(invocation),
+        export=export,
     )
 
 
@@ -152,6 +161,8 @@ VERB = Verb(
         many("label", "", "Attach a label", value="KEY[=VALUE]"),
         one("network", "", "Network of RUN steps: none or host", value="network"),
         flag("no-cache", "", "Build everything anew"),
+        many("output", "o", "Bring out the files, and make no image: DIR, type=tar,dest=FILE or -", value="what"),
+        one("platform", "", "Build for this platform, which can only be that of the host", value="os/arch"),
         one("progress", "", "How it is shown: auto, plain or quiet", value="how", default="auto"),
         flag("quiet", "q", "Show nothing but the image's id"),
         flag("rm", "", "Take away containers of steps; --rm=false leaves one that fails", default=True),
@@ -163,8 +174,8 @@ VERB = Verb(
         *(option for option in limits.OPTIONS if option.name in {
             "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems", "memory", "memory-swap",
             "pids-limit"}),
-        *refused("--add-host= --cache-from= --cache-to= --cgroup-parent= --compress --isolation= --load --platform= "
-                 "--pull --push --security-opt= --squash --ssh= -o/--output="),
+        *refused("--add-host= --cache-from= --cache-to= --cgroup-parent= --compress --isolation= --load "
+                 "--pull --push --security-opt= --squash --ssh="),
     ),
     notes="""\
 Every step is an event (lading audit BUILD), and every RUN a container that is taken away when its changes are kept.
