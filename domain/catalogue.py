@@ -9,8 +9,9 @@ from domain.projections.images import Images
 from domain.projections.names import Names, Past
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
+from domain.projections.volumes import Volumes
 
 
 def projections() -> tuple[Projection, ...]:
     """Every projection, those written with the events first."""
-    return (Containers(), Names(), Past(), Images(), Refs(), Spans())
+    return (Containers(), Names(), Past(), Images(), Refs(), Spans(), Volumes())

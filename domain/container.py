@@ -58,6 +58,7 @@ class Container:
     `manual` says that the user ended it (no restart policy), `then_start` that a restart goes on with a start.
     `restarts` counts the policy's starts since the last one by a user, `streak` those that ended quickly.
     `kills` counts the processes of this run that the kernel has killed for lack of memory.
+    `takes_volumes`: its removal takes along the volumes that nobody has named.
     `health` is empty without a check, else starting, healthy or unhealthy, `health_streak` the failures in a row that
     led there. `attached` are the streams that whoever created it took part in at once.
     `execs` are the other processes by their id, from the request until the end of each is known.
@@ -90,6 +91,7 @@ class Container:
     streak: int = 0
     open: Mapping[int, str] = field(default_factory=lambda: _NOTHING)
     kills: int = 0
+    takes_volumes: bool = False
     health: str = ""
     health_streak: int = 0
     attached: tuple[str, ...] = ()

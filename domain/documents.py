@@ -5,6 +5,7 @@ value that clients read as "none" (empty text, 0, null), so that templates writt
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from domain.container import LIVE, Container, State
@@ -17,6 +18,7 @@ from domain.resources import DeviceRate, Resources
 from domain.runtime.request import MASKED, READ_ONLY
 from domain.spec import ContainerSpec
 from domain.text.times import ZERO, parse_rfc3339, rfc3339
+from domain.text.units import SECOND
 
 Document = dict[str, Any]
 
@@ -74,9 +76,11 @@ def container_document(
     driver: str = "overlay2",
     size: tuple[int, int] | None = None,
     health: Verdict | None = None,
+    places: Mapping[str, str] = MappingProxyType({}),
 ) -> Document:
-    """A container; `size` are the bytes written and those of the whole root file system, where they were asked for,
-    `health` is what its probes have found since this daemon looks."""
+    """A container; `places` says where the contents of its volumes lie on the host, by their names, `size` are the
+    bytes written and those of the whole root file system, where they were asked for, `health` is what its probes have
+    found since this daemon looks."""
     spec = container.settled
     argv = spec.argv
     document: Document = {
@@ -100,7 +104,7 @@ def container_document(
         "ExecIDs": sorted(id for id, execution in container.execs.items() if execution.pid) or None,
         "HostConfig": _host_config(spec),
         "GraphDriver": {"Data": None, "Name": driver},
-        "Mounts": [_mounted(mount) for mount in spec.mounts],
+        "Mounts": [_mounted(mount, places) for mount in spec.mounts],
         "Config": _config(container, spec),
         "NetworkSettings": _network_settings(spec),
     }
@@ -158,7 +162,7 @@ def _config(container: Container, spec: ContainerSpec) -> Document:
         "Env": list(container.env),
         "Cmd": list(spec.command) or None,
         "Image": spec.image,
-        "Volumes": None,
+        "Volumes": {mount.target: {} for mount in spec.mounts if mount.anonymous} or None,
         "WorkingDir": spec.workdir,
         "Entrypoint": list(spec.entrypoint) or None,
         "OnBuild": None,
@@ -180,8 +184,8 @@ def _security_options(confinement: Isolation) -> list[str]:
 def _host_config(spec: ContainerSpec) -> Document:
     confinement = spec.confinement
     return {
-        "Binds": [_bind(mount) for mount in spec.mounts if mount.create] or None,
-        "Mounts": [_wish(mount) for mount in spec.mounts if not mount.create] or None,
+        "Binds": [_bind(mount) for mount in spec.mounts if _as_bind(mount)] or None,
+        "Mounts": [_wish(mount) for mount in spec.mounts if not _as_bind(mount) and not mount.anonymous] or None,
         "ContainerIDFile": "",
         "LogConfig": {"Type": spec.log.driver, "Config": dict(sorted(spec.log.options.items()))},
         "NetworkMode": spec.network,
@@ -189,7 +193,7 @@ def _host_config(spec: ContainerSpec) -> Document:
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.retries},
         "AutoRemove": spec.auto_remove,
         "VolumeDriver": "",
-        "VolumesFrom": None,
+        "VolumesFrom": list(spec.volumes_from) or None,
         "CapAdd": list(confinement.cap_add) or None,
         "CapDrop": list(confinement.cap_drop) or None,
         "CgroupnsMode": confinement.cgroupns or "private",
@@ -229,9 +233,31 @@ def _host_config(spec: ContainerSpec) -> Document:
     }
 
 
+def volume_document(
+    name: str, mountpoint: str, created: int, *, options: Mapping[str, str], labels: Mapping[str, str]
+) -> Document:
+    """A volume; `created` in ns."""
+    return {
+        "CreatedAt": rfc3339(created - created % SECOND),
+        "Driver": "local",
+        "Labels": dict(labels) or None,
+        "Mountpoint": mountpoint,
+        "Name": name,
+        "Options": dict(options) or None,
+        "Scope": "local",
+    }
+
+
+def _as_bind(mount: Mount) -> bool:
+    """Whether it stands among the binds, where `-v` puts it: directories of the host that it makes, and volumes with a
+    name and nothing that only `--mount` can say."""
+    plain = not (mount.subpath or mount.driver_options or mount.volume_labels)
+    return mount.create or (mount.type == "volume" and not mount.anonymous and plain)
+
+
 def _bind(mount: Mount) -> str:
     """As `-v` says it."""
-    modes = ",".join(filter(None, (mount.mode, mount.propagation)))
+    modes = ",".join(filter(None, (mount.mode, mount.propagation, "" if mount.copy_image else "nocopy")))
     return f"{mount.source}:{mount.target}" + (f":{modes}" if modes else "")
 
 
@@ -244,14 +270,24 @@ def _wish(mount: Mount) -> Document:
         found["ReadOnly"] = True
     if mount.propagation or not mount.recursive:
         found["BindOptions"] = {"Propagation": mount.propagation, "NonRecursive": not mount.recursive}
+    if mount.type == "volume":
+        found["VolumeOptions"] = {
+            "NoCopy": not mount.copy_image,
+            "Labels": dict(mount.volume_labels) or None,
+            "DriverConfig": {"Name": "local", "Options": dict(mount.driver_options)} if mount.driver_options else None,
+            "Subpath": mount.subpath,
+        }
     return found
 
 
-def _mounted(mount: Mount) -> Document:
+def _mounted(mount: Mount, places: Mapping[str, str]) -> Document:
+    volume = {"Name": mount.source} if mount.type == "volume" else {}
     return {
         "Type": mount.type,
-        "Source": mount.source,
+        **volume,
+        "Source": places.get(mount.source, "") if volume else mount.source,
         "Destination": mount.target,
+        **({"Driver": "local"} if volume else {}),
         "Mode": mount.mode,
         "RW": not mount.read_only,
         "Propagation": (mount.propagation or "rprivate") if mount.type == "bind" else "",

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-StreamKind = Literal["container", "image", "ref", "host"]
+StreamKind = Literal["container", "image", "ref", "host", "volume"]
 
 
 class Command(BaseModel):

@@ -9,11 +9,13 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import InvalidValue
 from domain.runtime import tmpfs
 from domain.text.units import parse_size
+from domain.volumes.driver import checked_driver, local_mount
+from domain.volumes.names import volume_name
 
 Propagation = Literal["", "private", "rprivate", "slave", "rslave", "shared", "rshared"]
 
@@ -30,9 +32,10 @@ class Mount(BaseModel):
 
     `source` is an absolute path of the host (`bind`), the name of a volume (`volume`), or empty (`tmpfs`); `create`
     makes a directory of the host that is missing. `anonymous` volumes were made for this container and go with it.
-    `copy_image` lets an empty volume begin with what the image has at that place. `subpath` is a directory in the
-    volume. `recursive` takes along what is mounted below a source. `options` are those of a tmpfs, as `--tmpfs` writes
-    them. `relabel` is `z` or `Z` for hosts with SELinux.
+    `copy_image` lets an empty volume begin with what the image has at that place. `subpath` is a directory or file in
+    the volume. `driver_options` and `volume_labels` are those with which a volume is made if it is missing. `recursive`
+    takes along what is mounted below a source. `options` are those of a tmpfs, as `--tmpfs` writes them. `relabel` is
+    `z` or `Z` for hosts with SELinux.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -47,6 +50,8 @@ class Mount(BaseModel):
     anonymous: bool = False
     copy_image: bool = True
     subpath: str = ""
+    driver_options: dict[str, str] = Field(default_factory=dict)
+    volume_labels: dict[str, str] = Field(default_factory=dict)
     options: str = ""
     relabel: Literal["", "z", "Z"] = ""
 
@@ -63,10 +68,9 @@ def parse_volume(text: str, cwd: str) -> Mount:
         source = posixpath.normpath(posixpath.join(cwd, source))
     if source.startswith("/"):
         return Mount(type="bind", source=posixpath.normpath(source), target=clean(target), create=True,
-                     **_options(options, text))
-    if not source:
-        return Mount(type="volume", target=clean(target), anonymous=True, **_options(options, text))
-    return Mount(type="volume", source=source, target=clean(target), **_options(options, text))
+                     **_options(options, text, but="copy_image"))
+    found = _options(options, text, but="propagation")
+    return Mount(type="volume", source=source, target=clean(target), anonymous=not source, **found)
 
 
 def _parts(text: str) -> tuple[str, str, str]:
@@ -78,10 +82,12 @@ def _parts(text: str) -> tuple[str, str, str]:
             return source, target, ""
         case [source, target, options] if source and target:
             return source, target, options
-    raise InvalidValue(f"invalid volume specification: {text!r}", hint="write it as HOST-PATH:PATH[:ro]")
+    raise InvalidValue(f"invalid volume specification: {text!r}",
+                       hint="write it as HOST-PATH:PATH[:ro] or NAME:PATH[:ro]")
 
 
-def _options(text: str, whole: str) -> dict[str, Any]:
+def _options(text: str, whole: str, *, but: str) -> dict[str, Any]:
+    """Of one kind of mount; `but` is what only the other kind has."""
     found: dict[str, Any] = {}
     for word in filter(None, text.split(",")):
         value: object
@@ -99,6 +105,9 @@ def _options(text: str, whole: str) -> dict[str, Any]:
             raise InvalidValue(f"invalid mode {word!r} in the volume {whole!r}", hint="known are ro, rw, z, Z, rslave")
         if name in found:
             raise InvalidValue(f"invalid mode {text!r} in the volume {whole!r}: one thing is said twice")
+        if name == but:
+            kind = "volumes" if but == "copy_image" else "directories of the host"
+            raise InvalidValue(f"invalid mode {word!r} in the volume {whole!r}: it is for {kind}")
         found[name] = value
     return found
 
@@ -106,21 +115,27 @@ def _options(text: str, whole: str) -> dict[str, Any]:
 def parse_mount(text: str) -> Mount:
     """What one `--mount` says: comma-separated `key=value`. Raises: InvalidValue."""
     found: dict[str, str] = {}
+    pairs: dict[str, dict[str, str]] = {name: {} for name in _REPEATED.values()}
     for item in _items(text):
         key, _, value = item.partition("=")
+        if key.lower() in _REPEATED:
+            left, _, right = value.partition("=")
+            pairs[_REPEATED[key.lower()]][left] = right
+            continue
         name = _KEYS.get(key.lower())
         if name is None:
-            raise InvalidValue(f"unexpected key {key!r} in the mount {text!r}", hint=f"known: {', '.join(_KEYS)}")
+            raise InvalidValue(f"unexpected key {key!r} in the mount {text!r}",
+                               hint=f"known: {', '.join((*_KEYS, *_REPEATED))}")
         if name in found:
             raise InvalidValue(f"the mount {text!r} says {key} twice")
         found[name] = value
     kind = found.pop("type", "volume")
     if kind not in ("bind", "volume", "tmpfs"):
         raise InvalidValue(f"invalid mount type {kind!r} in {text!r}", hint="use bind, volume or tmpfs")
-    _refuse_foreign(kind, found, text)
+    _refuse_foreign(kind, [*found, *(name for name in pairs if pairs[name])], text)
     if not found.get("target"):
         raise InvalidValue(f"the mount {text!r} has no target", hint="add dst=PATH")
-    return _mount(kind, found, text)
+    return _mount(kind, found, text, pairs)
 
 
 def _items(text: str) -> list[str]:
@@ -134,19 +149,21 @@ _KEYS: Mapping[str, str] = {
     "type": "type", "source": "source", "src": "source", "target": "target", "dst": "target", "destination": "target",
     "readonly": "read_only", "ro": "read_only", "bind-propagation": "propagation",
     "bind-nonrecursive": "bind_nonrecursive", "tmpfs-size": "tmpfs_size", "tmpfs-mode": "tmpfs_mode",
-    "volume-nocopy": "volume_nocopy", "volume-subpath": "volume_subpath",
+    "volume-nocopy": "volume_nocopy", "volume-subpath": "volume_subpath", "volume-driver": "volume_driver",
 }
+_REPEATED: Mapping[str, str] = {"volume-opt": "driver_options", "volume-label": "volume_labels"}
 _OWN = {"propagation": "bind", "bind_nonrecursive": "bind", "tmpfs_size": "tmpfs", "tmpfs_mode": "tmpfs",
-        "volume_nocopy": "volume", "volume_subpath": "volume"}
+        "volume_nocopy": "volume", "volume_subpath": "volume", "volume_driver": "volume", "driver_options": "volume",
+        "volume_labels": "volume"}
 
 
-def _refuse_foreign(kind: str, found: Mapping[str, str], text: str) -> None:
+def _refuse_foreign(kind: str, found: Iterable[str], text: str) -> None:
     for name in found:
         if _OWN.get(name, kind) != kind:
             raise InvalidValue(f"the mount {text!r} mixes type {kind} with an option of type {_OWN[name]}")
 
 
-def _mount(kind: str, found: Mapping[str, str], text: str) -> Mount:
+def _mount(kind: str, found: Mapping[str, str], text: str, pairs: Mapping[str, dict[str, str]]) -> Mount:
     source, target = found.get("source", ""), clean(found["target"])
     read_only = _flag(found, "read_only", text)
     if kind == "tmpfs":
@@ -155,8 +172,10 @@ def _mount(kind: str, found: Mapping[str, str], text: str) -> Mount:
         options = _tmpfs_options(found, text, read_only=read_only)
         return Mount(type="tmpfs", target=tmpfs.target(target), options=options, read_only=read_only)
     if kind == "volume":
+        checked_driver(found.get("volume_driver", ""))
         return Mount(type="volume", source=source, target=target, read_only=read_only, anonymous=not source,
-                     copy_image=not _flag(found, "volume_nocopy", text), subpath=found.get("volume_subpath", ""))
+                     copy_image=not _flag(found, "volume_nocopy", text), subpath=found.get("volume_subpath", ""),
+                     driver_options=pairs["driver_options"], volume_labels=pairs["volume_labels"])
     if not source.startswith("/"):
         raise InvalidValue(f"invalid mount path: {source!r} must be absolute", hint="src=/srv/www")
     propagation = found.get("propagation", "")
@@ -215,15 +234,22 @@ def checked_mounts(mounts: Iterable[Mount], also: Iterable[str]) -> tuple[Mount,
 
 def _check_kind(mount: Mount) -> None:
     if mount.type == "volume":
-        name = mount.source or f"for {mount.target}"
-        raise InvalidValue(f"the volume {name} cannot be made: volumes are not supported by this version of lading",
-                           hint="mount a directory of the host by its whole path: -v /srv/data:/data")
+        _check_volume(mount)
+        return
     if mount.type == "tmpfs":
         tmpfs.target(mount.target)
         tmpfs.options(mount.options)
         return
     if not mount.source.startswith("/") or "\0" in mount.source:
         raise InvalidValue(f"invalid mount path: {mount.source!r} must be absolute")
-    if mount.propagation in ("shared", "rshared"):
-        raise InvalidValue(f"the propagation {mount.propagation} is not supported by this version of lading",
-                           hint="use rslave: mounts of the host appear in the container, not the other way round")
+
+
+def _check_volume(mount: Mount) -> None:
+    volume_name(mount.source)
+    local_mount(mount.driver_options)
+    if mount.propagation:
+        raise InvalidValue(f"the propagation {mount.propagation} is for directories of the host, not for volumes")
+    parts = mount.subpath.split("/")
+    if mount.subpath and (mount.subpath.startswith("/") or ".." in parts or "\0" in mount.subpath):
+        raise InvalidValue(f"invalid subpath {mount.subpath!r} of the volume {mount.source}",
+                           hint="write a path below its root: volume-subpath=www/html")

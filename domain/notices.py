@@ -28,6 +28,7 @@ from domain.lifecycle.unpause import Unpaused
 from domain.lifecycle.update import LimitsChanged, Updated
 from domain.messages import Recorded
 from domain.redact import redacted
+from domain.volumes.events import VolumeClaimed, VolumeCreated, VolumeReleased, VolumeRemoved
 
 _KILL = "9"
 _IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "built": "build"}
@@ -64,6 +65,8 @@ class Narrator:
             return tuple(self._container(record))
         if record.stream.kind in ("image", "ref"):
             return tuple(_image(record))
+        if record.stream.kind == "volume":
+            return tuple(_volume(record))
         return ()
 
     def _container(self, record: Recorded) -> Iterator[Notice]:
@@ -182,3 +185,21 @@ def _image(record: Recorded) -> Iterator[Notice]:
         case _:
             return
     yield Notice("image", action, id, {"name": name}, record.time, record.position)
+
+
+def _volume(record: Recorded) -> Iterator[Notice]:
+    """Claims are told as `mount` and `unmount`: from then on a container has it, and no more."""
+    more: dict[str, str] = {}
+    match record.event:
+        case VolumeCreated():
+            action = "create"
+        case VolumeClaimed(container=container, targets=targets, read_only=read_only):
+            action = "mount"
+            more = {"container": container, "destination": ",".join(targets), "read/write": str(not read_only).lower()}
+        case VolumeReleased(container=container):
+            action, more = "unmount", {"container": container}
+        case VolumeRemoved():
+            action = "destroy"
+        case _:
+            return
+    yield Notice("volume", action, record.stream.key, {"driver": "local", **more}, record.time, record.position)

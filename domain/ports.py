@@ -20,6 +20,7 @@ from domain.projections.fold import Row
 from domain.resources import Resources
 from domain.runtime.control import Control
 from domain.spec import ContainerSpec, ExecSpec
+from domain.volumes.driver import LocalMount
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,6 +470,31 @@ class Remotes(Protocol):
         """What the registry finds, best first. Raises: NotFound (it has no search), Refused, Unavailable."""
 
 
+class VolumeStore(Protocol):
+    """Contents of volumes. It appends nothing."""
+
+    def mountpoint(self, name: str) -> str:
+        """Where the contents lie on this host. Raises: InvalidValue for what is no name."""
+
+    async def make(self, name: str) -> None:
+        """An empty place, unless there is one. Raises: KernelError."""
+
+    async def delete(self, name: str) -> None:
+        """Delete the contents; no error when there are none. Raises: KernelError, naming what stays."""
+
+    async def size(self, name: str) -> int:
+        """Bytes of the contents."""
+
+    async def mount(self, name: str, what: LocalMount) -> None:
+        """Mount the contents where they lie, unless something is mounted there. Raises: KernelError."""
+
+    async def unmount(self, name: str) -> None:
+        """Take that away again; no error when nothing is. Raises: KernelError while somebody uses it."""
+
+    async def mounted(self) -> Sequence[str]:
+        """Names of the volumes on whose place something is mounted."""
+
+
 class Clock(Protocol):
     """Time and chance, so that tests own both."""
 
@@ -591,9 +617,10 @@ class Files(Protocol):
 
     def resting(
         self, id: str, layers: Sequence[str], still: Callable[[], Awaitable[bool]], *, writable: bool = False,
-        mounts: Sequence[Mount] = (),
+        mounts: Sequence[Mount] = (), fresh: bool = False,
     ) -> AbstractAsyncContextManager[Access]:
-        """Of one that does not run, as `still` says, with directories of the host among `mounts` where they will be.
+        """Of one that does not run, as `still` says, with directories of the host and volumes among `mounts` where they
+        will be; a `fresh` one was never started, so its empty volumes are still to begin with what the image has.
         Only one may write at a time, and a start ends it.
 
         Raises: Refused when a start has come first, or (later) has called the writing off.

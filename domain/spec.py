@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.isolation import Isolation
+from domain.isolation import LENT, Isolation
 from domain.mounts import Mount
 from domain.resources import NO_LIMITS, Resources
+from domain.runtime.request import lender
 
 RestartName = Literal["no", "on-failure", "always", "unless-stopped"]
 NetworkMode = Literal["none", "host"]
@@ -101,7 +102,8 @@ class ContainerSpec(BaseModel):
     it a terminal, `stdin` an input that stays open for clients, and `stdin_once` ends that input for good with the
     first client that ends its own. `domainname` is what stands behind its host name. `shm_size` is that of /dev/shm in
     bytes. `device_rules` are those of the kernel's device control group (`c 1:3 rwm`). `resources` and `isolation`
-    None: nothing was asked for (see `limits` and `confinement`).
+    None: nothing was asked for (see `limits` and `confinement`). `mounts` are all of them, whoever has asked for them;
+    `volumes_from` says of which containers, as it was typed.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -139,6 +141,7 @@ class ContainerSpec(BaseModel):
     sysctls: dict[str, str] = Field(default_factory=dict)
     isolation: Isolation | None = None
     mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -154,6 +157,12 @@ class ContainerSpec(BaseModel):
     def confinement(self) -> Isolation:
         """What it may do."""
         return self.isolation or _BY_DEFAULT
+
+
+def shared_namespaces(spec: ContainerSpec) -> dict[str, str]:
+    """Kind of namespace (`pid`, `ipc`) → id of the container that shares its own with this one."""
+    modes = {kind: getattr(spec.confinement, kind) for kind in LENT}
+    return {kind: lender(mode) for kind, mode in modes.items() if lender(mode)}
 
 
 _BY_DEFAULT = Isolation()

@@ -1,5 +1,6 @@
 """From a request and an image to the spec of a container. Pure: what is missing in the request comes from the image."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from domain.devices import checked_device, checked_rule
@@ -9,13 +10,14 @@ from domain.images.model import Image
 from domain.isolation import Isolation, checked_isolation
 from domain.limits import complete
 from domain.log_options import log_config
-from domain.mounts import checked_mounts
+from domain.mounts import Mount, checked_mounts
 from domain.runtime.request import HOST
 from domain.signals import number
 from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec
 from domain.sysctls import sysctl_steps
 from domain.ulimits import checked_ulimit
 from domain.userns import with_userns
+from domain.volumes import wanted as volumes
 from workers.requests import CreateRequest, ExecRequest
 
 LONGEST_HOSTNAME = 64
@@ -23,10 +25,12 @@ DEFAULT_STOP_TIMEOUT = 10
 
 
 def blueprint(
-    request: CreateRequest, image: Image, id: str, *, machine: str = "", apparmor: bool = False, userns: str = HOST
+    request: CreateRequest, image: Image, id: str, *, machine: str = "", apparmor: bool = False, userns: str = HOST,
+    others: Sequence[Mount] = (), new_name: Callable[[], str] = lambda: "",
 ) -> tuple[ContainerSpec, tuple[str, ...]]:
     """The spec and the environment; `machine` is the name of this machine, which a container in its network has, too;
-    `apparmor` says whether this machine has that, `userns` what it is configured for.
+    `apparmor` says whether this machine has that, `userns` what it is configured for. `others` are mounts of other
+    containers that it shares, and `new_name` names a volume that nobody has named.
     Raises: InvalidValue, naming the value."""
     config = _config(image)
     entrypoint, command = _argv(request, config)
@@ -63,7 +67,8 @@ def blueprint(
         devices=tuple(map(checked_device, request.devices)),
         device_rules=tuple(map(checked_rule, request.device_rules)),
         isolation=_isolation(request, apparmor, userns),
-        mounts=checked_mounts(request.mounts, request.tmpfs),
+        mounts=checked_mounts(_mounts(request, config, others, new_name), request.tmpfs),
+        volumes_from=request.volumes_from,
         resources=None if request.resources is None else complete(request.resources),
     )
     return spec, env
@@ -84,6 +89,14 @@ def exec_spec(request: ExecRequest) -> ExecSpec:
         privileged=request.privileged,
         env_names=tuple(item.partition("=")[0] for item in merged_env((), request.env)),
     )
+
+
+def _mounts(
+    request: CreateRequest, config: dict[str, Any], others: Sequence[Mount], new_name: Callable[[], str]
+) -> tuple[Mount, ...]:
+    declared = config.get("Volumes")
+    image = volumes.declared(map(str, declared)) if isinstance(declared, dict) else ()
+    return volumes.wanted(request.mounts, others, image, request.tmpfs, new_name)
 
 
 def merged_env(image: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from adapters.files.logs import LogFiles
 from adapters.images.store import LocalImageStore
 from adapters.kernel import init_program
 from adapters.kernel.runtime import KernelRuntime
+from adapters.kernel.volumes import VolumeDirectories
 from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
@@ -31,7 +32,7 @@ from workers.commands import Programs
 from workers.core import Core, Outside, announced
 from workers.engine import Engine, Parts
 from workers.filedesk import FileDesk
-from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY
+from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY, VOLUMES
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
@@ -42,6 +43,8 @@ from workers.settings import Settings
 from workers.streams import Streams
 from workers.transfers import Transfers
 from workers.version import VERSION
+from workers.volumedesk import VolumeDesk
+from workers.volumes import Volumes
 
 SMALL = ("warden.", "keeper.", "zygote.", "scribe.", "host.", "child.")
 """Failpoints with these beginnings lie in the small processes."""
@@ -57,6 +60,7 @@ class Plant:
     runtime: KernelRuntime
     contents: LocalImageStore
     registries: RemoteRegistries
+    volumes: VolumeDirectories
     control: ControlSocket
 
 
@@ -94,6 +98,7 @@ def open_plant(settings: Settings) -> Plant:
         ),
         contents=contents,
         registries=RemoteRegistries(settings.registries),
+        volumes=VolumeDirectories(root / VOLUMES),
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -112,6 +117,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
     relay = Relay(plant.bus, settings.host, head)
     store, clock = announced(plant.store, relay), SystemClock()
     images = Images(store, plant.store.views, plant.contents, clock, settings.registries)
+    volumes = Volumes(store, plant.store.views, plant.volumes, clock)
     core = Core(
         Outside(
             host=settings.host,
@@ -121,6 +127,8 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             bus=plant.bus,
             runtime=plant.runtime,
             images=images,
+            volumes=volumes,
+            contents=plant.volumes,
             clock=clock,
             relay=relay,
             layers=plant.contents.layer_paths,
@@ -151,11 +159,14 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             images=ImageDesk(
                 images, Transfers(images, plant.contents, plant.registries), core.mover, settings.data_root / TEMPORARY
             ),
+            volumes=VolumeDesk(volumes, core.mover),
+            prepare=core.mounting.prepare,
             clock=clock,
             runtime=plant.runtime,
             relay=relay,
             logs=logs,
-            files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed),
+            files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed,
+                           core.mounting.using),
             streams=Streams(core.mover, plant.runtime, logs),
             health=core.health.verdict,
             facts=info.facts,

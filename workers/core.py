@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from domain.container import Container
-from domain.errors import Conflict, StorageError
+from domain.errors import Conflict, KernelError, StorageError
 from domain.host import HostStarted, HostStopped, Recovered
 from domain.images.model import Image
 from domain.lifecycle.commit import CommitRequested
 from domain.messages import Append, Event, Recorded, StreamId
-from domain.ports import Bus, Clock, EventStore, Runtime, Views
+from domain.ports import Bus, Clock, EventStore, Runtime, Views, VolumeStore
 from workers.announce import Announcing
 from workers.health import Health
 from workers.images import Images
@@ -25,11 +25,13 @@ from workers.lifecycle import ACTS
 from workers.lifecycle.hands import Hands
 from workers.lifecycle.worker import Worker
 from workers.monitor import Monitor
+from workers.mounting import Mounting
 from workers.mover import Caller, Mover, Origin
 from workers.reconcile import Reconciler, unknown_end
 from workers.relay import Relay
 from workers.settle import Settler
 from workers.timers import Timers
+from workers.volumes import Volumes
 from workers.wire import Work
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,8 @@ log = logging.getLogger(__name__)
 class Outside:
     """The ports a core works with. `store` must already be wrapped in `Announcing` with the relay's `publish`.
 
-    `layers(image)` gives the short names of its layer directories, `upper(id)` the writable layer of a container.
+    `contents` are those of volumes. `layers(image)` gives the short names of an image's layer directories, `upper(id)`
+    the writable layer of a container.
     """
 
     host: str
@@ -49,6 +52,8 @@ class Outside:
     bus: Bus
     runtime: Runtime
     images: Images
+    volumes: Volumes
+    contents: VolumeStore
     clock: Clock
     relay: Relay
     layers: Callable[[Image], Sequence[str]]
@@ -67,7 +72,8 @@ class Core:
         self._outside = outside
         self.mover = Mover(outside.store, outside.clock, outside.origin)
         self.timers = Timers(self.mover, outside.clock)
-        self._settler = Settler(self.mover, outside.images)
+        self.mounting = Mounting(self.mover, outside.views, outside.contents)
+        self._settler = Settler(self.mover, outside.images, outside.volumes, self._volumes_released)
         self.health = Health(self.mover, outside.runtime, outside.clock)
         self._monitor = Monitor(self.mover, outside.runtime, self.health.ended)
         self._worker = Worker(outside.bus, outside.host, self._hands(), self._find)
@@ -83,6 +89,7 @@ class Core:
         relay = self._outside.relay
         relay.listen(self.timers.notice)
         relay.listen(self.health.notice)
+        relay.listen(self.mounting.notice)
         await relay.begin(frozenset(ACTS), self._settler.settle)
         await self._worker.begin()
         rebooted = await self._note(HostStarted(boot=self._outside.origin.boot, versions=versions or {}))
@@ -93,8 +100,9 @@ class Core:
         found.count("unfinished", await self._hand_out())
         await self._reconciler.retry_dead()
         await self._recover_images()
+        await self._recover_volumes()
         if rebooted:
-            rows = await self._outside.views.select("containers", where={"state": "exited"})
+            rows = await self._outside.views.select("containers", where={"state": "exited"}, order="created_at")
             await self._reconciler.start_again([str(row["id"]) for row in rows])
         await self._note(Recovered(counts={what: number for what, number in sorted(found.counts.items()) if number}))
         return found.counts
@@ -104,6 +112,22 @@ class Core:
             await self._outside.images.recover()
         except StorageError as error:
             log.error("removals of images were not carried on: %s", error)
+
+    async def _recover_volumes(self) -> None:
+        try:
+            await self._outside.volumes.carry_on()
+            await self.mounting.begin()
+        except (StorageError, KernelError) as error:
+            log.error("removals of volumes were not carried on: %s", error)
+
+    def _volumes_released(self) -> None:
+        self._spawn(self._remove_released())
+
+    async def _remove_released(self) -> None:
+        try:
+            await self._outside.volumes.carry_on()
+        except StorageError as error:
+            log.error("volumes that were given back are removed at the next start: %s", error)
 
     async def compare_again(self) -> None:
         """The supervisor was lost and built anew while we ran: end what it no longer holds and say so."""
@@ -117,6 +141,7 @@ class Core:
             await self._note(HostStopped(reason=reason))
         self.timers.stop()
         await self.health.stop()
+        await self.mounting.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -128,6 +153,7 @@ class Core:
             boot=self._outside.origin.boot,
             ended=self._ended,
             execs_ended=self._execs_ended,
+            volumes=self.mounting.prepare,
             layers=self._layers,
             image_of=self._image_of,
         )

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from os import uname
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from adapters.system import facts
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
 from domain.health import Verdict
+from domain.isolation import LENT, lends_ipc
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitFailed, Committed
 from domain.lifecycle.create import Create
@@ -29,10 +31,13 @@ from domain.lifecycle.unpause import UnpauseFailed
 from domain.lifecycle.update import LimitsFailed, Update
 from domain.limits import changed, check
 from domain.messages import Command, Event, Recorded, StreamId
+from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix, made_up
 from domain.ports import Clock, EventStore, Input, LogFrame, LogReader, Runtime, Views
 from domain.resources import Resources
+from domain.runtime.request import CONTAINER, lender
 from domain.text.times import local
+from domain.volumes.wanted import inherited, volumes_from
 from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
 from workers.filedesk import FileDesk
@@ -41,6 +46,7 @@ from workers.mover import KEPT, Caller, Moved, Mover
 from workers.relay import Relay
 from workers.requests import CreateRequest, ExecRequest
 from workers.streams import Begin, Streams, Window
+from workers.volumedesk import VolumeDesk
 
 NAME_TRIES = 20
 _ON_ITS_WAY = frozenset({State.STARTING, State.RESTARTING})
@@ -68,6 +74,7 @@ class Parts:
     store: EventStore
     views: Views
     images: ImageDesk
+    volumes: VolumeDesk
     files: FileDesk
     clock: Clock
     runtime: Runtime
@@ -75,6 +82,7 @@ class Parts:
     logs: LogReader
     streams: Streams
     health: Callable[[str], Verdict | None]
+    prepare: Callable[[Container], Awaitable[None]]
     facts: Callable[[], Awaitable[Mapping[str, object]]]
     check: Callable[[], Awaitable[Report]]
     userns: str = "host"
@@ -86,10 +94,10 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self.host, self.version = parts.host, parts.version
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
-        self.files = parts.files
+        self.files, self.volumes = parts.files, parts.volumes
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
-        self._health, self._userns = parts.health, parts.userns
+        self._health, self._userns, self._prepare = parts.health, parts.userns, parts.prepare
         self._execs: OrderedDict[str, int] = OrderedDict()
         self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
@@ -98,6 +106,7 @@ class Engine:
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Write the container down; returns its id. Raises: Refused, NotFound."""
         id, _ = await self._create(self._clock.new_id(), request, (), who)
+        await self._prepare(await self._mover.container(id))
         return id
 
     async def advice(self, limits: Resources) -> Sequence[str]:
@@ -147,6 +156,7 @@ class Engine:
         async with self._expecting(id, attach):
             moved = await self._accept(id, (*watched, command), who)
             after = await self._outcome(id, command, moved) if wait else moved.after
+        await self._volumes_gone(after)
         if attach is not None and after.attempt == moved.before.attempt:
             self._streams.forget(id)
         return after
@@ -244,7 +254,14 @@ class Engine:
 
     async def wait_removed(self, id: str) -> None:
         """Returns when the container is gone, or could not be removed."""
-        await self._mover.until(id, lambda c: c.state in {State.REMOVED, State.DEAD})
+        container = await self._mover.until(id, lambda c: c.state in {State.REMOVED, State.DEAD})
+        assert container is not None
+        await self._volumes_gone(container)
+
+    async def _volumes_gone(self, container: Container) -> None:
+        """Those that went with it are deleted."""
+        if container.state is State.REMOVED and container.takes_volumes and container.settled.mounts:
+            await self.volumes.volumes.carry_on()
 
     async def resolve(self, name: str) -> str:
         """Full id, else exact name, else unambiguous prefix of an id. Raises: NotFound, Ambiguous."""
@@ -349,21 +366,49 @@ class Engine:
     ) -> tuple[str, Moved | None]:
         if who.command_id and (done := await self.store.replied(who.command_id)) is not None:
             return done.body, None
+        request = await self._with_lenders(request)
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
             spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=facts.apparmor(),
-                                  userns=self._userns)
+                                  userns=self._userns, others=await self._shared(request),
+                                  new_name=self._clock.new_id)
             await self.advice(spec.limits)
             await self._runtime.check(spec)
             for attempt in range(NAME_TRIES):
                 name = container_name(request.name) if request.name else self._made_up(attempt)
                 try:
                     commands = (Create(name=name, spec=spec, env=env), *then)
-                    return id, await self._mover.accept(id, commands, who, reply=id)
+                    claims = partial(self.volumes.volumes.claims, id, name, spec.mounts)
+                    return id, await self._mover.accept(id, commands, who, reply=id, more=claims)
                 except NameTaken as error:
                     if request.name or attempt == NAME_TRIES - 1:
                         raise _conflict(name, error) from error
         raise AssertionError("the last try returns or raises")
+
+    async def _with_lenders(self, request: CreateRequest) -> CreateRequest:
+        """Containers whose namespaces are to be shared by their ids. Raises: NotFound, Ambiguous, Refused for one that
+        keeps its namespace for itself."""
+        modes: dict[str, str] = {}
+        for kind in LENT if request.isolation else ():
+            name = lender(getattr(request.isolation, kind))
+            if not name:
+                continue
+            id = await self.resolve(name)
+            if kind == "ipc" and not lends_ipc((await self._mover.container(id)).settled.confinement):
+                raise Refused(f"cannot join IPC of container {name}: non-shareable IPC",
+                              hint="it can be shared if that container was made with --ipc shareable")
+            modes[kind] = f"{CONTAINER}{id}"
+        if request.isolation is None or not modes:
+            return request
+        return request.model_copy(update={"isolation": request.isolation.model_copy(update=modes)})
+    async def _shared(self, request: CreateRequest) -> list[Mount]:
+        """What other containers have that this one is to see. Raises: NotFound, Ambiguous, InvalidValue."""
+        found: list[Mount] = []
+        for text in request.volumes_from:
+            name, read_only = volumes_from(text)
+            other = await self._mover.container(await self.resolve(name))
+            found += inherited(other.settled.mounts, read_only=read_only)
+        return found
 
     def _remember(self, exec_id: str, requested: int) -> None:
         """Where an exec was asked for: its end is found there without reading the whole story of its container."""

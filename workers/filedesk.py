@@ -6,7 +6,7 @@ off half way.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from domain.container import LIVE, Container, State
@@ -23,13 +23,15 @@ Change = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class FileDesk:
-    """`layers` gives the short names of a container's layers, `changed` what its writable layer has over them."""
+    """`layers` gives the short names of a container's layers, `changed` what its writable layer has over them;
+    `using` keeps its volumes ready."""
 
     mover: Mover
     files: Files
     sampler: Sampler
     layers: Callable[[Container], Awaitable[Sequence[str]]]
     changed: Callable[[Container], AsyncIterator[Change]]
+    using: Callable[[Container], AbstractAsyncContextManager[None]]
 
     @asynccontextmanager
     async def reach(self, id: str, *, writable: bool = False, whole: bool = True) -> AsyncIterator[Access]:
@@ -67,7 +69,10 @@ class FileDesk:
                 else:
                     layers = await self.layers(container)
                     mounts = container.settled.mounts if whole else ()
-                    way = self.files.resting(id, layers, lambda: self._rests(id), writable=writable, mounts=mounts)
+                    if mounts:
+                        await stack.enter_async_context(self.using(container))
+                    way = self.files.resting(id, layers, lambda: self._rests(id), writable=writable, mounts=mounts,
+                                             fresh=not container.attempt)
                 return await stack.enter_async_context(way)
             except (KernelError, Refused):
                 now = await self.mover.container(id)

@@ -7,7 +7,7 @@ a copy of the log and are dropped when somebody else appended.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
@@ -24,6 +24,8 @@ from domain.messages import Actor, Append, Command, Event, Meta, Recorded, Strea
 from domain.policies.follow_up import follow_up
 from domain.ports import Clock, EventStore
 
+More = Callable[[], Awaitable[Sequence[Append]]]
+"""What else belongs into an append, decided anew for each try."""
 KEPT = 4096
 """How many folds are kept in memory."""
 
@@ -78,8 +80,17 @@ class Mover:
             self._keep(self._folds.get(id, container))
         return container
 
-    async def accept(self, id: str, commands: Sequence[Command], caller: Caller, *, reply: str | None = None) -> Moved:
-        """Decide the commands one after the other and append all their events at once.
+    async def accept(
+        self,
+        id: str,
+        commands: Sequence[Command],
+        caller: Caller,
+        *,
+        reply: str | None = None,
+        more: More | None = None,
+    ) -> Moved:
+        """Decide the commands one after the other and append all their events at once, with what `more` gives for other
+        streams: it is asked again if one of those has moved meanwhile.
 
         Waits first until a transition that ends by itself has ended. Raises: Refused, NotFound, NameTaken,
         StorageError.
@@ -89,7 +100,9 @@ class Mover:
                 container = await self.container(id)
                 if container.state not in TRANSIENT:
                     try:
-                        return Moved(container, await self._decide(container, commands, self.meta(caller), reply))
+                        also = await more() if more else ()
+                        after = await self._decide(container, commands, self.meta(caller), reply, also)
+                        return Moved(container, after)
                     except Conflict:
                         self._folds.pop(id, None)
                         continue
@@ -157,7 +170,12 @@ class Mover:
         return self.meta(Caller(), cause=container.requested if execution is None else execution.requested)
 
     async def _decide(
-        self, container: Container, commands: Sequence[Command], meta: Meta, reply: str | None
+        self,
+        container: Container,
+        commands: Sequence[Command],
+        meta: Meta,
+        reply: str | None,
+        more: Sequence[Append] = (),
     ) -> Container:
         events: list[Event] = []
         ahead = container
@@ -165,7 +183,7 @@ class Mover:
             decided = MACHINE.decide(ahead, command)
             ahead = _ahead(ahead, decided, meta, self._clock.now())
             events += decided
-        return await self._append(container, tuple(events), meta, reply) if events else container
+        return await self._append(container, tuple(events), meta, reply, more) if events else container
 
     async def _append(
         self,

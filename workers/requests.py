@@ -85,6 +85,17 @@ class CreateRequest(BaseModel):
     pull: Literal["missing", "never", "always"] = "missing"
 
 
+class VolumeRequest(BaseModel):
+    """`volume create`: what was typed; without a name it gets one that nobody has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = ""
+    driver: str = "local"
+    options: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
 class ExecRequest(BaseModel):
     """`exec`: what was typed; what is empty is as the container has it. `env` items are `NAME=value`."""
 

@@ -20,6 +20,7 @@ from domain.errors import KernelError, NotFound, Refused
 from domain.mounts import Mount
 from domain.ports import Passed, StartedProcess
 from domain.text.safe import safe
+from domain.volumes.names import CONTENTS
 
 _PIECE = 256 * 1024
 _KINDS: dict[bytes, Kind] = {b"file": "file", b"directory": "directory", b"link": "link"}
@@ -71,14 +72,13 @@ class ContainerFiles:
     @asynccontextmanager
     async def resting(
         self, id: str, layers: Sequence[str], still: Callable[[], Awaitable[bool]], *, writable: bool = False,
-        mounts: Sequence[Mount] = (),
+        mounts: Sequence[Mount] = (), fresh: bool = False,
     ) -> AsyncIterator["Access"]:
         """See the port."""
         document = {
             "directory": str(self._data_root / "containers" / id), "layer_root": str(self._layer_root),
             "layers": list(layers), "writable": writable,
-            "mounts": [[mount.source, mount.target, mount.read_only, mount.recursive]
-                       for mount in mounts if mount.type == "bind"]}
+            "mounts": [self._mount(mount, fresh) for mount in mounts if mount.type != "tmpfs"]}
         if not writable:
             async with _inside(document) as process:
                 yield await Access(process).begun()
@@ -91,6 +91,13 @@ class ContainerFiles:
             async with _inside(document) as process:
                 await writer.begin(process)
                 yield await Access(process).begun()
+
+    def _mount(self, mount: Mount, fresh: bool) -> list[object]:
+        """Fields of `view.HostMount`."""
+        volume = str(self._data_root / "volumes" / mount.source) if mount.type == "volume" else ""
+        source = f"{volume}/{CONTENTS}" if volume else mount.source
+        fill = bool(volume) and mount.copy_image and not mount.subpath
+        return [source, mount.target, mount.read_only, mount.recursive, mount.subpath, volume if fill else "", fresh]
 
     async def call_off(self, id: str) -> None:
         """The container is about to start: end who writes to it; returns when nobody does any more."""

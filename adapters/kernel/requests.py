@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from adapters.kernel import mountinfo
 from adapters.kernel.cgroups import Tree
 from adapters.kernel.nodes import nodes
 from domain.errors import InvalidValue
@@ -20,7 +21,9 @@ from domain.runtime.request import (
     DEFAULT_IDS,
     MASKED,
     OWN_DEVICES,
+    PRIVATE,
     READ_ONLY,
+    SHARED,
     UNCONFINED,
     DeviceNode,
     ExecRequest,
@@ -31,6 +34,7 @@ from domain.runtime.request import (
 from domain.spec import ContainerSpec, Device, ExecSpec
 from domain.sysctls import sysctl_steps
 from domain.ulimits import NUMBERS
+from domain.volumes.names import CONTENTS, volume_name
 
 _ALL_DEVICES, _ANY_DEVICE = Device(source="/dev", target="/dev"), ("a *:* rwm",)
 _SELINUX = "/sys/fs/selinux/enforce"
@@ -39,12 +43,13 @@ _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
 class Requests:
-    """Builds requests for the containers below `containers`; `groups` are those of this host, `ids` those of remapped
-    user namespaces."""
+    """Builds requests for the containers below `containers`; contents of volumes lie below `volumes`; `groups` are
+    those of this host, `ids` those of remapped user namespaces."""
 
-    def __init__(self, containers: Path, layer_root: Path, groups: Tree, *, init_program: str = "",
+    def __init__(self, containers: Path, layer_root: Path, volumes: Path, groups: Tree, *, init_program: str = "",
                  ids: IdRange = DEFAULT_IDS) -> None:
         self._containers = containers
+        self._volumes = volumes
         self._layer_root = layer_root
         self._groups = groups
         self._control: Control | None = None
@@ -71,7 +76,7 @@ class Requests:
             cgroupns=spec.confinement.cgroupns,
             masked=() if _paths_are_open(spec) else MASKED,
             read_only_paths=() if _paths_are_open(spec) else READ_ONLY,
-            mounts=tuple(map(_host_mount, _binds(spec))),
+            mounts=tuple(self._host_mount(mount, first=attempt == 1) for mount in _shared(spec)),
             settings=lines(settings(spec.limits, self.control(), _block_devices(spec.limits))),
             remap=self._remap(spec))
 
@@ -92,6 +97,15 @@ class Requests:
             no_new_privileges=spec.confinement.no_new_privileges,
             apparmor="" if exec.privileged else spec.confinement.apparmor, groups=spec.confinement.group_add,
             ulimits=_ulimits(spec), oom_score_adj=spec.oom_score_adj, remap=self._remap(spec))
+
+    def _host_mount(self, mount: Mount, *, first: bool) -> HostMount:
+        """Raises: InvalidValue for a source that cannot be made or shared, or a label that this host would have to give
+        it."""
+        if mount.type == "bind":
+            return _bind(mount)
+        volume = str(self._volumes / volume_name(mount.source))
+        return HostMount(f"{volume}/{CONTENTS}", mount.target, mount.read_only, subpath=mount.subpath, volume=volume,
+                         fill=mount.copy_image and not mount.subpath, first=first)
 
     def _remap(self, spec: ContainerSpec) -> IdRange | None:
         return self._ids if spec.confinement.userns == "remap" else None
@@ -144,22 +158,35 @@ def missing(mounts: Sequence[Mount]) -> str:
                  if mount.type == "bind" and not mount.create and not os.path.exists(mount.source)), "")
 
 
-def _binds(spec: ContainerSpec) -> list[Mount]:
-    return [mount for mount in spec.mounts if mount.type == "bind"]
+def _shared(spec: ContainerSpec) -> list[Mount]:
+    """What others see as well."""
+    return [mount for mount in spec.mounts if mount.type != "tmpfs"]
 
 
 def _memory(spec: ContainerSpec) -> dict[str, str]:
     return {**spec.tmpfs, **{mount.target: mount.options for mount in spec.mounts if mount.type == "tmpfs"}}
 
 
-def _host_mount(mount: Mount) -> HostMount:
-    """Raises: InvalidValue for a source that cannot be made, or a label that this host would have to give it."""
+def _bind(mount: Mount) -> HostMount:
     if mount.relabel and os.path.exists(_SELINUX):
         raise InvalidValue(f"{mount.source} cannot be relabelled: there is no support for SELinux yet",
                            hint="leave z and Z out, and label it with chcon")
     if mount.create and not os.path.lexists(mount.source):
         _make(Path(mount.source))
-    return HostMount(mount.source, mount.target, mount.read_only, mount.recursive, "slave" in mount.propagation)
+    propagation = mount.propagation.removeprefix("r") or PRIVATE
+    if propagation == SHARED:
+        _require_shared(mount.source)
+    return HostMount(mount.source, mount.target, mount.read_only, mount.recursive, propagation)
+
+
+def _require_shared(source: str) -> None:
+    """What is mounted in the container appears on the host only if the host shares the mount in which it lies."""
+    place = os.path.realpath(source)
+    found = max((mount for mount in mountinfo.read() if mountinfo.contains(mount.point, place)),
+                key=lambda mount: len(mount.point), default=None)
+    if found is not None and not found.shared:
+        raise InvalidValue(f"path {source} is mounted on {found.point} but it is not a shared mount: "
+                           f"mount --make-rshared {found.point}")
 
 
 def _make(directory: Path) -> None:

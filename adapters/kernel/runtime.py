@@ -33,7 +33,7 @@ from domain.resources import Resources
 from domain.runtime.control import Control
 from domain.runtime.plan import exec_plan, plan
 from domain.runtime.request import DEFAULT_IDS, IdRange
-from domain.spec import ContainerSpec, ExecSpec
+from domain.spec import ContainerSpec, ExecSpec, shared_namespaces
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class KernelRuntime:
         self._run_dir = run_dir
         self._link = Link(run_dir, self._data_root, failpoints=failpoints, event=self._event, connected=self._connected)
         self._groups = cgroups.detect(tree.group_root(self._data_root))
-        self._requests = Requests(self._data_root / "containers", layer_root, self._groups, init_program=init_program,
-                                  ids=ids)
+        self._requests = Requests(self._data_root / "containers", layer_root, self._data_root / "volumes", self._groups,
+                                  init_program=init_program, ids=ids)
         self._trash = erase.Trash(str(self._data_root / "trash"))
         self.files = ContainerFiles(self._data_root, layer_root)
         self.meter = GroupMeter(self._groups)
@@ -103,7 +103,8 @@ class KernelRuntime:
         reply = await self._ask({
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
             "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),
-            "log": [spec.log.driver, *limits(spec.log)], **self._watches.with_start(id), **_streams(spec, size)})
+            "log": [spec.log.driver, *limits(spec.log)],
+            "share": shared_namespaces(spec), **self._watches.with_start(id), **_streams(spec, size)})
         self._shortages.expect({id: attempt})
         return StartedProcess(reply["pid"], reply["start"], reply["cgroup"])
 

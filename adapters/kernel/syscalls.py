@@ -23,6 +23,7 @@ _NUMBERS = {
     "close_range": (436, 436), "capget": (125, 90), "capset": (126, 91), "prctl": (157, 167), "seccomp": (317, 277),
     "keyctl": (250, 219), "bpf": (321, 280), "sethostname": (170, 161), "setdomainname": (171, 162),
     "fstatfs": (138, 44), "ioctl": (16, 29), "rt_sigprocmask": (14, 135), "getcwd": (79, 17), "setns": (308, 268),
+    "syncfs": (306, 267), "mmap": (9, 222), "mprotect": (10, 226), "madvise": (28, 233),
 }
 _MACHINES = ("x86_64", "aarch64")
 MACHINE = os.uname().machine
@@ -32,7 +33,7 @@ CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER = 0x20000, 0x20000000, 0x10000000
 CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x4000000, 0x8000000, 0x40000000
 CLONE_PIDFD, CLONE_PARENT, CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP = 0x1000, 0x8000, 0x100000000, 0x200000000
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_REC, MS_PRIVATE, MS_SLAVE = 0x4000, 0x40000, 0x80000
 MNT_DETACH = 2
 
@@ -45,9 +46,14 @@ MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2
 FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC = 1, 1
 FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 1, 6
 
-RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT = 1, 2, 4, 16
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 1, 2, 4
+RESOLVE_BENEATH, RESOLVE_IN_ROOT = 8, 16
 
-PROC_SUPER_MAGIC, SYSFS_MAGIC = 0x9FA0, 0x62656572
+PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
+MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 0x20
+MADV_DONTFORK = 10
+
+PROC_SUPER_MAGIC, SYSFS_MAGIC, TMPFS_MAGIC = 0x9FA0, 0x62656572, 0x01021994
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
 PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP = 28, 4
@@ -129,6 +135,10 @@ _ioctl = _declare("ioctl", _INT, _INT, _DATA)
 _rt_sigprocmask = _declare("rt_sigprocmask", _INT, _DATA, _DATA, _INT)
 _getcwd = _declare("getcwd", _DATA, _INT)
 _setns = _declare("setns", _INT, _INT)
+_mmap = _declare("mmap", _INT, _INT, _INT, _INT, _INT, _INT)
+_mprotect = _declare("mprotect", _INT, _INT, _INT)
+_madvise = _declare("madvise", _INT, _INT, _INT)
+_syncfs = _declare("syncfs", _INT)
 
 
 def encode(text: str) -> bytes:
@@ -168,6 +178,21 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """Enter namespaces of the process behind a pidfd (5.8), or the one that `fd` is. See setns(2)."""
     _setns(fd, flags)
+
+
+def mmap(length: int, protection: int, flags: int, fd: int = -1) -> int:
+    """A new mapping wherever there is room; its address. See mmap(2)."""
+    return _mmap(0, length, protection, flags, fd, 0)
+
+
+def mprotect(address: int, length: int, protection: int) -> None:
+    """See mprotect(2)."""
+    _mprotect(address, length, protection)
+
+
+def madvise(address: int, length: int, advice: int) -> None:
+    """See madvise(2)."""
+    _madvise(address, length, advice)
 
 
 def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:
@@ -292,6 +317,11 @@ def fstatfs_type(fd: int) -> int:
     buffer = (ctypes.c_long * 16)()
     _fstatfs(fd, buffer)
     return buffer[0]
+
+
+def syncfs(fd: int) -> None:
+    """Write the file system that `fd` lies on to its disk. See syncfs(2)."""
+    _syncfs(fd)
 
 
 def interface_up(socket_fd: int, name: str) -> None:

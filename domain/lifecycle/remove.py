@@ -24,16 +24,19 @@ _ALL_INTENTS = (
 
 
 class Remove(Command):
-    """Take it away; `force` kills what runs."""
+    """Take it away; `force` kills what runs, `volumes` takes along those that were made for it alone."""
 
     force: bool = False
+    volumes: bool = False
 
 
 class RemoveRequested(Event, stored_as="remove-requested.v1", intent=True, settles_all=("restart-scheduled.v1",)):
-    """The container is to vanish; `by` is `user`, or `auto-remove` for `--rm`."""
+    """The container is to vanish; `by` is `user`, or `auto-remove` for `--rm`; `volumes`: with those that
+    nobody has named."""
 
     force: bool = False
     by: str = "user"
+    volumes: bool = False
 
 
 class Removed(Event, stored_as="removed.v1", settles_all=_ALL_INTENTS, drops_key=True):
@@ -51,7 +54,7 @@ def _remove(container: Container, command: Remove) -> tuple[Event, ...]:
     if container.state is State.STARTING:
         raise Refused(f"cannot remove container {container.name}: it is starting")
     if container.state in RESTING or command.force:
-        return (RemoveRequested(force=command.force),)
+        return (RemoveRequested(force=command.force, volumes=command.volumes),)
     state = "paused" if container.state is State.PAUSED else "running"
     mend = (
         "unpause and then stop the container before removing or force remove"
@@ -64,9 +67,10 @@ def _remove(container: Container, command: Remove) -> tuple[Event, ...]:
 
 
 def _requested(container: Container, event: RemoveRequested, record: Recorded) -> Mapping[str, object]:
+    takes = {"takes_volumes": event.volumes or event.by == "auto-remove"}
     if event.force and container.state in LIVE:
-        return {"requested": record.position, "manual": True, "then_start": False}
-    return {}
+        return {**takes, "requested": record.position, "manual": True, "then_start": False}
+    return takes
 
 
 def _removed(container: Container, event: Removed, record: Recorded) -> Mapping[str, object]:

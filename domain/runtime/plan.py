@@ -8,7 +8,8 @@ the child itself. The order is the point: groups, then the cgroup namespace root
 host paths mean something; then pivot, and from there on the image is all there is; kernel file systems and their masks;
 descriptors closed before any path of the image is used; the filter while it may still be loaded; ids and capabilities;
 the working directory as the user; and nothing of the image runs before the word to go. One more process in a container
-that runs goes the same way, but for the root: it enters what is there.
+that runs goes the same way, but for the root: it enters what is there. Whoever becomes one of several in a pid
+namespace is born into it last of all, from outside, for those who are in there might have the right to rule it.
 """
 
 from collections.abc import Iterator
@@ -23,8 +24,10 @@ from domain.runtime.request import (
     UNCONFINED,
     DeviceNode,
     ExecRequest,
+    HostMount,
     IdRange,
     RunRequest,
+    lender,
 )
 from domain.runtime.steps import (
     AllowDevices,
@@ -37,10 +40,12 @@ from domain.runtime.steps import (
     ChangeDirectory,
     ChangeProfile,
     CloseDescriptors,
+    Cross,
     EnterNamespaces,
     EnterUserNamespace,
     EnterWorkdir,
     Execute,
+    FillVolume,
     HostDevice,
     HostStep,
     JoinGroups,
@@ -63,6 +68,8 @@ from domain.runtime.steps import (
     OverlayRoot,
     PivotRoot,
     PrepareBind,
+    PrepareFill,
+    PrepareLent,
     PrepareMount,
     PrivateMounts,
     ReadOnlyMount,
@@ -71,6 +78,7 @@ from domain.runtime.steps import (
     SetDomainname,
     SetHostname,
     SetLimits,
+    ShareNamespace,
     Step,
     Sysctl,
     Unshare,
@@ -117,7 +125,7 @@ def plan(request: RunRequest) -> Plan:
 
 
 def exec_plan(request: ExecRequest) -> Plan:
-    """Compile the steps of one more process; it is born in the pid namespace and the group. Raises: InvalidValue."""
+    """Compile the steps of one more process. Raises: InvalidValue."""
     _check_command(request)
     return Plan(0, (), tuple(_more(request)))
 
@@ -135,7 +143,7 @@ def environment(env: tuple[str, ...], hostname: str, *, tty: bool = False) -> tu
 
 def _namespaces(request: RunRequest) -> int:
     shared = (request.network, NEWNET), (request.uts, NEWUTS), (request.ipc, NEWIPC), (request.pid, NEWPID)
-    return NEWNS | sum(flag for mode, flag in shared if mode != HOST)
+    return NEWNS | sum(flag for mode, flag in shared if mode != HOST and not lender(mode))
 
 
 def _check(request: RunRequest) -> None:
@@ -206,16 +214,19 @@ def _child(request: RunRequest) -> Iterator[Step]:
     if request.read_only:
         yield ReadOnlyMount("/")
     yield from _identity(request)
-    yield from _launch(request, INIT_TARGET if request.init else "")
+    yield from _launch(request, INIT_TARGET if request.init else "", crosses=bool(lender(request.pid)))
 
 
 def _enter(request: RunRequest) -> Iterator[Step]:
     yield Opaque()
     yield ResetProcess(request.umask, request.oom_score_adj)  # before the groups: a cpu group refuses real-time tasks
+    if request.apparmor:
+        yield ChangeProfile(request.apparmor)
     if request.cgroup_v1:
         yield JoinGroups()
     if request.cgroupns != HOST:
         yield Unshare(NEWCGROUP)  # now: its root is where its maker sits
+    yield from (ShareNamespace(kind) for kind in ("pid", "ipc") if lender(getattr(request, kind)))
     if request.remap:  # what is not born with the child belongs to it: its root has rights there
         yield UserNamespace(request.remap.first, request.remap.count, _namespaces(request) & ~(NEWNS | NEWPID))
     if request.network == "none":
@@ -223,8 +234,11 @@ def _enter(request: RunRequest) -> Iterator[Step]:
 
 
 def _root(request: RunRequest) -> Iterator[Step]:
+    for mount in _filled(request):
+        yield PrepareFill(mount.target, mount.volume, mount.first, request.remap is not None)
     for mount in request.mounts:  # before: whoever goes on to hear of the host's mounts must have heard of them
-        yield PrepareMount(mount.target, mount.source, mount.read_only, mount.recursive, mount.slave)
+        yield PrepareMount(mount.target, mount.source, mount.subpath, mount.read_only, mount.recursive,
+                           mount.propagation, bool(mount.volume) and request.remap is not None)
     yield PrivateMounts()  # before the copies: they inherit it
     if request.remap:
         yield MapIds((request.layer_root.rpartition("/")[0], request.directory))
@@ -232,6 +246,10 @@ def _root(request: RunRequest) -> Iterator[Step]:
         yield PrepareBind(path, _host_file(request, path), read_only=False)
     if request.ipc == HOST:
         yield PrepareBind(_SHARED_MEMORY, _SHARED_MEMORY, read_only=False)
+    if lender(request.ipc):
+        yield PrepareLent("ipc", _SHARED_MEMORY)
+    if lender(request.pid):
+        yield PrepareLent("pid", "/proc")
     if request.init:
         yield PrepareBind(INIT_TARGET, request.init_program, read_only=True)
     yield OverlayRoot(request.layer_root, request.layers, f"{request.directory}/upper", f"{request.directory}/work",
@@ -240,7 +258,10 @@ def _root(request: RunRequest) -> Iterator[Step]:
 
 
 def _kernel_views(request: RunRequest) -> Iterator[Step]:
-    yield MountAt("/proc", "proc", "proc", _QUIET, "")
+    if lender(request.pid):
+        yield AttachDirectory("/proc", "/proc")
+    else:
+        yield MountAt("/proc", "proc", "proc", _QUIET, "")
     if request.network == "none":
         yield from (Sysctl(name, value, required=False) for name, value in _NETWORK_SYSCTLS)
     yield from (Sysctl(name, value, required=True) for name, value in request.sysctls.items())
@@ -288,16 +309,26 @@ def _host_device(ids: IdRange | None, node: DeviceNode) -> HostDevice:
 def _user_mounts(request: RunRequest) -> Iterator[Step]:
     wanted = sorted((tmpfs.target(path), text) for path, text in request.tmpfs.items())
     yield MountAt("/dev/mqueue", "mqueue", "mqueue", _QUIET, "")
-    if request.ipc == HOST:
+    if request.ipc == HOST or lender(request.ipc):
         yield AttachDirectory(_SHARED_MEMORY, _SHARED_MEMORY)
     elif request.ipc != "none":
         yield MountAt(_SHARED_MEMORY, "tmpfs", "shm", _QUIET, f"mode=1777,size={request.shm_size}")
+    yield from (FillVolume(mount.target, mount.target) for mount in _filled(request))  # while only the image is there
     memory = {path: MountTmpfs(path, *_tmpfs(text, request.remap)) for path, text in wanted}
     hosts = {mount.target: AttachMount(mount.target, mount.target) for mount in request.mounts}
     yield from (step for _, step in sorted({**memory, **hosts}.items()))  # parents first
     yield from (AttachBind(path, path) for path in _own_files(request))
     if request.init:
         yield AttachBind(INIT_TARGET, INIT_TARGET)
+
+
+def _filled(request: RunRequest) -> list[HostMount]:
+    """Each volume once, in one order for all containers: who waits for one holds none that comes later."""
+    found: dict[str, HostMount] = {}
+    for mount in request.mounts:
+        if mount.fill:
+            found.setdefault(mount.volume, mount)
+    return [found[volume] for volume in sorted(found)]
 
 
 def _mapped(ids: IdRange | None, data: str) -> str:
@@ -325,14 +356,15 @@ def _identity(request: RunRequest) -> Iterator[Step]:
         yield SetHostname(request.hostname)
     if request.domainname and request.uts != HOST:
         yield SetDomainname(request.domainname)
-    yield from _apart(request)
+    yield from _apart(request, crosses=bool(lender(request.pid)))
     yield ResolveUser(request.user, request.groups)
     yield MakeWorkdir(request.workdir)
 
 
-def _apart(request: RunRequest | ExecRequest) -> Iterator[Step]:
-    """Leave what the engine has lent. Raising a limit needs CAP_SYS_RESOURCE on the host, so that comes first."""
-    yield NewSession(request.tty)
+def _apart(request: RunRequest | ExecRequest, *, crosses: bool = False) -> Iterator[Step]:
+    """Leave what the engine has lent. Raising a limit needs CAP_SYS_RESOURCE on the host, so that comes first. Who
+    crosses has no use for a terminal: it becomes that of his child."""
+    yield NewSession(request.tty and not crosses)
     if request.ulimits:
         yield SetLimits(request.ulimits)
     if request.remap:
@@ -341,9 +373,7 @@ def _apart(request: RunRequest | ExecRequest) -> Iterator[Step]:
     yield NewKeyring()
 
 
-def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]:
-    if request.apparmor:
-        yield ChangeProfile(request.apparmor)
+def _launch(request: RunRequest | ExecRequest, init: str = "", *, crosses: bool = False) -> Iterator[Step]:
     if not request.no_new_privileges:  # loading a filter needs CAP_SYS_ADMIN then: now or never
         yield from _filter(request)
     yield BecomeUser(request.capabilities)
@@ -352,7 +382,11 @@ def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]
         yield NoNewPrivileges()
         yield from _filter(request)
     yield WaitForGo()
-    yield Execute(request.argv, environment(request.env, request.hostname, tty=request.tty), init)
+    env = environment(request.env, request.hostname, tty=request.tty)
+    if crosses:
+        yield Cross(request.argv, env, init, request.tty)
+    else:
+        yield Execute(request.argv, env, init)
 
 
 def _filter(request: RunRequest | ExecRequest) -> Iterator[Step]:
@@ -368,8 +402,10 @@ def _more(request: ExecRequest) -> Iterator[Step]:
     yield ResetProcess(request.umask, request.oom_score_adj)
     if request.cgroup_v1:
         yield JoinGroups()
-    yield EnterNamespaces(NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWNET)
-    yield from _apart(request)
+    if request.apparmor:
+        yield ChangeProfile(request.apparmor)
+    yield EnterNamespaces(NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWNET | NEWPID)
+    yield from _apart(request, crosses=True)
     yield ResolveUser(request.user, request.groups)
     yield EnterWorkdir(request.workdir)
-    yield from _launch(request)
+    yield from _launch(request, crosses=True)

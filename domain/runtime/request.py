@@ -23,10 +23,22 @@ OWN_DEVICES = frozenset(f"/dev/{name}" for name in (
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST = "host"
 """The mode of a namespace that is the host's."""
+CONTAINER = "container:"
+"""Before the id of the container whose namespace is shared."""
 UNCONFINED = "unconfined"
 """In place of a profile: none."""
 INIT_TARGET = "/sbin/lading-init"
 """Where a container sees the little first process of `--init`."""
+
+
+def lender(mode: str) -> str:
+    """The container whose namespace is to be shared, as the mode names it; empty for any other mode."""
+    return mode.removeprefix(CONTAINER) if mode.startswith(CONTAINER) else ""
+
+
+def cannot_join(kind: str, id: str) -> str:
+    """What is said when that container does not run; `kind` is `pid` or `ipc`."""
+    return f"cannot join {kind.upper()} of a non running container: {id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,10 @@ DEFAULT_IDS = IdRange(0x70000000, 65536)
 """Where nobody else has any: above what systemd gives to containers, and far above /etc/subuid of any distribution."""
 
 
+PRIVATE, SLAVE, SHARED = "private", "slave", "shared"
+"""Which mounts pass between the host and a directory of it inside: none, those of the host, or all."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceNode:
     """A node inside that stands for a device of the host: `kind` is `b` or `c`, `access` some of `rwm`."""
@@ -61,13 +77,22 @@ class DeviceNode:
 
 @dataclass(frozen=True, slots=True)
 class HostMount:
-    """A directory or file of the host at a place inside; see `PrepareMount`."""
+    """A directory or file of the host at a place inside; see `PrepareMount`.
+
+    `volume` is the directory of the engine's volume whose contents `source` is: with a user namespace of the
+    container's own they keep the ids that it sees. `fill` lets an empty one begin with what the image has there,
+    `first` says that this is the container's first start (see `PrepareFill`).
+    """
 
     source: str
     target: str
     read_only: bool = False
     recursive: bool = True
-    slave: bool = False
+    propagation: str = PRIVATE
+    subpath: str = ""
+    volume: str = ""
+    fill: bool = False
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +109,7 @@ class RunRequest:
     one. `apparmor` names a profile that the host has loaded. `kernel_writable` leaves /sys and the control groups
     writable.
     `pid`, `ipc`, `uts` and `cgroupns` are empty for a namespace of its own, or `host`; `ipc` may be `none`, too:
-    without /dev/shm.
+    without /dev/shm. `pid` and `ipc` may be `container:<id>`: those of a container that runs.
     `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
     `groups` are names or numbers beside those of the user. `ulimits` are (name, number of setrlimit(2), soft, hard), -1
     for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.

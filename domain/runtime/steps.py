@@ -93,9 +93,28 @@ class Unshare(Step):
 
 @dataclass(frozen=True, slots=True)
 class EnterNamespaces(Step):
-    """Join namespaces of the container's first process; with its mounts come its root, and no host path is left."""
+    """Join namespaces of the container's first process; with its mounts come its root, and no host path is left. Into
+    its pid namespace only children are born."""
 
     flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShareNamespace(Step):
+    """Join the namespace `kind` (`pid`, `ipc`) of the container that lends it; into the former only children are
+    born."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareLent(Step):
+    """Take a detached copy of what is mounted at `path` of the container that lends its namespace `kind`, under the
+    same name: /proc with `pid`, for only who is in a pid namespace can mount the processes of it; /dev/shm with
+    `ipc`."""
+
+    kind: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +159,37 @@ class PrepareBind(Step):
 class PrepareMount(Step):
     """Take a detached copy of what lies at a path of the host, under `name`, while host paths still mean something.
 
-    `recursive` takes along what is mounted below, read-only as well if this is; with `slave` mounts of the host go on
-    to appear in it, else nothing passes.
+    `below` is a path under it that is reached without any link. `recursive` takes along what is mounted below,
+    read-only as well if this is. `propagation` is `private`, `slave` or `shared`. `mapped` shows the ids of the
+    container's own user namespace.
     """
 
     name: str
     path: str
+    below: str
     read_only: bool
     recursive: bool
-    slave: bool
+    propagation: str
+    mapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFill(Step):
+    """Find out whether `_data` in the directory `volume` is to be filled, and keep everybody else from it until it is:
+    if it is empty at the `first` start of a container, or if somebody has begun and not ended. It is `name` later."""
+
+    name: str
+    volume: str
+    first: bool
+    mapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FillVolume(Step):
+    """Copy what the image has at `target` into the volume that was prepared as `name`, if it is to be filled."""
+
+    name: str
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,14 +453,26 @@ class Execute(Step):
     init: str
 
 
+@dataclass(frozen=True, slots=True)
+class Cross(Step):
+    """Let a child be born in the pid namespace that was entered for children, and become the program, with a session of
+    its own; with `terminal`, standard input is one and becomes the session's. Else as `Execute`."""
+
+    argv: Sequence[str]
+    env: Sequence[str]
+    init: str
+    terminal: bool
+
+
 STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, EnterNamespaces, LoopbackUp,
-    PrepareBind, PrepareMount, AttachMount,
+    PrepareBind, PrepareMount, AttachMount, PrepareFill, FillVolume,
     PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
     WaitForGo, Execute, NoNewPrivileges, AllowDevices, HostDevice, ChangeProfile,
-    AttachDirectory, UserNamespace, MapIds, EnterUserNamespace,
+    AttachDirectory, UserNamespace, MapIds, EnterUserNamespace, Cross,
+    ShareNamespace, PrepareLent,
 )}
 """Every step by its name on the wire."""
 

@@ -37,6 +37,9 @@ IMAGES = (
 )
 """Passed when an image comes and goes."""
 
+VOLUMES = ("volumes.before-delete", "volumes.before-removed")
+"""Passed when a volume goes; swept with the tests of volumes."""
+
 WARDEN = (
     "warden.before-cgroup", "warden.after-cgroup", "warden.before-clone", "warden.after-clone", "warden.after-hold",
     "warden.before-go", "warden.after-go", "warden.before-answer", "warden.log-rotate", "warden.log-header",
@@ -53,6 +56,7 @@ ROTATION = ("warden.log-drop",)
 
 EXECS = (
     "warden.before-entering", "warden.before-lend", "child.EnterNamespaces", "child.EnterWorkdir", "child.BindConsole",
+    "child.Cross", "warden.before-adoption", "child.ShareNamespace", "child.PrepareLent",
 )
 """Passed by execs and terminals; swept with the tests of the supervisor."""
 
@@ -82,7 +86,7 @@ CHILD = (
     "child.NewKeyring", "child.ResolveUser", "child.MakeWorkdir", "child.LoadSeccomp", "child.BecomeUser",
     "child.ChangeDirectory", "child.NoNewPrivileges", "child.WaitForGo",
     "child.Execute", "child.MountTmpfs", "child.AttachTerminals", "child.HostDevice", "child.PrepareMount",
-    "child.AttachMount",
+    "child.AttachMount", "child.PrepareFill", "child.FillVolume",
     "child.UserNamespace", "child.MapIds", "child.EnterUserNamespace",
 )
 """In the newborn process, before it executes anything."""
@@ -111,7 +115,7 @@ def steps_of_plans() -> set[str]:
 
 def swept() -> set[str]:
     """Every name that some test of the sweep kills at."""
-    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *WARDEN, *ROTATION, *SCRIBE, *EXECS, *WITH_APPARMOR, *ZYGOTE,
+    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *VOLUMES, *WARDEN, *ROTATION, *SCRIBE, *EXECS, *WITH_APPARMOR, *ZYGOTE,
             *RECOVERY, *CHILD}
 
 

@@ -243,7 +243,7 @@ def test_a_newborn_process_meets_a_fault(lanes: Lanes, action: str) -> None:
         name = unique()
         script = ("sh", "-c", "echo begun; sleep 600")
         more = ("--tmpfs", "/scratch", "--domainname", "chaos", "--ulimit", "core=0", "--security-opt",
-                "no-new-privileges", "--device", "/dev/null:/dev/own", "-v", "/usr:/host:ro",
+                "no-new-privileges", "--device", "/dev/null:/dev/own", "-v", "/usr:/host:ro", "-v", "/etc",
                 *(("--userns", "remap") if point in points.REMAPPED else ("--ipc", "host")))
         done = engine.cli("run", "-d", *more, "--name", name, "busybox", *script)
         if (point, action) == ("child.Execute", "kill"):

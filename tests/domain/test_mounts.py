@@ -91,8 +91,11 @@ def test_parents_come_first_and_nothing_twice() -> None:
 
 
 @pytest.mark.parametrize("mount", [
-    Mount(type="volume", source="data", target="/data"), Mount(type="volume", target="/data", anonymous=True),
-    Mount(type="bind", source="/srv", target="/data", propagation="rshared"),
+    Mount(type="volume", source="a/b", target="/data"), Mount(type="volume", source="..", target="/data"),
+    Mount(type="volume", source="data", target="/data", propagation="rslave"),
+    Mount(type="volume", source="data", target="/data", subpath="a/../../b"),
+    Mount(type="volume", source="data", target="/data", subpath="/etc"),
+    Mount(type="volume", source="data", target="/data", driver_options={"size": "1g"}),
     Mount(type="bind", source="srv", target="/data"), Mount(type="bind", source="/srv", target="/data/"),
     Mount(type="tmpfs", target="/data", options="size=x"), Mount(type="tmpfs", target="/sys"),
 ])

@@ -302,6 +302,7 @@ class Engine:
         if ids := self.everything():
             done = self.cli("rm", "-f", *ids, timeout=120)
             assert done.code == 0 or not self.everything(), done.err
+        self.cli("volume", "prune", "-af")
 
     # As programs use it ----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from domain.container import State
 from domain.errors import InvalidValue
 from domain.options import filter_pair
 from domain.resources import NO_LIMITS, Resources
+from domain.text.table import shortened
 from domain.text.units import SECOND, human_duration
 
 SHOWN = {
@@ -238,3 +239,17 @@ def _health(wanted: str) -> Test:
     if wanted not in ("starting", "healthy", "unhealthy", "none"):
         raise InvalidValue(f"invalid filter 'health={wanted}'")
     return lambda c: (c.health or "none") == wanted
+
+
+_LONG_NAME = 15
+
+
+def sources(container: Listed, *, full: bool) -> list[str]:
+    """Directories of the host and names of volumes; without `full` long names are cut."""
+    found = [source for source, _ in container.mounts if source]
+    return found if full else [shortened(source, _LONG_NAME) for source in found]
+
+
+def local_volumes(container: Listed) -> int:
+    """How many volumes it uses."""
+    return len({source for source, _ in container.mounts if source and not source.startswith("/")})

@@ -25,7 +25,7 @@ _LATER = (
     "--add-host= --annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --dns= --dns-opt= "
     "--dns-option= --dns-search= --expose= --gpus= --ip= --ip6= --kernel-memory= --link= --link-local-ip= "
     "--mac-address= --net-alias= --network-alias= --platform= -p/--publish= -P/--publish-all --storage-opt= "
-    "--use-api-socket --volume-driver= --volumes-from="
+    "--use-api-socket"
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -100,6 +100,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         stdin=options.flag("interactive"),
         resources=limits.resources(options),
         mounts=mounts.mounts(options, invocation.call.cwd),
+        volumes_from=mounts.volumes_from(options),
         stdin_once=options.flag("interactive") and not options.flag("detach"),
         devices=devices.devices(options),
         device_rules=devices.device_rules(options),

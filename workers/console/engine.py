@@ -20,9 +20,10 @@ from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Sent, V
 from domain.resources import Resources
 from workers.console.board import Board
 from workers.mover import Caller
-from workers.requests import CreateRequest, ExecRequest
+from workers.requests import CreateRequest, ExecRequest, VolumeRequest
 from workers.sampler import Sampler
 from workers.transfers import Arrived, Keys
+from workers.volumedesk import Known
 
 
 class Images(Protocol):
@@ -78,6 +79,34 @@ class Images(Protocol):
         """What the registry finds. Raises NotFound, Refused, Unavailable."""
 
 
+class Volumes(Protocol):
+    """Volumes by name."""
+
+    async def all(self) -> Sequence[Known]:
+        """Every volume, by name."""
+
+    async def find(self, name: str) -> Known:
+        """By its name. Raises NotFound."""
+
+    async def size(self, name: str) -> int:
+        """Bytes of its contents."""
+
+    async def create(self, request: VolumeRequest, who: Caller) -> str:
+        """A volume, unless it is there already; its name. Raises Refused, KernelError."""
+
+    async def remove(self, name: str, who: Caller) -> None:
+        """Take it away with its contents. Raises Refused, NotFound, KernelError."""
+
+    async def check_removal(self, name: str) -> None:
+        """Whether it could be removed now. Raises Refused, NotFound."""
+
+    async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
+        """Take away those of `chosen` that nobody uses; the names of those that went."""
+
+    async def left_by(self, id: str) -> Sequence[Known]:
+        """The volumes that this container uses and no other one does."""
+
+
 class Files(Protocol):
     """Containers' files and figures."""
 
@@ -128,6 +157,10 @@ class Engine(Protocol):
     @property
     def images(self) -> Images:
         """Images by name."""
+
+    @property
+    def volumes(self) -> Volumes:
+        """Volumes by name."""
 
     @property
     def files(self) -> Files:

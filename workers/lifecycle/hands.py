@@ -16,8 +16,9 @@ class Hands:
     `ended(id, seconds)` waits until the end of the run is in the log and says whether it came in time (None: for ever).
     `execs_ended(id, seconds)` waits until the ends of all its other processes are in the log; of those that nobody
     reports in time it is written down that their status is unknown.
-    `layers(container)` gives the layer directories of its image. `image_of(container, intent)` makes the image of a
-    commit in the image store; recording it is left to who stores the outcome.
+    `volumes(container)` makes its volumes ready. `layers(container)` gives the layer directories of its image.
+    `image_of(container, intent)` makes the image of a commit in the image store; recording it is left to who stores the
+    outcome.
     """
 
     runtime: Runtime
@@ -25,5 +26,6 @@ class Hands:
     boot: str
     ended: Callable[[str, float | None], Awaitable[bool]]
     execs_ended: Callable[[str, float], Awaitable[None]]
+    volumes: Callable[[Container], Awaitable[None]]
     layers: Callable[[Container], Awaitable[tuple[str, ...]]]
     image_of: Callable[[Container, Recorded], Awaitable[Image]]

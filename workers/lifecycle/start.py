@@ -14,6 +14,7 @@ async def start(container: Container, intent: Recorded, hands: Hands) -> Started
     attempt = intent.event.attempt
     failpoint("start.before-act")
     try:
+        await hands.volumes(container)
         layers = await hands.layers(container)
         process = await hands.runtime.start(
             container.id, attempt, container.settled, container.env, layers, size=intent.event.size

@@ -1,16 +1,21 @@
 """The root file system: host files taken along, the overlay, the pivot."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from errno import EINVAL
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
-from adapters.kernel.child.paths import MISSING
+from adapters.kernel.child.paths import MISSING, NO_LINKS
 from domain.errors import CommandFailed, KernelError
+from domain.runtime.request import PRIVATE, SHARED, SLAVE
 
 _MOUNT_OPTIONS = 4095  # mount(2) takes one page
-
+_LENT = {"pid": syscalls.PROC_SUPER_MAGIC, "ipc": syscalls.TMPFS_MAGIC}
+_ROOT_OF_PROCFS = 1  # PROC_ROOT_INO
+_BELOW = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
+_PROPAGATION = {PRIVATE: syscalls.MS_PRIVATE, SLAVE: syscalls.MS_SLAVE, SHARED: 0}  # a copy is a peer of what it is of
 
 
 def _prepare_bind(context: Context, name: str, path: str, read_only: bool) -> None:
@@ -21,33 +26,85 @@ def _prepare_bind(context: Context, name: str, path: str, read_only: bool) -> No
     context.binds[name] = tree
 
 
-def _prepare_mount(context: Context, name: str, path: str, read_only: bool, recursive: bool, slave: bool) -> None:
+def _prepare_mount(
+    context: Context, name: str, path: str, below: str, read_only: bool, recursive: bool, propagation: str, mapped: bool
+) -> None:
     """The source is the host's own affair: its links lead where they lead. What lies below it keeps no way back."""
     deep = syscalls.AT_RECURSIVE if recursive else 0
     try:
-        tree = _host_tree(context.host_mounts, path, syscalls.OPEN_TREE_CLONE | deep)
+        with host_view(context):
+            tree = source_tree(path, below, syscalls.OPEN_TREE_CLONE | deep)
     except KernelError as error:
         code = 127 if error.errno in MISSING else 125
         reason = os.strerror(error.errno).lower()
         raise CommandFailed(f"cannot mount {ascii(path)[1:-1]}: {reason}", exit_code=code) from error
+    if mapped:
+        map_ids(context, tree, path)
     attributes = syscalls.MOUNT_ATTR_RDONLY if read_only else 0
-    propagation = syscalls.MS_SLAVE if slave else syscalls.MS_PRIVATE
-    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | deep, attributes, propagation=propagation)
+    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | deep, attributes, propagation=_PROPAGATION[propagation])
     context.binds[name] = tree
 
 
-def _host_tree(host_mounts: int, path: str, flags: int) -> int:
-    """From the host's own namespace, for a moment: what was mounted since ours was copied is not in ours, unless the
-    host's root is shared."""
-    if host_mounts < 0:
+def source_tree(path: str, below: str, flags: int) -> int:
+    """By open_tree(2): what lies at a path, or under it where no link leads. Raises: KernelError."""
+    if not below:
         return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
-    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    syscalls.setns(host_mounts, syscalls.CLONE_NEWNS)
+    top = syscalls.openat2(syscalls.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY, 0)
     try:
-        return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
+        place = syscalls.openat2(top, below, os.O_PATH, _BELOW)
+        try:
+            return syscalls.open_tree(place, "", flags | syscalls.AT_EMPTY_PATH)
+        finally:
+            os.close(place)
+    finally:
+        os.close(top)
+
+
+def map_ids(context: Context, tree: int, path: str) -> None:
+    """Show the ids of the container's own user namespace. Raises: CommandFailed where the file system cannot."""
+    try:
+        syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, syscalls.MOUNT_ATTR_IDMAP, userns_fd=context.user)
+    except KernelError as error:
+        if error.errno != EINVAL:
+            raise
+        reason = "its file system cannot map ids for a user namespace of the container's own"
+        raise CommandFailed(f"cannot mount {ascii(path)[1:-1]}: {reason}", exit_code=125) from error
+
+
+@contextmanager
+def host_view(context: Context) -> Iterator[None]:
+    """In the host's own mount namespace for a moment: what was mounted since ours was copied is not in ours, unless the
+    host's root is shared."""
+    if context.host_mounts < 0:
+        yield
+        return
+    with _visiting(context.host_mounts):
+        yield
+
+
+@contextmanager
+def _visiting(mounts: int) -> Iterator[None]:
+    """Be in another mount namespace for a moment: only who is there can copy what is mounted there."""
+    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.setns(mounts, syscalls.CLONE_NEWNS)
+    try:
+        yield
     finally:
         syscalls.setns(ours, syscalls.CLONE_NEWNS)
         os.close(ours)
+
+
+def _prepare_lent(context: Context, kind: str, path: str) -> None:
+    """Whatever that container has put there: it must be a file system of that kind, itself, and no link leads to it."""
+    with _visiting(context.shared[kind]):
+        place = syscalls.openat2(syscalls.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY, NO_LINKS)
+        if syscalls.fstatfs_type(place) != _LENT[kind] or (kind == "pid" and os.fstat(place).st_ino != _ROOT_OF_PROCFS):
+            raise CommandFailed(f"{path} of the container that shares it is something else", exit_code=125)
+        tree = syscalls.open_tree(place, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH)
+        os.close(place)
+    attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
+    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, attributes, propagation=syscalls.MS_PRIVATE)
+    context.binds[path] = tree
 
 
 def _overlay_root(_: Context, layer_root: str, layers: Sequence[str], upper: str, work: str, target: str) -> None:
@@ -99,6 +156,7 @@ def _pivot_root(_: Context, target: str) -> None:
 STEPS: dict[str, Callable[..., None]] = {
     "PrepareBind": _prepare_bind,
     "PrepareMount": _prepare_mount,
+    "PrepareLent": _prepare_lent,
     "OverlayRoot": _overlay_root,
     "PivotRoot": _pivot_root,
 }

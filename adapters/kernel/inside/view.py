@@ -18,7 +18,9 @@ from typing import NamedTuple
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
+from adapters.kernel.child.fill import is_unfilled
 from adapters.kernel.child.root import STEPS as ROOT_STEPS
+from adapters.kernel.child.root import source_tree
 from adapters.kernel.supervisor import process
 from adapters.kernel.syscalls import CLONE_NEWNS, CLONE_NEWUSER, failed
 from domain.errors import KernelError
@@ -59,12 +61,17 @@ def _other_users(pid: int) -> int:
 
 
 class HostMount(NamedTuple):
-    """A directory or file of the host at a place of the container."""
+    """A directory or file of the host at a place of the container, or what is `below` it. `volume` is the directory of
+    a volume that begins with what the image has, if it is empty at the first start of a container, which a `fresh` one
+    has before it."""
 
     source: str
     target: str
     read_only: bool
     recursive: bool
+    below: str = ""
+    volume: str = ""
+    fresh: bool = False
 
 
 def of_resting(
@@ -91,10 +98,13 @@ def of_resting(
 
 
 def _tree(mount: HostMount, *, writable: bool) -> int:
-    """A detached copy of what lies there, -1 if nothing does. Raises KernelError."""
+    """A detached copy of what lies there, -1 if nothing does, or if the next start takes it from the image. Raises
+    KernelError."""
+    if mount.volume and is_unfilled(mount.volume, first=mount.fresh):
+        return -1
     deep = syscalls.AT_RECURSIVE if mount.recursive else 0
     try:
-        tree = syscalls.open_tree(syscalls.AT_FDCWD, mount.source, syscalls.OPEN_TREE_CLONE | deep)
+        tree = source_tree(mount.source, mount.below, syscalls.OPEN_TREE_CLONE | deep)
     except KernelError as error:
         if error.errno == ENOENT:
             return -1

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adapters.kernel import syscalls
 
@@ -92,14 +92,17 @@ def command(role: str, *arguments: str) -> list[str]:
     return [executable(), "-I", "-S", _PROGRAM, role, *arguments]
 
 
-def spawn(interpreter: int, argv: list[str], fds: Sequence[int], *, session: bool = False) -> int:
-    """Start a small process whose environment tells nothing; `fds` become 3, 4, …, and nothing else stays open."""
+def spawn(interpreter: int, argv: list[str], fds: Sequence[int], *, session: bool = False,
+          settings: Mapping[str, str] | None = None) -> int:
+    """Start a small process whose environment tells nothing but `settings`; `fds` become 3, 4, …, and nothing else
+    stays open."""
     _restore_mode(interpreter)
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _CLEAR_OF_ROLES) for fd in (interpreter, *fds)]
     try:
         actions = [(os.POSIX_SPAWN_DUP2, fd, 3 + index) for index, fd in enumerate(moved[1:])]
         program = f"/proc/self/fd/{moved[0]}"
-        return os.posix_spawn(program, argv, _environment(), file_actions=actions, setsid=session)
+        return os.posix_spawn(program, argv, {**_environment(), **(settings or {})}, file_actions=actions,
+                              setsid=session)
     finally:
         for fd in moved:
             os.close(fd)

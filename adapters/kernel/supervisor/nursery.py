@@ -4,10 +4,11 @@ import array
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from adapters.kernel.supervisor import handover, interpreter, loop, process, zygote
+from adapters.kernel.child import crossing
+from adapters.kernel.supervisor import handover, interpreter, loop, zygote
 from adapters.kernel.supervisor.ward import Ward
 from domain.failpoints import failpoint
 
@@ -26,25 +27,28 @@ class Nursery:
         self._cloned, self._failed, self._died = cloned, failed, died
         self._waiting: dict[str, Ward] = {}
         self._generation = int(options["generation"])
-        self._strangers: set[int] = set()
         self._channel: socket.socket
         self._spawn()
 
-    def clone(self, ward: Ward, place: int) -> None:
+    def clone(self, ward: Ward, place: int, shared: Mapping[str, int] | None = None) -> None:
         """Ask for the process of `ward`, whose group exists; `place` is the mount of its container's terminals, or, for
-        one process more, the pidfd of the first."""
+        one process more, the pidfd of the first; `shared` are pidfds of those who share a namespace with it."""
         group = ward.group
         assert group is not None
         plan = _memory(ward.request["child"])
         failpoint("warden.before-clone")
-        status, *streams = ward.childs_ends()
-        fds = [status, plan, *streams, place, *([group.v2_fd] if group.v2_fd >= 0 else []), *group.tasks]
-        request = {"key": ward.name, "flags": ward.request["flags"], "group": group.v2_fd >= 0,
-                   "more": bool(ward.exec_id)}
+        named = {**ward.childs_ends(), "plan": plan, "place": place}
+        if ward.report >= 0:
+            named["report"] = ward.report
+        if group.v2_fd >= 0:
+            named["group"] = group.v2_fd
+        named |= {f"share-{kind}": pidfd for kind, pidfd in (shared or {}).items()}
+        named |= {f"tasks{number}": fd for number, fd in enumerate(group.tasks)}
+        request = {"key": ward.name, "flags": ward.request["flags"], "more": bool(ward.exec_id), "fds": list(named)}
         self._waiting[ward.name] = ward
         try:
             self._channel.sendmsg([json.dumps(request).encode()],
-                                  [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+                                  [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", named.values()))])
         except (BrokenPipeError, ConnectionResetError):
             pass  # its death is about to be noticed, and this request with it
         finally:
@@ -54,19 +58,6 @@ class Nursery:
         """Its answer, if it still comes, is of no use."""
         if self._waiting.get(ward.name) is ward:
             del self._waiting[ward.name]
-
-    def reap_strangers(self, known: set[int]) -> bool:
-        """Children whose birth nobody could tell us about: a zygote was killed between the clone and its answer. They
-        end by themselves; whether one may be left. (A dead one that is not reaped keeps its container from ending.)"""
-        self._strangers -= known
-        for pid in list(self._strangers):
-            try:
-                ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is not None
-            except ChildProcessError:
-                ended = True
-            if ended:
-                self._strangers.discard(pid)
-        return bool(self._strangers)
 
     def close(self) -> None:
         """End the zygote and wait for it."""
@@ -79,7 +70,7 @@ class Nursery:
         arguments = [f"{name}={self._options[name]}" for name in ("failpoints", "files")]
         argv = interpreter.command("zygote", *arguments, f"generation={self._generation}")
         self._generation += 1
-        self.pid = interpreter.spawn(self._python, argv, [other.fileno()])
+        self.pid = interpreter.spawn(self._python, argv, [other.fileno()], settings=crossing.SETTINGS)
         other.close()
         self._channel = mine
         self._loop.watch(mine.fileno(), self._event)
@@ -103,7 +94,6 @@ class Nursery:
     def _respawn(self) -> None:
         self._loop.close(self._channel.detach())
         os.waitpid(self.pid, 0)
-        self._strangers |= process.children()
         open_requests, self._waiting = self._waiting, {}
         self._spawn()
         for ward in open_requests.values():

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 
 from adapters.kernel import syscalls
 from domain.errors import KernelError
@@ -11,7 +12,9 @@ _RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
 
 def wait_status(pidfd: int) -> int | None:
     """How a dead process ended: from the zombie, if it is our child and without reaping it, else from the kernel's
-    memory of the pidfd (6.15); None if neither knows."""
+    memory of the pidfd (6.15); None if neither knows, or there is no pidfd."""
+    if pidfd < 0:
+        return None
     try:
         ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -72,6 +75,15 @@ def children() -> set[int]:
             return set(map(int, file.read().split()))
     except OSError:
         return set()
+
+
+def wake_on_child() -> int:
+    """A descriptor that becomes readable when a child has ended."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    os.write(writing, b"\0")  # children that ended before this point raise no signal any more
+    return reading
 
 
 def boot_id() -> str:

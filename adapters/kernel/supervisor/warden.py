@@ -28,6 +28,7 @@ from functools import partial
 from typing import Any
 
 from adapters.kernel import apply, cgroups, kmsg
+from adapters.kernel.child import crossing
 from adapters.kernel.supervisor import faults, handover, interpreter, keeper, loop, process, zygote
 from adapters.kernel.supervisor.desk import Desk, failure
 from adapters.kernel.supervisor.dictation import Dictation
@@ -40,6 +41,7 @@ from adapters.kernel.supervisor.ward import CLONED, ENDED, PREPARING, STARTED, A
 from adapters.kernel.supervisor.wire import Message
 from domain.errors import LadingError
 from domain.failpoints import failpoint
+from domain.runtime.request import cannot_join
 
 INTERPRETER, LOCK, KEEPER, LISTENER = 3, 4, 5, 6
 _FRAMES_A_TURN = 8
@@ -66,6 +68,7 @@ class Warden:
         self._over: dict[str, Run] = {}  # ended, by container; somebody still needs of their output
         self._awaited: set[str] = set()  # containers whose readers may still come back
         self.leaving = False
+        self._unclaimed: dict[int, int] = {}  # of children of the keeper that a ward may turn out to have born
         self._ownerless = 0  # groups that no run owns and whose last process the kernel has not ended yet
         self._keeper = socket.socket(fileno=KEEPER)
         held, statuses = self._take_back()
@@ -84,6 +87,9 @@ class Warden:
         self._end_ownerless()
         self._dictation.begin()
         self._loop.watch(KEEPER, self._keeper_event)
+        self._looking = False
+        self._wake = process.wake_on_child()
+        self._loop.watch(self._wake, self._a_child_ended)
 
     def run(self) -> None:
         """Until told to leave."""
@@ -135,6 +141,9 @@ class Warden:
     def _orphan(self, pid: int, status: int) -> None:
         """The keeper has reaped a child of a former warden."""
         ward = self._by_pid.get(pid)
+        if ward is None and any(ward.report >= 0 for ward in self._wards()):
+            self._unclaimed[pid] = status
+            return None
         if ward is None:
             return self._tell_keeper(handover.FORGET, b"%d" % pid)
         if ward.wait_status is None:
@@ -275,6 +284,11 @@ class Warden:
             self._start_failed(ward, failure(getattr(error, "stage", "") or "prepare", str(error), number))
 
     def _begin_run(self, run: Run) -> None:
+        lenders = {kind: self._lender(id) for kind, id in run.request.get("share", {}).items()}
+        missing = next((kind for kind, lender in lenders.items() if lender is None), "")
+        if missing:
+            text = cannot_join(missing, run.request["share"][missing])
+            return self._start_failed(run, failure("share", text))
         run.output.floor = self._desk.floor(run.id)
         self._dictation.follow(run)
         run.prepare()
@@ -282,7 +296,12 @@ class Warden:
         failpoint("warden.before-cgroup")
         run.group = apply.run_host(run.request["host"], self._tree)
         failpoint("warden.after-cgroup")
-        self.nursery.clone(run, run.devpts)
+        shared = {kind: lender.pidfd for kind, lender in lenders.items() if lender is not None}
+        return self.nursery.clone(run, run.devpts, shared)
+
+    def _lender(self, id: str) -> Run | None:
+        """The run of the container whose namespace another one is to share."""
+        return next((run for run in self.runs.values() if run.id == id and run.phase == STARTED), None)
 
     def _begin_exec(self, ward: Exec) -> None:
         run = self._runs(ward.id, ward.attempt)
@@ -326,21 +345,61 @@ class Warden:
             self._loop.watch(ward.status, lambda events: self._executed(ward), 0)  # hang-up only: then all was said
 
     def _executed(self, ward: Ward) -> None:
-        """The status socket has closed: by the exec, or by the end of the process."""
+        """The status socket has closed: by the exec, before a crossing, or by the end of the process."""
         executing, complaint = ward.read_status()
         self._loop.close(ward.status)
-        self._loop.cancel(ward.deadline)
         ward.status = -1
+        if ward.report >= 0 and complaint is None:
+            return  # what it has born is known when it has ended
+        self._loop.cancel(ward.deadline)
         if complaint is not None:
             ward.failure = {"error": complaint}
         elif not executing and not ward.recovered:
             ward.failure = failure("set-up", "the process was killed before it could execute", errno.ECHILD)
+        self._started(ward)
+
+    def _crossed(self, ward: Ward) -> None:
+        """It has ended after a crossing: from now on it is the process that it has born, if there is one. To the keeper
+        that is news before anybody else hears of it."""
+        born = crossing.outcome(ward.report)
+        self._loop.cancel(ward.deadline)
+        if born.failure is not None:
+            stage, number, text, code = born.failure
+            ward.failure = failure(stage, text, number, code)
+        if not born.pid:
+            return self._start_failed(ward, ward.failure or {})
+        failpoint("warden.before-adoption")
+        self._let_go(ward)
+        ward.adopt(born.pid)
+        ward.wait_status = self._unclaimed.pop(ward.pid, None)
+        self._by_pid[ward.pid] = ward
+        if ward.failure is not None:
+            self._kill(ward)
+        self._started(ward)
+        if ward.pidfd >= 0:
+            return self._loop.watch(ward.pidfd, lambda events: self._died(ward))
+        return self._died(ward)
+
+    def _let_go(self, ward: Ward) -> None:
+        """Of the process that has crossed, and of its report."""
+        process.reap(ward.pidfd)
+        for fd in (ward.pidfd, ward.report):
+            self._loop.close(fd)
+        ward.report = -1
+        self._by_pid.pop(ward.pid, None)
+        if ward.recovered:
+            self._tell_keeper(handover.FORGET, b"%d" % ward.pid)
+
+    def _started(self, ward: Ward) -> None:
+        """Unless it has failed, it runs a program now."""
         if ward.failure is None:
             ward.phase = STARTED
             ward.request = {}
+        if ward.crosses and ward.pidfd >= 0:
+            self._hold(ward)
         failpoint("warden.before-answer")
         self._answer(ward)
-        if ward.failure is None and isinstance(ward, Run):  # of an exec the closed socket may stay there until the end
+        if ward.failure is None and not ward.crosses:
             self._hold(ward)
 
     def _answer(self, ward: Ward) -> None:
@@ -511,6 +570,8 @@ class Warden:
             self._executed(ward)
         if ward.failure is not None:
             return self._start_failed(ward, ward.failure)
+        if ward.report >= 0:
+            return self._crossed(ward)
         ward.phase = ENDED
         return self._collect(ward)
 
@@ -599,12 +660,24 @@ class Warden:
         self._by_pid.pop(ward.pid, None)
         if ward.recovered:
             self._tell_keeper(handover.FORGET, b"%d" % ward.pid)
-        self._reap_strangers()
         then()
 
-    def _reap_strangers(self) -> None:
-        if self.nursery.reap_strangers(set(self._by_pid)):
+    def _a_child_ended(self, events: int) -> None:
+        """If it is one of those that we know, that is seen by its pidfd; else nobody would ever reap it."""
+        os.read(self._wake, 4096)
+        if not self._looking:
+            self._looking = True
             self._loop.later(_STRANGERS_PAUSE, self._reap_strangers)
+
+    def _reap_strangers(self) -> None:
+        """Dead children whose birth nobody could tell us about: of a zygote that was killed between the clone and its
+        answer, or siblings that a process of a container has given itself (CLONE_PARENT). A dead one that is not reaped
+        keeps its container from ending."""
+        self._looking = False
+        born = {crossing.outcome(ward.report).pid for ward in self._wards() if ward.report >= 0}
+        for pid in process.children() - {*self._by_pid, *born, self.nursery.pid, self._dictation.pid}:
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
     def _remove_group(self, group: Group, then: Callable[[], None], pause: float = 0.001, waited: float = 0.0) -> None:
         failpoint("warden.before-rmdir")

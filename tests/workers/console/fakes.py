@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 
 from adapters.memory.runtime import CONTROL
+from adapters.memory.volumes import MemoryVolumes
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
 from domain.health import Verdict
@@ -31,6 +32,7 @@ from domain.lifecycle.unpause import Unpaused, UnpauseRequested
 from domain.lifecycle.update import Update
 from domain.limits import changed, check
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
+from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix
 from domain.policies.follow_up import follow_up
 from domain.ports import LogFrame, OpenIntent, Reply, Sent
@@ -39,14 +41,18 @@ from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
+from domain.projections.volumes import Volumes as VolumeRows
 from domain.resources import Resources
+from domain.volumes.wanted import inherited, volumes_from
 from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
 from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
-from workers.mover import Caller
+from workers.mover import Caller, Mover, Origin
 from workers.requests import CreateRequest, ExecRequest
 from workers.transfers import Arrived, Keys
+from workers.volumedesk import VolumeDesk
+from workers.volumes import Volumes
 
 SECOND = 1_000_000_000
 EPOCH = 1_764_087_362 * SECOND  # 2025-11-25 16:16:02 UTC
@@ -109,9 +115,10 @@ class FakeCall:
         self.side.written[path] = mode, b"".join([piece async for piece in content])
 
     async def ask(self, text: str, *, hidden: bool = False) -> str:
-        """The next answer."""
+        """What was typed, after the question was shown: the next answer, or the first line of the input."""
         self.asked.append((text, hidden))
-        return self.answers.pop(0)
+        self.stdout += text.encode()
+        return self.answers.pop(0) if self.answers else self.input.decode().partition("\n")[0]
 
     async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
         """What a test has set for it."""
@@ -177,7 +184,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.records: list[Recorded] = []
-        self.projections: tuple[Projection, ...] = (Containers(), Names(), Past(), Refs())
+        self.projections: tuple[Projection, ...] = (Containers(), Names(), Past(), Refs(), VolumeRows())
         self.rows: dict[str, dict[str, Row]] = {projection.name: {} for projection in self.projections}
         self.grown = asyncio.Condition()
         self.reply: dict[str, Reply] = {}
@@ -276,7 +283,10 @@ class FakeViews:
         rows = [row for row in self._rows[projection].values() if _fits(row, where or {}, prefix)]
         if order:
             sign = -1 if descending else 1
-            rows.sort(key=lambda row: (sign * int(str(row[order])), str(next(iter(row.values())))))
+            if any(isinstance(row[order], str) for row in rows):
+                rows.sort(key=lambda row: str(row[order]), reverse=descending)
+            else:
+                rows.sort(key=lambda row: (sign * int(str(row[order])), str(next(iter(row.values())))))
         return rows[:limit]
 
 
@@ -485,6 +495,29 @@ class FakeInput:
         self.closed = True
 
 
+class FakeClock:
+    """Ids that count upwards."""
+
+    def __init__(self) -> None:
+        self._ids = 0
+
+    def now(self) -> int:
+        """A moment."""
+        return EPOCH
+
+    async def sleep(self, seconds: float) -> None:
+        """No waiting."""
+
+    def new_id(self) -> str:
+        """64 digits, of which the first ones differ."""
+        self._ids += 1
+        return f"{self._ids:04x}" + "e" * 60
+
+    def choice(self, bound: int) -> int:
+        """The first."""
+        return 0
+
+
 class FakeEngine:
     """Decides with the real machine and carries everything out at once."""
 
@@ -495,6 +528,12 @@ class FakeEngine:
         self.views = FakeViews(self.store)
         self.board = Board(self.store, self.views)
         self.images = FakeImages(self.store)
+        self.contents = MemoryVolumes()
+        self.clock = FakeClock()
+        self.volumes = VolumeDesk(
+            Volumes(self.store, self.views, self.contents, self.clock),
+            Mover(self.store, self.clock, Origin(version="0.1.0")),
+        )
         self.files = FakeFiles()
         self.logs = FakeLogs()
         self.start_error: StartFailed | None = None
@@ -532,7 +571,7 @@ class FakeEngine:
         image = (await self.images.find(request.image)).image
         self.ids += 1
         id = f"{self.ids:x}" * 64
-        spec, env = blueprint(request, image, id)
+        spec, env = blueprint(request, image, id, others=await self._shared(request), new_name=self.clock.new_id)
         name = container_name(request.name) if request.name else f"calm_name{self.ids}"
         for row in self.store.rows["containers"].values():
             if row["name"] == name:
@@ -541,8 +580,16 @@ class FakeEngine:
                     holder=str(row["id"]),
                     hint=f"lading rm {str(row['id'])[:12]}",
                 )
+        claims = await self.volumes.volumes.claims(id, name, spec.mounts)
         self._append(id, MACHINE.decide(Container(id=id), Create(name=name, spec=spec, env=env)), who)
+        await self.store.append(claims, Meta(actor=who.actor))
         return id
+
+    async def _shared(self, request: CreateRequest) -> list[Mount]:
+        named = [volumes_from(text) for text in request.volumes_from]
+        return [mount for name, read_only in named
+                for mount in inherited((await self.container(await self.resolve(name))).settled.mounts,
+                                       read_only=read_only)]
 
     async def run(
         self, request: CreateRequest, who: Caller, *, attach: Attach | None = None, size: tuple[int, int] = (0, 0)

@@ -111,7 +111,6 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
     [
         ["run", "--cpu-rt-period", "5", "alpine"],
         ["update", "--cpu-rt-runtime=5", "x"],
-        ["run", "--volumes-from", "x", "alpine"],
         ["run", "-p", "80:80", "alpine"],
         ["create", "--cpu-rt-runtime=2", "alpine"],
         ["run", "--network", "bridge", "alpine"],

@@ -10,6 +10,7 @@ from workers.console.commands import NOUNS, VERBS
 GOLDEN = Path(__file__).parent / "golden"
 SPELLINGS = (
     [[name] for name in VERBS] + [[noun] for noun in NOUNS] + [["container", "inspect"], ["image", "inspect"], []]
+    + [["volume", name] for name in NOUNS["volume"][1]]
 )
 
 

@@ -13,6 +13,7 @@ from adapters.memory.bus import MemoryBus
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.images import MemoryImageStore
 from adapters.memory.runtime import Behaviour, MemoryRuntime
+from adapters.memory.volumes import MemoryVolumes
 from domain.catalogue import projections
 from domain.messages import Actor, Append, Meta, Recorded
 from domain.ports import ExitReport, StartedProcess
@@ -23,6 +24,8 @@ from workers.imagedesk import ImageDesk
 from workers.images import Images
 from workers.mover import Caller, Origin
 from workers.relay import Relay
+from workers.volumedesk import VolumeDesk
+from workers.volumes import Volumes
 
 T = TypeVar("T")
 WHO = Caller(Actor(via="socket", user="ann", uid=1000, command="lading"))
@@ -162,6 +165,7 @@ class World:
             {"serve": Behaviour(lasts=True, handles=frozenset({15})), "crash": Behaviour(code=3)}
         )
         self.contents = MemoryImageStore(now=lambda: 1)
+        self.kept = MemoryVolumes()
         self.numbers = Numbers()
         self.directory = directory
         self.told: list[tuple[str, str]] = []
@@ -174,6 +178,7 @@ class World:
         relay = Relay(bus, HOST, await self.store.head())
         store = announced(self.store, relay)
         images = Images(store, self.store.views, self.contents, self.numbers)
+        volumes = Volumes(store, self.store.views, self.kept, self.numbers)
         core = Core(
             Outside(
                 host=HOST,
@@ -183,6 +188,8 @@ class World:
                 bus=bus,
                 runtime=self.runtime,
                 images=images,
+                volumes=volumes,
+                contents=self.kept,
                 clock=self.numbers,
                 relay=relay,
                 layers=self.contents.layer_paths,
@@ -190,7 +197,7 @@ class World:
             )
         )
         await core.begin()
-        yield self._engine(core, relay, images)
+        yield self._engine(core, relay, images, volumes)
         await core.end()
         await bus.close()
 
@@ -208,7 +215,7 @@ class World:
         """A caller was told that its wish is fulfilled."""
         self.told.append((what, id))
 
-    def _engine(self, core: Core, relay: Relay, images: Images) -> Engine:
+    def _engine(self, core: Core, relay: Relay, images: Images, volumes: Volumes) -> Engine:
         nothing = cast(Any, None)
         return Engine(
             Parts(
@@ -218,6 +225,8 @@ class World:
                 store=self.store,
                 views=self.store.views,
                 images=ImageDesk(images, nothing, core.mover, self.directory),
+                volumes=VolumeDesk(volumes, core.mover),
+                prepare=core.mounting.prepare,
                 files=nothing,
                 clock=self.numbers,
                 runtime=self.runtime,

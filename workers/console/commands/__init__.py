@@ -37,6 +37,7 @@ from workers.console.commands import (
     unpause,
     update,
     version,
+    volume,
     wait,
     why,
 )
@@ -99,6 +100,7 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
     ),
     "image": ("Manage images", {**_below("image"), "inspect": inspect.below("image")}, {"type": "image"}),
     "system": ("Manage the engine", _below("system"), {}),
+    "volume": ("Manage volumes", {**volume.VERBS, "inspect": inspect.below("volume")}, {"type": "volume"}),
 }
 """Nouns: what they are about, their verbs, and what these verbs are told besides."""
 
@@ -123,7 +125,6 @@ LATER = frozenset(
         "stack",
         "swarm",
         "trust",
-        "volume",
         "container port",
         "container prune",
         "image build",

@@ -2,6 +2,7 @@
 
 from domain.lifecycle.commit import Commit
 from domain.options import flag, many, one
+from domain.text.safe import safe
 from workers.console.verb import Example, Invocation, Verb
 
 
@@ -15,7 +16,12 @@ async def _commit(invocation: Invocation) -> int:
         changes=options.many("change"),
         pause=options.flag("pause"),
     )
-    await invocation.say(await engine.commit(await engine.resolve(name), wish, invocation.who))
+    id = await engine.resolve(name)
+    await invocation.say(await engine.commit(id, wish, invocation.who))
+    spec = (await engine.container(id)).settled
+    outside = [mount.target for mount in spec.mounts if mount.type != "tmpfs"]
+    if outside:
+        await invocation.warn(f"not in the image, for it is in volumes: what lies in {' '.join(map(safe, outside))}")
     return 0
 
 

@@ -186,7 +186,7 @@ VERB = Verb(
     most=0,
     also=("system events",),
     options=(
-        many("filter", "f", "Show only what fits: type=, event=, container=, image=, label=", value="filter"),
+        many("filter", "f", "Show only what fits: type=, event=, container=, image=, volume=, label=", value="filter"),
         one("format", "", "json, or a template like '{{.Action}} {{.Actor.ID}}'"),
         one("since", "", "Begin in the past: 10m, a time, or the number of an event", value="moment"),
         one("until", "", "End at a moment", value="moment"),

@@ -1,8 +1,8 @@
-"""inspect: everything that is known about containers and images, as the industry's JSON documents."""
+"""inspect: everything that is known about containers, images and volumes, as the industry's JSON documents."""
 
 from collections.abc import Awaitable, Callable
 
-from domain.documents import Document, container_document, image_document
+from domain.documents import Document, container_document, image_document, volume_document
 from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
 from domain.options import Option, flag, one
 from domain.text.safe import safe, safe_json
@@ -11,7 +11,7 @@ from workers.console.engine import Engine
 from workers.console.errors import Plain, lines
 from workers.console.verb import Example, Invocation, Verb
 
-_KINDS = ("container", "image")
+_KINDS = ("container", "image", "volume")
 
 
 async def _inspect(invocation: Invocation) -> int:
@@ -20,7 +20,7 @@ async def _inspect(invocation: Invocation) -> int:
     template = parse(form) if form not in ("", "json") else None
     kind = invocation.preset.get("type") or options.text("type")
     if kind not in ("", *_KINDS):
-        raise Plain(f'"{safe(kind)}" is not a valid value for --type', hint="known: container, image")
+        raise Plain(f'"{safe(kind)}" is not a valid value for --type', hint=f"known: {', '.join(_KINDS)}")
     found, failed = await _collect(invocation, kind)
     await _print(invocation, found, template, compact=form == "json")
     for line in failed:
@@ -55,18 +55,18 @@ async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> Docu
     readers: dict[str, Callable[[], Awaitable[Document]]] = {
         "container": lambda: _container(engine, name, size=size),
         "image": lambda: _image(engine, name),
+        "volume": lambda: _volume(engine, name),
     }
     if kind:
         return await readers[kind]()
-    try:
-        return await readers["container"]()
-    except Ambiguous:
-        raise
-    except NotFound:
+    for read in readers.values():
         try:
-            return await readers["image"]()
-        except InvalidValue as error:
-            raise NotFound(error.message) from error
+            return await read()
+        except Ambiguous:
+            raise
+        except (NotFound, InvalidValue):
+            continue
+    raise NotFound(f"No such object: {name}")
 
 
 async def _container(engine: Engine, name: str, *, size: bool) -> Document:
@@ -75,8 +75,11 @@ async def _container(engine: Engine, name: str, *, size: bool) -> Document:
     if size:
         written = await engine.writable_size(container.id)
         sizes = (written, written + await _image_size(engine, container.settled.image_id))
+    places = {mount.source: (await engine.volumes.find(mount.source)).mountpoint
+              for mount in container.settled.mounts if mount.type == "volume"}
     path = engine.logs.path(container.id, container.settled.log.driver)
-    return container_document(container, log_path=path, size=sizes, health=engine.health(container.id))
+    return container_document(container, log_path=path, size=sizes, health=engine.health(container.id),
+                              places=places)
 
 
 async def _image_size(engine: Engine, id: str) -> int:
@@ -91,15 +94,20 @@ async def _image(engine: Engine, name: str) -> Document:
     return image_document(entry.image, entry.references)
 
 
+async def _volume(engine: Engine, name: str) -> Document:
+    known = await engine.volumes.find(name)
+    return volume_document(known.name, known.mountpoint, known.created, options=known.options, labels=known.labels)
+
+
 OPTIONS: tuple[Option, ...] = (
-    one("format", "f", "json, or a template like '{{.State.Status}}'"),
+    one("format", "f", "json, or a template like '{{.Name}}'"),
     flag("size", "s", "Show how much a container has written"),
-    one("type", "", "Look only for this kind: container or image", value="kind"),
+    one("type", "", "Look only for this kind: container, image or volume", value="kind"),
 )
 VERB = Verb(
     name="inspect",
     usage="[OPTIONS] NAME|ID [NAME|ID...]",
-    summary="Show everything about containers and images",
+    summary="Show everything about containers, images and volumes",
     run=_inspect,
     least=1,
     options=OPTIONS,
@@ -111,8 +119,9 @@ VERB = Verb(
 
 
 def below(noun: str) -> Verb:
-    """`container inspect`, `image inspect`: only that kind."""
+    """`container inspect`, `image inspect`, `volume inspect`: only that kind."""
     kind = noun.upper()
+    name, key, told = ("data", "Mountpoint", "where it lies") if noun == "volume" else ("web", "Id", "only its id")
     options = tuple(
         option for option in OPTIONS if option.name == "format" or (noun == "container" and option.name == "size")
     )
@@ -124,7 +133,7 @@ def below(noun: str) -> Verb:
         least=1,
         options=options,
         examples=(
-            Example(f"lading {noun} inspect web", "the whole document"),
-            Example(f"lading {noun} inspect -f '{{{{.Id}}}}' web", "only its id"),
+            Example(f"lading {noun} inspect {name}", "the whole document"),
+            Example(f"lading {noun} inspect -f '{{{{.{key}}}}}' {name}", told),
         ),
     )

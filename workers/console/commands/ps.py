@@ -51,9 +51,9 @@ def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Liste
         "Names": Field[Listed]("NAMES", lambda c: c.name),
         "Labels": Field[Listed]("LABELS", _labels),
         "Limits": Field[Listed]("LIMITS", lambda c: limited(c.limits)),
-        "Mounts": Field[Listed]("MOUNTS", lambda c: ",".join(source for source, _ in c.mounts if source)),
+        "Mounts": Field[Listed]("MOUNTS", lambda c: ",".join(words.sources(c, full=full))),
         "Networks": Field[Listed]("NETWORKS", lambda c: c.network),
-        "LocalVolumes": Field[Listed]("LOCAL VOLUMES", lambda c: "0"),
+        "LocalVolumes": Field[Listed]("LOCAL VOLUMES", lambda c: str(words.local_volumes(c))),
     }
     raw: tuple[tuple[str, str], ...] = (
         ("container_id", "ID"),

@@ -3,6 +3,8 @@
 from domain.errors import NotFound
 from domain.lifecycle.remove import Remove
 from domain.options import flag, refused
+from domain.text.safe import safe
+from workers.console.engine import Engine
 from workers.console.errors import each, lines
 from workers.console.verb import Example, Invocation, Verb
 from workers.mover import Caller
@@ -10,17 +12,30 @@ from workers.mover import Caller
 
 async def _rm(invocation: Invocation) -> int:
     engine, force = invocation.engine, invocation.options.flag("force")
+    volumes = invocation.options.flag("volumes")
 
     async def act(name: str, who: Caller) -> None:
         try:
-            await engine.execute(await engine.resolve(name), Remove(force=force), who)
+            id = await engine.resolve(name)
+            left = await _left(engine, id, volumes)
+            await engine.execute(id, Remove(force=force, volumes=volumes), who)
         except NotFound as error:
             if not force:
                 raise
             return await invocation.warn(lines(error))
         await invocation.echo(name)
+        if left:
+            await invocation.warn(f"volumes stay behind that nobody else uses: {' '.join(map(safe, left))}\n"
+                                  f"with their contents: lading volume rm {' '.join(map(safe, left))}")
 
     return await each(invocation, act)
+
+
+async def _left(engine: Engine, id: str, volumes: bool) -> list[str]:
+    """Names of the volumes that nobody uses without this container, and that do not go with it."""
+    if not (await engine.container(id)).settled.mounts:
+        return []
+    return [known.name for known in await engine.volumes.left_by(id) if not (volumes and known.anonymous)]
 
 
 VERB = Verb(
@@ -36,7 +51,8 @@ VERB = Verb(
         flag("volumes", "v", "Remove its anonymous volumes too"),
         *refused("-l/--link"),
     ),
-    notes="A removed container can still be asked for: lading audit NAME, lading why NAME, lading logs NAME.",
+    notes="Volumes stay, but for anonymous ones with -v; what stays behind is told.\n"
+    "A removed container can still be asked for: lading audit NAME, lading why NAME, lading logs NAME.",
     examples=(
         Example("lading rm web", "remove a stopped container"),
         Example("lading rm -f $(lading ps -aq)", "remove all, also those that run"),

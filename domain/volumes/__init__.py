@@ -1,0 +1,1 @@
+"""Volumes: directories with a name of their own that outlive the containers that use them. Pure."""
