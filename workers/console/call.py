@@ -99,7 +99,8 @@ class Call(Protocol):
         directory is made, too. Raises Refused."""
 
     async def ask(self, text: str, *, hidden: bool = False) -> str:
-        """A line from the person on the terminal, which is not shown while it is typed if it is to be `hidden`."""
+        """The line that whoever uses the client answers to a question; empty at the end of its input. It is not shown
+        while it is typed if it is to be `hidden`."""
 
     async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
         """What `docker-credential-NAME VERB` of the client, with `text` for its input, has printed. Raises Refused."""
