@@ -143,7 +143,11 @@ class Session:
             from adapters.cli import confidential
 
             confidential.do(self, self._line, kind, rest)
-        elif kind in (b"L", b"P", b"T", b"W"):
+        elif kind == b"L":
+            from adapters.cli import looks
+
+            self._line.send(b"k" + looks.look(*rest.split(b"\0")))
+        elif kind in (b"P", b"T", b"W"):
             from adapters.cli import copying
 
             copying.do(self, self._line, kind, rest)
