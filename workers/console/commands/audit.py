@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from domain.audit import Step, facts, steps
-from domain.errors import InvalidValue, NotFound
+from domain.errors import InvalidValue, LadingError, NotFound
 from domain.images import reference
 from domain.messages import Recorded, StreamId
 from domain.options import flag, one
@@ -75,12 +75,19 @@ async def _audit(invocation: Invocation) -> int:
 
 
 async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
-    """The events of what the arguments name: one word a container or an image, `volume NAME` a volume."""
+    """The events of what the arguments name: one word a container or an image, `image NAME` an image or a name of one,
+    `volume NAME` a volume."""
     first, *rest = invocation.arguments
     if not rest:
         return await _records(invocation.engine, first)
+    if first == "image":
+        found = await _of_image(invocation.engine, rest[0])
+        if not found:
+            raise NotFound(f"No such image, now or then: {rest[0]}")
+        return found
     if first != "volume":
-        raise Plain(f'"{safe(first)}" is no kind of object with a history', hint="write: lading audit volume NAME")
+        hint = "write: lading audit image NAME, or lading audit volume NAME"
+        raise Plain(f'"{safe(first)}" is no kind of object with a history', hint=hint)
     records = await invocation.engine.store.load(StreamId("volume", volume_name(rest[0])))
     if not records:
         raise NotFound(f"get {rest[0]}: no such volume")
@@ -98,11 +105,18 @@ async def _records(engine: Engine, name: str) -> Sequence[Recorded]:
 
 
 async def _of_image(engine: Engine, name: str) -> Sequence[Recorded]:
+    """Of a name: what it meant, and who moved it; of an id, also an abbreviated one: what became of the image."""
     try:
-        key = reference.parse(name).key
+        keys = dict.fromkeys((reference.parse(name).key, engine.images.expand(name).key))
     except InvalidValue:
+        keys = {}
+    for key in keys:
+        if records := await engine.store.load(StreamId("ref", key)):
+            return records
+    try:
+        return await engine.store.load(StreamId("image", (await engine.images.find(name)).image.id))
+    except LadingError:
         return await engine.store.load(StreamId("image", name))
-    return await engine.store.load(StreamId("ref", key))
 
 
 async def _bound(invocation: Invocation, name: str) -> int | None:
@@ -150,8 +164,8 @@ async def _verify(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="audit",
-    usage="[OPTIONS] NAME|volume NAME|verify",
-    summary="Show the whole history of a container or a volume, also of a removed one",
+    usage="[OPTIONS] NAME|image NAME|volume NAME|verify",
+    summary="Show the whole history of a container, image or volume, also of a removed one",
     run=_audit,
     least=1,
     most=2,
@@ -165,6 +179,7 @@ VERB = Verb(
     notes="`lading audit verify` reads the whole log again and names the first event that was changed, if any.",
     examples=(
         Example("lading audit web", "who did what to web, when, and how long it took"),
+        Example("lading audit image web:1.2", "what that name pointed to, since when, and who pulled and pushed it"),
         Example("lading audit volume data", "the same of a volume: who used it, and when"),
         Example("lading audit verify", "prove that nobody has changed the log"),
     ),
