@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from errno import EINVAL
 
 from adapters.kernel.cgroups import Group, Tree
-from adapters.kernel.child import enter, execute, identity, mounts, remap, root
+from adapters.kernel.child import crossing, enter, execute, identity, mounts, remap, root
 from adapters.kernel.child.context import Context
 from adapters.kernel.syscalls import encode, failed
 from domain.errors import CommandFailed, KernelError, LadingError
@@ -20,7 +20,7 @@ from domain.failpoints import failpoint
 
 __all__ = ["Context", "Failure", "as_error", "run_child", "run_host"]
 
-_CHILD = enter.STEPS | root.STEPS | mounts.STEPS | identity.STEPS | execute.STEPS | remap.STEPS
+_CHILD = enter.STEPS | root.STEPS | mounts.STEPS | identity.STEPS | execute.STEPS | remap.STEPS | crossing.STEPS
 
 
 class Failure(Exception):

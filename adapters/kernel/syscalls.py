@@ -23,6 +23,7 @@ _NUMBERS = {
     "close_range": (436, 436), "capget": (125, 90), "capset": (126, 91), "prctl": (157, 167), "seccomp": (317, 277),
     "keyctl": (250, 219), "bpf": (321, 280), "sethostname": (170, 161), "setdomainname": (171, 162),
     "fstatfs": (138, 44), "ioctl": (16, 29), "rt_sigprocmask": (14, 135), "getcwd": (79, 17), "setns": (308, 268),
+    "mmap": (9, 222), "mprotect": (10, 226), "madvise": (28, 233),
 }
 _MACHINES = ("x86_64", "aarch64")
 MACHINE = os.uname().machine
@@ -46,6 +47,10 @@ FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC = 1, 1
 FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 1, 6
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT = 1, 2, 4, 16
+
+PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
+MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 0x20
+MADV_DONTFORK = 10
 
 PROC_SUPER_MAGIC, SYSFS_MAGIC = 0x9FA0, 0x62656572
 
@@ -129,6 +134,9 @@ _ioctl = _declare("ioctl", _INT, _INT, _DATA)
 _rt_sigprocmask = _declare("rt_sigprocmask", _INT, _DATA, _DATA, _INT)
 _getcwd = _declare("getcwd", _DATA, _INT)
 _setns = _declare("setns", _INT, _INT)
+_mmap = _declare("mmap", _INT, _INT, _INT, _INT, _INT, _INT)
+_mprotect = _declare("mprotect", _INT, _INT, _INT)
+_madvise = _declare("madvise", _INT, _INT, _INT)
 
 
 def encode(text: str) -> bytes:
@@ -168,6 +176,21 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """Enter namespaces of the process behind a pidfd (5.8), or the one that `fd` is. See setns(2)."""
     _setns(fd, flags)
+
+
+def mmap(length: int, protection: int, flags: int, fd: int = -1) -> int:
+    """A new mapping wherever there is room; its address. See mmap(2)."""
+    return _mmap(0, length, protection, flags, fd, 0)
+
+
+def mprotect(address: int, length: int, protection: int) -> None:
+    """See mprotect(2)."""
+    _mprotect(address, length, protection)
+
+
+def madvise(address: int, length: int, advice: int) -> None:
+    """See madvise(2)."""
+    _madvise(address, length, advice)
 
 
 def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:

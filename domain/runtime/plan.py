@@ -8,7 +8,8 @@ the child itself. The order is the point: groups, then the cgroup namespace root
 host paths mean something; then pivot, and from there on the image is all there is; kernel file systems and their masks;
 descriptors closed before any path of the image is used; the filter while it may still be loaded; ids and capabilities;
 the working directory as the user; and nothing of the image runs before the word to go. One more process in a container
-that runs goes the same way, but for the root: it enters what is there.
+that runs goes the same way, but for the root: it enters what is there. Whoever becomes one of several in a pid
+namespace is born into it last of all, from outside, for those who are in there might have the right to rule it.
 """
 
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from domain.runtime.steps import (
     ChangeDirectory,
     ChangeProfile,
     CloseDescriptors,
+    Cross,
     EnterNamespaces,
     EnterUserNamespace,
     EnterWorkdir,
@@ -117,7 +119,7 @@ def plan(request: RunRequest) -> Plan:
 
 
 def exec_plan(request: ExecRequest) -> Plan:
-    """Compile the steps of one more process; it is born in the pid namespace and the group. Raises: InvalidValue."""
+    """Compile the steps of one more process. Raises: InvalidValue."""
     _check_command(request)
     return Plan(0, (), tuple(_more(request)))
 
@@ -212,6 +214,8 @@ def _child(request: RunRequest) -> Iterator[Step]:
 def _enter(request: RunRequest) -> Iterator[Step]:
     yield Opaque()
     yield ResetProcess(request.umask, request.oom_score_adj)  # before the groups: a cpu group refuses real-time tasks
+    if request.apparmor:
+        yield ChangeProfile(request.apparmor)
     if request.cgroup_v1:
         yield JoinGroups()
     if request.cgroupns != HOST:
@@ -330,9 +334,10 @@ def _identity(request: RunRequest) -> Iterator[Step]:
     yield MakeWorkdir(request.workdir)
 
 
-def _apart(request: RunRequest | ExecRequest) -> Iterator[Step]:
-    """Leave what the engine has lent. Raising a limit needs CAP_SYS_RESOURCE on the host, so that comes first."""
-    yield NewSession(request.tty)
+def _apart(request: RunRequest | ExecRequest, *, crosses: bool = False) -> Iterator[Step]:
+    """Leave what the engine has lent. Raising a limit needs CAP_SYS_RESOURCE on the host, so that comes first. Who
+    crosses has no use for a terminal: it becomes that of his child."""
+    yield NewSession(request.tty and not crosses)
     if request.ulimits:
         yield SetLimits(request.ulimits)
     if request.remap:
@@ -341,9 +346,7 @@ def _apart(request: RunRequest | ExecRequest) -> Iterator[Step]:
     yield NewKeyring()
 
 
-def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]:
-    if request.apparmor:
-        yield ChangeProfile(request.apparmor)
+def _launch(request: RunRequest | ExecRequest, init: str = "", *, crosses: bool = False) -> Iterator[Step]:
     if not request.no_new_privileges:  # loading a filter needs CAP_SYS_ADMIN then: now or never
         yield from _filter(request)
     yield BecomeUser(request.capabilities)
@@ -352,7 +355,11 @@ def _launch(request: RunRequest | ExecRequest, init: str = "") -> Iterator[Step]
         yield NoNewPrivileges()
         yield from _filter(request)
     yield WaitForGo()
-    yield Execute(request.argv, environment(request.env, request.hostname, tty=request.tty), init)
+    env = environment(request.env, request.hostname, tty=request.tty)
+    if crosses:
+        yield Cross(request.argv, env, init, request.tty)
+    else:
+        yield Execute(request.argv, env, init)
 
 
 def _filter(request: RunRequest | ExecRequest) -> Iterator[Step]:
@@ -368,8 +375,10 @@ def _more(request: ExecRequest) -> Iterator[Step]:
     yield ResetProcess(request.umask, request.oom_score_adj)
     if request.cgroup_v1:
         yield JoinGroups()
-    yield EnterNamespaces(NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWNET)
-    yield from _apart(request)
+    if request.apparmor:
+        yield ChangeProfile(request.apparmor)
+    yield EnterNamespaces(NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWNET | NEWPID)
+    yield from _apart(request, crosses=True)
     yield ResolveUser(request.user, request.groups)
     yield EnterWorkdir(request.workdir)
-    yield from _launch(request)
+    yield from _launch(request, crosses=True)

@@ -93,7 +93,8 @@ class Unshare(Step):
 
 @dataclass(frozen=True, slots=True)
 class EnterNamespaces(Step):
-    """Join namespaces of the container's first process; with its mounts come its root, and no host path is left."""
+    """Join namespaces of the container's first process; with its mounts come its root, and no host path is left. Into
+    its pid namespace only children are born."""
 
     flags: int
 
@@ -412,6 +413,17 @@ class Execute(Step):
     init: str
 
 
+@dataclass(frozen=True, slots=True)
+class Cross(Step):
+    """Let a child be born in the pid namespace that was entered for children, and become the program, with a session of
+    its own; with `terminal`, standard input is one and becomes the session's. Else as `Execute`."""
+
+    argv: Sequence[str]
+    env: Sequence[str]
+    init: str
+    terminal: bool
+
+
 STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, EnterNamespaces, LoopbackUp,
     PrepareBind, PrepareMount, AttachMount,
@@ -419,7 +431,7 @@ STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
     WaitForGo, Execute, NoNewPrivileges, AllowDevices, HostDevice, ChangeProfile,
-    AttachDirectory, UserNamespace, MapIds, EnterUserNamespace,
+    AttachDirectory, UserNamespace, MapIds, EnterUserNamespace, Cross,
 )}
 """Every step by its name on the wire."""
 

@@ -12,15 +12,17 @@ class Context:
     terminals or, for one more process, a pidfd of the first one. Without `ready` the child reads one byte from
     `status`: that is the word to go, an end of file the word to die. `user` is the user namespace that it
     has made, -1 without one. `host_mounts` is the mount namespace of the host, -1 if that is the one that the child was
-    copied from.
+    copied from. `report` and `top` are addresses, for a child that is to cross into a pid namespace (see `crossing`):
+    where its report is, and where its highest page ends.
     """
 
-    __slots__ = ("account", "binds", "host_mounts", "place", "ready", "status", "tasks", "user")
+    __slots__ = ("account", "binds", "host_mounts", "place", "ready", "report", "status", "tasks", "top", "user")
 
     def __init__(self, *, tasks: Sequence[int] = (), status: int = 3, place: int = -1, host_mounts: int = -1,
-                 ready: Callable[[], None] | None = None) -> None:
+                 ready: Callable[[], None] | None = None, report: int = 0, top: int = 0) -> None:
         self.tasks, self.status, self.place, self.ready = tasks, status, place, ready
         self.host_mounts = host_mounts
+        self.report, self.top = report, top
         self.binds: dict[str, int] = {}
         self.user = -1
         self.account = users.Account(0, 0, (0,), "/")

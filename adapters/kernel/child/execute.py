@@ -2,14 +2,17 @@
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from errno import EACCES, ELOOP, ENOEXEC, ENOSYS, EPERM
+from typing import NamedTuple
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
 from adapters.kernel.child.paths import HERE, INSIDE, MISSING
 from adapters.kernel.syscalls import encode
 from domain.errors import CommandFailed, KernelError
+
+_LONGEST_NAME = 4096
 
 
 def _wait_for_go(context: Context) -> None:
@@ -19,25 +22,75 @@ def _wait_for_go(context: Context) -> None:
         os._exit(125)
 
 
+class Attempt(NamedTuple):
+    """One file that may be the program: what would be executed, with which arguments, or why it is not tried."""
+
+    program: bytes
+    arguments: list[bytes]
+    error: OSError | None = None
+
+
+class Wish:
+    """What is to be executed: `argv[0]` is looked up in the PATH of `env`; with `init`, that runs it as its child."""
+
+    __slots__ = ("arguments", "init", "name", "variables")
+
+    def __init__(self, context: Context, argv: Sequence[str], env: Sequence[str], init: str) -> None:
+        self.name, self.init = argv[0], encode(init)
+        self.arguments = [encode(argument) for argument in argv]
+        self.variables = dict(encode(entry).partition(b"=")[::2] for entry in env)
+        if not self.variables.get(b"HOME"):
+            self.variables[b"HOME"] = encode(context.account.home)
+
+    def environment(self) -> list[bytes]:
+        """The variables as execve(2) takes them."""
+        return [name + b"=" + value for name, value in self.variables.items()]
+
+    def attempts(self) -> Iterator[Attempt]:
+        """In the order in which a shell would try."""
+        for candidate in _candidates(self.arguments[0], self.variables.get(b"PATH", b"")):
+            if b"/" not in self.arguments[0] and not os.path.isfile(candidate):
+                continue  # before anything that raises: each of the usual misses in PATH would take 0.05 ms
+            try:
+                _refuse_magic_links(candidate)
+                if self.init:
+                    _check_executable(candidate)
+            except OSError as error:
+                yield Attempt(candidate, [], error)
+            else:
+                yield self._attempt(candidate)
+
+    def _attempt(self, candidate: bytes) -> Attempt:
+        if self.init:
+            return Attempt(self.init, [self.init, candidate, b"--", *self.arguments])
+        return Attempt(candidate, self.arguments)
+
+    def seen(self) -> dict[str, str | bool]:
+        """What `not_executed` has to know."""
+        path = encode(self.name) if "/" in self.name else b""
+        return {"name": ascii(self.name[:_LONGEST_NAME])[1:-1], "there": not path or os.path.exists(path),
+                "directory": bool(path) and os.path.isdir(path)}
+
+    def failure(self, number: int) -> CommandFailed:
+        """The error for the first error number of all attempts, 0 if there was none."""
+        return not_executed(number=number, **self.seen())  # type: ignore[arg-type]  # mypy sees no keys
+
+
 def _execute(context: Context, argv: Sequence[str], env: Sequence[str], init: str) -> None:
-    arguments = [encode(argument) for argument in argv]
-    variables = dict(encode(entry).partition(b"=")[::2] for entry in env)
-    if not variables.get(b"HOME"):
-        variables[b"HOME"] = encode(context.account.home)
+    wish = Wish(context, argv, env, init)
     syscalls.unblock_all_signals()
-    best: OSError | None = None
-    for candidate in _candidates(arguments[0], variables.get(b"PATH", b"")):
-        if b"/" not in arguments[0] and not os.path.isfile(candidate):
-            continue  # before anything that raises: each of the usual misses in PATH would take 0.05 ms
-        try:
-            _refuse_magic_links(candidate)
-            if init:
-                _check_executable(candidate)
-                os.execve(encode(init), [encode(init), candidate, b"--", *arguments], variables)
-            os.execve(candidate, arguments, variables)
-        except OSError as error:
-            best = best or error
-    raise _not_executed(argv[0], best)
+    first = 0
+    for attempt in wish.attempts():
+        error = attempt.error or _tried(attempt, wish.variables)
+        first = first or error.errno or 0
+    raise wish.failure(first)
+
+
+def _tried(attempt: Attempt, variables: dict[bytes, bytes]) -> OSError:
+    try:
+        os.execve(attempt.program, attempt.arguments, variables)
+    except OSError as error:
+        return error
 
 
 def _candidates(name: bytes, path: bytes) -> list[bytes]:
@@ -63,18 +116,18 @@ def _check_executable(candidate: bytes) -> None:
         raise OSError(EACCES, os.strerror(EACCES))
 
 
-def _not_executed(name: str, error: OSError | None) -> CommandFailed:
-    shown = ascii(name)[1:-1]
-    if error is None:
-        return CommandFailed(f'exec: "{shown}": executable file not found in $PATH', exit_code=127)
-    if error.errno in MISSING:  # the file, or the interpreter that it names
-        what = f"stat {shown}: " if "/" in name and not os.path.exists(encode(name)) else ""
-        return CommandFailed(f'exec: "{shown}": {what}no such file or directory', exit_code=127)
-    if error.errno in (EACCES, EPERM, ELOOP):
-        reason = "is a directory" if "/" in name and os.path.isdir(encode(name)) else "permission denied"
-        return CommandFailed(f'exec: "{shown}": {reason}', exit_code=126)
-    reason = "exec format error" if error.errno == ENOEXEC else os.strerror(error.errno or 0).lower()
-    return CommandFailed(f'exec: "{shown}": {reason}', exit_code=126)
+def not_executed(name: str, number: int, *, there: bool, directory: bool) -> CommandFailed:
+    """Why nothing was executed: `number` is the first error of those that were tried, 0 if nothing was. What was named
+    by a path is `there` or not, and a `directory` or not."""
+    if not number:
+        return CommandFailed(f'exec: "{name}": executable file not found in $PATH', exit_code=127)
+    if number in MISSING:  # the file, or the interpreter that it names
+        what = "" if there else f"stat {name}: "
+        return CommandFailed(f'exec: "{name}": {what}no such file or directory', exit_code=127)
+    if number in (EACCES, EPERM, ELOOP):
+        return CommandFailed(f'exec: "{name}": {"is a directory" if directory else "permission denied"}', exit_code=126)
+    reason = "exec format error" if number == ENOEXEC else os.strerror(number).lower()
+    return CommandFailed(f'exec: "{name}": {reason}', exit_code=126)
 
 
 STEPS: dict[str, Callable[..., None]] = {

@@ -14,7 +14,6 @@ from domain.errors import CommandFailed, KernelError
 from domain.runtime import users
 
 _NULL = os.makedev(1, 3)
-_ROOT_OF_PROCFS = 1  # PROC_ROOT_INO
 
 
 def _set_hostname(_: Context, name: str) -> None:
@@ -123,25 +122,16 @@ def _set_limits(_: Context, limits: Sequence[tuple[str, int, int, int]]) -> None
 
 
 def _change_profile(_: Context, profile: str) -> None:
-    """Through the root of a procfs that was looked at, and without leaving it: a container that runs may have mounted
-    something else there."""
-    proc = syscalls.openat2(HERE, "/proc", os.O_PATH | os.O_DIRECTORY, NO_LINKS)
-    if syscalls.fstatfs_type(proc) != syscalls.PROC_SUPER_MAGIC or os.fstat(proc).st_ino != _ROOT_OF_PROCFS:
-        raise CommandFailed("/proc of the container is not the kernel's", exit_code=125)
+    """While /proc is the host's. It is kept for the program: by children, and until the next exec."""
     try:
-        path = f"{os.getpid()}/attr/apparmor/exec"
-        fd = syscalls.openat2(proc, path, os.O_WRONLY, NO_LINKS | syscalls.RESOLVE_NO_XDEV)
-        os.write(fd, f"exec {profile}".encode())
-        os.close(fd)
+        fd = os.open("/proc/self/attr/apparmor/exec", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, f"exec {profile}".encode())
+        finally:
+            os.close(fd)
     except OSError as error:
-        raise _profile_failed(profile, error.errno or 0) from error
-    except KernelError as error:
-        raise _profile_failed(profile, error.errno) from error
-    os.close(proc)
-
-
-def _profile_failed(profile: str, number: int) -> CommandFailed:
-    return CommandFailed(f"AppArmor profile {profile!a} cannot be used: {os.strerror(number)}", exit_code=125)
+        raise CommandFailed(f"AppArmor profile {profile!a} cannot be used: {os.strerror(error.errno or 0)}",
+                            exit_code=125) from error
 
 
 def _no_new_privileges(_: Context) -> None:

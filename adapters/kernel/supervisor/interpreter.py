@@ -120,5 +120,7 @@ def _restore_mode(interpreter: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Empty, but for where a relocatable Python finds its library."""
-    return {_LIBRARIES: os.environ[_LIBRARIES]} if os.environ.get(_LIBRARIES) else {}
+    """Empty, but for where a relocatable Python finds its library, and for what tells the C library not to lend the
+    kernel a place in memory (rseq(2)): whoever lets go of his memory would be killed for want of it."""
+    libraries = {_LIBRARIES: os.environ[_LIBRARIES]} if os.environ.get(_LIBRARIES) else {}
+    return {"GLIBC_TUNABLES": "glibc.pthread.rseq=0", **libraries}

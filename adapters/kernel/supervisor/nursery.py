@@ -37,14 +37,17 @@ class Nursery:
         assert group is not None
         plan = _memory(ward.request["child"])
         failpoint("warden.before-clone")
-        status, *streams = ward.childs_ends()
-        fds = [status, plan, *streams, place, *([group.v2_fd] if group.v2_fd >= 0 else []), *group.tasks]
-        request = {"key": ward.name, "flags": ward.request["flags"], "group": group.v2_fd >= 0,
-                   "more": bool(ward.exec_id)}
+        named = {**ward.childs_ends(), "plan": plan, "place": place}
+        if ward.report >= 0:
+            named["report"] = ward.report
+        if group.v2_fd >= 0:
+            named["group"] = group.v2_fd
+        named |= {f"tasks{number}": fd for number, fd in enumerate(group.tasks)}
+        request = {"key": ward.name, "flags": ward.request["flags"], "more": bool(ward.exec_id), "fds": list(named)}
         self._waiting[ward.name] = ward
         try:
             self._channel.sendmsg([json.dumps(request).encode()],
-                                  [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+                                  [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", named.values()))])
         except (BrokenPipeError, ConnectionResetError):
             pass  # its death is about to be noticed, and this request with it
         finally:

@@ -11,7 +11,9 @@ _RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
 
 def wait_status(pidfd: int) -> int | None:
     """How a dead process ended: from the zombie, if it is our child and without reaping it, else from the kernel's
-    memory of the pidfd (6.15); None if neither knows."""
+    memory of the pidfd (6.15); None if neither knows, or there is no pidfd."""
+    if pidfd < 0:
+        return None
     try:
         ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

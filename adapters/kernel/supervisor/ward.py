@@ -9,7 +9,8 @@ from errno import ENXIO
 from typing import Any, Protocol
 
 from adapters.kernel import terminals
-from adapters.kernel.supervisor import handover, zygote
+from adapters.kernel.child import crossing
+from adapters.kernel.supervisor import handover, process, zygote
 from adapters.kernel.supervisor.loop import Timer
 from adapters.kernel.supervisor.output import PIPE_SIZE
 
@@ -56,10 +57,12 @@ class Ward:
     """Descriptors are -1 where there is none. `waiters` are to be told about the start.
 
     `stdin`, `stdout`, `stderr` are our ends of pipes, `terminal` is ours of a terminal and `line` the process's: as
-    long as we have that one, too, the terminal does not hang up when the process closes it for a while.
+    long as we have that one, too, the terminal does not hang up when the process closes it for a while. As long as
+    there is a `report`, `pid` and `pidfd` are those of the process that is to cross into a pid namespace, and what it
+    has born there is known when it has ended.
     """
 
-    KEPT: tuple[str, ...] = ("stdin", "stdout", "stderr", "terminal", "status", "pidfd")
+    KEPT: tuple[str, ...] = ("stdin", "stdout", "stderr", "terminal", "status", "report", "pidfd")
     """What has to survive us, and is held by the keeper as well."""
 
     def __init__(self, id: str, attempt: int, exec_id: str = "") -> None:
@@ -69,7 +72,8 @@ class Ward:
         self.phase = PREPARING
         self.group: Group | None = None
         self.pid = self.start_time = 0
-        self.stdin = self.stdout = self.stderr = self.terminal = self.line = self.status = self.pidfd = -1
+        self.stdin = self.stdout = self.stderr = self.terminal = self.line = self.status = -1
+        self.report = self.pidfd = -1
         self.waiters: list[Answer] = []
         self.request: dict[str, Any] = {}
         self.tries = 0
@@ -80,12 +84,17 @@ class Ward:
         self.oom = False
         self.failure: dict[str, Any] | None = None
         self.deadline: Timer | None = None
-        self._childs_ends: list[int] = []
+        self._childs_ends: dict[str, int] = {}
 
     @property
     def key(self) -> Key:
         """What identifies it."""
         return self.id, self.attempt, self.exec_id
+
+    @property
+    def crosses(self) -> bool:
+        """Whether it becomes one more process in a pid namespace in which others are."""
+        return bool(self.exec_id)
 
     @property
     def name(self) -> str:
@@ -96,20 +105,22 @@ class Ward:
         """Fresh pipes, or a terminal of the instance `devpts`, and a status socket; the child's ends wait for
         `childs_ends`. Raises: OSError."""
         status, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._childs_ends = [childs.detach()]
+        self._childs_ends = {"status": childs.detach()}
         self.status = status.detach()
+        if self.crosses:
+            self.report = crossing.new_report()
         if "terminal" in self.request:
             if devpts < 0:
                 raise OSError(ENXIO, "the container was started by a version without terminals")
             rows, cols = self.request["terminal"]
             self.terminal, line = terminals.open_pair(devpts, rows, cols)
-            self._childs_ends += [line, line, line]
+            self._childs_ends |= {"stdin": line, "stdout": line, "stderr": line}
             return
-        self._childs_ends.append(self._open_input())
+        self._childs_ends["stdin"] = self._open_input()
         for name in ("stdout", "stderr"):
             reading, writing = output_pipe()
             setattr(self, name, reading)
-            self._childs_ends.append(writing)
+            self._childs_ends[name] = writing
 
     def _open_input(self) -> int:
         """The child's end; without an input nothing, which it will replace by its own null device."""
@@ -120,14 +131,14 @@ class Ward:
         self.stdin = writing
         return reading
 
-    def childs_ends(self) -> list[int]:
-        """Status socket, stdin, stdout, stderr for the child; they stay ours until `close_childs_ends`."""
+    def childs_ends(self) -> dict[str, int]:
+        """`status`, `stdin`, `stdout`, `stderr` for the child; they stay ours until `close_childs_ends`."""
         return self._childs_ends
 
     def close_childs_ends(self) -> None:
         """The child has them, or there will be no child."""
-        ends, self._childs_ends = self._childs_ends, []
-        handover.close(sorted(set(ends)))
+        ends, self._childs_ends = self._childs_ends, {}
+        handover.close(sorted(set(ends.values())))
 
     def keep_line(self) -> None:
         """Open the process's end of its terminal for ourselves, too."""
@@ -150,7 +161,7 @@ class Ward:
         for name, fd in fds.items():
             setattr(self, name, fd)
         if self.pidfd >= 0:
-            self.phase = CLONED if self.status >= 0 else STARTED
+            self.phase = CLONED if self.status >= 0 or self.report >= 0 else STARTED
 
     def open_fds(self) -> list[int]:
         """Everything but the pidfd, to be closed at the end; they are no longer ours then."""
@@ -159,6 +170,16 @@ class Ward:
         for name in names:
             setattr(self, name, -1)
         return fds
+
+    def adopt(self, pid: int) -> None:
+        """Be the process that was born by the one we had, which has ended. Its parent is that one's; if that is the
+        keeper it may be gone already, and then there is no pidfd: its number is nobody's, or somebody else's."""
+        self.pid, self.pidfd = pid, -1
+        try:
+            self.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        self.start_time = process.start_time(pid)
 
     def send_go(self) -> None:
         """Let the child execute; a second time does no harm."""

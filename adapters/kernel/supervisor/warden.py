@@ -28,6 +28,7 @@ from functools import partial
 from typing import Any
 
 from adapters.kernel import apply, cgroups, kmsg
+from adapters.kernel.child import crossing
 from adapters.kernel.supervisor import faults, handover, interpreter, keeper, loop, process, zygote
 from adapters.kernel.supervisor.desk import Desk, failure
 from adapters.kernel.supervisor.dictation import Dictation
@@ -66,6 +67,7 @@ class Warden:
         self._over: dict[str, Run] = {}  # ended, by container; somebody still needs of their output
         self._awaited: set[str] = set()  # containers whose readers may still come back
         self.leaving = False
+        self._unclaimed: dict[int, int] = {}  # of children of the keeper that a ward may turn out to have born
         self._ownerless = 0  # groups that no run owns and whose last process the kernel has not ended yet
         self._keeper = socket.socket(fileno=KEEPER)
         held, statuses = self._take_back()
@@ -135,6 +137,9 @@ class Warden:
     def _orphan(self, pid: int, status: int) -> None:
         """The keeper has reaped a child of a former warden."""
         ward = self._by_pid.get(pid)
+        if ward is None and any(ward.report >= 0 for ward in self._wards()):
+            self._unclaimed[pid] = status
+            return None
         if ward is None:
             return self._tell_keeper(handover.FORGET, b"%d" % pid)
         if ward.wait_status is None:
@@ -326,21 +331,61 @@ class Warden:
             self._loop.watch(ward.status, lambda events: self._executed(ward), 0)  # hang-up only: then all was said
 
     def _executed(self, ward: Ward) -> None:
-        """The status socket has closed: by the exec, or by the end of the process."""
+        """The status socket has closed: by the exec, before a crossing, or by the end of the process."""
         executing, complaint = ward.read_status()
         self._loop.close(ward.status)
-        self._loop.cancel(ward.deadline)
         ward.status = -1
+        if ward.report >= 0 and complaint is None:
+            return  # what it has born is known when it has ended
+        self._loop.cancel(ward.deadline)
         if complaint is not None:
             ward.failure = {"error": complaint}
         elif not executing and not ward.recovered:
             ward.failure = failure("set-up", "the process was killed before it could execute", errno.ECHILD)
+        self._started(ward)
+
+    def _crossed(self, ward: Ward) -> None:
+        """It has ended after a crossing: from now on it is the process that it has born, if there is one. To the keeper
+        that is news before anybody else hears of it."""
+        born = crossing.outcome(ward.report)
+        self._loop.cancel(ward.deadline)
+        if born.failure is not None:
+            stage, number, text, code = born.failure
+            ward.failure = failure(stage, text, number, code)
+        if not born.pid:
+            return self._start_failed(ward, ward.failure or {})
+        failpoint("warden.before-adoption")
+        self._let_go(ward)
+        ward.adopt(born.pid)
+        ward.wait_status = self._unclaimed.pop(ward.pid, None)
+        self._by_pid[ward.pid] = ward
+        if ward.failure is not None:
+            self._kill(ward)
+        self._started(ward)
+        if ward.pidfd >= 0:
+            return self._loop.watch(ward.pidfd, lambda events: self._died(ward))
+        return self._died(ward)
+
+    def _let_go(self, ward: Ward) -> None:
+        """Of the process that has crossed, and of its report."""
+        process.reap(ward.pidfd)
+        for fd in (ward.pidfd, ward.report):
+            self._loop.close(fd)
+        ward.report = -1
+        self._by_pid.pop(ward.pid, None)
+        if ward.recovered:
+            self._tell_keeper(handover.FORGET, b"%d" % ward.pid)
+
+    def _started(self, ward: Ward) -> None:
+        """Unless it has failed, it runs a program now."""
         if ward.failure is None:
             ward.phase = STARTED
             ward.request = {}
+        if ward.crosses and ward.pidfd >= 0:
+            self._hold(ward)
         failpoint("warden.before-answer")
         self._answer(ward)
-        if ward.failure is None and isinstance(ward, Run):  # of an exec the closed socket may stay there until the end
+        if ward.failure is None and not ward.crosses:
             self._hold(ward)
 
     def _answer(self, ward: Ward) -> None:
@@ -511,6 +556,8 @@ class Warden:
             self._executed(ward)
         if ward.failure is not None:
             return self._start_failed(ward, ward.failure)
+        if ward.report >= 0:
+            return self._crossed(ward)
         ward.phase = ENDED
         return self._collect(ward)
 

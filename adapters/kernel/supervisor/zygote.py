@@ -2,17 +2,19 @@
 
 Descriptors at birth: 2 error log, 3 the warden. A request is one message on a SOCK_SEQPACKET socket:
 
-    {"key": "3f….1", "flags": 2080505856, "group": true, "more": false}
-        status, plan, stdin, stdout, stderr, place, [v2 group], tasks (v1) …
+    {"key": "3f….1", "flags": 2080505856, "more": false,
+     "fds": ["status", "plan", "stdin", "stdout", "stderr", "place", "tasks0", …]}
     {"key": "3f….1", "pid": 4711}                            pidfd, mnt, ipc, net, … (the answer)
     {"key": "3f….1", "stage": "clone3", "errno": 12, "text": "…", "exit_code": 125}
 
-`place` is a mount of devpts; for one process more in a container (`more`) a pidfd of the first one, whose pid namespace
-the child is born into. (The other namespaces it enters itself: not even for a moment are we in one of a container.)
+with descriptors in the order of `fds`: `place` is a mount of devpts; for one process more in a container (`more`) a
+pidfd of the first one, whose namespaces it enters. `group` is the version 2 group that it is born into, `tasks…` are
+the files of the version 1 groups. With a `report` the child is not the process that will run: that is born by it at the
+end (see `adapters.kernel.child.crossing`).
 
 The child speaks on its status socket: `X` when it is about to execute, JSON like the last line when it has failed; the
-socket closes with the exec. It executes only after it was told `G`; if the warden (and the keeper, which has the other
-end too) is gone before that, it ends.
+socket closes with the exec, or before the crossing. It executes only after it was told `G`; if the warden (and the
+keeper, which has the other end too) is gone before that, it ends.
 """
 
 import array
@@ -26,6 +28,7 @@ import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
 
 from adapters.kernel import apply, syscalls
+from adapters.kernel.child import crossing
 from adapters.kernel.supervisor import faults, handover, process
 from domain.errors import KernelError
 from domain.failpoints import failpoint
@@ -36,7 +39,8 @@ NAMESPACES = ("mnt", "ipc", "net")
 """Namespaces whose descriptors are kept: a dying first process is then waited for in 0.5 ms instead of 7."""
 
 _FLAGS = syscalls.CLONE_PARENT | syscalls.CLONE_CLEAR_SIGHAND
-_STATUS, _PLACE, _FIRST_TASKS = 3, 4, 5
+_STATUS = 3
+_STREAMS = ("stdin", "stdout", "stderr", "status")
 _SET_UP_FAILED = 125
 _LONGEST_TEXT = 4096
 
@@ -48,6 +52,7 @@ def main(arguments: list[str]) -> None:
     os.set_inheritable(WARDEN, False)
     _restore_files_limit(int(options["files"]))
     host_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    top = crossing.highest()
     _private_mounts()
     process.forget_internal_signals()
     warden = socket(AF_UNIX, SOCK_SEQPACKET, fileno=WARDEN)
@@ -58,28 +63,28 @@ def main(arguments: list[str]) -> None:
         parcel = handover.receive(warden)
         if parcel is None:
             sys.exit(0)
-        _serve(warden, parcel, host_mounts)
+        _serve(warden, parcel, host_mounts, top)
 
 
-def _serve(warden: socket, parcel: handover.Parcel, host_mounts: int) -> None:
+def _serve(warden: socket, parcel: handover.Parcel, host_mounts: int, top: int) -> None:
     request = json.loads(parcel.letter + b"\0".join(parcel.fields))
-    status, plan, stdin, stdout, stderr, place, *rest = parcel.fds
-    group = rest.pop(0) if request["group"] else -1
+    named = dict(zip(request["fds"], parcel.fds, strict=True))
     answer: dict[str, object] = {"key": request["key"]}
     fds: list[int] = []
     failpoint("zygote.before-clone")
     try:
-        steps = json.loads(_contents(plan))  # here, where the pages are warm: the child would take 0.2 ms longer
-        pid, pidfd = _clone(request["flags"], group, place if request["more"] else -1)
+        steps = json.loads(_contents(named.pop("plan")))  # here, where the pages are warm: the child takes 0.2 ms more
+        pid, pidfd = syscalls.clone3(request["flags"] | _FLAGS, exit_signal=0, cgroup=named.pop("group", -1),
+                                     pidfd=True)
     except ValueError as error:
         answer |= {"stage": "plan", "errno": errno.EINVAL, "text": str(error), "exit_code": _SET_UP_FAILED}
     except KernelError as error:
         answer |= {"stage": error.stage, "errno": error.errno, "text": error.message, "exit_code": _SET_UP_FAILED}
     else:
         if pid == 0:
-            # One more process is born among the container's: nothing of the host's may be in its hands.
-            own = () if request["more"] else (host_mounts,)
-            _child(steps, (stdin, stdout, stderr, status, place, *rest, *own), tasks=len(rest))
+            if not request["more"]:  # one process more needs nothing of the host
+                named["host_mounts"] = host_mounts
+            _child(steps, named, top)
         answer["pid"] = pid
         fds = [pidfd, *([] if request["more"] else _namespaces(pid))]
     handover.close(parcel.fds)
@@ -87,31 +92,6 @@ def _serve(warden: socket, parcel: handover.Parcel, host_mounts: int) -> None:
     rights = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
     warden.sendmsg([json.dumps(answer).encode()], rights)
     handover.close(fds)
-
-
-def _clone(flags: int, group: int, first: int) -> tuple[int, int]:
-    """(pid, pidfd) of the child, (0, -1) in it; `first` is a pidfd whose pid namespace it is born into, -1 for none."""
-    if first < 0:
-        return syscalls.clone3(flags | _FLAGS, exit_signal=0, cgroup=group, pidfd=True)
-    ours = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    syscalls.setns(first, syscalls.CLONE_NEWPID)  # of children to come: we ourselves stay where we are
-    try:
-        born = syscalls.clone3(flags | _FLAGS, exit_signal=0, cgroup=group, pidfd=True)
-    except KernelError:
-        _leave_pids(ours)
-        raise
-    if born[0]:
-        _leave_pids(ours)
-    return born
-
-
-def _leave_pids(ours: int) -> None:
-    """If that fails we must not have another child."""
-    try:
-        syscalls.setns(ours, syscalls.CLONE_NEWPID)
-    except KernelError as error:
-        raise SystemExit(f"in a foreign pid namespace: {error}") from error
-    os.close(ours)
 
 
 def _namespaces(pid: int) -> list[int]:
@@ -125,24 +105,28 @@ def _namespaces(pid: int) -> list[int]:
     return fds
 
 
-def _child(steps: list[list[object]], fds: tuple[int, ...], *, tasks: int) -> None:
-    """In the new process: never returns. `fds` become 0, 1, 2, …"""
+def _child(steps: list[list[object]], named: dict[str, int], top: int) -> None:
+    """In the new process: never returns."""
     try:
-        _arrange(steps, fds, tasks)
+        _arrange(steps, named, top)
     except BaseException as error:
         _report("set-up", getattr(error, "errno", 0) or errno.EIO, str(error), _SET_UP_FAILED)
     os._exit(_SET_UP_FAILED)
 
 
-def _arrange(steps: list[list[object]], fds: tuple[int, ...], tasks: int) -> None:
-    for number, fd in enumerate([_clear(fd) for fd in fds]):
+def _arrange(steps: list[list[object]], named: dict[str, int], top: int) -> None:
+    """Every descriptor at its number: the streams, the status socket, then the others, and no more of them."""
+    report = crossing.attach(named.pop("report")) if "report" in named else 0
+    names = [*_STREAMS, *(name for name in named if name not in _STREAMS)]
+    for number, fd in enumerate([_clear(named[name]) for name in names]):
         os.dup2(fd, number)
     os.set_inheritable(_STATUS, False)
-    syscalls.close_range(len(fds))
+    syscalls.close_range(len(names))
     failpoint("zygote.child")
-    behind = _FIRST_TASKS + tasks
-    context = apply.Context(tasks=range(_FIRST_TASKS, behind), status=_STATUS, place=_PLACE, ready=_wait_for_go,
-                            host_mounts=behind if behind < len(fds) else -1)
+    at = {name: number for number, name in enumerate(names)}
+    tasks = [number for name, number in at.items() if name.startswith("tasks")]
+    context = apply.Context(tasks=tasks, status=_STATUS, place=at["place"], ready=_wait_for_go,
+                            host_mounts=at.get("host_mounts", -1), report=report, top=top)
     try:
         apply.run_child(steps, context)
     except apply.Failure as failure:
