@@ -53,6 +53,7 @@ ROTATION = ("warden.log-drop",)
 
 EXECS = (
     "warden.before-entering", "warden.before-lend", "child.EnterNamespaces", "child.EnterWorkdir", "child.BindConsole",
+    "child.Cross", "warden.before-adoption",
 )
 """Passed by execs and terminals; swept with the tests of the supervisor."""
 

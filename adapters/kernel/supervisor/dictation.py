@@ -30,7 +30,7 @@ class Dictation:
         self._note = os.path.join(options["data"], "state", _NAME)
         self._generation = int(options["generation"])
         self._channel: socket.socket | None = None
-        self._pid = 0
+        self.pid = 0
         self._sent = 0
         self._born = 0.0
         self._back_off = _BACK_OFF
@@ -93,7 +93,7 @@ class Dictation:
             self._loop.forget(self._channel.fileno())
             self._channel.close()
             with suppress(ChildProcessError):
-                os.waitpid(self._pid, 0)
+                os.waitpid(self.pid, 0)
 
     def _say(self, message: Message) -> None:
         self._queue.append(message)
@@ -111,7 +111,7 @@ class Dictation:
         arguments = [f"failpoints={self._options['failpoints']}", f"logs={self._logs}"]
         argv = interpreter.command("scribe", *arguments, f"generation={self._generation}")
         self._generation += 1
-        self._pid = interpreter.spawn(self._python, argv, [other.fileno()])
+        self.pid = interpreter.spawn(self._python, argv, [other.fileno()])
         other.close()
         self._channel, self._sent, self._born = mine, 0, time.monotonic()
         self._queue = deque([*map(_follow, self._followed.values()), {"scan": True}])
@@ -151,7 +151,7 @@ class Dictation:
         if self._channel is not None:
             self._loop.close(self._channel.detach())
             self._channel = None
-            self._reap(self._pid)
+            self._reap(self.pid)
 
     def _reap(self, pid: int) -> None:
         """It ends as soon as it sees that nobody is there."""

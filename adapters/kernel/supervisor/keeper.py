@@ -42,7 +42,7 @@ class Keeper:
 
     def run(self) -> None:
         """Until the warden says that it is the end."""
-        wake = _wake_on_child()
+        wake = process.wake_on_child()
         while not self._quit or self._warden:
             if not self._warden:
                 self._start()
@@ -137,15 +137,6 @@ class Keeper:
         """What the dead warden has sent before its end still counts."""
         while self._channel is not None:
             self._serve(self._channel)
-
-
-def _wake_on_child() -> int:
-    """A descriptor that becomes readable when a child has ended."""
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    os.write(writing, b"\0")  # children that ended before this point raise no signal any more
-    return reading
 
 
 def start_warden(options: dict[str, str], listener: int = LISTENER) -> tuple[socket, int]:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from adapters.kernel.supervisor import handover, interpreter, loop, process, zygote
+from adapters.kernel.supervisor import handover, interpreter, loop, zygote
 from adapters.kernel.supervisor.ward import Ward
 from domain.failpoints import failpoint
 
@@ -26,7 +26,6 @@ class Nursery:
         self._cloned, self._failed, self._died = cloned, failed, died
         self._waiting: dict[str, Ward] = {}
         self._generation = int(options["generation"])
-        self._strangers: set[int] = set()
         self._channel: socket.socket
         self._spawn()
 
@@ -57,19 +56,6 @@ class Nursery:
         """Its answer, if it still comes, is of no use."""
         if self._waiting.get(ward.name) is ward:
             del self._waiting[ward.name]
-
-    def reap_strangers(self, known: set[int]) -> bool:
-        """Children whose birth nobody could tell us about: a zygote was killed between the clone and its answer. They
-        end by themselves; whether one may be left. (A dead one that is not reaped keeps its container from ending.)"""
-        self._strangers -= known
-        for pid in list(self._strangers):
-            try:
-                ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is not None
-            except ChildProcessError:
-                ended = True
-            if ended:
-                self._strangers.discard(pid)
-        return bool(self._strangers)
 
     def close(self) -> None:
         """End the zygote and wait for it."""
@@ -106,7 +92,6 @@ class Nursery:
     def _respawn(self) -> None:
         self._loop.close(self._channel.detach())
         os.waitpid(self.pid, 0)
-        self._strangers |= process.children()
         open_requests, self._waiting = self._waiting, {}
         self._spawn()
         for ward in open_requests.values():

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 
 from adapters.kernel import syscalls
 from domain.errors import KernelError
@@ -74,6 +75,15 @@ def children() -> set[int]:
             return set(map(int, file.read().split()))
     except OSError:
         return set()
+
+
+def wake_on_child() -> int:
+    """A descriptor that becomes readable when a child has ended."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    os.write(writing, b"\0")  # children that ended before this point raise no signal any more
+    return reading
 
 
 def boot_id() -> str:

@@ -86,6 +86,9 @@ class Warden:
         self._end_ownerless()
         self._dictation.begin()
         self._loop.watch(KEEPER, self._keeper_event)
+        self._looking = False
+        self._wake = process.wake_on_child()
+        self._loop.watch(self._wake, self._a_child_ended)
 
     def run(self) -> None:
         """Until told to leave."""
@@ -646,12 +649,24 @@ class Warden:
         self._by_pid.pop(ward.pid, None)
         if ward.recovered:
             self._tell_keeper(handover.FORGET, b"%d" % ward.pid)
-        self._reap_strangers()
         then()
 
-    def _reap_strangers(self) -> None:
-        if self.nursery.reap_strangers(set(self._by_pid)):
+    def _a_child_ended(self, events: int) -> None:
+        """If it is one of those that we know, that is seen by its pidfd; else nobody would ever reap it."""
+        os.read(self._wake, 4096)
+        if not self._looking:
+            self._looking = True
             self._loop.later(_STRANGERS_PAUSE, self._reap_strangers)
+
+    def _reap_strangers(self) -> None:
+        """Dead children whose birth nobody could tell us about: of a zygote that was killed between the clone and its
+        answer, or siblings that a process of a container has given itself (CLONE_PARENT). A dead one that is not reaped
+        keeps its container from ending."""
+        self._looking = False
+        born = {crossing.outcome(ward.report).pid for ward in self._wards() if ward.report >= 0}
+        for pid in process.children() - {*self._by_pid, *born, self.nursery.pid, self._dictation.pid}:
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
     def _remove_group(self, group: Group, then: Callable[[], None], pause: float = 0.001, waited: float = 0.0) -> None:
         failpoint("warden.before-rmdir")

@@ -289,9 +289,9 @@ def test_a_plan_of_an_exec_goes_inside_before_anything_of_the_image_is_used(requ
     """Opaque first, groups while their descriptors are there, then the namespaces; no mount is made, and after the
     entry comes what comes after the pivot of a first process."""
     names = order(exec_plan(request))
-    chain = ["Opaque", "ResetProcess", "JoinGroups", "EnterNamespaces", "NewSession", "SetLimits",
+    chain = ["Opaque", "ResetProcess", "JoinGroups", "ChangeProfile", "EnterNamespaces", "NewSession", "SetLimits",
              "EnterUserNamespace", "CloseDescriptors", "NewKeyring", "ResolveUser", "EnterWorkdir", *launch(request),
-             "WaitForGo", "Execute"]
+             "WaitForGo", "Cross"]
     assert names == [name for name in chain if name in names]
     assert ("LoadSeccomp" in names, "JoinGroups" in names) == (not request.seccomp, bool(request.cgroup_v1))
 
@@ -305,9 +305,13 @@ def test_a_plan_of_an_exec_survives_the_wire(request: ExecRequest) -> None:
 
 
 def test_the_confinement_of_an_exec_is_that_of_a_start() -> None:
-    """The last steps are the same ones."""
+    """The last steps are the same ones, and are done before the process is born that the container can see."""
     request = ExecRequest(argv=REQUEST.argv, env=REQUEST.env, hostname=REQUEST.hostname)
-    assert exec_plan(request).child[-5:] == plan(REQUEST).child[-5:]
+    *more, born = exec_plan(request).child[-5:]
+    *first, execute = plan(REQUEST).child[-5:]
+    assert more == first
+    assert isinstance(execute, s.Execute)
+    assert born == s.Cross(execute.argv, execute.env, execute.init, terminal=False)
 
 
 def test_an_input_and_a_terminal_become_steps() -> None:

@@ -16,7 +16,7 @@ import sys
 MINE = os.getpid()
 SECRET = sys.argv[1].encode()
 AHEAD = 6
-SEIZE, DETACH = 0x4206, 17
+SEIZE, WALL = 0x4206, 0x40000000
 PIDFD_OPEN, PIDFD_GETFD, PROCESS_VM_READV = 434, 438, {"x86_64": 310, "aarch64": 270}[os.uname().machine]
 LONGEST = 64 << 20
 
@@ -24,7 +24,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 syscall = libc.syscall
 syscall.restype = ctypes.c_long
 found: dict[str, set[str]] = {"powers": set(), "files": set(), "secrets": set(), "opened": set()}
-count = {"caught": 0, "halted": 0, "memory": 0, "programs": 0}
+count = {"caught": 0, "halted": 0, "memory": 0}
 
 
 def read(path: str) -> bytes:
@@ -98,7 +98,6 @@ def attack(pid: int, pidfd: int) -> None:
 
 def main() -> None:
     """Wait for the next number, and attack whoever gets it."""
-    syscall(PIDFD_GETFD, -1, 0, 0)
     with open("/ready", "w") as file:
         file.write("ready")
     last, turns = MINE, 0
@@ -114,7 +113,7 @@ def main() -> None:
                 last = pid
                 break
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG | 0x40000000)  # what it has seized tells it of its stops
+            os.waitpid(-1, os.WNOHANG | WALL)  # what it has seized tells it of its stops
     json.dump(count | {what: sorted(values) for what, values in found.items()}, sys.stdout)
 
 

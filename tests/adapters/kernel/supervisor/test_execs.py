@@ -59,7 +59,8 @@ async def test_user_groups_directory_and_environment_are_those_asked_for(machine
 @pytest.mark.parametrize(("wishes", "code"), [
     ({"argv": ("nonesuch",)}, 127), ({"argv": ("/nonesuch",)}, 127), ({"argv": ("/data",)}, 126),
     ({"argv": ("/bin",)}, 126), ({"argv": ("/bin/true",), "workdir": "/missing"}, 127),
-    ({"argv": ("/bin/true",), "workdir": "/data"}, 127), ({"argv": ("/proc/self/exe",)}, 126),
+    ({"argv": ("/bin/true",), "workdir": "/data"}, 127), ({"argv": ("/proc/self/exe",)}, 127),
+    ({"argv": ("/proc/1/exe",)}, 126),
     ({"argv": ("/bin/true",), "workdir": "/proc/self/fd/4"}, 127)])
 async def test_what_cannot_be_executed_says_so(machine: Machine, wishes: dict[str, Any], code: int) -> None:
     """As for a first process, with the same numbers; the container and the next exec go on."""

@@ -28,6 +28,7 @@ AFTER_A_DEATH = ("keeper.before-hand-back", "keeper.before-reap", "warden.before
 IN_AN_EXEC = {
     "warden.before-entering": 1, "warden.before-clone": 2, "warden.after-clone": 2, "warden.after-hold": 2,
     "warden.before-go": 2, "warden.after-go": 2, "warden.before-answer": 2, "warden.before-lend": 1,
+    "warden.before-adoption": 1,
     "warden.before-journal": 1, "warden.after-journal": 1, "zygote.before-clone": 2, "zygote.after-clone": 2,
 }
 """At which passing: the container's own start comes first."""
@@ -97,7 +98,7 @@ async def test_an_exec_that_runs_survives_a_kill(machine: Machine, role: str, tt
         await machine.end(id)
 
 
-@pytest.mark.parametrize("point", ["child.EnterNamespaces", "child.EnterWorkdir"])
+@pytest.mark.parametrize("point", ["child.EnterNamespaces", "child.EnterWorkdir", "child.Cross"])
 @pytest.mark.kernel
 @pytest.mark.slow
 async def test_an_exec_killed_before_it_executes_has_failed(machine: Machine, point: str) -> None:
