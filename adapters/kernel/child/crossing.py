@@ -46,6 +46,10 @@ CODE: dict[str, bytes] = {
 }
 """Position-independent code by machine, as uname(1) names it."""
 
+SETTINGS = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
+"""The environment of whoever is to cross: the C library must not lend the kernel a place in memory (rseq(2)), for the
+kernel kills who has unmapped it. glibc does so since 2.35 and can be told not to; others do not."""
+
 _NUMBERS = {  # as in `adapters.kernel.syscalls`
     "munmap": (11, 215), "clone": (56, 220), "setsid": (112, 157), "ioctl": (16, 29), "execve": (59, 221),
     "exit_group": (231, 94),

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adapters.kernel import syscalls
 
@@ -92,14 +92,17 @@ def command(role: str, *arguments: str) -> list[str]:
     return [executable(), "-I", "-S", _PROGRAM, role, *arguments]
 
 
-def spawn(interpreter: int, argv: list[str], fds: Sequence[int], *, session: bool = False) -> int:
-    """Start a small process whose environment tells nothing; `fds` become 3, 4, …, and nothing else stays open."""
+def spawn(interpreter: int, argv: list[str], fds: Sequence[int], *, session: bool = False,
+          settings: Mapping[str, str] | None = None) -> int:
+    """Start a small process whose environment tells nothing but `settings`; `fds` become 3, 4, …, and nothing else
+    stays open."""
     _restore_mode(interpreter)
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _CLEAR_OF_ROLES) for fd in (interpreter, *fds)]
     try:
         actions = [(os.POSIX_SPAWN_DUP2, fd, 3 + index) for index, fd in enumerate(moved[1:])]
         program = f"/proc/self/fd/{moved[0]}"
-        return os.posix_spawn(program, argv, _environment(), file_actions=actions, setsid=session)
+        return os.posix_spawn(program, argv, {**_environment(), **(settings or {})}, file_actions=actions,
+                              setsid=session)
     finally:
         for fd in moved:
             os.close(fd)
@@ -120,7 +123,5 @@ def _restore_mode(interpreter: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Empty, but for where a relocatable Python finds its library, and for what tells the C library not to lend the
-    kernel a place in memory (rseq(2)): whoever lets go of his memory would be killed for want of it."""
-    libraries = {_LIBRARIES: os.environ[_LIBRARIES]} if os.environ.get(_LIBRARIES) else {}
-    return {"GLIBC_TUNABLES": "glibc.pthread.rseq=0", **libraries}
+    """Empty, but for where a relocatable Python finds its library."""
+    return {_LIBRARIES: os.environ[_LIBRARIES]} if os.environ.get(_LIBRARIES) else {}

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from adapters.kernel.child import crossing
 from adapters.kernel.supervisor import handover, interpreter, loop, zygote
 from adapters.kernel.supervisor.ward import Ward
 from domain.failpoints import failpoint
@@ -68,7 +69,7 @@ class Nursery:
         arguments = [f"{name}={self._options[name]}" for name in ("failpoints", "files")]
         argv = interpreter.command("zygote", *arguments, f"generation={self._generation}")
         self._generation += 1
-        self.pid = interpreter.spawn(self._python, argv, [other.fileno()])
+        self.pid = interpreter.spawn(self._python, argv, [other.fileno()], settings=crossing.SETTINGS)
         other.close()
         self._channel = mine
         self._loop.watch(mine.fileno(), self._event)

@@ -58,9 +58,9 @@ def report() -> Iterator[int]:
 
 def cross(report: int, *argv: str) -> "subprocess.CompletedProcess[str]":
     """Let an interpreter of its own cross, and wait for it and what it has born (which becomes a child of ours)."""
-    environment = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
     return subprocess.run([sys.executable, "-I", "-S", "-c", PROGRAM, str(ROOT), str(report), *argv],
-                          capture_output=True, text=True, pass_fds=(report,), env=environment, timeout=60, check=False)
+                          capture_output=True, text=True, pass_fds=(report,), env=crossing.SETTINGS, timeout=60,
+                          check=False)
 
 
 def reap(pid: int) -> int:
