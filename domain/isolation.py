@@ -4,10 +4,12 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.errors import InvalidValue
 from domain.runtime import capabilities, profile
-from domain.runtime.request import HOST, UNCONFINED
+from domain.runtime.request import HOST, UNCONFINED, lender
 
 _LONGEST_PROFILE = 1024
 _MODES = {"pid": (HOST,), "ipc": ("none", "private", "shareable", HOST), "uts": (HOST,), "cgroupns": (HOST, "private")}
+LENT = ("pid", "ipc")
+"""Namespaces that one container can share with another."""
 _WORDS = {"pid": "PID", "ipc": "IPC", "uts": "UTS", "cgroupns": "CGROUP"}
 
 
@@ -51,6 +53,12 @@ def checked_isolation(wished: Isolation, *, apparmor: bool) -> Isolation:
     })
 
 
+def lends_ipc(owner: Isolation) -> bool:
+    """Whether others may join the ipc namespace of a container with this isolation: only if it was made to be shared,
+    or is shared already."""
+    return owner.ipc in ("shareable", HOST) or bool(lender(owner.ipc))
+
+
 def _check_profile(name: str, *, there: bool) -> None:
     if len(name) > _LONGEST_PROFILE or any(character <= " " or character == "\x7f" for character in name):
         raise InvalidValue(f"invalid AppArmor profile: {name!a}")
@@ -64,12 +72,10 @@ def _spelled(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_modes(wished: Isolation) -> None:
-    """Namespaces are a container's own or the host's."""
+    """Namespaces are a container's own, the host's, or some of them another container's."""
     for name, known in _MODES.items():
         mode = getattr(wished, name)
-        if mode.startswith("container:") and name in ("pid", "ipc"):
-            raise InvalidValue(f"--{name} container: is not supported by this version of lading",
-                               hint=f"use {' or '.join(known)}")
-        if mode not in ("", *known):
+        others = ("container:NAME",) if name in LENT else ()
+        if mode not in ("", *known) and not (others and lender(mode)):
             raise InvalidValue(f"--{name}: invalid {_WORDS[name]} mode: {mode!a}",
-                               hint=f"use {' or '.join(known)}")
+                               hint=f"use {' or '.join((*known, *others))}")

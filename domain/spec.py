@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.isolation import Isolation
+from domain.isolation import LENT, Isolation
 from domain.mounts import Mount
 from domain.resources import NO_LIMITS, Resources
+from domain.runtime.request import lender
 
 RestartName = Literal["no", "on-failure", "always", "unless-stopped"]
 NetworkMode = Literal["none", "host"]
@@ -154,6 +155,12 @@ class ContainerSpec(BaseModel):
     def confinement(self) -> Isolation:
         """What it may do."""
         return self.isolation or _BY_DEFAULT
+
+
+def shared_namespaces(spec: ContainerSpec) -> dict[str, str]:
+    """Kind of namespace (`pid`, `ipc`) → id of the container that shares its own with this one."""
+    modes = {kind: getattr(spec.confinement, kind) for kind in LENT}
+    return {kind: lender(mode) for kind, mode in modes.items() if lender(mode)}
 
 
 _BY_DEFAULT = Isolation()

@@ -94,7 +94,7 @@ class Core:
         await self._reconciler.retry_dead()
         await self._recover_images()
         if rebooted:
-            rows = await self._outside.views.select("containers", where={"state": "exited"})
+            rows = await self._outside.views.select("containers", where={"state": "exited"}, order="created_at")
             await self._reconciler.start_again([str(row["id"]) for row in rows])
         await self._note(Recovered(counts={what: number for what, number in sorted(found.counts.items()) if number}))
         return found.counts

@@ -16,6 +16,7 @@ from adapters.system import facts
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
 from domain.health import Verdict
+from domain.isolation import LENT, lends_ipc
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitFailed, Committed
 from domain.lifecycle.create import Create
@@ -32,6 +33,7 @@ from domain.messages import Command, Event, Recorded, StreamId
 from domain.names import container_name, is_id_prefix, made_up
 from domain.ports import Clock, EventStore, Input, LogFrame, LogReader, Runtime, Views
 from domain.resources import Resources
+from domain.runtime.request import CONTAINER, lender
 from domain.text.times import local
 from workers.blueprint import blueprint, exec_spec
 from workers.console.board import Board
@@ -349,6 +351,7 @@ class Engine:
     ) -> tuple[str, Moved | None]:
         if who.command_id and (done := await self.store.replied(who.command_id)) is not None:
             return done.body, None
+        request = await self._with_lenders(request)
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
             spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=facts.apparmor(),
@@ -364,6 +367,23 @@ class Engine:
                     if request.name or attempt == NAME_TRIES - 1:
                         raise _conflict(name, error) from error
         raise AssertionError("the last try returns or raises")
+
+    async def _with_lenders(self, request: CreateRequest) -> CreateRequest:
+        """Containers whose namespaces are to be shared by their ids. Raises: NotFound, Ambiguous, Refused for one that
+        keeps its namespace for itself."""
+        modes: dict[str, str] = {}
+        for kind in LENT if request.isolation else ():
+            name = lender(getattr(request.isolation, kind))
+            if not name:
+                continue
+            id = await self.resolve(name)
+            if kind == "ipc" and not lends_ipc((await self._mover.container(id)).settled.confinement):
+                raise Refused(f"cannot join IPC of container {name}: non-shareable IPC",
+                              hint="it can be shared if that container was made with --ipc shareable")
+            modes[kind] = f"{CONTAINER}{id}"
+        if request.isolation is None or not modes:
+            return request
+        return request.model_copy(update={"isolation": request.isolation.model_copy(update=modes)})
 
     def _remember(self, exec_id: str, requested: int) -> None:
         """Where an exec was asked for: its end is found there without reading the whole story of its container."""

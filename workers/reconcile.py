@@ -20,6 +20,7 @@ from domain.lifecycle.remove import Remove
 from domain.lifecycle.start import Adopt, Start
 from domain.policies.restart import wanted_after_boot
 from domain.ports import Clock, EventStore, ExitReport, OpenIntent, Runtime, StartedProcess, Views
+from domain.spec import shared_namespaces
 from workers.monitor import fact
 from workers.mover import Caller, Mover
 
@@ -28,6 +29,7 @@ AT_ONCE = 64
 """Containers that are compared at the same time: their events share commits."""
 
 REBOOT_CODE = 255
+_LENDER_PATIENCE = 30.0
 
 _MAY_RUN = frozenset({*(state.value for state in LIVE), State.REMOVING.value, State.DEAD.value})
 """States whose process may be there. The rows are written with the events: thousands of stopped ones are not folded."""
@@ -86,10 +88,13 @@ class Reconciler:
                 log.warning("%s is not removed: %s", str(row["id"])[:12], error)
 
     async def start_again(self, ids: Iterable[str]) -> None:
-        """After a reboot, the containers whose policy wants it are started."""
+        """After a reboot, the containers whose policy wants it are started. They come oldest first: who shares a
+        namespace of another one is younger than that, and waits until it runs."""
         for id in ids:
             container = await self._mover.container(id)
             if container.state is State.EXITED and container.how == "reboot" and wanted_after_boot(container):
+                for lender in shared_namespaces(container.settled).values():
+                    await self._mover.until(lender, lambda c: c.state is not State.STARTING, _LENDER_PATIENCE)
                 try:
                     await self._mover.accept(id, (Start(),), Caller())
                 except LadingError as error:

@@ -33,7 +33,7 @@ from domain.resources import Resources
 from domain.runtime.control import Control
 from domain.runtime.plan import exec_plan, plan
 from domain.runtime.request import DEFAULT_IDS, IdRange
-from domain.spec import ContainerSpec, ExecSpec
+from domain.spec import ContainerSpec, ExecSpec, shared_namespaces
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,8 @@ class KernelRuntime:
         reply = await self._ask({
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
             "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),
-            "log": [spec.log.driver, *limits(spec.log)], **self._watches.with_start(id), **_streams(spec, size)})
+            "log": [spec.log.driver, *limits(spec.log)],
+            "share": shared_namespaces(spec), **self._watches.with_start(id), **_streams(spec, size)})
         self._shortages.expect({id: attempt})
         return StartedProcess(reply["pid"], reply["start"], reply["cgroup"])
 

@@ -23,7 +23,8 @@ from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError,
 from domain.ports import ExitReport, LogFrame, MemoryKills, StartedProcess
 from domain.resources import Resources
 from domain.runtime.control import Control
-from domain.spec import ContainerSpec, ExecSpec
+from domain.runtime.request import cannot_join
+from domain.spec import ContainerSpec, ExecSpec, shared_namespaces
 
 log = logging.getLogger(__name__)
 KILL = 9
@@ -59,7 +60,8 @@ class Behaviour:
 
 @dataclass(slots=True)
 class _Process:
-    """`unread` counts the bytes that wait in its input; `changed` is set whenever one who waits should look again."""
+    """`unread` counts the bytes that wait in its input, `guest_of` is the container in whose pid namespace it is;
+    `changed` is set whenever one who waits should look again."""
 
     process: StartedProcess
     behaviour: Behaviour
@@ -72,6 +74,7 @@ class _Process:
     unread: int = 0
     frames: list[LogFrame] = field(default_factory=list)
     taken: bool = False
+    guest_of: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -106,7 +109,11 @@ class MemoryRuntime:
         known = self._runs.get((_checked(id), attempt))
         if known is not None:
             return known.process
+        for kind, lender in shared_namespaces(spec).items():
+            if not list(self._living(lender)):
+                raise CommandFailed(cannot_join(kind, lender), exit_code=125)
         run = self._begin(f"{id}.{attempt}", spec.argv, tty=spec.tty, stdin=spec.stdin, size=size)
+        run.guest_of = shared_namespaces(spec).get("pid", "")
         self._runs[id, attempt] = run
         self._sizes[id] = self._sizes.get(id, 0) + run.behaviour.size
         self.starts.append((id, attempt))
@@ -371,6 +378,8 @@ class MemoryRuntime:
         run.alive = False
         for exec_key in [exec_key for exec_key in self._execs if exec_key[:2] == key]:
             self._end_exec(exec_key, 128 + KILL, KILL)
+        for guest in [guest for guest, other in self._runs.items() if other.guest_of == key[0]]:
+            self._end(guest, 128 + KILL, KILL)
         self._record((*key, ""), run, code, signal, how)
         self._ring(key[0])
 

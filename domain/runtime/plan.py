@@ -26,6 +26,7 @@ from domain.runtime.request import (
     ExecRequest,
     IdRange,
     RunRequest,
+    lender,
 )
 from domain.runtime.steps import (
     AllowDevices,
@@ -65,6 +66,7 @@ from domain.runtime.steps import (
     OverlayRoot,
     PivotRoot,
     PrepareBind,
+    PrepareLent,
     PrepareMount,
     PrivateMounts,
     ReadOnlyMount,
@@ -73,6 +75,7 @@ from domain.runtime.steps import (
     SetDomainname,
     SetHostname,
     SetLimits,
+    ShareNamespace,
     Step,
     Sysctl,
     Unshare,
@@ -137,7 +140,7 @@ def environment(env: tuple[str, ...], hostname: str, *, tty: bool = False) -> tu
 
 def _namespaces(request: RunRequest) -> int:
     shared = (request.network, NEWNET), (request.uts, NEWUTS), (request.ipc, NEWIPC), (request.pid, NEWPID)
-    return NEWNS | sum(flag for mode, flag in shared if mode != HOST)
+    return NEWNS | sum(flag for mode, flag in shared if mode != HOST and not lender(mode))
 
 
 def _check(request: RunRequest) -> None:
@@ -208,7 +211,7 @@ def _child(request: RunRequest) -> Iterator[Step]:
     if request.read_only:
         yield ReadOnlyMount("/")
     yield from _identity(request)
-    yield from _launch(request, INIT_TARGET if request.init else "")
+    yield from _launch(request, INIT_TARGET if request.init else "", crosses=bool(lender(request.pid)))
 
 
 def _enter(request: RunRequest) -> Iterator[Step]:
@@ -220,6 +223,7 @@ def _enter(request: RunRequest) -> Iterator[Step]:
         yield JoinGroups()
     if request.cgroupns != HOST:
         yield Unshare(NEWCGROUP)  # now: its root is where its maker sits
+    yield from (ShareNamespace(kind) for kind in ("pid", "ipc") if lender(getattr(request, kind)))
     if request.remap:  # what is not born with the child belongs to it: its root has rights there
         yield UserNamespace(request.remap.first, request.remap.count, _namespaces(request) & ~(NEWNS | NEWPID))
     if request.network == "none":
@@ -236,6 +240,10 @@ def _root(request: RunRequest) -> Iterator[Step]:
         yield PrepareBind(path, _host_file(request, path), read_only=False)
     if request.ipc == HOST:
         yield PrepareBind(_SHARED_MEMORY, _SHARED_MEMORY, read_only=False)
+    if lender(request.ipc):
+        yield PrepareLent("ipc", _SHARED_MEMORY)
+    if lender(request.pid):
+        yield PrepareLent("pid", "/proc")
     if request.init:
         yield PrepareBind(INIT_TARGET, request.init_program, read_only=True)
     yield OverlayRoot(request.layer_root, request.layers, f"{request.directory}/upper", f"{request.directory}/work",
@@ -244,7 +252,10 @@ def _root(request: RunRequest) -> Iterator[Step]:
 
 
 def _kernel_views(request: RunRequest) -> Iterator[Step]:
-    yield MountAt("/proc", "proc", "proc", _QUIET, "")
+    if lender(request.pid):
+        yield AttachDirectory("/proc", "/proc")
+    else:
+        yield MountAt("/proc", "proc", "proc", _QUIET, "")
     if request.network == "none":
         yield from (Sysctl(name, value, required=False) for name, value in _NETWORK_SYSCTLS)
     yield from (Sysctl(name, value, required=True) for name, value in request.sysctls.items())
@@ -292,7 +303,7 @@ def _host_device(ids: IdRange | None, node: DeviceNode) -> HostDevice:
 def _user_mounts(request: RunRequest) -> Iterator[Step]:
     wanted = sorted((tmpfs.target(path), text) for path, text in request.tmpfs.items())
     yield MountAt("/dev/mqueue", "mqueue", "mqueue", _QUIET, "")
-    if request.ipc == HOST:
+    if request.ipc == HOST or lender(request.ipc):
         yield AttachDirectory(_SHARED_MEMORY, _SHARED_MEMORY)
     elif request.ipc != "none":
         yield MountAt(_SHARED_MEMORY, "tmpfs", "shm", _QUIET, f"mode=1777,size={request.shm_size}")
@@ -329,7 +340,7 @@ def _identity(request: RunRequest) -> Iterator[Step]:
         yield SetHostname(request.hostname)
     if request.domainname and request.uts != HOST:
         yield SetDomainname(request.domainname)
-    yield from _apart(request)
+    yield from _apart(request, crosses=bool(lender(request.pid)))
     yield ResolveUser(request.user, request.groups)
     yield MakeWorkdir(request.workdir)
 

@@ -23,10 +23,22 @@ OWN_DEVICES = frozenset(f"/dev/{name}" for name in (
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST = "host"
 """The mode of a namespace that is the host's."""
+CONTAINER = "container:"
+"""Before the id of the container whose namespace is shared."""
 UNCONFINED = "unconfined"
 """In place of a profile: none."""
 INIT_TARGET = "/sbin/lading-init"
 """Where a container sees the little first process of `--init`."""
+
+
+def lender(mode: str) -> str:
+    """The container whose namespace is to be shared, as the mode names it; empty for any other mode."""
+    return mode.removeprefix(CONTAINER) if mode.startswith(CONTAINER) else ""
+
+
+def cannot_join(kind: str, id: str) -> str:
+    """What is said when that container does not run; `kind` is `pid` or `ipc`."""
+    return f"cannot join {kind.upper()} of a non running container: {id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,7 @@ class RunRequest:
     one. `apparmor` names a profile that the host has loaded. `kernel_writable` leaves /sys and the control groups
     writable.
     `pid`, `ipc`, `uts` and `cgroupns` are empty for a namespace of its own, or `host`; `ipc` may be `none`, too:
-    without /dev/shm.
+    without /dev/shm. `pid` and `ipc` may be `container:<id>`: those of a container that runs.
     `stdin` and `tty` say what standard input is: a pipe, a terminal (which then is the output as well), or nothing.
     `groups` are names or numbers beside those of the user. `ulimits` are (name, number of setrlimit(2), soft, hard), -1
     for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.

@@ -100,6 +100,24 @@ class EnterNamespaces(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class ShareNamespace(Step):
+    """Join the namespace `kind` (`pid`, `ipc`) of the container that lends it; into the former only children are
+    born."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareLent(Step):
+    """Take a detached copy of what is mounted at `path` of the container that lends its namespace `kind`, under the
+    same name: /proc with `pid`, for only who is in a pid namespace can mount the processes of it; /dev/shm with
+    `ipc`."""
+
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserNamespace(Step):
     """Make a user namespace whose ids from 0 on are those from `first` on of the host, and new namespaces `flags` that
     belong to it; enter the latter, and make files as its root from now on, with all capabilities of the host's."""
@@ -432,6 +450,7 @@ STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,
     WaitForGo, Execute, NoNewPrivileges, AllowDevices, HostDevice, ChangeProfile,
     AttachDirectory, UserNamespace, MapIds, EnterUserNamespace, Cross,
+    ShareNamespace, PrepareLent,
 )}
 """Every step by its name on the wire."""
 

@@ -53,7 +53,7 @@ ROTATION = ("warden.log-drop",)
 
 EXECS = (
     "warden.before-entering", "warden.before-lend", "child.EnterNamespaces", "child.EnterWorkdir", "child.BindConsole",
-    "child.Cross", "warden.before-adoption",
+    "child.Cross", "warden.before-adoption", "child.ShareNamespace", "child.PrepareLent",
 )
 """Passed by execs and terminals; swept with the tests of the supervisor."""
 

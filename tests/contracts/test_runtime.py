@@ -10,6 +10,7 @@ import pytest
 
 from adapters.memory.runtime import MemoryRuntime
 from domain.errors import CommandFailed, InvalidValue, KernelError, NotFound, Refused
+from domain.isolation import Isolation
 from domain.ports import ExitReport, StartedProcess
 from domain.spec import ContainerSpec, ExecSpec
 from tests.adapters.kernel.supervisor import conftest
@@ -38,10 +39,11 @@ class Bench:
             self.reports.append(report)
             self.changed.notify_all()
 
-    async def start(self, *argv: str, id: str = "", attempt: int = 1) -> tuple[str, StartedProcess]:
+    async def start(self, *argv: str, id: str = "", attempt: int = 1,
+                    isolation: Isolation | None = None) -> tuple[str, StartedProcess]:
         """Start a command."""
         id = id or os.urandom(32).hex()
-        spec = ContainerSpec(image="busybox", image_id="sha256:0", command=argv, hostname="box")
+        spec = ContainerSpec(image="busybox", image_id="sha256:0", command=argv, hostname="box", isolation=isolation)
         return id, await self.runtime.start(id, attempt, spec, (), ("busybox",))
 
     async def interactive(self, *argv: str, tty: bool = False, size: tuple[int, int] = (0, 0)) -> str:
@@ -236,6 +238,22 @@ async def test_a_watcher_hears_the_bell(bench: Bench) -> None:
 async def test_nothing_was_written_is_a_size_of_nothing(bench: Bench, tmp_path: Path) -> None:
     """Also of a container that was never started."""
     assert await bench.runtime.writable_size("ab" * 32) == 0
+
+
+@pytest.mark.parametrize("kind", ["pid", "ipc"])
+async def test_a_namespace_is_shared_with_a_container_that_runs(bench: Bench, kind: str) -> None:
+    """Else nothing is started; who shares the processes of one that ends, ends."""
+    lender = os.urandom(32).hex()
+    with pytest.raises(CommandFailed, match=f"cannot join {kind.upper()} of a non running container: {lender}"):
+        await bench.start(*SLEEP, isolation=Isolation.model_validate({kind: f"container:{lender}"}))
+    await bench.start(*SLEEP, id=lender)
+    guest, _ = await bench.start(*SLEEP, isolation=Isolation.model_validate({kind: f"container:{lender}"}))
+    await bench.runtime.kill_all(lender)
+    assert (await bench.report(lender)).signal == 9
+    if kind == "ipc":
+        assert guest in await bench.runtime.running()
+        await bench.runtime.kill_all(guest)
+    assert (await bench.report(guest)).code == 137
 
 
 async def test_an_exec_is_one_more_process_of_the_container(bench: Bench) -> None:

@@ -188,6 +188,25 @@ def test_a_container_that_may_trace_gets_nothing_by_an_exec_that_it_has_not(engi
     assert (seen["powers"], seen["secrets"], seen["opened"]) == ([], [], [])
 
 
+def test_a_container_that_may_trace_gets_nothing_of_guests_that_are_made_in_its_sight(engine: Engine,
+                                                                                    python: str) -> None:
+    """Whoever joins its processes with `--pid container:` is set up out of its sight as well."""
+    code = (INSIDE / "tracer.py").read_text()
+    engine.ok("run", "-d", "--name", "other", "-e", f"SECRET={OTHERS}", "busybox", "sleep", "1000000")
+    engine.ok("run", "-d", "--name", "tracer", "--cap-add", "SYS_PTRACE", python, prober.interpreter(), "-I", "-S",
+              "-c", code, OTHERS)
+    until(lambda: engine.cli("exec", "tracer", "ls", "/ready").code == 0, "it waits")
+    for options in 5 * ((), ("-t",), ("--read-only",), ("--init",)):
+        engine.ok("run", "--rm", "--pid", "container:tracer", *options, "busybox", "true")
+    engine.ok("exec", "tracer", "touch", "/stop")
+    until(lambda: engine.state("tracer") == "exited", "it has ended")
+    seen = json.loads(engine.ok("logs", "tracer"))
+    assert "/memfd:lading-report (deleted)" in seen["files"], "it has looked at a half-built process"
+    assert {path for path in seen["files"] if not path.startswith("[")} <= {
+        "/memfd:lading-report (deleted)", "/bin/busybox", "/sbin/lading-init"}
+    assert (seen["powers"], seen["secrets"], seen["opened"]) == ([], [], [])
+
+
 def test_a_process_without_a_parent_in_its_container_does_not_keep_it(engine: Engine, python: str) -> None:
     """An exec may give birth to its own siblings: children of the engine, which nobody there has asked for."""
     engine.ok("run", "-d", "--name", "stay", python, "sleep", "1000000")

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
 
+_LENT = {"pid": syscalls.CLONE_NEWPID, "ipc": syscalls.CLONE_NEWIPC}
+
 
 def _opaque(_: Context) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -48,6 +50,10 @@ def _enter_namespaces(context: Context, flags: int) -> None:
     syscalls.setns(context.place, flags)
 
 
+def _share_namespace(context: Context, kind: str) -> None:
+    syscalls.setns(context.shared[kind], _LENT[kind])
+
+
 def _loopback_up(_: Context) -> None:
     handle = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
@@ -66,6 +72,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "JoinGroups": _join_groups,
     "Unshare": _unshare,
     "EnterNamespaces": _enter_namespaces,
+    "ShareNamespace": _share_namespace,
     "LoopbackUp": _loopback_up,
     "PrivateMounts": _private_mounts,
 }

@@ -1,15 +1,18 @@
 """The root file system: host files taken along, the overlay, the pivot."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from errno import EINVAL
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
-from adapters.kernel.child.paths import MISSING
+from adapters.kernel.child.paths import MISSING, NO_LINKS
 from domain.errors import CommandFailed, KernelError
 
 _MOUNT_OPTIONS = 4095  # mount(2) takes one page
+_LENT = {"pid": syscalls.PROC_SUPER_MAGIC, "ipc": syscalls.TMPFS_MAGIC}
+_ROOT_OF_PROCFS = 1  # PROC_ROOT_INO
 
 
 
@@ -37,17 +40,37 @@ def _prepare_mount(context: Context, name: str, path: str, read_only: bool, recu
 
 
 def _host_tree(host_mounts: int, path: str, flags: int) -> int:
-    """From the host's own namespace, for a moment: what was mounted since ours was copied is not in ours, unless the
-    host's root is shared."""
+    """From the host's own namespace: what was mounted since ours was copied is not in ours, unless the host's root is
+    shared."""
     if host_mounts < 0:
         return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
-    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    syscalls.setns(host_mounts, syscalls.CLONE_NEWNS)
-    try:
+    with _visiting(host_mounts):
         return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
+
+
+@contextmanager
+def _visiting(mounts: int) -> Iterator[None]:
+    """Be in another mount namespace for a moment: only who is there can copy what is mounted there."""
+    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.setns(mounts, syscalls.CLONE_NEWNS)
+    try:
+        yield
     finally:
         syscalls.setns(ours, syscalls.CLONE_NEWNS)
         os.close(ours)
+
+
+def _prepare_lent(context: Context, kind: str, path: str) -> None:
+    """Whatever that container has put there: it must be a file system of that kind, itself, and no link leads to it."""
+    with _visiting(context.shared[kind]):
+        place = syscalls.openat2(syscalls.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY, NO_LINKS)
+        if syscalls.fstatfs_type(place) != _LENT[kind] or (kind == "pid" and os.fstat(place).st_ino != _ROOT_OF_PROCFS):
+            raise CommandFailed(f"{path} of the container that shares it is something else", exit_code=125)
+        tree = syscalls.open_tree(place, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH)
+        os.close(place)
+    attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
+    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, attributes, propagation=syscalls.MS_PRIVATE)
+    context.binds[path] = tree
 
 
 def _overlay_root(_: Context, layer_root: str, layers: Sequence[str], upper: str, work: str, target: str) -> None:
@@ -99,6 +122,7 @@ def _pivot_root(_: Context, target: str) -> None:
 STEPS: dict[str, Callable[..., None]] = {
     "PrepareBind": _prepare_bind,
     "PrepareMount": _prepare_mount,
+    "PrepareLent": _prepare_lent,
     "OverlayRoot": _overlay_root,
     "PivotRoot": _pivot_root,
 }

@@ -144,6 +144,11 @@ class Desk:
             message["keeping"] = unpack(message["log"]) if "log" in message else LOCAL  # a daemon of an older version
         except ValueError as error:
             raise _NotUnderstood("log") from error
+        share = _field({"share": {}, **message}, "share", dict)
+        if not {"pid", "ipc"}.issuperset(share):
+            raise _NotUnderstood("share")
+        for kind in share:
+            _id(share, kind)
         if message.get("watch") is True:
             client.watched.add(id)
         if "hold" in message:

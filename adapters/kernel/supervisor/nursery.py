@@ -4,7 +4,7 @@ import array
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from adapters.kernel.child import crossing
@@ -30,9 +30,9 @@ class Nursery:
         self._channel: socket.socket
         self._spawn()
 
-    def clone(self, ward: Ward, place: int) -> None:
+    def clone(self, ward: Ward, place: int, shared: Mapping[str, int] | None = None) -> None:
         """Ask for the process of `ward`, whose group exists; `place` is the mount of its container's terminals, or, for
-        one process more, the pidfd of the first."""
+        one process more, the pidfd of the first; `shared` are pidfds of those who share a namespace with it."""
         group = ward.group
         assert group is not None
         plan = _memory(ward.request["child"])
@@ -42,6 +42,7 @@ class Nursery:
             named["report"] = ward.report
         if group.v2_fd >= 0:
             named["group"] = group.v2_fd
+        named |= {f"share-{kind}": pidfd for kind, pidfd in (shared or {}).items()}
         named |= {f"tasks{number}": fd for number, fd in enumerate(group.tasks)}
         request = {"key": ward.name, "flags": ward.request["flags"], "more": bool(ward.exec_id), "fds": list(named)}
         self._waiting[ward.name] = ward

@@ -42,6 +42,7 @@ class Run(Ward):
 
     def prepare(self) -> None:
         """Everything that must be there before the child. Raises: OSError, KernelError."""
+        self.crosses = "pid" in self.request.get("share", {})
         self.devpts = terminals.new_instance()
         self.open_channels(self.devpts)
         if self.terminal >= 0:

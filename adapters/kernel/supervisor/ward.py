@@ -59,7 +59,7 @@ class Ward:
     `stdin`, `stdout`, `stderr` are our ends of pipes, `terminal` is ours of a terminal and `line` the process's: as
     long as we have that one, too, the terminal does not hang up when the process closes it for a while. As long as
     there is a `report`, `pid` and `pidfd` are those of the process that is to cross into a pid namespace, and what it
-    has born there is known when it has ended.
+    has born there is known when it has ended. `crosses`: it becomes one more process in a pid namespace of others.
     """
 
     KEPT: tuple[str, ...] = ("stdin", "stdout", "stderr", "terminal", "status", "report", "pidfd")
@@ -70,6 +70,7 @@ class Ward:
         self.attempt = attempt
         self.exec_id = exec_id
         self.phase = PREPARING
+        self.crosses = bool(exec_id)
         self.group: Group | None = None
         self.pid = self.start_time = 0
         self.stdin = self.stdout = self.stderr = self.terminal = self.line = self.status = -1
@@ -90,11 +91,6 @@ class Ward:
     def key(self) -> Key:
         """What identifies it."""
         return self.id, self.attempt, self.exec_id
-
-    @property
-    def crosses(self) -> bool:
-        """Whether it becomes one more process in a pid namespace in which others are."""
-        return bool(self.exec_id)
 
     @property
     def name(self) -> str:
@@ -160,6 +156,7 @@ class Ward:
         self.recovered = True
         for name, fd in fds.items():
             setattr(self, name, fd)
+        self.crosses = self.crosses or self.report >= 0
         if self.pidfd >= 0:
             self.phase = CLONED if self.status >= 0 or self.report >= 0 else STARTED
 

@@ -41,6 +41,7 @@ from adapters.kernel.supervisor.ward import CLONED, ENDED, PREPARING, STARTED, A
 from adapters.kernel.supervisor.wire import Message
 from domain.errors import LadingError
 from domain.failpoints import failpoint
+from domain.runtime.request import cannot_join
 
 INTERPRETER, LOCK, KEEPER, LISTENER = 3, 4, 5, 6
 _FRAMES_A_TURN = 8
@@ -283,6 +284,11 @@ class Warden:
             self._start_failed(ward, failure(getattr(error, "stage", "") or "prepare", str(error), number))
 
     def _begin_run(self, run: Run) -> None:
+        lenders = {kind: self._lender(id) for kind, id in run.request.get("share", {}).items()}
+        missing = next((kind for kind, lender in lenders.items() if lender is None), "")
+        if missing:
+            text = cannot_join(missing, run.request["share"][missing])
+            return self._start_failed(run, failure("share", text))
         run.output.floor = self._desk.floor(run.id)
         self._dictation.follow(run)
         run.prepare()
@@ -290,7 +296,12 @@ class Warden:
         failpoint("warden.before-cgroup")
         run.group = apply.run_host(run.request["host"], self._tree)
         failpoint("warden.after-cgroup")
-        self.nursery.clone(run, run.devpts)
+        shared = {kind: lender.pidfd for kind, lender in lenders.items() if lender is not None}
+        return self.nursery.clone(run, run.devpts, shared)
+
+    def _lender(self, id: str) -> Run | None:
+        """The run of the container whose namespace another one is to share."""
+        return next((run for run in self.runs.values() if run.id == id and run.phase == STARTED), None)
 
     def _begin_exec(self, ward: Exec) -> None:
         run = self._runs(ward.id, ward.attempt)

@@ -9,8 +9,8 @@ Descriptors at birth: 2 error log, 3 the warden. A request is one message on a S
 
 with descriptors in the order of `fds`: `place` is a mount of devpts; for one process more in a container (`more`) a
 pidfd of the first one, whose namespaces it enters. `group` is the version 2 group that it is born into, `tasks…` are
-the files of the version 1 groups. With a `report` the child is not the process that will run: that is born by it at the
-end (see `adapters.kernel.child.crossing`).
+the files of the version 1 groups, `share-pid` and `share-ipc` pidfds of containers whose namespaces it shares. With a
+`report` the child is not the process that will run: that is born by it at the end (`adapters.kernel.child.crossing`).
 
 The child speaks on its status socket: `X` when it is about to execute, JSON like the last line when it has failed; the
 socket closes with the exec, or before the crossing. It executes only after it was told `G`; if the warden (and the
@@ -124,9 +124,10 @@ def _arrange(steps: list[list[object]], named: dict[str, int], top: int) -> None
     syscalls.close_range(len(names))
     failpoint("zygote.child")
     at = {name: number for number, name in enumerate(names)}
+    shared = {name.removeprefix("share-"): number for name, number in at.items() if name.startswith("share-")}
     tasks = [number for name, number in at.items() if name.startswith("tasks")]
     context = apply.Context(tasks=tasks, status=_STATUS, place=at["place"], ready=_wait_for_go,
-                            host_mounts=at.get("host_mounts", -1), report=report, top=top)
+                            host_mounts=at.get("host_mounts", -1), report=report, top=top, shared=shared)
     try:
         apply.run_child(steps, context)
     except apply.Failure as failure:

@@ -50,6 +50,8 @@ REQUESTS = st.builds(
     devices=st.sampled_from([(), (DeviceNode("/dev/x", "b", 7, 9, 0o640, 0, 6, "rw"),)]),
     device_rules=st.sampled_from([(), ("a 10:* r",)]),
     remap=st.sampled_from([None, DEFAULT_IDS]),
+    pid=st.sampled_from(["", "host", "container:0a"]),
+    ipc=st.sampled_from(["", "none", "host", "container:0b"]),
 )
 EXECS = st.builds(
     ExecRequest,
@@ -98,9 +100,11 @@ def test_the_order_keeps_the_container_inside(request: RunRequest) -> None:
         "ResetProcess",
         "JoinGroups",
         "Unshare",
+        "ShareNamespace",
         "UserNamespace",
         "PrivateMounts",
         "MapIds",
+        "PrepareLent",
         "OverlayRoot",
         "PivotRoot",
         "MountAt",
@@ -114,16 +118,18 @@ def test_the_order_keeps_the_container_inside(request: RunRequest) -> None:
         "MakeWorkdir",
         *launch(request),
         "WaitForGo",
+        "Cross",
         "Execute",
     ]
     places = [names.index(name) for name in chain if name in names]
     assert places == sorted(places)
     assert names[0] == "Opaque"
-    assert names[-2:] == ["WaitForGo", "Execute"]
+    assert names[-2:] == ["WaitForGo", "Cross" if request.pid == "container:0a" else "Execute"]
     assert all(
         names.index("PivotRoot") < place for place, name in enumerate(names) if name in ("MountTmpfs", "AttachBind")
     )
-    assert all(names.index("PivotRoot") > place for place, name in enumerate(names) if name == "PrepareBind")
+    prepared = [place for place, name in enumerate(names) if name in ("PrepareBind", "PrepareLent")]
+    assert all(place < names.index("PivotRoot") for place in prepared)
     assert max(
         (place for place, name in enumerate(names) if name in ("MountAt", "MountTmpfs", "AttachBind"))
     ) < names.index("Mask")
@@ -144,6 +150,23 @@ def test_the_fence_is_the_first_thing_made(request: RunRequest) -> None:
     assert isinstance(made.host[0], s.MakeGroup)
     assert (made.host[0].id, made.host[0].attempt) == (request.id, request.attempt)
     assert sum(isinstance(step, s.MakeGroup) for step in made.host) == 1
+
+
+@given(request=REQUESTS)
+def test_namespaces_of_others_are_neither_made_nor_seen_into_from_outside(request: RunRequest) -> None:
+    """Who shares one is not born with one of his own, takes along what is mounted of it, and is born into it last."""
+    made = plan(request)
+    guest = {kind for kind in ("pid", "ipc") if getattr(request, kind).startswith("container:")}
+    assert {step.kind for step in made.child if isinstance(step, s.ShareNamespace)} == guest
+    lent = {step.kind: step.path for step in made.child if isinstance(step, s.PrepareLent)}
+    assert lent == {kind: path for kind, path in (("pid", "/proc"), ("ipc", "/dev/shm")) if kind in guest}
+    for path in lent.values():
+        assert s.AttachDirectory(path, path) in made.child
+        assert not [step for step in made.child if isinstance(step, s.MountAt) and step.target == path]
+    assert bool(made.flags & NEWPID) == (request.pid == "")
+    assert isinstance(made.child[-1], s.Cross) == ("pid" in guest)
+    (session,) = [step for step in made.child if isinstance(step, s.NewSession)]
+    assert session.terminal == (request.tty and "pid" not in guest)
 
 
 def test_every_bind_that_is_attached_was_prepared() -> None:

@@ -9,6 +9,7 @@ import pytest
 from adapters.kernel.supervisor import faults
 from domain import failpoints
 from domain.errors import LadingError
+from domain.isolation import Isolation
 from domain.spec import LogConfig
 from tests.adapters.kernel.supervisor.machine import Machine, wait_until
 
@@ -112,6 +113,42 @@ async def test_an_exec_killed_before_it_executes_has_failed(machine: Machine, po
         machine.kill("zygote")  # the next one is not armed
         exec_id, _ = await machine.exec(id, "exit 3")
         assert (await machine.end(id, exec_id=exec_id)).code == 3
+        await runtime.kill_all(id)
+        assert (await machine.end(id)).code == 137
+
+
+@pytest.mark.parametrize("point", ["child.ShareNamespace", "child.PrepareLent", "child.Cross"])
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_a_guest_killed_before_it_executes_has_failed(machine: Machine, point: str) -> None:
+    """Of a container that shares the processes of another one nothing is left, and that one goes on."""
+    machine.failpoints = f"{point}=kill"
+    async with machine.connected() as runtime:
+        id, _ = await machine.start("sleep 1000")
+        guest = Isolation(pid=f"container:{id}", ipc=f"container:{id}")
+        with pytest.raises(LadingError, match="killed before"):
+            await machine.start("exit 3", isolation=guest)
+        assert len(await runtime.running()) == 1
+        machine.kill("zygote")  # the next one is not armed
+        another, _ = await machine.start("exit 3", isolation=guest)
+        assert (await machine.end(another)).code == 3
+        await runtime.kill_all(id)
+        assert (await machine.end(id)).code == 137
+
+
+@pytest.mark.parametrize("point", ["warden.before-clone", "warden.after-clone", "warden.after-hold", "warden.after-go",
+                                   "warden.before-answer", "warden.before-adoption"])
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_a_guest_survives_a_kill(machine: Machine, point: str) -> None:
+    """It is executed exactly once, and its status is the true one."""
+    machine.failpoints = f"{point}=kill@{1 if point == 'warden.before-adoption' else 2}"
+    async with machine.connected() as runtime:
+        id, _ = await machine.start("sleep 1000")
+        guest, process = await machine.start("echo $$ one; exit 42", isolation=Isolation(pid=f"container:{id}"))
+        report = await machine.end(guest)
+        assert (report.code, report.how, report.pid) == (42, "self", process.pid)
+        assert (await machine.output(guest, 1)).endswith(b" one\n")
         await runtime.kill_all(id)
         assert (await machine.end(id)).code == 137
 
