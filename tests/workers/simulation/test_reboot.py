@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from domain.container import State
+from domain.isolation import Isolation
 from domain.lifecycle.exec import ExecExited
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.stop import Stop
@@ -38,6 +39,28 @@ def test_a_reboot_ends_what_ran_and_starts_what_its_policy_wants(tmp_path: Path)
     assert (found["always"].state, found["always"].attempt, found["always"].boot) == (State.RUNNING, 2, "second boot")
     assert found["stopped"].state is State.EXITED
     assert found["stopped"].how != "reboot"
+    asyncio.run(check(world))
+
+
+async def _guests(world: World, engine: Engine) -> None:
+    """Each shares the processes of the one before it."""
+    always = RestartPolicy(name="always")
+    await engine.run(CreateRequest(image="base", command=("serve",), name="g0", restart=always), WHO)
+    for number in (1, 2, 3):
+        shared = Isolation(pid=f"container:g{number - 1}")
+        wish = CreateRequest(image="base", command=("serve",), name=f"g{number}", restart=always, isolation=shared)
+        await engine.run(wish, WHO)
+
+
+def test_after_a_reboot_who_lends_a_namespace_is_started_before_who_shares_it(tmp_path: Path) -> None:
+    """Whatever order their ids are in."""
+    morgue, world = Morgue(), world_with_image(tmp_path)
+    morgue.live(world, _guests, None, 1.0)
+    world.reboot()
+    morgue.live(world, None, None, 1_000.0)
+    found = asyncio.run(containers(world)).values()
+    assert {(container.name, container.state) for container in found} == {
+        (f"g{number}", State.RUNNING) for number in range(4)}
     asyncio.run(check(world))
 
 
