@@ -371,6 +371,16 @@ class ImageStore(Protocol):
     def save(self, images: Sequence[tuple[Image, Sequence[str], Sequence[str]]]) -> AsyncIterator[bytes]:
         """An archive of these images, each with its references and the digests it is known by. Raises: StorageError."""
 
+    async def weigh(self, images: Sequence[Image], manifests: Sequence[str] = (), *, spare: bool = True) -> int:
+        """The bytes that such a sweep would free now."""
+
+    async def inventory(self) -> Mapping[str, int]:
+        """Bytes of everything in the store by kind: layers, blobs, ingest (interrupted downloads), stubs (mount
+        points), other (what has no business there)."""
+
+    async def check(self, images: Sequence[Image], manifests: Sequence[str]) -> Sequence[str]:
+        """What is missing or damaged, one sentence each; every blob is hashed again."""
+
     async def verify(self, image: Image) -> None:
         """Raises StorageError when a layer or the config of the image is missing or damaged."""
 

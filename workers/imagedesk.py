@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,34 @@ class ImageDesk:
     async def remove(self, name: str, who: Caller, *, force: bool, prune: bool) -> Sequence[str]:
         """What was done, as lines. Raises: Refused, NotFound."""
         return (await self.images.remove(name, force=force, prune=prune, meta=self._meta(who))).lines()
+
+    async def would_remove(self, name: str, *, force: bool, prune: bool) -> Sequence[str]:
+        """What `remove` would do, as lines. Raises what it would."""
+        return (await self.images.would_remove(name, force=force, prune=prune)).lines()
+
+    async def unused(
+        self, test: Callable[[Image], bool], *, everything: bool, gone: Collection[str] = ()
+    ) -> Sequence[str]:
+        """Ids of images that no container uses, except those in `gone`, in the order in which they can go; without
+        `everything` only those without a tag."""
+        return await self.images.unused(test, everything=everything, gone=gone)
+
+    async def prune(self, image_ids: Sequence[str], who: Caller) -> tuple[Sequence[str], Sequence[str], int]:
+        """References that were dropped, ids of images and chain ids of layers that were deleted, and bytes freed."""
+        removed, freed = await self.images.prune(image_ids, self._meta(who))
+        return removed.untagged, removed.deleted, freed
+
+    async def would_free(self, image_ids: Sequence[str]) -> int:
+        """The bytes that `prune` of these would free."""
+        return await self.images.would_free(image_ids)
+
+    async def inventory(self) -> Mapping[str, int]:
+        """Bytes in the store by kind, and as `unknown` what nobody can account for."""
+        return await self.images.inventory()
+
+    async def check(self) -> Sequence[str]:
+        """What is missing or damaged in the store, one sentence each."""
+        return await self.images.check()
 
     async def import_stream(
         self, content: AsyncIterator[bytes], reference: str, who: Caller, *, message: str, changes: Sequence[str]

@@ -7,14 +7,14 @@ so an image cannot vanish between being found and being used. It is never held w
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.errors import Ambiguous, Conflict, InvalidValue, NotFound
+from domain.errors import Ambiguous, Conflict, InUse, InvalidValue, NotFound
 from domain.failpoints import failpoint
 from domain.health import as_config
 from domain.images import removal
@@ -347,11 +347,64 @@ class Images:
         meta = meta or Meta()
         if (done := await self._replied(meta)) is not None:
             return Removed.model_validate_json(done)
-        async with self._removing:
-            removed, intents = await _again(lambda: self._request_removal(name, force, prune, meta))
-            for intent in intents:
-                await self._delete(intent.stream.key, intent.position, meta)
-        return removed
+        return (await self._remove(name, force, prune, meta))[0]
+
+    async def would_remove(self, name: str, *, force: bool = False, prune: bool = True) -> Removed:
+        """What `remove` would do now; it raises the same."""
+        async with self.guard:
+            return (await self._decided(name, force, prune))[0]
+
+    async def unused(
+        self, test: Callable[[Image], bool], *, everything: bool, gone: Collection[str] = ()
+    ) -> Sequence[str]:
+        """Ids of the images that no container uses, except those in `gone`, children before their parents; without
+        `everything` only those without a tag."""
+        rows = [row for row in await self._views.select("images", where={"state": "present"}, order="id")]
+        holders = [row for row in await self._views.select("containers") if row["id"] not in gone]
+        used = {str(row["image_id"]) for row in holders}
+        refs = await self._views.select("refs")
+        tagged = {str(ref["image_id"]) for ref in refs if split_key(str(ref["reference"]))[1]}
+        wanted = {str(row["id"]) for row in rows if test(_image(row))} - used - (set() if everything else tagged)
+        going: dict[str, None] = {}
+        while True:
+            parents = {str(row["parent"]) for row in rows if str(row["id"]) not in going}
+            free = sorted(wanted - parents - going.keys())
+            if not free:
+                return tuple(going)
+            going |= dict.fromkeys(free)
+
+    async def prune(self, image_ids: Sequence[str], meta: Meta) -> tuple[Removed, int]:
+        """Take these images away, and whatever is needed by nothing; what was done, and the bytes freed. What somebody
+        began to use meanwhile stays. Raises: StorageError."""
+        untagged: list[str] = []
+        deleted: list[str] = []
+        freed = 0
+        for image_id in image_ids:
+            try:
+                removed, size = await self._remove(image_id, True, False, replace(meta, command_id=""))
+            except (InUse, NotFound):
+                continue
+            untagged += removed.untagged
+            deleted += removed.deleted
+            freed += size
+        return Removed(untagged=tuple(untagged), deleted=tuple(deleted)), freed + await self.sweep(spare=False)
+
+    async def would_free(self, image_ids: Sequence[str], *, spare: bool = False) -> int:
+        """The bytes that `prune` of these would free now."""
+        gone = set(image_ids)
+        keys = [str(ref["reference"]) for ref in await self._views.select("refs") if ref["image_id"] not in gone]
+        images = [image for image in await self._needed() if image.id not in gone]
+        return await self._contents.weigh(images, _digests(keys), spare=spare)
+
+    async def inventory(self) -> Mapping[str, int]:
+        """Bytes in the store by kind, and as `unknown` what nobody can account for."""
+        found = await self._contents.inventory()
+        return {**found, "unknown": found.get("other", 0) + await self.would_free((), spare=True)}
+
+    async def check(self) -> Sequence[str]:
+        """What is missing or damaged in the store, one sentence each."""
+        keys = [str(ref["reference"]) for ref in await self._views.select("refs")]
+        return await self._contents.check(await self._needed(), _digests(keys))
 
     async def sweep(self, *, spare: bool = True) -> int:
         """Carry on removals that an error has stopped, and delete what is needed by nothing; returns the bytes freed.
@@ -466,17 +519,28 @@ class Images:
 
     # Removal, step by step
 
+    async def _remove(self, name: str, force: bool, prune: bool, meta: Meta) -> tuple[Removed, int]:
+        """What was done, and the bytes freed."""
+        async with self._removing:
+            removed, intents = await _again(lambda: self._request_removal(name, force, prune, meta))
+            freed = [await self._delete(intent.stream.key, intent.position, meta) for intent in intents]
+        return removed, sum(freed)
+
+    async def _decided(self, name: str, force: bool, prune: bool) -> tuple[Removed, Sequence[Row]]:
+        """What is to be done, and the rows of the images that go."""
+        row, reference = await self._find(name)
+        decided = removal.decide(await self._target(row, reference), force=force)
+        going = [row, *(await self._useless_parents(row) if prune else ())] if decided.delete else []
+        return Removed(untagged=decided.untag, deleted=await self._to_delete(going)), going
+
     async def _request_removal(
         self, name: str, force: bool, prune: bool, meta: Meta
     ) -> tuple[Removed, Sequence[Recorded]]:
         """Decide and append; gives back what will have been done, and the intents that are left to do it."""
         async with self.guard:
             await self._let_go()
-            row, reference = await self._find(name)
-            decided = removal.decide(await self._target(row, reference), force=force)
-            going = [row, *(await self._useless_parents(row) if prune else ())] if decided.delete else []
-            removed = Removed(untagged=decided.untag, deleted=await self._to_delete(going))
-            batch = [append for key in decided.untag for append in drop(await self._ref(key))]
+            removed, going = await self._decided(name, force, prune)
+            batch = [append for key in removed.untagged for append in drop(await self._ref(key))]
             batch += [await self._request(str(gone["id"])) for gone in going]
             records = await self._store.append(batch, meta, reply=removed.model_dump_json())
             return removed, [record for record in records if isinstance(record.event, ImageRemoveRequested)]
@@ -558,8 +622,7 @@ class Images:
 
     async def _sweep(self, without: str = "", *, spare: bool = True) -> int:
         keys = [str(ref["reference"]) for ref in await self._views.select("refs")]
-        digests = [digest for key in keys if (digest := split_key(key)[2])]
-        return await self._contents.sweep(await self._needed(without=without), digests, spare=spare)
+        return await self._contents.sweep(await self._needed(without=without), _digests(keys), spare=spare)
 
     async def _needed(self, without: str = "") -> Sequence[Image]:
         return [_image(row) for row in await self._views.select("images") if row["id"] != without]
@@ -573,6 +636,11 @@ async def _again(work: Callable[[], Awaitable[_T]]) -> _T:
         except Conflict:
             continue
     return await work()
+
+
+def _digests(keys: Sequence[str]) -> Sequence[str]:
+    """Of the references that are by digest: the manifests that must stay."""
+    return [digest for key in keys if (digest := split_key(key)[2])]
 
 
 def _key(reference: str) -> str:

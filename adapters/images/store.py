@@ -11,7 +11,7 @@ import platform as machine
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +27,9 @@ from adapters.images.leases import Lease, Leases
 from adapters.images.pull import Pull, Wanted, Workshop
 from adapters.images.push import push
 from adapters.images.save import pieces as saved_pieces
-from adapters.images.sweep import sweep, top_of
+from adapters.images.sweep import inventory, sweep, top_of, weigh
 from adapters.images.unpack import Expected, Limits, Place, unpack
-from adapters.images.verify import verify
+from adapters.images.verify import check, verify
 from domain.errors import Refused, StorageError
 from domain.images.authoring import Step, committed, imported
 from domain.images.changes import apply_changes
@@ -164,6 +164,18 @@ class LocalImageStore:
         """Delete everything that none of `images` and `manifests` (digests) nor a running operation needs; returns the
         bytes freed. What an interrupted pull has brought is spared for a day, or not at all."""
         return await self._in_thread(lambda: sweep(self._content, self._leases, images, manifests, spare=spare))
+
+    async def weigh(self, images: Sequence[Image], manifests: Sequence[str] = (), *, spare: bool = True) -> int:
+        """The bytes that such a sweep would free now."""
+        return await self._in_thread(lambda: weigh(self._content, self._leases, images, manifests, spare=spare))
+
+    async def inventory(self) -> Mapping[str, int]:
+        """Bytes by kind: layers, blobs, ingest (interrupted downloads), stubs (mount points), other."""
+        return await self._in_thread(lambda: inventory(self._content))
+
+    async def check(self, images: Sequence[Image], manifests: Sequence[str]) -> Sequence[str]:
+        """What is missing or damaged, one sentence each; every blob is hashed again."""
+        return await self._in_thread(lambda: check(self._content, images, manifests))
 
     async def pull(
         self,

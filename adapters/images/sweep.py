@@ -37,6 +37,31 @@ def sweep(
     return freed
 
 
+def weigh(
+    content: Content, leases: Leases, images: Sequence[Image], manifests: Sequence[str] = (), *, spare: bool = True
+) -> int:
+    """How many bytes `sweep` would free now; nothing is touched."""
+    held = leases.held()
+    needed = held | _needed(images) | documents.needed(content, manifests)
+    if spare:
+        needed |= ingest.kept(content, held, spare=True)
+    stay = {name for name in os.listdir(content.layers) if f"layers/{name}" in needed}
+    for name in stay:
+        needed |= _blob_of(content, name)
+    kinds = ("layers", "stubs", "ingest", "blobs")
+    return sum(_size(content, name) for name in _present(content, kinds) if name not in needed)
+
+
+def inventory(content: Content) -> dict[str, int]:
+    """Bytes by kind, of everything that is in the store; `other` is what has no business there."""
+    sizes = {kind: sum(_size(content, f"{kind}/{name}") for name in os.listdir(path)) for kind, path in
+             content.kinds().items()}  # fmt: skip
+    known = {"blobs", "layers", "l", "stubs", "tmp", "ingest"}
+    strays = [content.root / name for name in os.listdir(content.root) if name not in known]
+    sizes["other"] = sum(_weight(path) for path in (*strays, *content.idle()))
+    return sizes
+
+
 def _needed(images: Sequence[Image]) -> set[str]:
     needed = set()
     for image in images:
@@ -82,8 +107,21 @@ def _path(content: Content, name: str) -> Path:
 
 def _size(content: Content, name: str) -> int:
     """Apparent bytes: of a layer its files, of a blob itself."""
-    path = _path(content, name)
-    if not path.is_dir():
+    if name.startswith("layers/"):
+        try:
+            record = content.record(f"sha256:{name.removeprefix('layers/')}")
+        except (StorageError, InvalidValue):
+            record = None  # damaged, or not ours
+        if record is not None:
+            return record.size
+    try:
+        return _weight(_path(content, name))
+    except FileNotFoundError:
+        return 0
+
+
+def _weight(path: Path) -> int:
+    if not path.is_dir() or path.is_symlink():
         return path.lstat().st_size
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

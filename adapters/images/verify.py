@@ -1,12 +1,16 @@
 """Is what the log says about an image still on the disk, byte by byte?"""
 
 import hashlib
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from adapters.images import documents, trees
 from adapters.images.content import Content
 from domain.errors import StorageError
 from domain.images.layer import digest_of
 from domain.images.model import Image, Layer
+from domain.text.safe import safe
 
 _HINT = "load or pull the image again"
 _PIECE = 1 << 20
@@ -22,6 +26,45 @@ def verify(content: Content, image: Image) -> None:
         raise StorageError(f"the config of image {image.id} is damaged", hint=_HINT)
     for layer in image.layers:
         _verify_layer(content, layer)
+
+
+def check(content: Content, images: Sequence[Image], manifests: Sequence[str]) -> tuple[str, ...]:
+    """Everything that is wrong, one sentence each: blobs are hashed again, once each; layers are looked at from
+    outside (is there what their record counts?)."""
+    found: list[str] = []
+    for name in sorted(os.listdir(content.blobs)):
+        if _digest(content.blobs / name) != f"sha256:{name}":
+            found.append(f"the blob {safe(name)[:64]} is damaged")
+    chains = {layer.chain_id: layer for image in images for layer in image.layers}
+    for image in images:
+        if not content.blob(image.id).exists():
+            found.append(f"the config of image {image.id} is missing")
+    for chain, layer in sorted(chains.items()):
+        found += _faults(content, chain, layer)
+    for digest in manifests:
+        if documents.stored(content, digest) is None and content.blob(digest).exists():
+            found.append(f"the manifest {digest} is damaged")
+    return tuple(found)
+
+
+def _faults(content: Content, chain: str, layer: Layer) -> list[str]:
+    try:
+        record = content.record(chain)
+    except StorageError as error:
+        return [error.message]
+    if record is None or not (content.layer(chain) / "fs").is_dir():
+        return [f"layer {chain} is missing"]
+    if record.diff_id != layer.diff_id:
+        return [f"layer {chain} is another one than its record says"]
+    found = [] if content.blob(record.blob.digest).exists() else [f"the blob of layer {chain} is missing"]
+    fd = os.open(content.layer(chain) / "fs", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        size = trees.apparent_size(fd)
+    finally:
+        os.close(fd)
+    if size != record.size:
+        found.append(f"layer {chain} holds {size} bytes, but should hold {record.size}")
+    return found
 
 
 def _verify_layer(content: Content, layer: Layer) -> None:

@@ -6,7 +6,7 @@ import tarfile
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from domain.errors import Refused, StorageError
@@ -137,6 +137,20 @@ class MemoryImageStore:
         self._layers = {chain: size for chain, size in self._layers.items() if chain in chains}
         self._configs &= {image.id for image in needed}
         return freed
+
+    async def weigh(self, images: Sequence[Image], manifests: Sequence[str] = (), *, spare: bool = True) -> int:
+        """Of the layers that would be forgotten."""
+        needed = [*images, *(self._images[id] for id, count in self._given.items() if count > 0)]
+        chains = {layer.chain_id for image in needed for layer in image.layers}
+        return sum(size for chain, size in self._layers.items() if chain not in chains)
+
+    async def inventory(self) -> Mapping[str, int]:
+        """Layers are all there is."""
+        return {"layers": sum(self._layers.values())}
+
+    async def check(self, images: Sequence[Image], manifests: Sequence[str]) -> Sequence[str]:
+        """Configs that were forgotten."""
+        return [f"the config of image {image.id} is missing" for image in images if image.id not in self._configs]
 
     async def verify(self, image: Image) -> None:
         """Raises: StorageError when something was forgotten."""

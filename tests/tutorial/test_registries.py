@@ -3,11 +3,13 @@ are installed, and under kill -9."""
 
 import json
 import os
+import random
 import shutil
 import signal
 import stat
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -244,3 +246,26 @@ def _files(folder: Path) -> list[Path]:
         if not name.endswith(".keep") and (folder / name).is_file():
             found.append(folder / name)
     return found
+def test_a_killed_daemon_goes_on_where_it_was(fresh: Engine, registry: Registry, tmp_path: Path) -> None:
+    """Killed again and again at any moment of a pull: one that completes gives a whole store, and nothing is left over
+    of the others."""
+    name = f"{registry.host}/team/killed:v1"
+    fresh.ok("load", "-i", str(layered(tmp_path, 5, 4_000_000)))
+    fresh.ok("tag", "many:v1", name)
+    fresh.ok("push", "-q", name)
+    fresh.ok("rmi", name, "many:v1")
+    chance = random.Random(7)
+    for _ in range(int(os.environ.get("LADING_TEST_KILLS", "6"))):
+        pull = fresh.begin("pull", name)
+        time.sleep(chance.uniform(0.0, 0.25))  # anywhere in it is the point
+        fresh.crash()
+        pull.communicate(timeout=30)
+        fresh.start()
+    fresh.ok("pull", "-q", name)
+    events = fresh.ok("audit", "--format", "{{.Event}}", name).splitlines()
+    assert events.count("pull-requested") == events.count("pulled") + events.count("pull-failed")
+    assert fresh.ok("system", "check").endswith("the store is whole")
+    fresh.ok("rmi", name)
+    fresh.ok("image", "prune", "-af")
+    for folder in ("blobs/sha256", "layers", "ingest", "tmp"):
+        assert os.listdir(fresh.data / "store" / folder) == [], folder

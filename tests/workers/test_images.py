@@ -15,9 +15,18 @@ from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.images import MemoryImageStore
 from domain import failpoints
 from domain.errors import Ambiguous, Conflict, InUse, InvalidValue, NotFound, StorageError
-from domain.images.events import ImageRegistered
+from domain.images.events import (
+    ImageRegistered,
+    Pulled,
+    PullFailed,
+    PullRequested,
+    Pushed,
+    PushFailed,
+    PushRequested,
+)
 from domain.images.layer import digest_of
 from domain.images.model import Image
+from domain.images.registries import Registries
 from domain.lifecycle.create import Created
 from domain.lifecycle.remove import Removed as ContainerRemoved
 from domain.lifecycle.remove import RemoveRequested
@@ -469,3 +478,112 @@ async def test_a_faster_writer_makes_us_decide_again(world: World) -> None:
     world.store.append = slow  # type: ignore[method-assign]
     await world.images.tag(image.id, "more")
     assert (await world.images.resolve("more")).id == image.id
+
+
+# Registries and space
+
+
+async def pulled(world: World, image: Image, key: str, digest: str) -> str:
+    """As a pull records it; the id of what the reference named before."""
+    request = await world.images.note(key, PullRequested(), Meta())
+    event = Pulled(image_id=image.id, digest=digest, received=5)
+    return await world.images.record_pulled(image, key, event, Meta(cause=request.position), source=key)
+
+
+async def test_a_pull_moves_its_reference_and_leaves_the_digest_of_what_was_there(world: World) -> None:
+    """An image that lost its tag can still be asked for by the bytes that it was."""
+    one, two = await world.imported("one"), await world.imported("two")
+    assert await pulled(world, one, "app:v1", f"sha256:{'1' * 64}") == ""
+    assert await pulled(world, two, "app:v1", f"sha256:{'2' * 64}") == one.id
+    assert await pulled(world, two, "app:v1", f"sha256:{'2' * 64}") == two.id
+    assert await world.references() == {
+        "app:v1": two.id, f"app@sha256:{'1' * 64}": one.id, f"app@sha256:{'2' * 64}": two.id,
+    }  # fmt: skip
+    assert await world.store.open_intents() == ()
+
+
+async def test_a_pull_by_digest_names_nothing_else(world: World) -> None:
+    """The reference is the digest."""
+    one, key = await world.imported("one"), f"app@sha256:{'1' * 64}"
+    await pulled(world, one, key, f"sha256:{'1' * 64}")
+    assert await world.references() == {key: one.id}
+
+
+async def test_a_pull_and_a_push_that_a_crash_has_broken_off_have_failed(world: World) -> None:
+    """Nobody waits for them any more; the names are what they were."""
+    one = await world.imported("one", "app:v1")
+    await world.images.note("app:v1", PullRequested(), Meta())
+    await world.images.note("app:v1", PushRequested(image_id=one.id), Meta())
+    again = world.restarted()
+    await again.images.recover()
+    assert await again.store.open_intents() == ()
+    events = [record.event for record in await again.store.load(StreamId("ref", "app:v1"))]
+    assert [type(event) for event in events[-2:]] == [PullFailed, PushFailed]
+    assert await again.references() == {"app:v1": one.id}
+
+
+async def test_a_push_makes_the_image_known_by_its_digest(world: World) -> None:
+    """As the registry knows it."""
+    one = await world.imported("one", "app:v1")
+    event = Pushed(image_id=one.id, digest=f"sha256:{'3' * 64}")
+    await world.images.record_pushed("app:v1", event, one.id, event.digest, Meta())
+    assert await world.images.known_as(one.id) == ("app:v1", f"app@sha256:{'3' * 64}")
+
+
+async def test_short_names_and_the_default_registry_find_what_is_here(world: World) -> None:
+    """So that the next run needs no pull."""
+    one = await world.imported("one", "reg.example.com/team/tools:latest")
+    own = Registries(short_names={"tools": "reg.example.com/team/tools"})
+    images = Images(world.store, world.store.views, world.contents, StoppedClock(), own)
+    assert (await images.found("tools")) == (one, "reg.example.com/team/tools:latest")
+    with pytest.raises(NotFound):
+        await world.images.found("tools")
+
+
+async def test_unused_are_images_without_containers_children_first(world: World) -> None:
+    """Without a tag, or all of them; a parent goes after what was made from it."""
+    named, nameless, held = [await world.imported(text) for text in ("one", "two", "three")]
+    await world.images.tag(named.id, "app:v1")
+    await world.container(held.id)
+
+    def every(image: Image) -> bool:
+        return True
+
+    assert await world.images.unused(every, everything=False) == (nameless.id,)
+    assert set(await world.images.unused(every, everything=True)) == {named.id, nameless.id}
+    assert held.id in await world.images.unused(every, everything=True, gone=["c" * 64])
+    assert await world.images.unused(lambda image: image.id != named.id, everything=True) == (nameless.id,)
+
+
+async def test_a_prune_frees_what_it_said_it_would(world: World) -> None:
+    """And passes over what somebody uses by now."""
+    one, two = await world.imported("first", "app:v1"), await world.imported("second one")
+    both = await world.images.unused(lambda image: True, everything=True)
+    said = await world.images.would_free(both)
+    assert len(await world.images.list()) == 2
+    removed, freed = await world.images.prune(both, Meta())
+    assert (freed, removed.untagged) == (said, ("app:v1",))
+    assert {one.id, two.id} <= set(removed.deleted)
+    three = await world.imported("third", "app:v3")
+    await world.container(three.id, running=True)
+    assert (await world.images.prune([three.id], Meta()))[0].deleted == ()
+    assert len(await world.images.list()) == 1
+
+
+async def test_what_a_removal_would_do_is_what_it_does(world: World) -> None:
+    """Also what it refuses."""
+    id = await world.loaded(["one"], "app:v1", "app:v2")
+    assert (await world.images.would_remove("app:v1")).lines() == ("Untagged: app:v1",)
+    with pytest.raises(InUse):
+        await world.images.would_remove(id)
+    said = await world.images.would_remove(id, force=True)
+    assert len(await world.references()) == 2
+    assert await world.images.remove(id, force=True) == said
+
+
+async def test_nothing_in_a_store_is_unknown(world: World) -> None:
+    """Until something is lost track of."""
+    await world.imported("one", "app:v1")
+    found = await world.images.inventory()
+    assert (found["layers"], found["unknown"]) == (3, 0)
+    assert await world.images.check() == []

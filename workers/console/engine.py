@@ -1,6 +1,6 @@
 """What the verbs need of the engine, as Protocols; `workers.engine` and `workers.images` implement them."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from domain.container import Container
 from domain.health import Verdict
 from domain.images.credentials import Credentials
 from domain.images.manifest import Platform
-from domain.images.model import Registered
+from domain.images.model import Image, Registered
 from domain.images.progress import Progress
 from domain.images.reference import Reference
 from domain.images.search import Hit
@@ -43,6 +43,27 @@ class Images(Protocol):
 
     async def remove(self, name: str, who: Caller, *, force: bool, prune: bool) -> Sequence[str]:
         """What was done, as lines. Raises Refused, NotFound."""
+
+    async def would_remove(self, name: str, *, force: bool, prune: bool) -> Sequence[str]:
+        """What `remove` would do, as lines. Raises what it would."""
+
+    async def unused(
+        self, test: Callable[[Image], bool], *, everything: bool, gone: Collection[str] = ()
+    ) -> Sequence[str]:
+        """Ids of images that no container uses, except those in `gone`, in the order in which they can go; without
+        `everything` only those without a tag."""
+
+    async def prune(self, image_ids: Sequence[str], who: Caller) -> tuple[Sequence[str], Sequence[str], int]:
+        """References that were dropped, ids of images and layers that were deleted, and bytes freed."""
+
+    async def would_free(self, image_ids: Sequence[str]) -> int:
+        """The bytes that `prune` of these would free."""
+
+    async def inventory(self) -> Mapping[str, int]:
+        """Bytes in the store by kind: layers, blobs, ingest, stubs; as `unknown` what nobody can account for."""
+
+    async def check(self) -> Sequence[str]:
+        """What is missing or damaged in the store, one sentence each."""
 
     async def import_stream(
         self, content: AsyncIterator[bytes], reference: str, who: Caller, *, message: str, changes: Sequence[str]

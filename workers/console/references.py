@@ -22,6 +22,12 @@ class Pointers:
             known = self._known[name, id] = self._shown(name, id)
         return known
 
+    def marked(self, name: str, id: str) -> str:
+        """The same, and if the name points elsewhere by now, which one that is."""
+        shown = self.shown(name, id)
+        moved = shown != name and self.ids is not None and self.ids.get(_key(name), id) != id
+        return f"{shown} ({name} moved)" if moved else shown
+
     def _shown(self, name: str, id: str) -> str:
         if self.ids is None or self.ids.get(_key(name)) == id:
             return name

@@ -373,6 +373,59 @@ async def test_a_sweep_takes_nothing_from_a_running_pull(store: LocalImageStore)
     assert await store.sweep([], spare=False) == 0
 
 
+# Space, and the truth about it
+
+
+async def test_a_sweep_frees_what_it_was_said_to(store: LocalImageStore) -> None:
+    """With and without what an interrupted pull has left; the inventory knows every byte."""
+    shelf = Shelf()
+    shelf.named |= {"v1": shelf.image([BASE]), "v2": shelf.image([BASE, TOP])}
+    one, two = await pull(store, shelf, "v1"), await pull(store, shelf, "v2")
+    for found in (one, two):
+        store.release(found.image.id)
+    assert await store.weigh([one.image, two.image], [one.digest, two.digest]) == 0
+    assert await store.weigh([one.image], [one.digest]) == 0, "the list of the pull spares it"
+    store.settle(NAME)
+    said = await store.weigh([one.image], [one.digest])
+    assert said >= 200_000
+    before = await store.inventory()
+    assert await store.sweep([one.image], [one.digest]) == said
+    after = await store.inventory()
+    assert sum(before.values()) - sum(after.values()) == said
+    assert (after["other"], after["ingest"]) == (0, 0)
+
+
+async def test_a_stray_file_is_counted_as_one(store: LocalImageStore, tmp_path: Path) -> None:
+    """Every byte below the store can be accounted for."""
+    (tmp_path / "store/stray").write_bytes(b"x" * 100)
+    (tmp_path / "store/blobs/sha256" / ("0" * 64)).write_bytes(b"y" * 50)
+    assert (await store.inventory())["other"] == 100
+    assert await store.weigh([]) == 50
+
+
+@pytest.mark.parametrize("harm", ["blob", "config", "layer", "content", "record"])
+async def test_a_check_finds_every_damage(store: LocalImageStore, tmp_path: Path, harm: str) -> None:
+    """And names it."""
+    shelf = Shelf()
+    shelf.named["v1"] = shelf.image([BASE], [gzip.compress(BASE)])
+    found = await pull(store, shelf, "v1")
+    assert await store.check([found.image], [found.digest]) == ()
+    layer = tmp_path / "store/layers" / found.image.layers[0].chain_id[7:]
+    blobs = tmp_path / "store/blobs/sha256"
+    match harm:
+        case "blob":
+            (blobs / digest_of(gzip.compress(BASE))[7:]).write_bytes(b"x")
+        case "config":
+            (blobs / found.image.id[7:]).unlink()
+        case "layer":
+            layer.rename(tmp_path / "gone")
+        case "content":
+            (layer / "fs/etc/name").write_bytes(b"longer than before")
+        case "record":
+            (layer / "layer.json").write_text("{}")
+    assert len(await store.check([found.image], [found.digest])) == 1
+
+
 KILLED = """
 import asyncio, json, os, signal, sys
 sys.path.insert(0, sys.argv[1])

@@ -1,7 +1,7 @@
 """A call and an engine without kernel, disk and bus: the real state machine on a log in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adapters.memory.network import MemoryNetwork
@@ -328,6 +328,8 @@ class FakeImages:
         self.remote: dict[str, str] = {}
         self.registries = Registries()
         self.slow = 0.0
+        self.unknown = 0
+        self.faults: list[str] = []
 
     def add(self, digit: str, *references: str, created: int = EPOCH, size: int = 1_990_000, **config: object) -> Image:
         """An image whose id consists of one digit."""
@@ -376,6 +378,40 @@ class FakeImages:
         """Everything that is there."""
         self.done.append(("load", b"".join([chunk async for chunk in content])))
         return [f"Loaded image: {name}" for entry in self.entries.values() for name in entry.references]
+
+    async def would_remove(self, name: str, *, force: bool, prune: bool) -> Sequence[str]:
+        """As `remove`."""
+        entry = await self.find(name)
+        return [f"Untagged: {parse(name).key}", f"Deleted: {entry.image.id}"]
+
+    async def unused(
+        self, test: Callable[[Image], bool], *, everything: bool, gone: Collection[str] = ()
+    ) -> Sequence[str]:
+        """By the rows of containers."""
+        used = {row["image_id"] for id, row in self._store.rows["containers"].items() if id not in gone}
+        return [
+            id
+            for id, entry in self.entries.items()
+            if id not in used and test(entry.image) and (everything or not entry.references)
+        ]
+
+    async def prune(self, image_ids: Sequence[str], who: Caller) -> tuple[Sequence[str], Sequence[str], int]:
+        """They go."""
+        size = await self.would_free(image_ids)
+        gone = [self.entries.pop(id) for id in image_ids]
+        return [name for entry in gone for name in entry.references], [entry.image.id for entry in gone], size
+
+    async def would_free(self, image_ids: Sequence[str]) -> int:
+        """Their sizes."""
+        return sum(self.entries[id].image.size for id in image_ids)
+
+    async def inventory(self) -> Mapping[str, int]:
+        """A few bytes."""
+        return {"layers": 9_000_000, "blobs": 3_000_000, "ingest": 0, "stubs": 0, "other": 0, "unknown": self.unknown}
+
+    async def check(self) -> Sequence[str]:
+        """What a test has set."""
+        return self.faults
 
     def expand(self, name: str, *, default_tag: bool = True) -> Reference:
         """With the registries that a test has set."""

@@ -11,6 +11,7 @@ GOLDEN = Path(__file__).parent / "golden"
 SPELLINGS = (
     [[name] for name in VERBS] + [[noun] for noun in NOUNS] + [["container", "inspect"], ["image", "inspect"], []]
     + [["volume", name] for name in NOUNS["volume"][1]]
+    + [["container", "prune"], ["image", "prune"], ["system", "check"], ["system", "df"], ["system", "prune"]]
 )
 
 

@@ -125,8 +125,9 @@ async def _records(engine: Engine, name: str) -> Sequence[Recorded]:
 
 
 async def _of_image(engine: Engine, name: str) -> Sequence[Recorded]:
+    """Of a name: what it meant, and who moved it; of an id, also an abbreviated one: what became of the image."""
     try:
-        key = reference.parse(name).key
+        keys = dict.fromkeys((reference.parse(name).key, engine.images.expand(name).key))
     except InvalidValue:
         return await engine.store.load(StreamId("image", name)) or await _of_build(engine, name)
     return await engine.store.load(StreamId("ref", key)) or await _of_build(engine, name)

@@ -1,18 +1,27 @@
 """images: the images of this host, one line for each of their names."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from domain.images.model import Image
-from domain.options import flag, many, one, refused
+from domain.images.usage import Share, shares
+from domain.options import flag, many, one
 from domain.text.times import created_at
 from domain.text.units import ago, human_size
 from workers.console import images as words
+from workers.console.forest import lines
 from workers.console.images import Named
 from workers.console.listing import Field, Shape
 from workers.console.verb import Example, Invocation, Verb
 
 
-def _shape(now: int, used: Counter[str], *, full: bool, digests: bool) -> Shape[Named]:
+def _shape(
+    now: int, used: Counter[str], parts: Mapping[str, Share], *, full: bool, digests: bool
+) -> Shape[Named]:
+    def part(row: Named, name: str) -> str:
+        share = parts.get(row.image.id)
+        return "N/A" if share is None else human_size(getattr(share, name), digits=4)
+
     fields = {
         "Repository": Field[Named]("REPOSITORY", lambda row: row.repository),
         "Tag": Field[Named]("TAG", lambda row: row.tag),
@@ -25,8 +34,8 @@ def _shape(now: int, used: Counter[str], *, full: bool, digests: bool) -> Shape[
         "Size": Field[Named]("SIZE", lambda row: human_size(row.image.size)),
         "VirtualSize": Field[Named]("SIZE", lambda row: human_size(row.image.size, digits=4)),
         "Containers": Field[Named]("CONTAINERS", lambda row: str(used[row.image.id]) if used else "N/A"),
-        "SharedSize": Field[Named]("SHARED SIZE", lambda row: "N/A"),
-        "UniqueSize": Field[Named]("UNIQUE SIZE", lambda row: "N/A"),
+        "SharedSize": Field[Named]("SHARED SIZE", lambda row: part(row, "shared")),
+        "UniqueSize": Field[Named]("UNIQUE SIZE", lambda row: part(row, "unique")),
     }
     names = ["Repository", "Tag", *(["Digest"] if digests else []), "ID", "CreatedSince", "Size"]
     raw = (
@@ -50,15 +59,22 @@ async def _images(invocation: Invocation) -> int:
     for name in words.named_in_filters(values):
         edges[name] = (await engine.images.find(name)).image
     test = words.filters(values, edges, invocation.now())
-    rows = [row for row in words.rows(await engine.images.all()) if test(row)]
+    entries = await engine.images.all()
+    rows = [row for row in words.rows(entries) if test(row)]
     if invocation.arguments:
         fits = words.matching(invocation.arguments[0])
         rows = [row for row in rows if fits(row)]
+    if options.flag("tree"):
+        ids = {row.image.id for row in rows}
+        await invocation.out("".join(f"{line}\n" for line in lines([e for e in entries if e.image.id in ids])))
+        return 0
     if options.flag("quiet"):
         await invocation.out("".join(f"{_id(row, options.flag('no-trunc'))}\n" for row in rows))
         return 0
     used = await _used(invocation) if "Containers" in options.text("format") else Counter[str]()
-    shape = _shape(invocation.now(), used, full=options.flag("no-trunc"), digests=options.flag("digests"))
+    wanted = any(name in options.text("format") for name in ("SharedSize", "UniqueSize", "json"))
+    parts = shares(entry.image for entry in entries) if wanted else {}
+    shape = _shape(invocation.now(), used, parts, full=options.flag("no-trunc"), digests=options.flag("digests"))
     await invocation.out(shape.render(rows, options.text("format"), columns=invocation.columns))
     return 0
 
@@ -84,7 +100,7 @@ VERB = Verb(
         one("format", "", "table, json, raw, or a template like '{{.Repository}}:{{.Tag}}'"),
         flag("no-trunc", "", "Do not shorten ids"),
         flag("quiet", "q", "Print ids only"),
-        *refused("--tree"),
+        flag("tree", "", "Show which layers are shared, as trees"),
     ),
     examples=(
         Example("lading images 'web*'", "all images whose repository begins with web"),

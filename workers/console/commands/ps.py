@@ -66,10 +66,11 @@ def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Liste
         ("labels", "Labels"),
         ("ports", "Ports"),
     )
+    marked = Field[Listed]("IMAGE", lambda c: names.marked(c.image, c.image_id))
     told = Field[Listed]("STATUS", lambda c: words.status_with_reason(c, now))
     table = [
         fields["ID"],
-        fields["Image"],
+        marked,
         fields["Command"],
         fields["RunningFor"],
         told,

@@ -12,10 +12,12 @@ async def _rmi(invocation: Invocation) -> int:
     options = invocation.options
 
     async def act(name: str, who: Caller) -> None:
+        images, force, prune = invocation.engine.images, options.flag("force"), not options.flag("no-prune")
         try:
-            done = await invocation.engine.images.remove(
-                name, who, force=options.flag("force"), prune=not options.flag("no-prune")
-            )
+            if options.flag("dry-run"):
+                done = await images.would_remove(name, force=force, prune=prune)
+            else:
+                done = await images.remove(name, who, force=force, prune=prune)
         except NotFound as error:
             if not options.flag("force"):
                 raise
@@ -34,6 +36,7 @@ VERB = Verb(
     least=1,
     also=("image rm", "image remove"),
     options=(
+        flag("dry-run", "", "Only say what would be done"),
         flag("force", "f", "Also when a stopped container uses it or it has several names"),
         flag("no-prune", "", "Keep parents that nothing names"),
         *refused("--platform="),

@@ -1,0 +1,142 @@
+"""What all prunes have in common: the question before, the filters, and how the space is told.
+
+A dry run lists what would go, computed by the same code that decides what goes.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from domain.container import State
+from domain.errors import InvalidValue, LadingError
+from domain.images.model import Image, Registered
+from domain.lifecycle.remove import Remove
+from domain.options import filter_pair, flag, many
+from domain.text.safe import safe
+from domain.text.units import human_size
+from workers.console.containers import Listed
+from workers.console.moments import moment
+from workers.console.verb import Invocation
+from workers.mover import Caller
+
+DRY_RUN = flag("dry-run", "", "Only say what would go, and how large it is")
+FORCE = flag("force", "f", "Do not ask")
+FILTER = many("filter", "", "Only: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]", value="filter")
+_RESTING = frozenset({State.CREATED, State.EXITED, State.DEAD})
+
+Test = Callable[[int, Mapping[str, str]], bool]
+"""Whether something goes, by when it was made (ns) and its labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One kind of things that went, or would: a title, what is said of each, and the bytes."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    size: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.lines)
+
+
+def chosen(values: Sequence[str], now: int) -> Test:
+    """What the filters mean together. Raises InvalidValue."""
+    tests = [_test(*filter_pair(value), now) for value in values]
+    return lambda created, labels: all(test(created, labels) for test in tests)
+
+
+def _test(key: str, text: str, now: int) -> Test:
+    if key == "until":
+        edge = moment("filter until", text, now).time or 0
+        return lambda created, labels: created < edge
+    if key not in ("label", "label!"):
+        raise InvalidValue(f"invalid filter '{key}'", hint="known: until, label, label!")
+    name, equals, value = text.partition("=")
+
+    def has(labels: Mapping[str, str]) -> bool:
+        return name in labels and (not equals or labels[name] == value)
+
+    return lambda created, labels: has(labels) is (key == "label")
+
+
+async def agreed(invocation: Invocation, what: str) -> bool:
+    """Whether the person says yes; nobody asks who has said so before."""
+    if invocation.options.flag("force"):
+        return True
+    answer = await invocation.call.ask(f"WARNING! {what}\nAre you sure you want to continue? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")
+
+
+async def tell(invocation: Invocation, sections: Sequence[Section], *, dry: bool) -> None:
+    """What went, or would."""
+    listed = "".join(
+        "".join(f"{line}\n" for line in (f"{section.title} that would be deleted:" if dry else
+                                         f"Deleted {section.title}:", *map(safe, section.lines), ""))
+        for section in sections if section
+    )  # fmt: skip
+    last = "Space that would be reclaimed" if dry else "Total reclaimed space"
+    await invocation.out(f"{listed}{last}: {human_size(sum(section.size for section in sections), digits=4)}\n")
+
+
+# Images
+
+
+async def images(
+    invocation: Invocation, test: Test, *, everything: bool, dry: bool, gone: Collection[str] = ()
+) -> Section:
+    """Take away images that no container uses, or only count them; containers in `gone` use nothing any more."""
+    desk = invocation.engine.images
+
+    def goes(image: Image) -> bool:
+        return test(image.created, labels_of(image))
+
+    ids = await desk.unused(goes, everything=everything, gone=gone)
+    if not dry:
+        untagged, deleted, freed = await desk.prune(ids, invocation.who)
+        lines = (*(f"untagged: {key}" for key in untagged), *(f"deleted: {id}" for id in deleted))
+        return Section("Images", lines, freed)
+    known = {entry.image.id: entry for entry in await desk.all()}
+    lines = tuple(line for id in ids for line in _would_go(known[id]))
+    return Section("Images", lines, await desk.would_free(ids))
+
+
+def _would_go(entry: Registered) -> tuple[str, ...]:
+    return (*(f"untagged: {key}" for key in entry.references), f"deleted: {entry.image.id}")
+
+
+def labels_of(image: Image) -> Mapping[str, str]:
+    """The labels that its config gives."""
+    config = image.config.get("config")
+    labels = config.get("Labels") if isinstance(config, Mapping) else None
+    return labels if isinstance(labels, Mapping) else {}
+
+
+# Containers
+
+
+async def containers(invocation: Invocation, test: Test, *, dry: bool) -> Section:
+    """Take away containers that do not run, or only count them; one that somebody starts meanwhile stays."""
+    engine = invocation.engine
+    gone: list[str] = []
+    size = 0
+    for place, row in enumerate(await resting(invocation)):
+        if not test(row.created_at, row.labels):
+            continue
+        try:
+            written = await engine.writable_size(row.id)
+            if not dry:
+                await engine.execute(row.id, Remove(), Caller(invocation.who.actor, _nth(invocation.who, place)))
+        except LadingError:
+            continue
+        gone.append(row.id)
+        size += written
+    return Section("Containers", tuple(gone), size)
+
+
+async def resting(invocation: Invocation) -> Sequence[Listed]:
+    """Containers that do not run, newest first."""
+    return [row for row in await invocation.engine.board.rows() if row.state in _RESTING]
+
+
+def _nth(who: Caller, place: int) -> str:
+    return f"{who.command_id}/prune/{place}" if who.command_id else ""
