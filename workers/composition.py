@@ -17,7 +17,7 @@ from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
-from adapters.net.driver import NetworkProcess
+from adapters.net.driver import NetworkProcess, lingers
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import facts
 from adapters.system.clock import SystemClock
@@ -135,6 +135,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             layers=plant.contents.layer_paths,
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
             network=plant.network.reach,
+            lingers=lambda: lingers(settings.run_dir),
         )
     )
     async def layers(container: Container) -> Sequence[str]:
