@@ -144,6 +144,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             layers=plant.contents.layer_paths,
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
             network=plant.network.reach,
+            lingers=lambda: lingers(settings.run_dir),
         )
     )
     async def layers(container: Container) -> Sequence[str]:

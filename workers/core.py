@@ -62,6 +62,7 @@ class Outside:
     layers: Callable[[Image], Sequence[str]]
     upper: Callable[[str], Path]
     network: Reach
+    lingers: Callable[[], bool]
 
 
 def announced(store: EventStore, relay: Relay) -> EventStore:
@@ -102,7 +103,7 @@ class Core:
         rebooted = await self._note(HostStarted(boot=self._outside.origin.boot, versions=versions or {}))
         self._spawn(relay.run())
         found = await self._reconciler.compare()
-        await self.networks.begin()
+        await self.networks.begin(lingers=self._outside.lingers())
         self._monitor.begin()
         self._spawn(relay.insist())
         found.count("unfinished", await self._hand_out())

@@ -59,7 +59,7 @@ class Leases:
         self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._naming = asyncio.Lock()
         self.roster = Roster()
-        networks.runs = self.sandboxes
+        networks.runs, networks.names = self.sandboxes, self.roster.zones
 
     # Wishes
 

@@ -24,6 +24,7 @@ from domain.network.model import BUILT_IN, Network
 from domain.network.setup import Bridge, Sandbox
 from domain.network.streams import NetworkStream, create, fold_network, request_removal
 from domain.network.wishes import Attachment, Interface
+from domain.network.zones import Zone
 from domain.ports import Clock, EventStore, NetworkDriver, Views
 from domain.projections.fold import Row
 from workers.mover import Caller, Mover
@@ -61,6 +62,8 @@ class Networks:
         self._made: set[str] = set()
         self.runs: Callable[[], Awaitable[Mapping[int, Sandbox]]] = _nobody
         """What of containers belongs into the kernel, by the pids of their first processes."""
+        self.names: Callable[[], Mapping[str, Zone]] = dict
+        """Who is called what on which network."""
 
     # Questions
 
@@ -177,15 +180,16 @@ class Networks:
 
     # The engine's own
 
-    async def begin(self) -> None:
+    async def begin(self, *, lingers: bool = False) -> None:
         """At start: end removals that were interrupted, and let the kernel agree, if there are networks of users, or
-        containers on any. A kernel that does not leaves containers without a network of their own unharmed."""
+        containers on any, or something of an earlier daemon `lingers`. A kernel that does not leaves containers without
+        a network of their own unharmed."""
         for intent in await self._store.open_intents():
             if intent.kind == NetworkRemoveRequested.stored_as:
                 async with self.guard:
                     await self._carry_out_removal(await self._stream(intent.stream.key), Meta(), intent.position)
         try:
-            if any(_in_kernel(known) for known in await self._all()) or await self._live():
+            if lingers or any(_in_kernel(known) for known in await self._all()) or await self._live():
                 await self.kernel()
         except LadingError as error:
             log.error("networks are not as they should be: %s", error)
@@ -203,6 +207,7 @@ class Networks:
                    if known.state != "removing" and (_in_kernel(known) or known.id in used | self._made)]
         self._made = {bridge.id for bridge in bridges if bridge is not None}
         await driver.settle([bridge for bridge in bridges if bridge is not None], runs)
+        await driver.names(self.names())
         self._agreed = True
 
     async def ensure(self, known: Known) -> None:

@@ -16,14 +16,15 @@ START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 ANOTHER_IS_STARTING = 75
 """Exit status of a daemon that found the data root locked by another one (EX_TEMPFAIL, sysexits.h): wait for it."""
-_USAGE = "Usage:  lading daemon start|stop|status\n"
+_USAGE = "Usage:  lading daemon start|stop [--clean]|status\n"
 _HELP = _USAGE + """
 Start, stop, and ask for the daemon
 
 Commands:
   start    Start it, unless it runs already; the first other command does the same
   status   Say whether it runs, and end with 0 if it does
-  stop     Stop it; containers run on, and their output and exit statuses are kept
+  stop     Stop it; containers run on, and their output and exit statuses are kept. With --clean also every rule, link
+           and address of its networks goes, if no container is on any
 """
 
 
@@ -38,6 +39,8 @@ def control(words: list[str], path: str, daemon: tuple[str, ...]) -> int:
         return 0
     if words[0] not in verbs:
         raise Failed(f"unknown command: lading daemon {_printable(words[0])}\n\n{_USAGE.rstrip()}", 1)
+    if words == ["stop", "--clean"]:
+        return _stop(path, daemon) or _clean(daemon)
     if len(words) > 1:
         raise Failed(f"'lading daemon {words[0]}' accepts no arguments\n\n{_USAGE.rstrip()}", 1)
     return verbs[words[0]](path, daemon)
@@ -141,6 +144,13 @@ def _stop(path: str, daemon: tuple[str, ...]) -> int:
     if not waiting.poll(int(STOP_SECONDS * 1000)):
         raise Failed(f"the lading daemon (pid {pid}) has not ended after {STOP_SECONDS:.0f} s", 1)
     return 0
+
+
+def _clean(daemon: tuple[str, ...]) -> int:
+    """What networks have left; a program of its own does it, with the settings of the daemon."""
+    command = (*daemon[:-1], "shutdown", "--networks")
+    pid = posix.posix_spawn(command[0], command, posix.environ)
+    return posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
 
 
 def _status(path: str, daemon: tuple[str, ...]) -> int:

@@ -40,6 +40,11 @@ def link_group(data_root: Path) -> int:
     return 0x1A000000 | _digest(data_root) & 0xFFFFFE
 
 
+def lingers(run_dir: Path) -> bool:
+    """Whether there is a network process, or was one that nobody has told to leave nothing."""
+    return wire.socket_path(run_dir).exists()
+
+
 def default_network(data_root: Path) -> tuple[str, str]:
     """Bridge and subnet of an engine's default network, if they are free; others than those of the main one for an
     engine on another data root, whose containers may be started in the same moment."""

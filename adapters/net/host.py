@@ -370,6 +370,10 @@ class Host:
                 Path(path).write_text("0")
             self._notes.unlink()
 
+    def cables(self) -> int:
+        """How many interfaces containers have."""
+        return sum(link.group == self._group and link.kind == "veth" for link in self._ours())
+
     def _ours(self) -> list[Link]:
         return [link for link in links.all_links(self._links)
                 if link.group in (self._group, self._dead) and link.kind in _KINDS]

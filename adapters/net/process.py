@@ -27,7 +27,7 @@ from adapters.net.host import Host, Room
 from adapters.net.resolver import Answers
 from adapters.net.sockets import Ports
 from adapters.net.wire import Message
-from domain.errors import KernelError, LadingError, Unavailable
+from domain.errors import KernelError, LadingError, Refused, Unavailable
 from domain.network.setup import Sandbox
 
 log = logging.getLogger(__name__)
@@ -85,9 +85,12 @@ def _go_into_background(log_file: Path) -> None:
 
 async def _serve(host: Host, listener: socket.socket, name: str) -> None:
     desk = Desk(host, name)
+    place = listener.getsockname()
     async with await asyncio.start_unix_server(desk.connected, sock=listener, limit=wire.LONGEST_LINE):
         await desk.over.wait()
     desk.close()
+    if desk.cleaned:
+        os.unlink(place)  # nothing of it is left: nobody needs to look
     sys.stderr.flush()
     os._exit(0)  # relays may be in the middle of something, and nobody waits for them
 
@@ -107,6 +110,7 @@ class Desk:
         self._answers = Answers()
         self._alarms = Alarms(name, foreign.CHAINS, lost=self._table_lost, made=self._firewall_made)
         self.over = asyncio.Event()
+        self.cleaned = False
         self._operations: dict[str, Callable[[Message], Awaitable[Message]]] = {
             operation.removeprefix("do_"): getattr(self, operation) for operation in dir(self)
             if operation.startswith("do_")}
@@ -249,10 +253,15 @@ class Desk:
             raise KernelError("; ".join(faults), stage="bind")
         return {}
 
-    async def do_clean(self, _: Message) -> Message:
-        """See the port."""
+    async def do_clean(self, message: Message) -> Message:
+        """See the port; if it is to be done only when nobody is on a network any more: raises Refused else."""
+        busy = await self._kernel(self._host.cables) if message.get("idle") else 0
+        if busy:
+            raise Refused(f"containers still run on networks ({busy} interfaces)",
+                          hint="stop them first: lading stop $(lading ps -q)")
         self.close()
         await self._kernel(self._host.clean)
+        self.cleaned = True
         return {}
 
     # Inside ----------------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 CUSTOM = ("network", "ls", "-f", "type=custom", "--format", "{{.Name}}")
 
 
-def links() -> set[str]:
-    """The bridges of engines on this machine."""
-    return {name for _, name in socket.if_nameindex() if name.startswith("ldg")}
+def links(engine: Engine) -> set[str]:
+    """Its bridges."""
+    return {name for name in engine.interfaces() if name.startswith("ldg")}
 
 
 def created(engine: Engine, *words: str) -> tuple[str, str]:
@@ -26,11 +26,11 @@ def created(engine: Engine, *words: str) -> tuple[str, str]:
 
 def test_a_network_is_in_the_kernel_until_it_is_removed(engine: Engine) -> None:
     """Nothing of it stays, and its history does."""
-    before = links()
+    before = links(engine)
     _, link = created(engine, "shop")
-    assert links() == before | {link}
+    assert links(engine) == before | {link}
     assert engine.ok("network", "rm", "shop").split() == ["shop"]
-    until(lambda: links() == before, "the bridge is gone")
+    until(lambda: links(engine) == before, "the bridge is gone")
     steps = [json.loads(line)["event"] for line in engine.ok("audit", "--json", "network", "shop").splitlines()]
     assert steps == ["network-created", "network-remove-requested", "network-removed"]
 
@@ -44,13 +44,13 @@ def test_a_killed_daemon_finds_its_networks_again(engine: Engine) -> None:
     assert engine.ok(*CUSTOM).split() == ["shop"]
     assert socket.if_nametoindex(link) == number
     engine.ok("network", "prune", "-f")
-    until(lambda: link not in links(), "the bridge is gone")
+    until(lambda: link not in links(engine), "the bridge is gone")
 
 
 @pytest.mark.parametrize("point", ["networks.before-record", "networks.before-removal"])
 def test_a_daemon_that_dies_in_between_leaves_kernel_and_log_in_agreement(engine: Engine, point: str) -> None:
     """A network that was made and not recorded goes; one that was to be removed is removed."""
-    before = links()
+    before = links(engine)
     created(engine, "vault")
     engine.ok("network", "create", "shop")
     engine.restart(f"{point}=kill")
@@ -60,7 +60,7 @@ def test_a_daemon_that_dies_in_between_leaves_kernel_and_log_in_agreement(engine
     engine.start()
     names = {"networks.before-record": ["shop", "vault"], "networks.before-removal": ["vault"]}[point]
     assert engine.ok(*CUSTOM).split() == names
-    until(lambda: len(links() - before) == len(names), f"one bridge for each of {names}")
+    until(lambda: len(links(engine) - before) == len(names), f"one bridge for each of {names}")
     engine.ok("network", "prune", "-f")
 
 
@@ -70,3 +70,20 @@ def test_a_host_that_needs_no_network_has_no_process_for_them(engine: Engine) ->
     engine.shell("true", "--rm", "--network", "none")
     with socket.socket(socket.AF_UNIX) as line:
         assert line.connect_ex(str(engine.run_dir / "net.sock")) in (errno.ENOENT, errno.ECONNREFUSED)
+
+
+def test_a_daemon_is_stopped_without_a_trace_of_its_networks(engine: Engine) -> None:
+    """Unless a container needs them; also after the death of the process that made them."""
+    engine.ok("network", "create", "shop")
+    engine.ok("run", "-d", "--name", "web", "busybox", "sleep", "600")
+    assert "containers still run on networks (1 interfaces)" in engine.refused("daemon", "stop", "--clean")
+    engine.start()
+    engine.ok("rm", "-f", "web")
+    engine.kill("net")
+    engine.ok("daemon", "stop", "--clean")
+    assert engine.interfaces() == []
+    assert engine.tables() == []
+    assert not engine.processes()["net"]
+    engine.start()
+    assert engine.ok("run", "--rm", "busybox", "echo", "again") == "again"
+    engine.ok("network", "prune", "-f")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from adapters.memory.runtime import Behaviour
 from domain.container import State
-from domain.errors import CommandFailed
+from domain.errors import CommandFailed, KernelError
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
 from domain.lifecycle.kill import Kill
@@ -16,10 +16,11 @@ from domain.lifecycle.stop import Restart, Stop
 from domain.lifecycle.unpause import Unpause
 from domain.lifecycle.update import Update
 from domain.messages import Command
+from domain.network.asked import NetworkingWish, NetworkWish
 from domain.spec import RestartPolicy
 from tests.workers.simulation.world import WHO, Story, World
 from workers.engine import Engine
-from workers.requests import CreateRequest, ExecRequest, HealthRequest
+from workers.requests import CreateRequest, ExecRequest, HealthRequest, NetworkRequest
 
 NEVER_AGAIN = RestartPolicy(name="on-failure", retries=2)
 
@@ -134,7 +135,38 @@ async def looked_after(world: World, engine: Engine) -> None:
     await _do(world, engine, id, Remove(force=True), "removed")
 
 
+async def networked(world: World, engine: Engine) -> None:
+    """Two containers on a network of their own, with ports and a fixed address: connect, restart, rename, disconnect; a
+    third one finds its port taken until its holder is gone."""
+    shop = await engine.networks.create(NetworkRequest(name="shop"), WHO)
+    request = CreateRequest(image="base", command=("serve",), name="web", network="shop",
+                            networking=NetworkingWish(publish=("8080:80", "81")))
+    web = await engine.run(request, WHO)
+    world.tell("ran", web)
+    fixed = NetworkWish(name="shop", ip=str((await engine.networks.find(shop)).network.subnets[0][9]))
+    db = await engine.run(CreateRequest(image="base", command=("serve",), name="db",
+                                        networking=NetworkingWish(networks=(fixed,))), WHO)
+    world.tell("ran", db)
+    await engine.connect("bridge", web, NetworkWish(name="bridge"), (), WHO)
+    world.tell("connected", web)
+    await _do(world, engine, web, Restart(timeout=1), "ran")
+    await _do(world, engine, web, Rename(name="www"), "renamed")
+    await engine.disconnect("bridge", web, WHO, force=False)
+    world.tell("disconnected", web)
+    other = await engine.create(request.model_copy(update={"name": "other"}), WHO)
+    world.tell("created", other)
+    try:
+        await engine.execute(other, Start(), WHO)
+    except KernelError:
+        world.tell("refused", other)
+    await _do(world, engine, web, Stop(timeout=1), "ended")
+    await _do(world, engine, other, Start(), "ran")
+    await _do(world, engine, other, Remove(force=True), "removed")
+    await _do(world, engine, db, Stop(timeout=1), "ended")
+    await _do(world, engine, db, Remove(), "removed")
+
+
 STORIES: Mapping[str, Story] = {
     story.__name__: story
-    for story in (short_run, whole_life, deaf_to_stop, frozen, snapshot, failing, executing, looked_after)
+    for story in (short_run, whole_life, deaf_to_stop, frozen, snapshot, failing, executing, looked_after, networked)
 }

@@ -12,6 +12,7 @@ from domain.lifecycle.exec import ExecExited, ExecFailed, ExecStarted
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested
+from domain.lifecycle.network import Connected, Disconnected
 from domain.lifecycle.pause import PauseRequested
 from domain.lifecycle.remove import Removed
 from domain.lifecycle.rename import Renamed
@@ -40,6 +41,8 @@ PROOF = {
     "execution-refused": (ExecFailed,),
     "updated": (Updated,),
     "unwell-once": (HealthChanged,),
+    "connected": (Connected,),
+    "disconnected": (Disconnected,),
 }
 """What must be in a container's history when its caller was told so."""
 QUIET = 60.0
@@ -144,7 +147,27 @@ async def check(world: World) -> None:
     assert len(set(begun)) == len(begun), "a command was executed twice"
     assert not await world.runtime.exits(), "an exit that nobody has acknowledged"
     assert not await world.store.open_intents()
+    await check_networks(world, found)
     await check_told(world, found)
+
+
+async def check_networks(world: World, found: dict[str, Container]) -> None:
+    """Everybody who runs has what the log says, nobody else has anything, and no two have one address."""
+    held = {(c.id, c.lease.attempt): c.lease for c in found.values() if c.leased and c.lease is not None}
+    assert {id for id, _ in held} == {c.id for c in found.values() if c.state in LIVE and c.settled.net.attachments}
+    kernel = world.network
+    assert {run: {n: e.addresses for n, e in each.items()} for run, each in kernel.attached.items()} == {
+        run: {each.network: each.addresses for each in lease.interfaces} for run, lease in held.items()}
+    assert {run: each for run, each in kernel.held.items() if each} == {
+        run: lease.bindings for run, lease in held.items() if lease.bindings}
+    rows = await world.store.views.select("addresses")
+    live = {str(row["held"]) for row in rows if row["live"]}
+    assert live == {key for lease in held.values() for each in lease.interfaces for key in each.held}
+    assert {str(row["container"]) for row in rows} <= {c.id for c in found.values() if c.state is not State.REMOVED}
+    names = {name for zone in kernel.zones.values() for name in zone.names}
+    assert {c.name for c in found.values() if c.leased} == names & {c.name for c in found.values()}
+    for (id, attempt) in held:
+        assert world.runtime.places[id, attempt] == kernel._places[id, attempt], "it is in another network"
 
 
 async def check_told(world: World, found: dict[str, Container]) -> None:

@@ -17,7 +17,9 @@ from adapters.memory.runtime import Behaviour, MemoryRuntime
 from adapters.memory.volumes import MemoryVolumes
 from domain.catalogue import projections
 from domain.messages import Actor, Append, Meta, Recorded
-from domain.network.setup import Place
+from domain.network.ports import Binding, Publication
+from domain.network.setup import Bridge, Endpoint, Place, Sandbox
+from domain.network.zones import Zone
 from domain.ports import NO_FILES, ExitReport, NetworkDriver, StartedProcess
 from domain.spec import ContainerSpec, ExecSpec
 from workers.core import Core, Outside, announced
@@ -133,6 +135,39 @@ async def _stepped(effect: Callable[..., Awaitable[T]], *arguments: object) -> T
         await asyncio.sleep(0)
 
 
+class SteppedNetwork(MemoryNetwork):
+    """A step before and after every effect on the kernel."""
+
+    async def reserve(self, id: str, attempt: int, wanted: Sequence[Publication],
+                      preferred: Mapping[Publication, int]) -> Sequence[Binding]:
+        """See the port."""
+        return await _stepped(super().reserve, id, attempt, wanted, preferred)
+
+    async def open(self, sandbox: Sandbox) -> Place:
+        """See the port."""
+        return await _stepped(super().open, sandbox)
+
+    async def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
+        """See the port."""
+        await _stepped(super().attach, id, attempt, pid, endpoint)
+
+    async def detach(self, id: str, attempt: int, network: str) -> None:
+        """See the port."""
+        await _stepped(super().detach, id, attempt, network)
+
+    async def close(self, id: str, attempt: int) -> None:
+        """See the port."""
+        await _stepped(super().close, id, attempt)
+
+    async def names(self, zones: Mapping[str, Zone]) -> None:
+        """See the port."""
+        await _stepped(super().names, zones)
+
+    async def add_bridge(self, bridge: Bridge) -> None:
+        """See the port."""
+        await _stepped(super().add_bridge, bridge)
+
+
 class Numbers:
     """Clock and chance that always give the same; time is the loop's."""
 
@@ -199,6 +234,7 @@ class World:
                 layers=self.contents.layer_paths,
                 upper=lambda id: self.directory / id,
                 network=self._reach,
+                lingers=lambda: True,
             )
         )
         await core.begin()
