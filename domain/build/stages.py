@@ -59,6 +59,7 @@ class Plan:
     globals: Mapping[str, str | None] = field(default_factory=dict)
     used: frozenset[str] = frozenset()
     escape: str = "\\"
+    warnings: tuple[str, ...] = ()
 
     @property
     def instructions(self) -> int:
@@ -111,7 +112,7 @@ def plan(dockerfile: Dockerfile, arguments: Arguments, target: str = "") -> Plan
             todo += before[number]
     ordered = tuple(sorted(needed))
     return Plan(tuple(stages), wanted, ordered, {number: before[number] for number in ordered}, known,
-                frozenset(values.used), dockerfile.escape)
+                frozenset(values.used), dockerfile.escape, dockerfile.warnings)
 
 
 def find(stages: Sequence[Stage], name: str, below: int) -> Source:

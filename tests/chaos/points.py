@@ -41,6 +41,12 @@ IMAGES = (
 VOLUMES = ("volumes.before-delete", "volumes.before-removed")
 """Passed when a volume goes; swept with the tests of volumes."""
 
+BUILDS = (
+    "build.requested", "build.before-step", "build.before-commit", "build.before-keep", "build.kept",
+    "build.before-finish", "build.finished",
+)
+"""Passed by a build with a command; swept with the tests of builds."""
+
 WARDEN = (
     "warden.before-cgroup", "warden.after-cgroup", "warden.before-clone", "warden.after-clone", "warden.after-hold",
     "warden.before-go", "warden.after-go", "warden.before-answer", "warden.log-rotate", "warden.log-header",

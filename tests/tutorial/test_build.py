@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.points import BUILDS
 from tests.tutorial.dockerfiles import CASES, TREE, Case
 from tests.tutorial.engine import PROGRAMS, Done, Engine, until
 
@@ -74,6 +75,15 @@ def show(engine: Engine, command: str) -> str:
 def runs(engine: Engine, command: str) -> bool:
     """Whether a container executes something like this."""
     return any(row["state"] == "running" and command in str(row["command"]) for row in engine.rows().values())
+
+
+def forget(engine: Engine) -> None:
+    """Take away every image but the base, and the cache."""
+    base = engine.ok("images", "-q", "busybox")
+    for id in dict.fromkeys(engine.ok("images", "-q").split()):
+        if id != base:
+            engine.ok("rmi", "-f", id)
+    engine.ok("builder", "prune", "-af")
 
 
 def cached(done: Done) -> int:
@@ -378,6 +388,26 @@ def test_a_crash_of_the_engine_leaves_nothing_but_the_cache(engine: Engine, tmp_
     assert "builder cancel" in told
     assert told.endswith("(by=engine)")
     assert cached(built(engine, tmp_path, "FROM busybox\nRUN echo crash > /crash")) == 1
+    assert "the chain is whole" in engine.ok("audit", "verify")
+
+
+@pytest.mark.parametrize("point", BUILDS)
+def test_a_kill_at_any_point_leaves_nothing_but_the_cache(engine: Engine, tmp_path: Path, point: str) -> None:
+    """The next build goes on from there; when names and cache are gone, so is everything on the disk."""
+    lay(tmp_path, TREE)
+    text = f"FROM busybox\nRUN echo {point} > /x\nCOPY a.txt /{point}\nRUN --mount=target=/c true"
+    engine.restart(f"{point}=kill")
+    assert build(engine, tmp_path, text).code != 0
+    engine.start()
+    until(lambda: not engine.everything(), "its containers are gone")
+    told = engine.ok("events", "--since", "0", "--until", "0s", "-f", "type=builder").splitlines()[-1]
+    assert ("builder build" if point == "build.finished" else "builder cancel") in told
+    built(engine, tmp_path, text)
+    assert show(engine, f"cat /x /{point}") == f"{point}\na"
+    forget(engine)
+    store = engine.data / "store"
+    assert [len(list((store / name).iterdir())) for name in ("layers", "tmp", "ingest")] == [1, 0, 0]
+    assert not list((engine.data / "tmp").iterdir())
     assert "the chain is whole" in engine.ok("audit", "verify")
 
 

@@ -6,7 +6,8 @@ what it has finished in the cache, and nothing else.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,8 @@ class Builder:
             platform=self._site.platform,
             no_cache=request.no_cache,
         )
+        for warning in wanted.warnings:
+            await progress.note(f"[Warning] {warning}")
         left = unused(wanted, arguments)
         if left:
             await progress.note(f"[Warning] One or more build-args {list(left)} were not consumed".replace("'", ""))
@@ -122,14 +125,19 @@ class Builder:
         """At start: end builds that a crash has interrupted, and take away what they have left; how many there were."""
         self._site.files.clear()
         intents = [i for i in await self._site.store.open_intents() if i.kind == BuildRequested.stored_as]
+        await self._take_away({intent.stream.key for intent in intents})
         for intent in intents:
             build = streams.fold(intent.stream.key, await self._site.store.load(intent.stream))
             await self._site.store.append((build.append(BuildCancelled(by="engine")),), self._site.mover.meta(Caller()))
-        for row in await self._site.views.select("containers"):
-            labels = row["labels"]
-            if LABEL in (labels if isinstance(labels, Mapping | str) else ()) and row["state"] != "removing":
-                await self._site.runner.remove(str(row["id"]), Caller())
         return len(intents)
+
+    async def _take_away(self, builds: Set[str]) -> None:
+        """Their containers. A label alone says nothing: anybody may write one; the ids of builds are made by us."""
+        for row in await self._site.views.select("containers") if builds else ():
+            labels = row["labels"]
+            labels = json.loads(labels) if isinstance(labels, str) else labels
+            if isinstance(labels, Mapping) and labels.get(LABEL) in builds:
+                await self._site.runner.remove(str(row["id"]), Caller())
 
     async def prune(self, who: Caller, *, all: bool, until: int | None = None) -> Pruned:
         """Take out of the cache what no image has, or (`all`) everything, if it was not used after `until` (ns)."""

@@ -28,6 +28,7 @@ from domain.build.places import Misread
 from domain.build.scope import Bring, Done, Enter, Execute, Scope, begin, history_entry
 from domain.build.stages import Arguments, Plan, Stage, find, same_platform
 from domain.errors import CommandFailed, LadingError, NotFound, StepFailed
+from domain.failpoints import failpoint
 from domain.images import authoring
 from domain.images.config import Settings, history, merged_env, parse_settings, rfc3339
 from domain.images.manifest import Platform
@@ -140,6 +141,7 @@ class Job:
         """All of it. Raises what the first step that went wrong means."""
         await self._prepare()
         await self.ledger.write(begun.model_copy(update={"steps": self.total}))
+        failpoint("build.requested")
         try:
             state = await self._all_stages()
             built = await self._finish(state, references)
@@ -311,7 +313,9 @@ class Job:
                 number=step.number, stage=step.stage, text=step.text, key=key.digest, inputs=key.parts, cause=cause,
             ))
             self.ran, begun = True, self.tools.clock.now()
+            failpoint("build.before-step")
             image, container = await make(cause)
+            failpoint("build.before-keep")
             made = Made(image, "ran", key, image.layers[-1].size, container)
             await self._keep(step, made, on, self.tools.clock.now() - begun, wanted)
             return made
@@ -331,6 +335,7 @@ class Job:
             await self.tools.images.record_cached(made.image, parent=on.image.id, more=batch, meta=self.meta)
 
         await self.ledger.write_with(record, self._done(step, made, took))
+        failpoint("build.kept")
 
     # Commands
 
@@ -369,6 +374,7 @@ class Job:
 
     async def _committed(self, id: str, on: Grown, ready: Ready) -> Image:
         """What the command has changed, as one more layer."""
+        failpoint("build.before-commit")
         upper = self.tools.upper(id)
         if ready.places:
             await asyncio.to_thread(self.tools.files.take_out, upper, ready.places, on.image.layers)
@@ -454,7 +460,9 @@ class Job:
                 image, references, parent=state.base_id, source=self.id, more=more, meta=self.meta
             )
 
+        failpoint("build.before-finish")
         await self.ledger.write_with(record, finished)
+        failpoint("build.finished")
         return Built(self.id, image.id, image.size, took, references)
 
     def _document(self, state: State, settings: Settings) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from workers.requests import CreateRequest
 from workers.streams import PATIENT, Begin, Streams, Window
 
 LABEL = "lading.build"
-"""Every container of a build carries it, with the build's id: what a crash has left is found by it."""
+"""Every container of a build carries it, with the build's id: what a crash has left of that build is found by it."""
 Output = Callable[[int, bytes], Awaitable[None]]
 _COMING = frozenset({State.STARTING, State.RESTARTING})
 _GONE = frozenset({State.REMOVED, State.DEAD})
