@@ -18,7 +18,7 @@ from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
-from adapters.net.driver import NetworkProcess
+from adapters.net.driver import NetworkProcess, lingers
 from adapters.registry.registries import RemoteRegistries
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import facts

@@ -44,8 +44,8 @@ class Outside:
     """The ports a core works with. `store` must already be wrapped in `Announcing` with the relay's `publish`.
 
     `contents` are those of volumes. `layers(image)` gives the short names of an image's layer directories, `upper(id)`
-    the writable layer of a container, `network()` the driver of networks, and begins with it if nobody has needed it
-    before.
+    the writable layer of a container. `network()` is the driver of networks, and begins with it if nobody has needed it
+    before; `lingers()` says whether something of an earlier one may be there.
     """
 
     host: str

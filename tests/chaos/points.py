@@ -129,7 +129,7 @@ def steps_of_plans() -> set[str]:
 
 def swept() -> set[str]:
     """Every name that some test of the sweep kills at."""
-    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *VOLUMES, *WARDEN, *ROTATION, *SCRIBE, *EXECS, *WITH_APPARMOR, *ZYGOTE,
-            *RECOVERY, *CHILD, *NETWORK, *NETWORKS}
+    return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *VOLUMES, *BUILDS, *WARDEN, *ROTATION, *SCRIBE, *EXECS, *WITH_APPARMOR,
+            *ZYGOTE, *RECOVERY, *CHILD, *NETWORK, *NETWORKS}
 
 

@@ -204,7 +204,7 @@ class World:
         )
         self.contents = MemoryImageStore(now=lambda: 1)
         self.kept = MemoryVolumes()
-        self.network = MemoryNetwork()
+        self.network = SteppedNetwork()
         self.numbers = Numbers()
         self.directory = directory
         self.told: list[tuple[str, str]] = []

@@ -112,9 +112,13 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
         {"type": "container"},
     ),
     "builder": ("Manage builds", {**_below("builder"), "prune": builder_prune.VERB}, {}),
-    "image": ("Manage images", {**_below("image"), "inspect": inspect.below("image")}, {"type": "image"}),
+    "image": (
+        "Manage images",
+        {**_below("image"), **image.VERBS, "inspect": inspect.below("image")},
+        {"type": "image"},
+    ),
     "network": ("Manage networks", {**network.VERBS, "inspect": inspect.below("network")}, {"type": "network"}),
-    "system": ("Manage the engine", _below("system"), {}),
+    "system": ("Manage the engine", {**_below("system"), **system.VERBS}, {}),
     "volume": ("Manage volumes", {**volume.VERBS, "inspect": inspect.below("volume")}, {"type": "volume"}),
 }
 """Nouns: what they are about, their verbs, and what these verbs are told besides."""
@@ -129,17 +133,11 @@ LATER = frozenset(
         "manifest",
         "node",
         "plugin",
-        "search",
         "secret",
         "service",
         "stack",
         "swarm",
         "trust",
-        "container prune",
-        "image history",
-        "image prune",
-        "system df",
-        "system prune",
         "system dial-stdio",
     }
 )

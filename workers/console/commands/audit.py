@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from domain.audit import Step, facts, steps
-from domain.errors import Ambiguous, InvalidValue, NotFound
+from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
 from domain.images import reference
 from domain.messages import Recorded, StreamId
 from domain.names import is_id_prefix
@@ -79,17 +79,22 @@ async def _audit(invocation: Invocation) -> int:
 
 
 async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
-    """The events of what the arguments name: one word a container or an image, `network NAME` a network,
-    `volume NAME` a volume."""
+    """The events of what the arguments name: one word a container, an image or a build, `image NAME` an
+    image or a name of one, `network NAME` a network, `volume NAME` a volume."""
     first, *rest = invocation.arguments
     if not rest:
         return await _records(invocation.engine, first)
-    if first == "network":
-        return await _of_network(invocation.engine, rest[0])
-    if first == "volume":
-        return await _of_volume(invocation.engine, rest[0])
-    raise Plain(f'"{safe(first)}" is no kind of object with a history',
-                hint="write: lading audit network NAME, volume NAME, or address ADDRESS")
+    readers = {"image": _of_known_image, "network": _of_network, "volume": _of_volume}
+    if first not in readers:
+        raise Plain(f'"{safe(first)}" is no kind of object with a history',
+                    hint="write: lading audit image NAME, network NAME, volume NAME, or address ADDRESS")
+    return await readers[first](invocation.engine, rest[0])
+
+
+async def _of_known_image(engine: Engine, name: str) -> Sequence[Recorded]:
+    if not (records := await _of_image(engine, name)):
+        raise NotFound(f"No such image, now or then: {name}")
+    return records
 
 
 async def _of_volume(engine: Engine, name: str) -> Sequence[Recorded]:
@@ -118,7 +123,8 @@ async def _records(engine: Engine, name: str) -> Sequence[Recorded]:
     try:
         return await engine.history(await resolve_past(engine, name))
     except NotFound as error:
-        records = await _of_image(engine, name) if type(error) is NotFound else ()
+        records = () if type(error) is not NotFound else (
+            await _of_image(engine, name) or await _of_build(engine, name))
         if not records:
             raise
         return records
@@ -129,8 +135,14 @@ async def _of_image(engine: Engine, name: str) -> Sequence[Recorded]:
     try:
         keys = dict.fromkeys((reference.parse(name).key, engine.images.expand(name).key))
     except InvalidValue:
-        return await engine.store.load(StreamId("image", name)) or await _of_build(engine, name)
-    return await engine.store.load(StreamId("ref", key)) or await _of_build(engine, name)
+        keys = {}
+    for key in keys:
+        if records := await engine.store.load(StreamId("ref", key)):
+            return records
+    try:
+        return await engine.store.load(StreamId("image", (await engine.images.find(name)).image.id))
+    except LadingError:
+        return await engine.store.load(StreamId("image", name))
 
 
 async def _of_build(engine: Engine, name: str) -> Sequence[Recorded]:
@@ -186,8 +198,8 @@ async def _verify(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="audit",
-    usage="[OPTIONS] NAME|network NAME|volume NAME|address ADDRESS|verify",
-    summary="Show the whole history of a container, a build, a network or a volume, also of a removed one",
+    usage="[OPTIONS] NAME|image NAME|network NAME|volume NAME|address ADDRESS|verify",
+    summary="Show the whole history of a container, image, build, network or volume, also of a removed one",
     run=_audit,
     least=1,
     most=2,
@@ -201,6 +213,7 @@ VERB = Verb(
     notes="`lading audit verify` reads the whole log again and names the first event that was changed, if any.",
     examples=(
         Example("lading audit web", "who did what to web, when, and how long it took"),
+        Example("lading audit image web:1.2", "what that name pointed to, since when, and who pulled and pushed it"),
         Example("lading audit network shop", "the same of a network"),
         Example("lading audit volume data", "the same of a volume: who used it, and when"),
         Example("lading audit address 10.213.0.5", "which containers had this address, from when to when"),
