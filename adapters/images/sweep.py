@@ -48,11 +48,8 @@ def _needed(images: Sequence[Image]) -> set[str]:
 def _judge(content: Content, leases: Leases, kinds: Sequence[str], needed: set[str]) -> int:
     freed = 0
     for name in _present(content, kinds):
-        if name in needed:
-            continue
-        size = _size(content, name)
-        if _move_away(content, leases, name):
-            freed += size
+        if name not in needed:
+            freed += _move_away(content, leases, name)
     return freed
 
 
@@ -80,9 +77,8 @@ def _path(content: Content, name: str) -> Path:
     return content.kinds()[kind] / rest
 
 
-def _size(content: Content, name: str) -> int:
+def _size(path: Path) -> int:
     """Apparent bytes: of a layer its files, of a blob itself."""
-    path = _path(content, name)
     if not path.is_dir():
         return path.lstat().st_size
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -92,16 +88,18 @@ def _size(content: Content, name: str) -> int:
         os.close(fd)
 
 
-def _move_away(content: Content, leases: Leases, name: str) -> bool:
+def _move_away(content: Content, leases: Leases, name: str) -> int:
+    """Its bytes; none when somebody holds it, or when its holder has just put it into its place."""
+    away = content.tmp / f"swept-{secrets.token_hex(8)}"
     with leases.unless_held(name) as free:
         if not free:
-            return False
+            return 0
         try:
-            os.rename(_path(content, name), content.tmp / f"swept-{secrets.token_hex(8)}")
+            os.rename(_path(content, name), away)
         except FileNotFoundError:
-            return False
+            return 0
     failpoint("images.moved-away")
-    return True
+    return _size(away)
 
 
 def _clear_links(content: Content) -> None:
