@@ -75,6 +75,14 @@ class Downloads:
         sync_file(partial.path)
         return partial.path
 
+    @contextmanager
+    def at_rest(self, digest: str) -> Iterator[None]:
+        """While nobody downloads or looks for that blob: its file may be moved."""
+        with self._lock:
+            lock, _ = self._going.setdefault(digest, (threading.Lock(), [0]))
+        with lock:
+            yield
+
     def _make_room(self, blob: Descriptor) -> None:
         """Before anything comes: a disk that is full in the middle helps nobody."""
         path = self._content.ingest / hex_of(blob.digest)

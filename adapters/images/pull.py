@@ -124,7 +124,8 @@ class Pull:
         lease.add(*_names(manifest.config.digest))
         part = Part(manifest.config.digest, manifest.config.size)
         path = self._shop.downloads.get(self._source, manifest.config, part, self._stop)
-        config = path.read_bytes()
+        with self._opened(path, manifest.config) as file:
+            config = file.read()
         self._settle(path, manifest.config)
         return config
 
@@ -219,7 +220,8 @@ class Pull:
         if path.parent != self._content.ingest:
             return
         try:
-            os.rename(path, self._content.blob(blob.digest))
+            with self._shop.downloads.at_rest(blob.digest):
+                os.rename(path, self._content.blob(blob.digest))
         except FileNotFoundError:
             return
         sync_directory(self._content.blobs)

@@ -8,10 +8,10 @@ from typing import Any
 from domain.container import State
 from domain.errors import InvalidValue
 from domain.network.ports import Binding, exposed, shown
-from domain.options import filter_pair
 from domain.resources import NO_LIMITS, Resources
 from domain.text.table import shortened
 from domain.text.units import SECOND, human_duration
+from workers.console.words import together
 
 SHOWN = {
     State.CREATED: "created",
@@ -170,11 +170,7 @@ def filters(values: Sequence[str], others: Mapping[str, Listed]) -> Test:
 
     `others` finds the containers that `before` and `since` name. Raises OptionError (no `=`), InvalidValue.
     """
-    groups: dict[str, list[Test]] = {}
-    for value in values:
-        key, wanted = filter_pair(value)
-        groups.setdefault(key, []).append(_test(key, wanted, others))
-    return lambda container: all(any(test(container) for test in tests) for tests in groups.values())
+    return together(values, lambda key, wanted: _test(key, wanted, others))
 
 
 def named_in_filters(values: Sequence[str]) -> tuple[str, ...]:

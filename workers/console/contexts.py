@@ -24,6 +24,7 @@ from domain.errors import InvalidValue
 from domain.text.safe import legible
 from workers.build.builder import Builder
 from workers.console.call import Call
+from workers.console.copies import Counted
 from workers.console.errors import Plain
 
 STDIN = "-"
@@ -150,7 +151,7 @@ class Reader:
         return Sources(decoded(data, file), file, text, bring)
 
     async def _receive(self, pieces: AsyncIterator[bytes]) -> Context:
-        counted = _Counted(pieces)
+        counted = Counted(pieces)
         context = await self.stack.enter_async_context(self.builder.context(aiter(counted)))
         await self.received(counted.size)
         return context
@@ -169,17 +170,6 @@ class Reader:
             if len(content) > most:
                 raise InvalidValue(f"a file of more than {most} bytes is not read")
         return content
-
-
-@dataclass
-class _Counted:
-    pieces: AsyncIterator[bytes]
-    size: int = 0
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self.pieces:
-            self.size += len(piece)
-            yield piece
 
 
 async def _chained(start: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from domain.errors import InvalidValue
 from domain.images.model import Image, Registered
 from domain.images.reference import parse, split_key
-from domain.options import filter_pair
 from workers.console.moments import moment
+from workers.console.words import together
 
 NONE = "<none>"
 
@@ -63,11 +63,7 @@ def matching(argument: str) -> Test:
 
 def filters(values: Sequence[str], edges: Mapping[str, Image], now: int) -> Test:
     """What `--filter` values mean together; `edges` are the images that `before` and `since` name."""
-    groups: dict[str, list[Test]] = {}
-    for value in values:
-        key, wanted = filter_pair(value)
-        groups.setdefault(key, []).append(_test(key, wanted, edges, now))
-    return lambda row: all(any(test(row) for test in tests) for tests in groups.values())
+    return together(values, lambda key, wanted: _test(key, wanted, edges, now))
 
 
 def named_in_filters(values: Sequence[str]) -> tuple[str, ...]:

@@ -94,6 +94,11 @@ class Invocation:
         """An argument on stdout, exactly as it was typed."""
         await self.say(safe(argument))
 
+    async def agreed(self, what: str) -> bool:
+        """Whether the person at the client says yes to what is going to be done."""
+        answer = await self.call.ask(f"WARNING! {what}\nAre you sure you want to continue? [y/N] ")
+        return answer.strip().lower() in ("y", "yes")
+
     async def warn(self, text: str) -> None:
         """A line of text on stderr; it must be safe already."""
         await self.call.err((text + "\n").encode("utf-8", "backslashreplace"))

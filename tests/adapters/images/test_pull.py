@@ -473,9 +473,6 @@ async def test_a_pull_that_is_killed_anywhere_leaves_a_store_that_the_next_one_c
         await store.sweep([])
         found = await pull(store, shelf, "v1")
         await store.verify(found.image)
-        asked = sum(int(call.split()[2]) for call in shelf.calls if call.startswith("blob"))
-        if point in ("12", "20"):
-            assert asked > 0, "it went on where it was"
         store.settle(NAME)
         assert await store.sweep([found.image], [found.digest]) == 0
         store.release(found.image.id)

@@ -1,12 +1,12 @@
 """events: what happens, as it happens; with --since also what has happened, from the very first event on."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 from domain.errors import InvalidValue
 from domain.messages import Recorded
 from domain.notices import Narrator, Notice
-from domain.options import filter_pair, many, one
+from domain.options import many, one
 from domain.text.safe import safe, safe_json
 from domain.text.template.apply import Template, parse
 from domain.text.times import rfc3339_fixed
@@ -15,6 +15,7 @@ from workers.console.engine import Engine
 from workers.console.moments import moment, time_of
 from workers.console.streams import until_gone
 from workers.console.verb import Example, Invocation, Verb
+from workers.console.words import together
 
 _PAGE = 500
 Test = Callable[[Notice], bool]
@@ -22,7 +23,7 @@ Test = Callable[[Notice], bool]
 
 async def _events(invocation: Invocation) -> int:
     show = _form(invocation.options.text("format"))
-    fits = _filters(invocation.options.many("filter"))
+    fits = together(invocation.options.many("filter"), _test)
     await until_gone(invocation.call, _follow(invocation, show, fits))
     return 0
 
@@ -136,18 +137,6 @@ class _Message:
             "TimeNano": "timeNano",
         }
         return {small.get(name, name): value for name, value in self._fields.items() if value != ""}
-
-
-def _filters(values: Sequence[str]) -> Test:
-    groups: dict[str, list[Test]] = {}
-    for value in values:
-        key, wanted = filter_pair(value)
-        groups.setdefault(key, []).append(_test(key, wanted))
-    return lambda notice: all(_any(tests, notice) for tests in groups.values())
-
-
-def _any(tests: Iterable[Test], notice: Notice) -> bool:
-    return any(test(notice) for test in tests)
 
 
 def _test(key: str, wanted: str) -> Test:

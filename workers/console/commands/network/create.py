@@ -1,9 +1,8 @@
 """network create: a network of its own for containers that belong together."""
 
-from collections.abc import Sequence
-
-from domain.options import OptionError, flag, many, one, refused
+from domain.options import flag, many, one, refused
 from workers.console.verb import Example, Invocation, Verb
+from workers.console.words import pairs
 from workers.requests import NetworkRequest
 
 
@@ -15,27 +14,15 @@ async def _create(invocation: Invocation) -> int:
         subnets=options.many("subnet"),
         gateways=options.many("gateway"),
         ranges=options.many("ip-range"),
-        reserved=_pairs("aux-address", "", options.many("aux-address")),
+        reserved=pairs("--aux-address", options.many("aux-address")),
         internal=options.flag("internal"),
         attachable=options.flag("attachable"),
         ipv6=options.flag("ipv6"),
-        options=_pairs("opt", "o", options.many("opt")),
-        labels=_pairs("label", "", options.many("label"), alone=True),
+        options=pairs("-o, --opt", options.many("opt")),
+        labels=pairs("--label", options.many("label"), alone=True),
     )
     await invocation.say(await invocation.engine.networks.create(request, invocation.who))
     return 0
-
-
-def _pairs(name: str, short: str, items: Sequence[str], *, alone: bool = False) -> dict[str, str]:
-    """`KEY=VALUE` items; a key `alone` has an empty value."""
-    found: dict[str, str] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not key or not (equals or alone):
-            spelling = f"-{short}, --{name}" if short else f"--{name}"
-            raise OptionError(f'invalid argument "{item}" for "{spelling}" flag: write it as KEY=VALUE')
-        found[key] = value
-    return found
 
 
 VERB = Verb(

@@ -10,10 +10,7 @@ from workers.console.moments import moment, time_of
 from workers.console.verb import Example, Invocation, Verb
 from workers.networks import Known
 
-_QUESTION = (
-    "WARNING! This will remove all custom networks not used by at least one container.\n"
-    "Are you sure you want to continue? [y/N] "
-)
+_WARNING = "This will remove all custom networks not used by at least one container."
 
 
 async def _prune(invocation: Invocation) -> int:
@@ -21,15 +18,11 @@ async def _prune(invocation: Invocation) -> int:
     chosen = await _chosen(invocation)
     if options.flag("dry-run"):
         return await _tell(invocation, "Networks that would be deleted:", [known.name for known in chosen])
-    if not options.flag("force") and not await _agreed(invocation):
+    if not options.flag("force") and not await invocation.agreed(_WARNING):
         return 0
     return await _tell(
         invocation, "Deleted Networks:", await networks.prune([known.id for known in chosen], invocation.who)
     )
-
-
-async def _agreed(invocation: Invocation) -> bool:
-    return (await invocation.call.ask(_QUESTION)).strip().lower() in ("y", "yes")
 
 
 async def _tell(invocation: Invocation, title: str, names: Sequence[str]) -> int:

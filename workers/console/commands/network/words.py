@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from domain.errors import InvalidValue
-from domain.options import filter_pair
 from domain.text.times import created_at
 from workers.console.listing import Field, Shape
+from workers.console.words import together
 from workers.networks import Known
 
 Test = Callable[[Known, bool], bool]
@@ -40,11 +40,7 @@ def _labels(known: Known) -> str:
 def filters(values: Sequence[str]) -> Test:
     """What `--filter` values mean together: the same key or-ed, different keys and-ed. Raises OptionError,
     InvalidValue."""
-    groups: dict[str, list[Test]] = {}
-    for value in values:
-        key, wanted = filter_pair(value)
-        groups.setdefault(key, []).append(_test(key, wanted))
-    return lambda known, wanted: all(any(test(known, wanted) for test in tests) for tests in groups.values())
+    return together(values, _test)
 
 
 def _test(key: str, text: str) -> Test:

@@ -1,8 +1,8 @@
 """volume create: a directory that outlives the containers that use it."""
 
 from domain.options import many, one, refused
-from workers.console.commands.volume.words import pairs
 from workers.console.verb import Example, Invocation, Verb
+from workers.console.words import pairs
 from workers.requests import VolumeRequest
 
 

@@ -23,7 +23,7 @@ async def _prune(invocation: Invocation) -> int:
     if options.flag("dry-run"):
         return await _tell(invocation, "Volumes that would be deleted:", list(sizes), "Space that would be reclaimed",
                            sum(sizes.values()))
-    if not options.flag("force") and not await _agreed(invocation, _ALL if everyone else _ANONYMOUS):
+    if not options.flag("force") and not await invocation.agreed(_ALL if everyone else _ANONYMOUS):
         return 0
     gone = await volumes.prune(list(sizes), invocation.who)
     return await _tell(invocation, "Deleted Volumes:", list(gone), "Total reclaimed space",
@@ -43,11 +43,6 @@ def _labels(invocation: Invocation) -> words.Test:
             raise InvalidValue(f"invalid filter '{key}'", hint="known: label, label!")
         (wanted if key == "label" else unwanted).append(words.filters([f"label={text}"]))
     return lambda known: all(test(known) for test in wanted) and not any(test(known) for test in unwanted)
-
-
-async def _agreed(invocation: Invocation, what: str) -> bool:
-    answer = await invocation.call.ask(f"WARNING! {what}\nAre you sure you want to continue? [y/N] ")
-    return answer.strip().lower() in ("y", "yes")
 
 
 async def _tell(invocation: Invocation, title: str, names: list[str], last: str, size: int) -> int:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from domain.errors import InvalidValue
-from domain.options import OptionError, filter_pair
 from domain.text.times import created_at
 from domain.text.units import human_size
 from workers.console.listing import Field, Shape
+from workers.console.words import together
 from workers.volumedesk import Known
 
 Test = Callable[[Known], bool]
@@ -35,11 +35,7 @@ def _labels(known: Known) -> str:
 def filters(values: Sequence[str]) -> Test:
     """What `--filter` values mean together: the same key or-ed, different keys and-ed. Raises OptionError,
     InvalidValue."""
-    groups: dict[str, list[Test]] = {}
-    for value in values:
-        key, wanted = filter_pair(value)
-        groups.setdefault(key, []).append(_test(key, wanted))
-    return lambda known: all(any(test(known) for test in tests) for tests in groups.values())
+    return together(values, _test)
 
 
 def _test(key: str, text: str) -> Test:
@@ -57,14 +53,3 @@ def _test(key: str, text: str) -> Test:
         case "dangling":
             raise InvalidValue(f"invalid filter 'dangling={text}'", hint="use true or false")
     raise InvalidValue(f"invalid filter '{key}'", hint="known: dangling, driver, label, name")
-
-
-def pairs(spelling: str, items: Sequence[str], *, alone: bool = False) -> dict[str, str]:
-    """`KEY=VALUE` items; a key `alone` has an empty value. Raises OptionError."""
-    found: dict[str, str] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not key or not (equals or alone):
-            raise OptionError(f'invalid argument "{item}" for "{spelling}" flag: write it as KEY=VALUE')
-        found[key] = value
-    return found
