@@ -187,7 +187,7 @@ def test_labels_and_unknown_wishes_of_an_image_change_nothing(forge: Forge) -> N
     said = forge.engine.ok("run", "--name", "it", "bad")
     assert "CapBnd:\t00000000a80425fb" in said
     assert "Seccomp:\t2" in said
-    assert forge.engine.ok("inspect", "-f", "{{.HostConfig.NetworkMode}}", "it") == "none"
+    assert forge.engine.ok("inspect", "-f", "{{.HostConfig.NetworkMode}}", "it") == "bridge"
 
 
 def test_an_image_that_says_megabytes_about_itself_stops_nobody(forge: Forge) -> None:

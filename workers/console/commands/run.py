@@ -134,7 +134,7 @@ async def _reserve(invocation: Invocation, path: str) -> None:
 
 async def _explain(invocation: Invocation, wanted: CreateRequest, error: LadingError) -> None:
     """Raises NotFound with the way out, when it is the image that is missing."""
-    if not isinstance(error, NotFound) or isinstance(error, CommandFailed):
+    if not isinstance(error, NotFound) or not error.message.startswith("No such image"):
         return
     if wanted.pull == "missing" and not invocation.options.flag("quiet"):
         await invocation.warn(f"Unable to find image '{safe(_with_tag(wanted.image))}' locally")
