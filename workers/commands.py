@@ -202,7 +202,7 @@ class Programs:
         return [dict(row) for row in rows]
 
 
-_VIEWS = ("containers", "images", "refs", "past", "networks", "past_networks")
+_VIEWS = ("containers", "images", "refs", "past", "networks", "past_networks", "addresses", "tenures")
 _OTHERS = ("run", "create", "commit", "wait", "exec")
 
 

@@ -42,7 +42,7 @@ def test_a_killed_daemon_costs_a_container_nothing(engine: Engine) -> None:
     _counts_without_a_gap(engine, "web1")
     steps = [json.loads(line) for line in engine.ok("audit", "--format", "json", "web1").splitlines()]
     assert [step["Event"] for step in steps] == ["created", "start-requested", "network-granted", "started", "adopted"]
-    assert [step["By"] for step in steps] == ["root", "root", "engine", "engine"]
+    assert [step["By"] for step in steps] == ["root", "root", "engine", "engine", "engine"]
     assert engine.ok("audit", "--format", "{{.Command}}", "web1").startswith("lading run -d --name web1 busybox sh -c")
 
 
@@ -192,7 +192,7 @@ def test_when_keeper_and_warden_die_together_their_containers_end(engine: Engine
 def test_everything_dies_at_once(engine: Engine) -> None:
     """As when memory runs out: the next daemon puts it right."""
     engine.shell("sleep 600", name="it")
-    engine.kill("daemon", "nats", "keeper", "warden", "zygote", stopped=True)
+    engine.kill("daemon", "nats", "keeper", "warden", "zygote", "net", stopped=True)
     until(lambda: not any(engine.processes().roles.values()), "all are gone")
     engine.start()
     engine.reaches("it", "exited", 10)

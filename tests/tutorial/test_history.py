@@ -17,7 +17,8 @@ def test_audit_names_every_step_and_who_asked(engine: Engine) -> None:
     words = ("run", "--name", "asked", "-e", "PASSWORD=hunter2", "--env=TOKEN=xyzzy", "busybox", "false")
     assert engine.cli(*words).code == 1
     steps = [json.loads(line) for line in engine.ok("audit", "--format", "json", "asked").splitlines()]
-    assert [step["Event"] for step in steps] == ["created", "attached", "start-requested", "started", "exited"]
+    assert [step["Event"] for step in steps] == [
+        "created", "attached", "start-requested", "network-granted", "started", "exited", "network-released"]
     text = engine.ok("audit", "--format", "{{.By}} {{.Command}}", "asked")
     events = engine.ok("events", "--since", "1h", "--until", "0s")
     assert "root" in text
