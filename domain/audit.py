@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from domain.build.events import StepDone, StepStarted
 from domain.container import Container
+from domain.images.events import Tagged, Untagged
 from domain.lifecycle import MACHINE
 from domain.lifecycle.exec import ExecExited
 from domain.lifecycle.exit import Exited
@@ -22,7 +24,8 @@ from domain.spec import ContainerSpec, ExecSpec
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event: `state` after it, `took` in ns (None where nothing was waited for), `detail` the rest in words."""
+    """One event: `state` after it (of a reference: the image it names then), `took` in ns (None where nothing was
+    waited for), `detail` the rest in words."""
 
     record: Recorded
     event: str
@@ -41,13 +44,22 @@ def steps(records: Sequence[Recorded]) -> Iterator[Step]:
     """Every event of one stream, oldest first."""
     times = {record.position: record.time for record in records}
     container = Container(id=records[0].stream.key) if records else Container(id="")
+    names = ""
     for record in records:
-        before = container
-        state = ""
+        before, state = container, ""
         if record.stream.kind == "container":
             container = MACHINE.evolve(before, record)
             state = container.state.value
+        elif record.stream.kind == "ref":
+            state = names = _named(record.event, names)
         yield Step(record, title(record.event), state, _took(before, record, times), detail(record.event))
+
+
+def _named(event: Event, before: str) -> str:
+    """What a reference names after the event: the beginning of an id, or nothing."""
+    if isinstance(event, Tagged):
+        return event.image_id.removeprefix("sha256:")[:12]
+    return "" if isinstance(event, Untagged) else before
 
 
 def title(event: Event) -> str:
@@ -62,6 +74,11 @@ def _took(before: Container, record: Recorded, times: Mapping[int, int]) -> int 
         execution = before.execs.get(record.event.exec_id)
         begun_at = execution.started_at if execution else 0
         return max((record.event.ended or record.time) - begun_at, 0) if begun_at else None
+    if record.stream.kind == "ref":
+        settled = bool(record.event.settles) and record.meta.cause in times
+        return record.time - times[record.meta.cause] if settled else None
+    if isinstance(record.event, StepDone):
+        return record.event.took if record.event.how == "ran" else None
     ended = settled_by(before.open, record.event, record.meta.cause)
     begun = [times[position] for position in ended if position in times]
     return record.time - max(begun) if begun else None
@@ -83,6 +100,8 @@ def detail(event: Event) -> str:
     """The facts in a few words: `status 137 by SIGKILL`, `image=alpine command='sleep 9'`."""
     if isinstance(event, LimitsRequested | LimitsChanged | LimitsFailed):
         return " ".join(_changes(event))
+    if isinstance(event, StepDone | StepStarted):
+        return " ".join(_step_words(event))
     return " ".join(word for name, value in facts(event).items() for word in _words(name, value))
 
 
@@ -93,6 +112,15 @@ def _changes(event: LimitsRequested | LimitsChanged | LimitsFailed) -> Iterator[
             yield f"{name}={old}->{new}"
     if isinstance(event, LimitsFailed):
         yield f"reason={event.reason}"
+
+
+def _step_words(event: StepDone | StepStarted) -> Iterator[str]:
+    """`3 of build: RUN make (cached)`, and why it was not."""
+    yield f"{event.number} of {event.stage}: {event.text}"
+    if isinstance(event, StepStarted):
+        yield f"cause={event.cause!r} inputs={','.join(name for name, _ in event.inputs)}"
+    else:
+        yield f"({event.how})"
 
 
 def _exec_words(spec: ExecSpec) -> Iterator[str]:
@@ -141,6 +169,8 @@ def _words(name: str, value: object) -> Iterator[str]:
         yield f"output={value!r}"
     elif name == "exec_id":
         yield f"exec={str(value)[:12]}"
+    elif name in ("image_id", "previous") and isinstance(value, str) and value:
+        yield f"{name.removesuffix('_id')}={value.removeprefix('sha256:')[:12]}"
     elif name == "streams" and isinstance(value, list):
         yield f"streams={','.join(map(str, value))}"
     elif name == "size" and isinstance(value, list):

@@ -4,6 +4,7 @@ LadingError
 ├── Refused            tell the user: the wish breaks a rule (exit status 1, or 125 from `run`)
 │   ├── InvalidValue   a flag, name, reference or file has a value that cannot be meant
 │   ├── NameTaken      the name belongs to another object
+│   ├── StepFailed     a step of a build has failed (its own exit status)
 │   └── InUse          the object is needed by another one
 ├── NotFound           nothing has that name or id
 │   └── Ambiguous      an id prefix that fits more than one object
@@ -43,6 +44,14 @@ class NameTaken(Refused):
     def __init__(self, message: str, *, holder: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.holder = holder
+
+
+class StepFailed(Refused):
+    """The command of a build's step has ended with `exit_code`, or could not be executed."""
+
+    def __init__(self, message: str, *, exit_code: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
 
 
 class InUse(Refused):

@@ -7,8 +7,9 @@ environment variables are in none of them.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from domain.build.events import BuildCancelled, BuildFailed, BuildFinished, CacheDropped
 from domain.container import LIVE, Container, State
-from domain.images.events import ImageRegistered, ImageRemoved, Tagged, Untagged
+from domain.images.events import ImageRegistered, ImageRemoved, Pulled, Pushed, Tagged, Untagged
 from domain.lifecycle import MACHINE
 from domain.lifecycle.attach import Attached
 from domain.lifecycle.commit import CommitFailed, CommitRequested, Committed
@@ -33,7 +34,7 @@ from domain.redact import redacted
 from domain.volumes.events import VolumeClaimed, VolumeCreated, VolumeReleased, VolumeRemoved
 
 _KILL = "9"
-_IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "pulled": "pull", "built": "build"}
+_IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "built": "build"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,12 @@ class Narrator:
             return tuple(self._container(record))
         if record.stream.kind in ("image", "ref"):
             return tuple(_image(record))
-        if record.stream.kind == "network":
-            return tuple(_network(record))
         if record.stream.kind == "volume":
             return tuple(_volume(record))
+        if record.stream.kind == "network":
+            return tuple(_network(record))
+        if record.stream.kind in ("build", "cache"):
+            return tuple(_build(record))
         return ()
 
     def _container(self, record: Recorded) -> Iterator[Notice]:
@@ -171,8 +174,28 @@ def _exit(before: Container, event: Exited) -> Iterator[tuple[str, Mapping[str, 
         yield "stop", {}
 
 
+def _build(record: Recorded) -> Iterator[Notice]:
+    id = record.stream.key
+    match record.event:
+        case BuildFinished(image_id=image, references=references):
+            names = {"name": references[0]} if references else {}
+            yield Notice("builder", "build", id, {**names, "imageID": image}, record.time, record.position)
+        case BuildFailed(reason=reason):
+            yield Notice("builder", "fail", id, {"reason": reason}, record.time, record.position)
+        case BuildCancelled(by=by):
+            yield Notice("builder", "cancel", id, {"by": by}, record.time, record.position)
+        case CacheDropped(freed=freed):
+            yield Notice("builder", "prune", id, {"reclaimed": str(freed)}, record.time, record.position)
+
+
 def _image(record: Recorded) -> Iterator[Notice]:
     match record.event:
+        case ImageRegistered(how="pulled"):
+            return  # the reference tells it, also when the image was here
+        case Pulled():
+            action, id, name = "pull", record.stream.key, record.stream.key
+        case Pushed():
+            action, id, name = "push", record.stream.key, record.stream.key
         case ImageRegistered(how=how, source=source):
             action, id, name = _IMAGE_ACTIONS.get(how, how), record.stream.key, source or record.stream.key
         case ImageRemoved():
@@ -186,6 +209,22 @@ def _image(record: Recorded) -> Iterator[Notice]:
     yield Notice("image", action, id, {"name": name}, record.time, record.position)
 
 
+def _volume(record: Recorded) -> Iterator[Notice]:
+    """Claims are told as `mount` and `unmount`: from then on a container has it, and no more."""
+    more: dict[str, str] = {}
+    match record.event:
+        case VolumeCreated():
+            action = "create"
+        case VolumeClaimed(container=container, targets=targets, read_only=read_only):
+            action = "mount"
+            more = {"container": container, "destination": ",".join(targets), "read/write": str(not read_only).lower()}
+        case VolumeReleased(container=container):
+            action, more = "unmount", {"container": container}
+        case VolumeRemoved():
+            action = "destroy"
+        case _:
+            return
+    yield Notice("volume", action, record.stream.key, {"driver": "local", **more}, record.time, record.position)
 def _networks(before: Container, record: Recorded) -> Iterator[Notice]:
     """What happens to the interfaces of a container: of the network, as clients have it; leaving comes before the end
     of the run."""
@@ -216,21 +255,3 @@ def _network(record: Recorded) -> Iterator[Notice]:
         case _:
             return
     yield Notice("network", action, record.stream.key, {"name": name, "type": driver}, record.time, record.position)
-
-
-def _volume(record: Recorded) -> Iterator[Notice]:
-    """Claims are told as `mount` and `unmount`: from then on a container has it, and no more."""
-    more: dict[str, str] = {}
-    match record.event:
-        case VolumeCreated():
-            action = "create"
-        case VolumeClaimed(container=container, targets=targets, read_only=read_only):
-            action = "mount"
-            more = {"container": container, "destination": ",".join(targets), "read/write": str(not read_only).lower()}
-        case VolumeReleased(container=container):
-            action, more = "unmount", {"container": container}
-        case VolumeRemoved():
-            action = "destroy"
-        case _:
-            return
-    yield Notice("volume", action, record.stream.key, {"driver": "local", **more}, record.time, record.position)

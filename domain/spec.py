@@ -102,10 +102,11 @@ class ContainerSpec(BaseModel):
     joined: what the first process executes. `env_names` are the names of the sealed environment, in order. `tty` gives
     it a terminal, `stdin` an input that stays open for clients, and `stdin_once` ends that input for good with the
     first client that ends its own. `domainname` is what stands behind its host name. `shm_size` is that of /dev/shm in
-    bytes. `device_rules` are those of the kernel's device control group (`c 1:3 rwm`). `resources` and `isolation`
-    None: nothing was asked for (see `limits` and `confinement`). `network` is `host`, or `none` for one of its
-    own; then `networking` says what is on it (`network_mode` has it in one word). `mounts` are all of them, whoever has
-    asked for them; `volumes_from` says of which containers, as it was typed.
+    bytes. `annotations` are notes for tools that the engine keeps and does not read. `device_rules` are those of the
+    kernel's device control group (`c 1:3 rwm`). `resources` and `isolation` None: nothing was asked for (see `limits`
+    and `confinement`). `mounts` are all of them, whoever has asked for them; `volumes_from` says of which containers,
+    as it was typed. `network` is `host`, or `none` for one of its own; then `networking` says what is on it
+    (`network_mode` has it in one word).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -120,6 +121,7 @@ class ContainerSpec(BaseModel):
     hostname: str = ""
     domainname: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     init: bool = False
     read_only: bool = False
     tmpfs: dict[str, str] = Field(default_factory=dict)

@@ -42,8 +42,16 @@ class Joined:
 
 
 def blueprint(
-    request: CreateRequest, image: Image, id: str, *, networks: Joined | None = None, machine: str = "",
-    apparmor: bool = False, userns: str = HOST, others: Sequence[Mount] = (), new_name: Callable[[], str] = lambda: "",
+    request: CreateRequest,
+    image: Image,
+    id: str,
+    *,
+    networks: Joined | None = None,
+    machine: str = "",
+    apparmor: bool = False,
+    userns: str = HOST,
+    others: Sequence[Mount] = (),
+    new_name: Callable[[], str] = lambda: "",
 ) -> tuple[ContainerSpec, tuple[str, ...]]:
     """The spec and the environment; `networks` is what it asks of them, with names looked up; `machine` is the name of
     this machine, which a container in its network has, too; `apparmor` says whether this machine has that, `userns`
@@ -64,6 +72,7 @@ def blueprint(
         hostname=joined.hostname or _called(request, joined.mode, machine) or id[:12],
         domainname=_hostname(request.domainname, "domainname"),
         labels={**_labels(config), **request.labels},
+        annotations=_annotations(request.annotations),
         init=request.init,
         read_only=request.read_only,
         tmpfs=dict(request.tmpfs),
@@ -141,6 +150,12 @@ def _strings(value: object) -> tuple[str, ...]:
 def _labels(config: dict[str, Any]) -> dict[str, str]:
     labels = config.get("Labels")
     return {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}
+
+
+def _annotations(given: dict[str, str]) -> dict[str, str]:
+    if "" in given:
+        raise InvalidValue("invalid Annotation: the empty string is not permitted as an annotation key")
+    return dict(given)
 
 
 def _argv(request: CreateRequest, config: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:

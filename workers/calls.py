@@ -67,21 +67,27 @@ class TerminalCall:
         """What one of the client's paths is."""
         return await self._wire.look(path, follow=follow)
 
-    def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+    def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """A tree of the client as a tar."""
-        return self._wire.pack(path, name, options)
+        return self._wire.pack(path, name, options, ignored)
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
         """A tar as a tree of the client."""
         return await self._wire.spread(directory, content, options)
 
-    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
+    async def write_file(
+        self, path: str, mode: int, content: AsyncIterator[bytes], *, parents: bool = False
+    ) -> None:
         """A file of the client, whole or not at all."""
-        await self._wire.write_file(path, mode, content)
+        await self._wire.write_file(path, mode, content, parents=parents)
 
-    async def ask(self, text: str) -> str:
+    async def ask(self, text: str, *, hidden: bool = False) -> str:
         """A line from the person on the terminal."""
-        return await self._wire.ask(text)
+        return await self._wire.ask(text, hidden=hidden)
+
+    async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
+        """A program of the client's."""
+        return await self._wire.credential_helper(name, verb, text)
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         """Signals go to the callback."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from adapters.control.console import Console
 from adapters.control.listener import ControlSocket
 from adapters.files.logs import LogFiles
-from adapters.images.store import LocalImageStore
+from adapters.images.building import BuildFiles
+from adapters.images.store import LocalImageStore, host_platform
 from adapters.kernel import init_program
 from adapters.kernel.runtime import KernelRuntime
 from adapters.kernel.volumes import VolumeDirectories
@@ -18,6 +19,7 @@ from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
 from adapters.net.driver import NetworkProcess, lingers
+from adapters.registry.registries import RemoteRegistries
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import facts
 from adapters.system.clock import SystemClock
@@ -25,8 +27,12 @@ from domain import subjects
 from domain.catalogue import projections
 from domain.container import LIVE, Container
 from domain.errors import Unavailable
+from domain.limits import check
 from domain.messages import Actor
 from domain.redact import redacted
+from domain.resources import Resources
+from workers.build.builder import Builder, Site
+from workers.build.runner import Runner
 from workers.calls import answering
 from workers.commands import Programs
 from workers.core import Core, Outside, announced
@@ -43,6 +49,7 @@ from workers.relay import Relay
 from workers.sampler import Sampler
 from workers.settings import Settings
 from workers.streams import Streams
+from workers.transfers import Transfers
 from workers.version import VERSION
 from workers.volumedesk import VolumeDesk
 from workers.volumes import Volumes
@@ -60,8 +67,9 @@ class Plant:
     bus: NatsBus
     runtime: KernelRuntime
     contents: LocalImageStore
-    network: Door
     volumes: VolumeDirectories
+    network: Door
+    registries: RemoteRegistries
     control: ControlSocket
 
 
@@ -98,8 +106,9 @@ def open_plant(settings: Settings) -> Plant:
             ids=settings.id_range,
         ),
         contents=contents,
-        network=Door(NetworkProcess(net_command(), run, root)),
         volumes=VolumeDirectories(root / VOLUMES),
+        network=Door(NetworkProcess(net_command(), run, root)),
+        registries=RemoteRegistries(settings.registries),
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -117,7 +126,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
     origin = Origin(boot=facts.boot_id(), version=VERSION)
     relay = Relay(plant.bus, settings.host, head)
     store, clock = announced(plant.store, relay), SystemClock()
-    images = Images(store, plant.store.views, plant.contents, clock)
+    images = Images(store, plant.store.views, plant.contents, clock, settings.registries)
     volumes = Volumes(store, plant.store.views, plant.volumes, clock)
     core = Core(
         Outside(
@@ -147,11 +156,33 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             yield change
 
     async def live() -> Sequence[str]:
-        rows = await plant.store.views.select("containers", where={"state": sorted(state.value for state in LIVE)})
+        where = {"active": 1, "state": sorted(state.value for state in LIVE)}
+        rows = await plant.store.views.select("containers", where=where)
         return [str(row["id"]) for row in rows]
 
     plant.network.on_lost(core.networks.settle)
+    async def advice(limits: Resources) -> Sequence[str]:
+        return check(limits, await plant.runtime.control())
+
     logs = LogFiles(settings.data_root / LOGS)
+    streams = Streams(core.mover, plant.runtime, logs)
+    build_files = BuildFiles(plant.contents, settings.data_root / TEMPORARY, settings.run_dir)
+    builder = Builder(
+        Site(
+            store=store,
+            views=plant.store.views,
+            images=images,
+            contents=plant.contents,
+            files=build_files,
+            mover=core.mover,
+            runner=Runner(core.mover, streams, plant.runtime, clock, advice, settings.userns),
+            clock=clock,
+            platform=host_platform(),
+            caches=settings.data_root / STORE / "build" / "cache",
+            budget=build_files.budget,
+            upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
+        )
+    )
     info = Info(settings, plant.store.views)
     engine = Engine(
         Parts(
@@ -160,22 +191,26 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             mover=core.mover,
             store=store,
             views=plant.store.views,
-            images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
-            networks=core.networks,
-            leases=core.leases,
+            images=ImageDesk(
+                images, Transfers(images, plant.contents, plant.registries), core.mover, settings.data_root / TEMPORARY
+            ),
             volumes=VolumeDesk(volumes, core.mover),
             prepare=core.mounting.prepare,
+            networks=core.networks,
+            leases=core.leases,
             clock=clock,
             runtime=plant.runtime,
             relay=relay,
             logs=logs,
             files=FileDesk(core.mover, plant.runtime.files, Sampler(plant.runtime.meter, clock, live), layers, changed,
                            core.mounting.using),
-            streams=Streams(core.mover, plant.runtime, logs),
+            streams=streams,
             health=core.health.verdict,
             facts=info.facts,
             check=plant.store.verify,
+            builder=builder,
             userns=settings.userns,
+            apparmor=facts.apparmor(),
         )
     )
     identify = _identify(settings, plant.control)

@@ -96,8 +96,8 @@ class Core:
         relay = self._outside.relay
         relay.listen(self.timers.notice)
         relay.listen(self.health.notice)
-        relay.listen(self.leases.notice)
         relay.listen(self.mounting.notice)
+        relay.listen(self.leases.notice)
         await relay.begin(frozenset(ACTS), self._settler.settle)
         await self._worker.begin()
         rebooted = await self._note(HostStarted(boot=self._outside.origin.boot, versions=versions or {}))
@@ -150,8 +150,8 @@ class Core:
             await self._note(HostStopped(reason=reason))
         self.timers.stop()
         await self.health.stop()
-        await self.leases.end()
         await self.mounting.stop()
+        await self.leases.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -13,9 +13,8 @@ from functools import partial
 from os import uname
 from typing import Protocol
 
-from adapters.system import facts
 from domain.container import LIVE, Container, State
-from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused, Unavailable
 from domain.health import Verdict
 from domain.isolation import LENT, lends_ipc
 from domain.lifecycle.attach import Attach
@@ -41,6 +40,7 @@ from domain.runtime.request import CONTAINER, lender
 from domain.text.times import local
 from domain.volumes.wanted import inherited, volumes_from
 from workers.blueprint import blueprint, exec_spec
+from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.filedesk import FileDesk
 from workers.imagedesk import ImageDesk
@@ -78,9 +78,9 @@ class Parts:
     store: EventStore
     views: Views
     images: ImageDesk
+    volumes: VolumeDesk
     networks: Networks
     leases: Leases
-    volumes: VolumeDesk
     files: FileDesk
     clock: Clock
     runtime: Runtime
@@ -92,6 +92,8 @@ class Parts:
     facts: Callable[[], Awaitable[Mapping[str, object]]]
     check: Callable[[], Awaitable[Report]]
     userns: str = "host"
+    apparmor: bool = False
+    builder: Builder | None = None
 
 
 class Engine:
@@ -101,14 +103,22 @@ class Engine:
         self.host, self.version = parts.host, parts.version
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
         self.files, self.networks, self._leases = parts.files, parts.networks, parts.leases
-        self.volumes = parts.volumes
+        self.volumes, self._builder = parts.volumes, parts.builder
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health, self._userns, self._prepare = parts.health, parts.userns, parts.prepare
+        self._apparmor = parts.apparmor
         self._execs: OrderedDict[str, int] = OrderedDict()
         self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
         parts.relay.listen(self.board.hear)
+
+    @property
+    def builder(self) -> Builder:
+        """Builds. Raises: Unavailable for an engine that was put together without."""
+        if self._builder is None:
+            raise Unavailable("this engine builds nothing")
+        return self._builder
 
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Write the container down; returns its id. Raises: Refused, NotFound."""
@@ -392,8 +402,8 @@ class Engine:
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
             spec, env = blueprint(request, image, id, networks=networks, machine=uname().nodename,
-                                  apparmor=facts.apparmor(), userns=self._userns,
-                                  others=await self._shared(request), new_name=self._clock.new_id)
+                                  apparmor=self._apparmor, userns=self._userns, others=await self._shared(request),
+                                  new_name=self._clock.new_id)
             await self.advice(spec.limits)
             await self._runtime.check(spec)
             for attempt in range(NAME_TRIES):
@@ -408,14 +418,17 @@ class Engine:
         raise AssertionError("the last try returns or raises")
 
     async def _with_lenders(self, request: CreateRequest) -> CreateRequest:
-        """Containers whose namespaces are to be shared by their ids. Raises: NotFound, Ambiguous, Refused for one that
+        """Containers whose namespaces are to be shared by their ids. Raises: Refused for one that is not there, or that
         keeps its namespace for itself."""
         modes: dict[str, str] = {}
         for kind in LENT if request.isolation else ():
             name = lender(getattr(request.isolation, kind))
             if not name:
                 continue
-            id = await self.resolve(name)
+            try:
+                id = await self.resolve(name)
+            except (NotFound, Ambiguous) as error:  # "not found" alone would be about the image
+                raise Refused(error.message, hint=error.hint) from error
             if kind == "ipc" and not lends_ipc((await self._mover.container(id)).settled.confinement):
                 raise Refused(f"cannot join IPC of container {name}: non-shareable IPC",
                               hint="it can be shared if that container was made with --ipc shareable")

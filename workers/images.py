@@ -20,19 +20,48 @@ from domain.health import as_config
 from domain.images import removal
 from domain.images.changes import apply_changes
 from domain.images.config import of_container, parse_settings
-from domain.images.events import How, ImageRegistered, ImageRemoved, ImageRemoveRequested
+from domain.images.events import (
+    How,
+    ImageCached,
+    ImageRegistered,
+    ImageRemoved,
+    ImageRemoveRequested,
+    Pulled,
+    PullFailed,
+    PullRequested,
+    PushFailed,
+    PushRequested,
+)
 from domain.images.model import Image
 from domain.images.reference import Reference, parse, parse_target, split_key
+from domain.images.registries import Registries
 from domain.images.removal import Target, User
-from domain.images.streams import ImageStream, RefStream, drop, fold_image, fold_ref, point, register
-from domain.messages import Append, Meta, Recorded, StreamId
+from domain.images.streams import (
+    ImageStream,
+    RefStream,
+    cache,
+    drop,
+    fold_image,
+    fold_ref,
+    note,
+    point,
+    pulled,
+    register,
+)
+from domain.messages import Append, Event, Meta, Recorded, StreamId
 from domain.names import is_id_prefix
 from domain.ports import Clock, EventStore, ImageStore, OpenIntent, Views
 from domain.projections.fold import Row
 from domain.spec import ContainerSpec
 from domain.text.safe import safe
 
+More = Callable[[], Awaitable[Sequence[Append]]]
+"""What else is to be appended in the same transaction; asked again when somebody else was faster."""
 _TRIES = 10
+_BROKEN_OFF: Mapping[str, type[PullFailed] | type[PushFailed]] = {
+    PullRequested.stored_as: PullFailed,
+    PushRequested.stored_as: PushFailed,
+}
 _T = TypeVar("_T")
 
 
@@ -94,8 +123,16 @@ class Listed(_Answer):
 class Images:
     """The images of this host."""
 
-    def __init__(self, store: EventStore, views: Views, contents: Contents, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        views: Views,
+        contents: Contents,
+        clock: Clock,
+        registries: Registries | None = None,
+    ) -> None:
         self._store, self._views, self._contents, self._clock = store, views, contents, clock
+        self._registries = registries or Registries()
         self.guard = asyncio.Lock()
         self._removing = asyncio.Lock()
         self._committed: set[str] = set()
@@ -108,6 +145,11 @@ class Images:
         Raises: NotFound, Ambiguous, InvalidValue.
         """
         return _image((await self._find(name))[0])
+
+    async def found(self, name: str) -> tuple[Image, str]:
+        """The same, and the reference it was found by (empty: its id). Raises: NotFound, Ambiguous, InvalidValue."""
+        row, key = await self._find(name)
+        return _image(row), key
 
     async def image(self, image_id: str) -> Image:
         """The image with exactly this id, also one that was removed while containers made from it keep its layers.
@@ -213,6 +255,22 @@ class Images:
             upper, parent, document, author=author, message=message, created_by=" ".join(spec.argv)
         )
 
+    async def record_built(
+        self, image: Image, references: Sequence[str], *, parent: str, source: str, more: More, meta: Meta
+    ) -> None:
+        """Make the result of a build known, under these names, together with `more`; ends the lease.
+
+        Raises: InvalidValue, Conflict.
+        """
+        event = ImageRegistered(image=image, how="built", source=source, parent=parent if parent != image.id else "")
+        keys = dict.fromkeys((_key(reference) for reference in references), image.id)
+        await self._record({image.id: event}, keys, [image.id], meta, lambda before: image.id, more)
+
+    async def record_cached(self, image: Image, *, parent: str, more: More, meta: Meta) -> None:
+        """Keep the result of a step for builds to come, together with `more`; ends the lease. Raises: Conflict."""
+        event = ImageCached(image=image, parent=parent)
+        await self._record({image.id: event}, {}, [image.id], meta, lambda before: image.id, more)
+
     async def tag(self, source: str, target: str, *, meta: Meta | None = None) -> None:
         """Give an image one more name; the image that had it loses it. Raises: NotFound, Ambiguous, InvalidValue."""
         key, meta = parse_target(target).key, meta or Meta()
@@ -226,6 +284,58 @@ class Images:
 
         if await self._replied(meta) is None:
             await _again(once)
+
+    # Registries
+
+    async def known_as(self, image_id: str) -> Sequence[str]:
+        """All references of an image, in order: `name:tag` and `name@digest`."""
+        refs = await self._views.select("refs", where={"image_id": image_id}, order="reference")
+        return tuple(str(ref["reference"]) for ref in refs)
+
+    async def named(self, key: str) -> str:
+        """The id of the image that a reference names; empty when it names none."""
+        ref = await self._views.get("refs", key)
+        return str(ref["image_id"]) if ref else ""
+
+    async def note(self, key: str, event: Event, meta: Meta) -> Recorded:
+        """Write down in the stream of a reference that it is being pulled or pushed, or could not be."""
+
+        async def once() -> Recorded:
+            async with self.guard:
+                return (await self._store.append([note(await self._ref(key), event)], meta))[0]
+
+        return await _again(once)
+
+    async def record_pulled(self, image: Image, key: str, event: Pulled, meta: Meta, *, source: str) -> str:
+        """What a pull has brought, under its reference and its digest; the id of what the reference named before. The
+        lease of the image ends. `meta.cause` is the position of the request."""
+
+        async def once() -> str:
+            async with self._removing, self.guard:
+                registered = ImageRegistered(image=image, how="pulled", source=source)
+                ref, by_digest = await self._ref(key), f"{split_key(key)[0]}@{event.digest}"
+                batch = [*register(await self._stream(image.id), registered), pulled(ref, event)]
+                if by_digest != key:
+                    batch += point(await self._ref(by_digest), image.id)
+                await self._store.append(batch, meta)
+                return ref.image_id
+
+        try:
+            failpoint("images.before-record")
+            return await _again(once)
+        finally:
+            self._contents.release(image.id)
+
+    async def record_pushed(self, key: str, event: Event, image_id: str, digest: str, meta: Meta) -> None:
+        """That the registry has it, and by which digest it is known there from now on."""
+
+        async def once() -> None:
+            async with self.guard:
+                batch = [note(await self._ref(key), event)]
+                batch += point(await self._ref(f"{split_key(key)[0]}@{digest}"), image_id)
+                await self._store.append(batch, meta)
+
+        await _again(once)
 
     # Removing
 
@@ -243,24 +353,26 @@ class Images:
                 await self._delete(intent.stream.key, intent.position, meta)
         return removed
 
-    async def sweep(self) -> int:
+    async def sweep(self, *, spare: bool = True) -> int:
         """Carry on removals that an error has stopped, and delete what is needed by nothing; returns the bytes freed.
-
-        Raises: StorageError.
-        """
+        Without `spare` also what interrupted pulls have brought. Raises: StorageError."""
         async with self._removing:
             async with self.guard:
                 await self._let_go()
                 await self._request_held()
             intents = [i for i in await self._store.open_intents() if i.kind == ImageRemoveRequested.stored_as]
             freed = [await self._delete(intent.stream.key, intent.position, Meta()) for intent in intents]
-            return sum(freed) + await self._sweep()
+            return sum(freed) + await self._sweep(spare=spare)
 
     async def complete_or_undo(self, intent: OpenIntent) -> int:
         """End a removal that a crash has interrupted: nothing can be using the image since, so it goes on.
 
-        Returns the bytes freed; intents of other kinds are nobody's business here.
+        Returns the bytes freed; intents of other kinds are nobody's business here. A pull or push is not taken up
+        again: who wanted it is gone, and who wants it again goes on where it was.
         """
+        if intent.kind in _BROKEN_OFF:
+            outcome = _BROKEN_OFF[intent.kind](reason="the engine was stopped in the middle")
+            await self.note(intent.stream.key, outcome, Meta(cause=intent.position))
         if intent.kind != ImageRemoveRequested.stored_as:
             return 0
         async with self._removing:
@@ -279,11 +391,11 @@ class Images:
     async def _find(self, name: str) -> tuple[Row, str]:
         """The row of the image, and the reference it was found by (empty: by its id)."""
         reference, wrong = _reference(name)
-        if reference is not None:
-            ref = await self._views.get("refs", reference.key)
+        for meant in (reference, self._registries.expand(name)) if reference is not None else ():
+            ref = await self._views.get("refs", meant.key) if meant is not None else None
             row = await self._views.get("images", str(ref["image_id"])) if ref else None
-            if row is not None and row["state"] == "present":
-                return row, reference.key
+            if meant is not None and row is not None and row["state"] == "present":
+                return row, meant.key
         digits = name.removeprefix("sha256:")
         if is_id_prefix(digits):
             rows = await self._views.select(
@@ -307,18 +419,21 @@ class Images:
 
     async def _record(
         self,
-        events: Mapping[str, ImageRegistered],
+        events: Mapping[str, ImageRegistered | ImageCached],
         keys: Mapping[str, str],
         leased: Sequence[str],
         meta: Meta,
         reply: Callable[[Mapping[str, str]], str],
+        more: "More | None" = None,
     ) -> str:
-        """Append what is new, and end the leases; `reply` makes the answer from what each reference named before."""
+        """Append what is new and `more`, and end the leases; `reply` makes the answer from what each reference named
+        before."""
 
         async def once() -> str:
             async with self._removing, self.guard:
                 batch, before = await self._batch(events, keys)
                 answer = reply(before)
+                batch = (*batch, *(await more() if more is not None else ()))
                 if batch:
                     await self._store.append(batch, meta, reply=answer)
                 return answer
@@ -336,12 +451,13 @@ class Images:
         return None if done is None else done.body
 
     async def _batch(
-        self, events: Mapping[str, ImageRegistered], keys: Mapping[str, str]
+        self, events: Mapping[str, ImageRegistered | ImageCached], keys: Mapping[str, str]
     ) -> tuple[tuple[Append, ...], dict[str, str]]:
         batch: list[Append] = []
         before: dict[str, str] = {}
         for image_id, event in events.items():
-            batch += register(await self._stream(image_id), event)
+            stream = await self._stream(image_id)
+            batch += register(stream, event) if isinstance(event, ImageRegistered) else cache(stream, event)
         for key, image_id in keys.items():
             ref = await self._ref(key)
             before[key] = ref.image_id
@@ -371,7 +487,7 @@ class Images:
     async def _request_held(self) -> Sequence[Recorded]:
         """Images that were removed while containers held them, and now no container does."""
         rows = await self._views.select("images", where={"state": "held"})
-        free = [str(row["id"]) for row in rows if not await self._users(str(row["id"]))]
+        free = [str(row["id"]) for row in rows if not await self._is_held(str(row["id"]))]
         if not free:
             return []
         return await self._store.append([await self._request(image_id) for image_id in free], Meta())
@@ -382,7 +498,7 @@ class Images:
         kept = {layer.chain_id for image in await self._needed() if image.id not in ids for layer in image.layers}
         deleted: list[str] = []
         for row in going:
-            held = bool(await self._users(str(row["id"])))
+            held = await self._is_held(str(row["id"]))
             chains = [] if held else [layer.chain_id for layer in reversed(_image(row).layers)]
             deleted += [str(row["id"]), *(chain for chain in chains if chain not in kept)]
             kept.update(chains)
@@ -405,6 +521,11 @@ class Images:
         users = [User(str(row["id"]), str(row["state"]), str(row["name"])) for row in rows]
         return tuple(sorted(users, key=lambda user: not user.running))
 
+    async def _is_held(self, image_id: str) -> bool:
+        """Whether a container, or the cache of builds, needs what is in the image."""
+        kept = await self._views.select("build_cache", where={"image_id": image_id}, limit=1)
+        return bool(kept) or bool(await self._users(image_id))
+
     async def _useless_parents(self, row: Row) -> Sequence[Row]:
         """Parents without a name, user or other child; they are only there for the image that goes."""
         found: list[Row] = []
@@ -420,7 +541,7 @@ class Images:
 
     async def _delete(self, image_id: str, intent: int, meta: Meta) -> int:
         """Free the contents, unless containers need them, and append the outcome; returns the bytes freed."""
-        held = bool(await self._users(image_id))
+        held = await self._is_held(image_id)
         failpoint("images.before-sweep")
         freed = 0 if held else await self._sweep(without=image_id)
         failpoint("images.before-removed")
@@ -435,8 +556,10 @@ class Images:
                 self._contents.release(image_id)
                 self._committed.discard(image_id)
 
-    async def _sweep(self, without: str = "") -> int:
-        return await self._contents.sweep(await self._needed(without=without))
+    async def _sweep(self, without: str = "", *, spare: bool = True) -> int:
+        keys = [str(ref["reference"]) for ref in await self._views.select("refs")]
+        digests = [digest for key in keys if (digest := split_key(key)[2])]
+        return await self._contents.sweep(await self._needed(without=without), digests, spare=spare)
 
     async def _needed(self, without: str = "") -> Sequence[Image]:
         return [_image(row) for row in await self._views.select("images") if row["id"] != without]

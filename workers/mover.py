@@ -100,12 +100,7 @@ class Mover:
         return moved
 
     async def accept_now(
-        self,
-        id: str,
-        commands: Sequence[Command],
-        caller: Caller,
-        *,
-        reply: str | None = None,
+        self, id: str, commands: Sequence[Command], caller: Caller, *, reply: str | None = None,
         more: More | None = None,
     ) -> Moved | None:
         """The same without waiting; None during a transition that ends by itself."""

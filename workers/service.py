@@ -87,6 +87,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
     await plant.bus.connect()
     stack.push_async_callback(plant.bus.close)
     await stack.enter_async_context(plant.runtime)
+    stack.callback(plant.registries.close)
     stack.callback(plant.contents.close)
     stack.push_async_callback(plant.network.close)
     whole = assemble(settings, plant, await plant.store.head())
@@ -98,6 +99,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
         plant.runtime.on_lost(whole.core.compare_again)
         found = await whole.core.begin(dict(versions()))
         log.info("log and kernel agree: %s", found)
+        await whole.engine.builder.recover()
         if damaged := found.get("damaged"):
             whole.info.health["Warning"] = f"{damaged} containers have a damaged story: see lading audit verify"
         retention = asyncio.create_task(Retention(settings, plant.store.views, whole.engine.images.images.sweep).run())

@@ -1,12 +1,11 @@
-r"""The client's side of `cp`: what a path is, a tree of files sent as a tar, a tar spread below a directory.
+r"""The client's side of `cp`: a tree of files sent as a tar, a tar spread below a directory.
 
 The files are the client's, so this happens where it runs and with its rights. The daemon says (see
 `adapters.control.console`):
 
-    L 1\0/ann/x           tell what this is, and where it leads if it is a link that is to be followed
-    P fine\0/ann/x\0web   send it as a tar, called `web` there
+    P fine\0/ann/x\0web   send it as a tar, called `web` there; a fourth text is a `.dockerignore` that holds for it
     T owners\0/ann        spread the tar that follows, in pieces `B` of which the last one is empty
-    W 600\0web.tar            write what follows to a file, which has that name once it is whole
+    W 600\0web.tar        write what follows to a file, which has that name once it is whole
 
 Whatever a container has put into that tar, nothing is made outside of the directory: see `adapters.tar.spread`.
 """
@@ -15,24 +14,19 @@ import os
 import posix
 import posixpath
 import resource
-import stat
 from collections.abc import Callable
 
 from adapters.cli.main import Line
 from adapters.cli.session import Session
-from adapters.tar.pack import FLUSH, Packer, Sink, Unreadable
+from adapters.tar.pack import CLOSED, FLUSH, HIDDEN, KEPT, Packer, Sink, Unreadable
 from adapters.tar.reader import Damaged, Reader, Source
 from adapters.tar.spread import Impossible, Rules, Spreader
 
 _DESCRIPTORS = 4096
-_KINDS = {stat.S_IFREG: b"file", stat.S_IFDIR: b"directory", stat.S_IFLNK: b"link"}
 
 
 def do(session: Session, line: Line, kind: bytes, rest: bytes) -> None:
     """Carry out one message and answer it. Raises Over, EOFError, BrokenPipeError."""
-    if kind == b"L":
-        line.send(b"k" + _look(*rest.split(b"\0")))
-        return
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # every directory on the way is open
     most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
@@ -50,18 +44,6 @@ def do(session: Session, line: Line, kind: bytes, rest: bytes) -> None:
     line.send(answer)
 
 
-def _look(follow: bytes, path: bytes) -> bytes:
-    """What it is and where: of a link that is followed, also if nothing is there yet, where it leads."""
-    try:
-        if follow == b"1":
-            end = b"/" if path.endswith((b"/", b"/.")) else b""
-            path = posixpath.realpath(path) + end
-        mode = os.lstat(path).st_mode
-    except OSError:
-        return b"missing\0" + path
-    return _KINDS.get(stat.S_IFMT(mode), b"other") + b"\0" + path
-
-
 class _Pack(Sink):
     """Sends a tar, not faster than the daemon takes it."""
 
@@ -70,10 +52,10 @@ class _Pack(Sink):
         self._session = session
         session.begin_stream()
 
-    def all(self, options: bytes, path: bytes, name: bytes) -> bytes:
+    def all(self, options: bytes, path: bytes, name: bytes, ignored: bytes = b"") -> bytes:
         """The whole archive; returns the message that ends it. Raises Unreadable, OSError."""
         words = options.split(b",")
-        packer = Packer(self, fine=b"fine" in words)
+        packer = Packer(self, fine=b"fine" in words, judge=_judge(ignored) if ignored else None)
         if b"follow" in words or path.endswith((b"/", b"/.")):
             _add_target(packer, path, name)
         else:
@@ -96,6 +78,21 @@ class _Pack(Sink):
     def _send(self, data: bytes) -> None:
         for at in range(0, len(data), FLUSH):
             self._session.stream(data[at : at + FLUSH] if len(data) > FLUSH else data)
+
+
+def _judge(ignored: bytes) -> Callable[[bytes], int]:
+    """Which names belong to a build context."""
+    from domain.build.ignore import Rules
+
+    rules = Rules(os.fsdecode(ignored))
+
+    def judge(name: bytes) -> int:
+        path = os.fsdecode(name)
+        if not rules.hides(path):
+            return KEPT
+        return CLOSED if rules.hides_all(path) else HIDDEN
+
+    return judge
 
 
 def _add_target(packer: Packer, path: bytes, name: bytes) -> None:
@@ -153,6 +150,9 @@ def _write(source: _Incoming, rest: bytes) -> bytes:
     """Under another name until it is whole: a file that is broken must not be taken for an archive."""
     mode, path = rest.split(b"\0")
     path = posixpath.realpath(path)
+    mode, _, words = mode.partition(b",")
+    if words == b"parents":
+        os.makedirs(posixpath.dirname(path), 0o700, exist_ok=True)
     if os.path.lexists(path) and not os.path.isfile(path):
         raise OSError(0, "it is not a regular file", path)
     unfinished = path + b".%d.part" % posix.getpid()

@@ -24,7 +24,7 @@ _MAX_PAYLOAD = 1024 * 1024
 _HELLO = (b'CONNECT {"verbose":false,"pedantic":false,"protocol":1,"headers":true,"no_responders":true,"lang":"lading",'
           b'"version":"1"}\r\nSUB _INBOX.@.1 1\r\n')
 _WITH_VALUE = ("-l", "--log-level", "--config", "-c", "--context")
-_NOUNS = ("container", "image", "system")
+_NOUNS = ("builder", "container", "image", "system")
 _OWN_PART = ("version", "info")
 """What tells the client's part even when there is no daemon."""
 _SIGINT, _SIGPIPE = 2, 13

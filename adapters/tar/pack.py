@@ -96,21 +96,30 @@ class PipeSink(Sink):
 class _Level:
     """A directory that is open: its descriptor, its name in the archive, and the names in it that are still to come."""
 
-    __slots__ = ("device", "fd", "name", "names")
+    __slots__ = ("device", "fd", "head", "name", "names")
 
-    def __init__(self, fd: int, name: bytes, names: list[bytes], device: int) -> None:
-        self.fd, self.name, self.names, self.device = fd, name, names, device
+    def __init__(self, fd: int, name: bytes, names: list[bytes], device: int, head: Head) -> None:
+        self.fd, self.name, self.names, self.device, self.head = fd, name, names, device, head
+
+
+KEPT, HIDDEN, CLOSED = 0, 1, 2
+"""What `Packer` may be told of a name: it belongs in; it does not, but what is in it may; nothing of it does."""
 
 
 class Packer:
     """Writes trees one after the other; `end` makes the archive whole.
 
     `enters` is asked with the descriptor of every directory on another device than the one above it. With `fine`, times
-    have all their digits. `shrunk` are the first names of files that lost bytes while they were being read.
+    have all their digits. `shrunk` are the first names of files that lost bytes while they were being read. `judge` is
+    asked of every name but the first; a directory that it hides is written only when something in it is.
     """
 
-    def __init__(self, sink: Sink, *, enters: Callable[[int], bool] | None = None, fine: bool = False) -> None:
-        self._sink, self._enters, self._fine = sink, enters, fine
+    def __init__(
+        self, sink: Sink, *, enters: Callable[[int], bool] | None = None, fine: bool = False,
+        judge: Callable[[bytes], int] | None = None,
+    ) -> None:
+        self._sink, self._enters, self._fine, self._judge = sink, enters, fine, judge
+        self._hidden: list[Head] = []
         self._names = Names()
         self._noatime = os.O_NOATIME
         self.entries = 0
@@ -132,11 +141,15 @@ class Packer:
                 if level.names:
                     leaf = level.names.pop()
                     inner = leaf if level.name == b"." else level.name + b"/" + leaf
-                    below = self._one(level.fd, leaf, inner, level.device)
+                    verdict = KEPT if self._judge is None else self._judge(inner)
+                    below = None if verdict == CLOSED else self._one(level.fd, leaf, inner, level.device, verdict)
                     if below is not None:
                         levels.append(below)
                 else:
-                    os.close(levels.pop().fd)
+                    level = levels.pop()
+                    os.close(level.fd)
+                    if self._hidden and self._hidden[-1] is level.head:
+                        self._hidden.pop()
         finally:
             for level in levels:
                 os.close(level.fd)
@@ -152,14 +165,16 @@ class Packer:
         self._sink.write(END)
         self._sink.flush()
 
-    def _one(self, parent: int, leaf: bytes, name: bytes, device: int) -> _Level | None:
+    def _one(self, parent: int, leaf: bytes, name: bytes, device: int, verdict: int = KEPT) -> _Level | None:
         if len(name) > LONGEST_NAME:
             raise Unreadable(name[:200], "its name is too long")
         try:
             status = os.stat(leaf, dir_fd=parent, follow_symlinks=False)
             kind = stat.S_IFMT(status.st_mode)
             if kind == stat.S_IFDIR:
-                return self._directory(parent, leaf, name, device)
+                return self._directory(parent, leaf, name, device, verdict)
+            if verdict == HIDDEN:
+                return None
             if kind == stat.S_IFREG:
                 fd = self._open(parent, leaf)
                 try:
@@ -184,19 +199,22 @@ class Packer:
         except PermissionError:
             return os.open(leaf, _FILE, dir_fd=parent)
 
-    def _directory(self, parent: int, leaf: bytes, name: bytes, device: int) -> _Level:
+    def _directory(self, parent: int, leaf: bytes, name: bytes, device: int, verdict: int) -> _Level:
         fd = os.open(leaf, _DIRECTORY, dir_fd=parent)
         try:
             status = os.fstat(fd)
             head = self._head(name + b"/", status)
             head.xattrs = _xattrs(fd)
-            self._write(head)
+            if verdict == HIDDEN:
+                self._hidden.append(head)
+            else:
+                self._write(head)
             foreign = device not in (-1, status.st_dev) and self._enters is not None and not self._enters(fd)
             names = [] if foreign else sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
         except BaseException:
             os.close(fd)
             raise
-        return _Level(fd, name, names, status.st_dev)
+        return _Level(fd, name, names, status.st_dev, head)
 
     def _file(self, fd: int, name: bytes) -> None:
         status = os.fstat(fd)
@@ -219,6 +237,7 @@ class Packer:
 
     def _sparse(self, fd: int, head: Head, pieces: list[tuple[int, int]]) -> None:
         name = head.name
+        self._reveal()
         self.entries += 1
         self._sink.write(encoded_sparse(head, pieces))
         for offset, length in pieces:
@@ -271,8 +290,16 @@ class Packer:
         return head
 
     def _write(self, head: Head) -> None:
+        if self._hidden:
+            self._reveal()
         self.entries += 1
         self._sink.write(encoded(head))
+
+    def _reveal(self) -> None:
+        """Write the directories that were hidden, now that something is in them."""
+        hidden, self._hidden = self._hidden, []
+        for head in hidden:
+            self._write(head)
 
 
 _REPLACED = frozenset((40, 6, 116))  # ELOOP: by a link; ENXIO: by a socket; ESTALE: on a network file system

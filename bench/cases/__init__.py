@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from bench.cases import (
     append,
+    building,
     copying,
     crash,
     echo,
@@ -30,6 +31,7 @@ CASES: dict[str, Callable[[Setting], list[Row]]] = {
     "throughput": throughput.measure,
     "logs": logs.measure,
     "copying": copying.measure,
+    "building": building.measure,
     "listing": listing.measure,
     "networks": networks.measure,
     "append": append.measure,

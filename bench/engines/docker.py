@@ -32,6 +32,7 @@ class Docker:
             "PATH": PATH,
             "HOME": str(folder / "client"),
             "DOCKER_CONFIG": str(folder / "client"),
+            "DOCKER_BUILDKIT": "0",
             "DOCKER_HOST": f"unix://{folder}/docker.sock",
         }
         self._made = make_missing(COVERED)

@@ -49,6 +49,28 @@ def committed(
     return _bytes(document)
 
 
+def built(
+    base: dict[str, Any], settings: Settings, layers: Sequence[str], entries: Sequence[dict[str, Any]], created: str,
+    author: str, platform: Platform,
+) -> dict[str, Any]:
+    """The config document of a built image: `base` is that of what it was built on, `layers` are all diff ids."""
+    kept = {key: base[key] for key in ("architecture", "os", "variant", "os.version") if key in base}
+    document = (kept or _platform(platform)) | {
+        "created": created,
+        "config": settings.document(),
+        "rootfs": {"type": "layers", "diff_ids": list(layers)},
+        "history": list(entries),
+    }
+    if author or base.get("author"):
+        document["author"] = author or base["author"]
+    return document
+
+
+def config_bytes(document: dict[str, Any]) -> bytes:
+    """Exactly the bytes that an image of this config is called by."""
+    return _bytes(document)
+
+
 def _platform(platform: Platform) -> dict[str, Any]:
     document: dict[str, Any] = {"architecture": platform.architecture, "os": "linux"}
     return document | ({"variant": platform.variant} if platform.variant else {})

@@ -21,7 +21,7 @@ from domain.lifecycle.network import (
     NetworkGranted,
     NetworkReleased,
 )
-from domain.lifecycle.remove import Removed, RemoveFailed, RemoveRequested
+from domain.lifecycle.remove import RESTING, Removed, RemoveFailed, RemoveRequested
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Adopted, Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
@@ -40,11 +40,13 @@ class Containers:
     `mounts` pairs of source and target. `network` is the mode of its network, `networks` are those that it is to be on
     (name, id or empty), `addresses` (network, address) and `ports` (see `Binding`) what it has of them while it runs,
     `exposed` (port, protocol).
+    `active` is 1 while something goes on or will, and has no value at rest: by it the few of many are found that `ps`
+    shows, and its index is left alone when the state changes within a run.
     """
 
     name = "containers"
     inline = True
-    revision = 4
+    revision = 5
     columns = (
         Column("id", "text"),
         Column("name", "text", unique=True),
@@ -54,7 +56,8 @@ class Containers:
         Column("labels", "json"),
         Column("network", "text"),
         Column("created_at", "integer"),
-        Column("state", "text", indexed=True),
+        Column("state", "text"),
+        Column("active", "integer", indexed=True),
         Column("attempt", "integer"),
         Column("pid", "integer"),
         Column("started_at", "integer"),
@@ -84,13 +87,15 @@ class Containers:
 
     def fold(self, row: Row | None, record: Recorded, key: str) -> Row | None:
         """The row after the event."""
-        if isinstance(record.event, Created):
-            return _created(record.event, record.time, key)
-        if row is None or isinstance(record.event, Removed):
+        event, kind = record.event, type(record.event)
+        if isinstance(event, Created):
+            return _created(event, record.time, key)
+        if row is None or kind is Removed:
             return None
-        state = MACHINE.leads(str(row["state"]), str(row["rest"]), record.event)
-        change = _CHANGES.get(type(record.event))
-        return {**row, **change(row, record.event, record), "state": state} if change else {**row, "state": state}
+        state = MACHINE.leads(str(row["state"]), str(row["rest"]), event)
+        change = _CHANGES.get(kind)
+        changed = change(row, event, record) if change else {}
+        return {**row, **changed, "state": state, "active": None if state in RESTING else 1}
 
 
 def _created(event: Created, time: int, key: str) -> Row:
@@ -105,6 +110,7 @@ def _created(event: Created, time: int, key: str) -> Row:
         "network": spec.network_mode,
         "created_at": time,
         "state": State.CREATED.value,
+        "active": None,
         "attempt": 0,
         "pid": 0,
         "started_at": 0,

@@ -82,7 +82,7 @@ class Engine:
         self.data, self.run_dir = self.folder / "d", self.folder / "r"
         self._digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:8]
         self.group_root = f"lading-{self._digest}"
-        (self.folder / "config.toml").touch()
+        self.configure()
         self.environment = {
             "PATH": SEARCHED,
             "LADING_DATA_ROOT": str(self.data),
@@ -93,6 +93,12 @@ class Engine:
         }
         self._daemon: subprocess.Popen[bytes] | None = None
         self._started: list[subprocess.Popen[str]] = []
+
+    def configure(self, text: str = "") -> None:
+        """Write the configuration, for the next start. Names without a registry lead to this machine, where nobody
+        listens: no test asks the network for anything."""
+        default = "" if "[registries]" in text else '[registries]\ndefault = "127.0.0.1:1"\n'
+        (self.folder / "config.toml").write_text(f"{text}\n{default}")
 
     # The daemon ------------------------------------------------------------------------------------------------------
 

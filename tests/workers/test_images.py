@@ -23,6 +23,7 @@ from domain.lifecycle.remove import Removed as ContainerRemoved
 from domain.lifecycle.remove import RemoveRequested
 from domain.lifecycle.start import Started, StartRequested
 from domain.messages import Append, Event, Meta, StreamId
+from domain.projections.build_cache import BuildCache
 from domain.projections.containers import Containers
 from domain.projections.images import Images as ImagesTable
 from domain.projections.refs import Refs
@@ -130,7 +131,7 @@ def layer(text: str) -> bytes:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """No images yet."""
-    store = MemoryEventStore((Containers(), ImagesTable(), Refs()))
+    store = MemoryEventStore((Containers(), ImagesTable(), Refs(), BuildCache()))
     contents = MemoryImageStore(now=StoppedClock().now)
     return World(tmp_path, store, contents, Images(store, store.views, contents, StoppedClock()))
 

@@ -69,9 +69,6 @@ class Call(Protocol):
     def stdin(self) -> AsyncIterator[bytes]:
         """The client's standard input until its end."""
 
-    async def ask(self, text: str) -> str:
-        """The line that whoever uses the client answers to a question; empty at the end of its input."""
-
     async def create_file(self, path: str, mode: int, content: bytes) -> None:
         """Make a file that must not exist. Raises Refused."""
 
@@ -85,8 +82,9 @@ class Call(Protocol):
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
         """What one of the client's paths is (a `Kind` of `domain.copying`), and where a link that is followed leads."""
 
-    def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
-        """One of the client's files or trees as a tar, called `name` there. Raises Refused."""
+    def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
+        """One of the client's files or trees as a tar, called `name` there, without what the text of a `.dockerignore`
+        hides. Raises Refused."""
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
         """Make the files of a tar in one of the client's directories; how many, and how many it did not want.
@@ -94,8 +92,18 @@ class Call(Protocol):
         Raises Refused.
         """
 
-    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
-        """Write a file of the client, in the place of one that is there: whole or not at all. Raises Refused."""
+    async def write_file(
+        self, path: str, mode: int, content: AsyncIterator[bytes], *, parents: bool = False
+    ) -> None:
+        """Write a file of the client, in the place of one that is there: whole or not at all; with `parents` its
+        directory is made, too. Raises Refused."""
+
+    async def ask(self, text: str, *, hidden: bool = False) -> str:
+        """The line that whoever uses the client answers to a question; empty at the end of its input. It is not shown
+        while it is typed if it is to be `hidden`."""
+
+    async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
+        """What `docker-credential-NAME VERB` of the client, with `text` for its input, has printed. Raises Refused."""
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         """From now on signals do not end the client: `callback` gets their numbers."""

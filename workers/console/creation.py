@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from domain.errors import InvalidValue, LadingError
 from domain.log_options import log_config
-from domain.options import Option, OptionError, Parsed, UnsupportedError, flag, many, number, one, refused
+from domain.options import Option, OptionError, Parsed, flag, many, number, one, refused
 from domain.signals import number as signal_number
 from domain.spec import LogConfig, RestartName, RestartPolicy
 from domain.text.safe import legible
@@ -21,11 +21,11 @@ from workers.requests import CreateRequest
 
 Pull = Literal["missing", "never", "always"]
 _LATER = (
-    "--annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --gpus= --kernel-memory= --link-local-ip= "
-    "--platform= --storage-opt= --use-api-socket"
+    "--cpu-rt-period= --cpu-rt-runtime= --gpus= --link-local-ip= --platform= --use-api-socket"
 )
 
 OPTIONS: tuple[Option, ...] = (
+    many("annotation", "", "Keep a note for tools with the container", value="KEY=VALUE"),
     many("attach", "a", "Connect only this stream: stdin, stdout or stderr", value="stream"),
     one("cidfile", "", "Write the container's id to a new file", value="file"),
     one("entrypoint", "", "Run this instead of the image's entrypoint", value="command"),
@@ -63,6 +63,8 @@ OPTIONS: tuple[Option, ...] = (
     *mounts.OPTIONS,
     *networks.OPTIONS,
     *refused(_LATER),
+    *refused("--storage-opt=", why="writable layers have no bound; --read-only with --tmpfs PATH:size=… has"),
+    *refused("--cgroup-parent=", why="the engine finds, counts and kills containers by groups below its own"),
 )
 
 
@@ -82,6 +84,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         hostname=options.text("hostname"),
         domainname=options.text("domainname"),
         labels=await _labels(invocation),
+        annotations=_annotations(options.many("annotation")),
         init=options.flag("init"),
         read_only=options.flag("read-only"),
         tmpfs=_tmpfs(options.many("tmpfs")),
@@ -183,8 +186,6 @@ def restart_policy(text: str) -> RestartPolicy:
 def _pull(text: str) -> Pull:
     if text not in ("missing", "never", "always"):
         raise _bad(f'invalid pull option: "{text}": must be one of "always", "missing" or "never"')
-    if text == "always":
-        raise UnsupportedError("--pull always is not supported by this version of lading")
     return cast(Pull, text)
 
 
@@ -226,6 +227,16 @@ async def _labels(invocation: Invocation) -> dict[str, str]:
             raise OptionError(f'invalid argument "{item}" for "-l, --label" flag: the key is empty')
         labels[key] = value
     return labels
+
+
+def _annotations(items: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not key or not equals:
+            raise OptionError(f'invalid argument "{item}" for "--annotation" flag: write it as KEY=VALUE')
+        found[key] = value
+    return found
 
 
 def _file_items(path: str, lines: Sequence[str], what: str) -> list[str]:

@@ -6,7 +6,7 @@ could not be executed; 1 for every other refusal.
 
 from collections.abc import Awaitable, Callable
 
-from domain.errors import CommandFailed, InUse, LadingError, NameTaken
+from domain.errors import CommandFailed, InUse, LadingError, NameTaken, StepFailed
 from domain.messages import Command
 from domain.options import OptionError
 from domain.text.safe import safe
@@ -39,6 +39,8 @@ def status_of(error: LadingError, verb: Verb) -> int:
         return UNREADABLE
     if isinstance(error, Plain):
         return error.status
+    if isinstance(error, StepFailed):
+        return error.exit_code
     if isinstance(error, CommandFailed) and verb.refusal == UNREADABLE:
         return error.exit_code
     return 1 if isinstance(error, ArgumentCount) else verb.refusal

@@ -51,6 +51,8 @@ def _enter_namespaces(context: Context, flags: int) -> None:
     syscalls.setns(context.place, flags)
 
 
+def _share_namespace(context: Context, kind: str) -> None:
+    syscalls.setns(context.shared[kind], _LENT[kind])
 def _enter_network(_: Context, path: str, inode: int) -> None:
     """What the path leads to now is the namespace that was meant, or nothing is entered: its maker may have died, and
     its number may be somebody else's."""
@@ -61,10 +63,6 @@ def _enter_network(_: Context, path: str, inode: int) -> None:
         syscalls.setns(fd, syscalls.CLONE_NEWNET)
     finally:
         os.close(fd)
-
-
-def _share_namespace(context: Context, kind: str) -> None:
-    syscalls.setns(context.shared[kind], _LENT[kind])
 
 
 def _loopback_up(_: Context) -> None:
@@ -85,8 +83,8 @@ STEPS: dict[str, Callable[..., None]] = {
     "JoinGroups": _join_groups,
     "Unshare": _unshare,
     "EnterNamespaces": _enter_namespaces,
-    "EnterNetwork": _enter_network,
     "ShareNamespace": _share_namespace,
+    "EnterNetwork": _enter_network,
     "LoopbackUp": _loopback_up,
     "PrivateMounts": _private_mounts,
 }

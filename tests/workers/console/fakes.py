@@ -8,11 +8,25 @@ from adapters.memory.network import MemoryNetwork
 from adapters.memory.runtime import CONTROL
 from adapters.memory.volumes import MemoryVolumes
 from domain.container import LIVE, Container, State
-from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused
+from domain.errors import (
+    Ambiguous,
+    CommandFailed,
+    KernelError,
+    LadingError,
+    NameTaken,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from domain.health import Verdict
+from domain.images.credentials import Credentials
 from domain.images.events import ImageRegistered, Tagged
+from domain.images.manifest import Platform
 from domain.images.model import Image, Layer, Registered
-from domain.images.reference import parse
+from domain.images.progress import Part, Progress
+from domain.images.reference import Reference, parse, split_key
+from domain.images.registries import Registries
+from domain.images.search import Hit
 from domain.lifecycle import MACHINE
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitRequested, Committed
@@ -33,7 +47,7 @@ from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix
 from domain.network.asked import NetworkWish, attachment
 from domain.policies.follow_up import follow_up
-from domain.ports import LogFrame, NetworkDriver, OpenIntent, Reply
+from domain.ports import LogFrame, NetworkDriver, OpenIntent, Reply, Sent
 from domain.projections.addresses import Addresses, Tenures
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection, Row
@@ -47,11 +61,13 @@ from domain.resources import Resources
 from domain.volumes.wanted import inherited, volumes_from
 from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
 from workers.blueprint import blueprint, exec_spec
+from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
 from workers.mover import Caller, Mover, Origin
 from workers.networks import Networks
 from workers.requests import CreateRequest, ExecRequest
+from workers.transfers import Arrived, Keys
 from workers.volumedesk import VolumeDesk
 from workers.volumes import Volumes
 
@@ -91,12 +107,16 @@ class FakeCall:
     modes: list[str] = field(default_factory=list)
     cwd: str = "/ann"
     side: ClientTree = field(default_factory=ClientTree)
+    answers: list[str] = field(default_factory=list)
+    asked: list[tuple[str, bool]] = field(default_factory=list)
+    helpers: dict[str, bytes] = field(default_factory=dict)
+    helped: list[tuple[str, str, str]] = field(default_factory=list)
 
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
-        """In the client's tree."""
-        return self.side.look(path, follow=follow)
+        """In the client's tree, or among its files."""
+        return ("file", path) if path in self.files else self.side.look(path, follow=follow)
 
-    async def pack(self, path: str, name: str, options: str) -> AsyncIterator[bytes]:
+    async def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """An archive that says what it is."""
         yield archive(path, name, options)
 
@@ -105,9 +125,27 @@ class FakeCall:
         self.side.spreads.append((directory, b"".join([piece async for piece in content]), options))
         return 1, self.side.left_out
 
-    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
+    async def write_file(
+        self, path: str, mode: int, content: AsyncIterator[bytes], *, parents: bool = False
+    ) -> None:
         """Keep it."""
         self.side.written[path] = mode, b"".join([piece async for piece in content])
+
+    async def ask(self, text: str, *, hidden: bool = False) -> str:
+        """The next answer, or what was typed; a question that is no secret is shown."""
+        self.asked.append((text, hidden))
+        if self.answers:
+            return self.answers.pop(0)
+        self.stdout += text.encode()
+        return self.input.decode().partition("\n")[0]
+
+    async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
+        """What a test has set for it."""
+        self.helped.append((name, verb, text))
+        answer = self.helpers.get(f"{name} {verb}")
+        if answer is None:
+            raise Refused(f"docker-credential-{name}: credentials not found in native keychain")
+        return answer
 
     async def out(self, data: bytes) -> None:
         """Keep it."""
@@ -134,11 +172,6 @@ class FakeCall:
             yield self.input
         if self.stays:
             await asyncio.Event().wait()
-
-    async def ask(self, text: str) -> str:
-        """What was typed, after the question was shown."""
-        self.stdout += text.encode()
-        return self.input.decode().partition("\n")[0]
 
     async def create_file(self, path: str, mode: int, content: bytes) -> None:
         """Exclusive."""
@@ -292,6 +325,9 @@ class FakeImages:
         self._store = store
         self.entries: dict[str, Registered] = {}
         self.done: list[tuple[object, ...]] = []
+        self.remote: dict[str, str] = {}
+        self.registries = Registries()
+        self.slow = 0.0
 
     def add(self, digit: str, *references: str, created: int = EPOCH, size: int = 1_990_000, **config: object) -> Image:
         """An image whose id consists of one digit."""
@@ -340,6 +376,71 @@ class FakeImages:
         """Everything that is there."""
         self.done.append(("load", b"".join([chunk async for chunk in content])))
         return [f"Loaded image: {name}" for entry in self.entries.values() for name in entry.references]
+
+    def expand(self, name: str, *, default_tag: bool = True) -> Reference:
+        """With the registries that a test has set."""
+        return self.registries.expand(name, default_tag=default_tag)
+
+    def hosts(self, reference: Reference) -> Sequence[str]:
+        """The registry and its mirrors."""
+        return [endpoint.host for endpoint in self.registries.endpoints(reference.host)]
+
+    async def pull(
+        self, reference: Reference, who: Caller, keys: Keys, progress: Progress, platform: Platform | None
+    ) -> Arrived:
+        """What `remote` has; its layers go through all states."""
+        self.done.append(("pull", str(reference), dict(keys), str(platform or "")))
+        if reference.full not in self.remote:
+            raise NotFound(f"manifest for {reference} not found: manifest unknown")
+        progress.parts[:] = [Part(f"sha256:{digit * 64}", 1_000_000) for digit in "12"]
+        await asyncio.sleep(0.11)
+        progress.parts[0].state, progress.parts[1].state = "exists", "downloading"
+        progress.parts[1].done = 500_000
+        await asyncio.sleep(self.slow)
+        progress.parts[1].state, progress.parts[1].done = "complete", 1_000_000
+        digit = self.remote[reference.full]
+        known = next((entry.image.id for entry in self.entries.values() if reference.key in entry.references), "")
+        image = self.add(digit, reference.key, Cmd=["sh"])
+        return Arrived(reference, image.id, f"sha256:{'9' * 64}", known)
+
+    async def push(self, reference: Reference, who: Caller, credentials: Credentials, progress: Progress) -> Sent:
+        """Noted."""
+        self.done.append(("push", str(reference), credentials))
+        if not any(reference.key in entry.references for entry in self.entries.values()):
+            raise NotFound(f"An image does not exist locally with the tag: {reference.repository}")
+        progress.parts[:] = [
+            Part(f"sha256:{'1' * 64}", 5, "exists"),
+            Part(f"sha256:{'2' * 64}", 5, "pushed"),
+            Part(f"sha256:{'3' * 64}", 5, "mounted", source="team/other"),
+        ]
+        return Sent(f"sha256:{'9' * 64}", 735)
+
+    async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
+        """Those in `remote`."""
+        names = [parse(name) for name in self.remote]
+        return [one.tag for one in names if (one.host, one.path) == (reference.host, reference.path)]
+
+    async def local_tags(self, repository: str) -> Sequence[str]:
+        """Those here."""
+        names = [split_key(key) for entry in self.entries.values() for key in entry.references]
+        return [tag for name, tag, _ in names if name == repository and tag]
+
+    async def login(self, host: str, credentials: Credentials) -> None:
+        """One password is right."""
+        self.done.append(("login", host, credentials.user))
+        if credentials.password != "right":
+            raise Refused(f"cannot log in to {host}: unauthorized")
+
+    async def search(self, host: str, term: str, limit: int, credentials: Credentials) -> Sequence[Hit]:
+        """Two."""
+        self.done.append(("search", host, term, limit))
+        return (Hit("alpine", "A minimal \x1b[2J image", 11_000, True), Hit(f"team/{term}", "", 3))[:limit]
+
+    async def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """Their names."""
+        for name in names:
+            await self.find(name)
+            yield name.encode()
 
 
 class FakeLogs:
@@ -448,15 +549,15 @@ class FakeEngine:
         self.views = FakeViews(self.store)
         self.board = Board(self.store, self.views)
         self.images = FakeImages(self.store)
-        self.driver = MemoryNetwork(subnets=("192.0.2.0/24",))
-        self.networks = Networks(
-            self.store, self.views, self._reach, FakeClock(), Mover(self.store, FakeClock(), Origin(version="0.1.0"))
-        )
         self.contents = MemoryVolumes()
         self.clock = FakeClock()
         self.volumes = VolumeDesk(
             Volumes(self.store, self.views, self.contents, self.clock),
             Mover(self.store, self.clock, Origin(version="0.1.0")),
+        )
+        self.driver = MemoryNetwork(subnets=("192.0.2.0/24",))
+        self.networks = Networks(
+            self.store, self.views, self._reach, FakeClock(), Mover(self.store, FakeClock(), Origin(version="0.1.0"))
         )
         self.files = FakeFiles()
         self.logs = FakeLogs()
@@ -480,6 +581,11 @@ class FakeEngine:
 
     async def _reach(self) -> NetworkDriver:
         return self.driver
+
+    @property
+    def builder(self) -> Builder:
+        """None: builds are tested with everything that they need."""
+        raise Unavailable("this engine builds nothing")
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""

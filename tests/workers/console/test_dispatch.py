@@ -114,7 +114,7 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
         ["run", "--storage-opt", "size=1g", "alpine"],
         ["create", "--cpu-rt-runtime=2", "alpine"],
         ["run", "--link-local-ip", "169.254.1.1", "alpine"],
-        ["run", "--pull=always", "alpine"],
+        ["run", "--platform", "linux/arm64", "alpine"],
         ["rm", "--link", "x"],
         ["rmi", "--platform=x", "y"],
         ["run", "--cgroup-parent", "x", "alpine"],

@@ -1,11 +1,12 @@
-"""audit: the history of one container, network, volume or name of an image, and the check of the log itself."""
+"""audit: the whole history of one container, network, volume or name of an image, and the check of the log itself."""
 
 from collections.abc import Sequence
 
 from domain.audit import Step, facts, steps
-from domain.errors import InvalidValue, NotFound
+from domain.errors import Ambiguous, InvalidValue, NotFound
 from domain.images import reference
 from domain.messages import Recorded, StreamId
+from domain.names import is_id_prefix
 from domain.options import flag, one
 from domain.text.safe import safe, safe_json
 from domain.text.times import local, rfc3339_fixed
@@ -78,17 +79,17 @@ async def _audit(invocation: Invocation) -> int:
 
 
 async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
-    """The events of what the arguments name: one word a container or an image, `network NAME` and `volume NAME` what
-    they say."""
+    """The events of what the arguments name: one word a container or an image, `network NAME` a network,
+    `volume NAME` a volume."""
     first, *rest = invocation.arguments
     if not rest:
         return await _records(invocation.engine, first)
+    if first == "network":
+        return await _of_network(invocation.engine, rest[0])
     if first == "volume":
         return await _of_volume(invocation.engine, rest[0])
-    if first != "network":
-        raise Plain(f'"{safe(first)}" is no kind of object with a history',
-                    hint="write: lading audit network NAME, volume NAME, or address ADDRESS")
-    return await _of_network(invocation.engine, rest[0])
+    raise Plain(f'"{safe(first)}" is no kind of object with a history',
+                hint="write: lading audit network NAME, volume NAME, or address ADDRESS")
 
 
 async def _of_volume(engine: Engine, name: str) -> Sequence[Recorded]:
@@ -127,8 +128,16 @@ async def _of_image(engine: Engine, name: str) -> Sequence[Recorded]:
     try:
         key = reference.parse(name).key
     except InvalidValue:
-        return await engine.store.load(StreamId("image", name))
-    return await engine.store.load(StreamId("ref", key))
+        return await engine.store.load(StreamId("image", name)) or await _of_build(engine, name)
+    return await engine.store.load(StreamId("ref", key)) or await _of_build(engine, name)
+
+
+async def _of_build(engine: Engine, name: str) -> Sequence[Recorded]:
+    """By its id or the beginning of it."""
+    rows = await engine.views.select("builds", prefix=("id", name), limit=2) if is_id_prefix(name) else ()
+    if len(rows) > 1:
+        raise Ambiguous(f"multiple IDs found with provided prefix: {name}")
+    return await engine.store.load(StreamId("build", str(rows[0]["id"]))) if rows else ()
 
 
 async def _bound(invocation: Invocation, name: str) -> int | None:
@@ -177,7 +186,7 @@ async def _verify(invocation: Invocation) -> int:
 VERB = Verb(
     name="audit",
     usage="[OPTIONS] NAME|network NAME|volume NAME|address ADDRESS|verify",
-    summary="Show the whole history of a container, a network or a volume, also of a removed one",
+    summary="Show the whole history of a container, a build, a network or a volume, also of a removed one",
     run=_audit,
     least=1,
     most=2,
@@ -192,8 +201,8 @@ VERB = Verb(
     examples=(
         Example("lading audit web", "who did what to web, when, and how long it took"),
         Example("lading audit network shop", "the same of a network"),
-        Example("lading audit address 10.213.0.5", "which containers had this address, from when to when"),
         Example("lading audit volume data", "the same of a volume: who used it, and when"),
+        Example("lading audit address 10.213.0.5", "which containers had this address, from when to when"),
         Example("lading audit verify", "prove that nobody has changed the log"),
     ),
 )

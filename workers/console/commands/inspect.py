@@ -1,4 +1,4 @@
-"""inspect: all that is known about containers, images, networks and volumes, as the industry's JSON documents."""
+"""inspect: everything that is known about containers, images, networks and volumes, as JSON documents."""
 
 from collections.abc import Awaitable, Callable
 
@@ -56,8 +56,8 @@ async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> Docu
     readers: dict[str, Callable[[], Awaitable[Document]]] = {
         "container": lambda: _container(engine, name, size=size),
         "image": lambda: _image(engine, name),
-        "network": lambda: _network(engine, name),
         "volume": lambda: _volume(engine, name),
+        "network": lambda: _network(engine, name),
     }
     if kind:
         return await readers[kind]()
@@ -96,14 +96,14 @@ async def _image(engine: Engine, name: str) -> Document:
     return image_document(entry.image, entry.references)
 
 
-async def _network(engine: Engine, name: str) -> Document:
-    known = await engine.networks.find(name)
-    return network_document(known.id, known.network, known.created_at, await engine.networks.members(known))
-
-
 async def _volume(engine: Engine, name: str) -> Document:
     known = await engine.volumes.find(name)
     return volume_document(known.name, known.mountpoint, known.created, options=known.options, labels=known.labels)
+
+
+async def _network(engine: Engine, name: str) -> Document:
+    known = await engine.networks.find(name)
+    return network_document(known.id, known.network, known.created_at, await engine.networks.members(known))
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -126,7 +126,7 @@ VERB = Verb(
 
 
 def below(noun: str) -> Verb:
-    """`container inspect`, `image inspect`, `network inspect`, `volume inspect`: only that kind."""
+    """`container inspect`, `network inspect`, …: only that kind."""
     kind = noun.upper()
     name, key, told = ("data", "Mountpoint", "where it lies") if noun == "volume" else ("web", "Id", "only its id")
     options = tuple(

@@ -168,11 +168,11 @@ async def _as_of(invocation: Invocation, position: int, time: int) -> None:
 
 
 async def _present(engine: Engine, options: Parsed) -> Sequence[Listed]:
-    """All of them, or those that live: few of many are asked for by their state."""
+    """All of them, or those that live: few of many are found by what is going on."""
     if options.flag("all") or _count(options) or options.has("filter"):
         return await engine.board.rows()
-    states = sorted(state.value for state in LIVELY)
-    rows = await engine.views.select("containers", where={"state": states}, order="created_at", descending=True)
+    where = {"active": 1, "state": sorted(state.value for state in LIVELY)}
+    rows = await engine.views.select("containers", where=where, order="created_at", descending=True)
     return [listed(row) for row in rows]
 
 

@@ -1,0 +1,264 @@
+"""The files of builds: contexts as they arrive, trees of images, and the layers that are made of both."""
+
+import asyncio
+import os
+import stat
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from adapters.images import placed, trees, unpacked
+from adapters.images.compression import inflated, sniff
+from adapters.images.context import Context
+from adapters.images.merged import Merged
+from adapters.images.placed import Readable
+from adapters.images.remote import Remote
+from adapters.images.store import LocalImageStore
+from adapters.tar.reader import Damaged, Reader
+from adapters.tar.spread import Impossible, Rules, Spreader
+from domain.build.keys import File
+from domain.build.placing import Mode, Node, Owner, Placed, follow
+from domain.errors import Refused, StorageError
+from domain.images.model import Image, Layer
+
+_PIECE = 1 << 20
+_RESERVE = 256 << 20
+_MARK = "build-"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class BuildFiles:
+    """`spool` is where contexts lie while they are used; their files have no names there."""
+
+    def __init__(self, store: LocalImageStore, spool: Path, secrets: Path) -> None:
+        self._store, self._spool, self._secrets = store, spool, secrets
+
+    def clear(self) -> None:
+        """Delete what a crash has left."""
+        for left in (*self._spool.glob(f"{_MARK}*"), *self._secrets.glob(f"{_MARK}*")):
+            trees.delete_path(str(left))
+
+    @contextmanager
+    def temporary_file(self, content: bytes) -> Iterator[Path]:
+        """A file that may be executed, for as long as the block lasts."""
+        yield from self._file(self._spool, content, 0o755, 0, 0)
+
+    @contextmanager
+    def secret_file(self, content: bytes, mode: int, uid: int, gid: int) -> Iterator[Path]:
+        """A file where nothing lasts longer than the machine runs, for as long as the block lasts."""
+        yield from self._file(self._secrets, content, mode, uid, gid)
+
+    def _file(self, folder: Path, content: bytes, mode: int, uid: int, gid: int) -> Iterator[Path]:
+        fd, name = tempfile.mkstemp(prefix=_MARK, dir=folder)
+        try:
+            try:
+                _write(fd, content)
+                os.fchown(fd, uid, gid)
+                os.fchmod(fd, mode)
+            finally:
+                os.close(fd)
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    @asynccontextmanager
+    async def laid_out(self, things: Sequence[Placed], source: Readable) -> AsyncIterator[Path]:
+        """A directory that holds these things, for as long as the block lasts. Raises: Refused, StorageError."""
+        directory = Path(tempfile.mkdtemp(prefix=_MARK, dir=self._spool))
+        try:
+            await asyncio.to_thread(_spread, directory, placed.layer(things, source, int(time.time())))
+            yield directory
+        finally:
+            await asyncio.to_thread(trees.delete_path, str(directory))
+
+    def make_cache(self, path: Path, mode: int, uid: int, gid: int) -> None:
+        """A directory that lasts between builds, as it is to be at first."""
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            return
+        os.chown(path, uid, gid)
+        path.chmod(mode)
+
+    def delete_cache(self, path: Path) -> int:
+        """Its size in bytes; it is gone."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            size = trees.apparent_size(fd)
+        finally:
+            os.close(fd)
+        trees.delete_path(str(path))
+        return size
+
+    def take_out(self, upper: Path, places: Sequence[str], layers: Sequence[Layer]) -> None:
+        """Of the places that something was mounted on, delete those that were made for it and are empty."""
+        with self.tree(layers) as image:
+            for place in places:
+                path = follow(image, place.strip("/"), missing=True)
+                parts = path.split("/")
+                known = 0
+                while known < len(parts) and image.look("/".join(parts[: known + 1])) is not None:
+                    known += 1
+                for depth in range(len(parts), known, -1):
+                    if not _delete_empty(upper, parts[:depth]):
+                        break
+
+    @asynccontextmanager
+    async def context(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[Context]:
+        """A context from a tar, packed or not, for as long as the block lasts. Raises: Refused, StorageError."""
+        fd = self._unnamed()
+        try:
+            try:
+                async for piece in pieces:
+                    await asyncio.to_thread(_write, fd, piece) if len(piece) > _PIECE else _write(fd, piece)
+                fd = await asyncio.to_thread(self._plain, fd)
+            except OSError as error:
+                raise StorageError(f"the build context cannot be kept: {error.strerror}") from error
+            yield await asyncio.to_thread(Context, fd)
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def fetched(self, addresses: Sequence[str], checksum: str) -> Iterator[tuple[Remote, Sequence[str]]]:
+        """What is at these addresses as files of one tree, and their names in it. Blocking. Raises: Refused,
+        Unavailable."""
+        fds: list[int] = []
+        remote = Remote()
+        try:
+            names = []
+            for address in addresses:
+                fds.append(self._unnamed())
+                names.append(remote.add(address, fds[-1], self._room(), checksum))
+            yield remote, names
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _room(self) -> int:
+        disk = os.statvfs(self._spool)
+        return max(disk.f_bavail * disk.f_frsize - _RESERVE, 0)
+
+    def budget(self) -> int:
+        """How many bytes the cache may hold: a tenth of the disk."""
+        disk = os.statvfs(self._spool)
+        return disk.f_blocks * disk.f_frsize // 10
+
+    async def archive(self, layers: Sequence[Layer], prefix: str = "") -> AsyncIterator[bytes]:
+        """All files of an image as a tar, below `prefix`; devices are left out. Raises: StorageError."""
+        with self.tree(layers) as tree:
+            pieces = placed.layer(_everything(tree, prefix), tree, int(time.time()))
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+
+    @contextmanager
+    def tree(self, layers: Sequence[Layer]) -> Iterator[Merged]:
+        """The files of an image. Raises: StorageError."""
+        merged = Merged(self._store.directories(layers))
+        try:
+            yield merged
+        finally:
+            merged.close()
+
+    def files(self, things: Sequence[Placed], source: Readable) -> list[File]:
+        """What of them counts for the cache. Blocking."""
+        return list(placed.files(things, source))
+
+    def is_archive(self, node: Node, source: Readable) -> bool:
+        """Whether a file is a tar, packed or not. Blocking."""
+        return node.kind == "file" and unpacked.is_archive(unpacked.head_of(source.data(node), node.path))
+
+    async def add(
+        self, parent: Image, things: Sequence[Placed], source: Readable, config: dict[str, object], created_by: str
+    ) -> Image:
+        """An image with one more layer, of these things. Raises: Refused, StorageError."""
+        pieces = placed.layer(things, source, int(time.time()))
+        return await self._store.add_layer(parent, pieces, config, created_by)
+
+    async def add_archive(
+        self, parent: Image, pieces: Iterator[bytes], directory: str, what: str, owner: Owner | None,
+        mode: Mode | None, config: dict[str, object], created_by: str,
+    ) -> Image:
+        """An image with one more layer, of what is in an archive. Raises: Refused, StorageError."""
+        layer = unpacked.layer(pieces, directory, what, owner, mode)
+        return await self._store.add_layer(parent, layer, config, created_by)
+
+    def _plain(self, fd: int) -> int:
+        """The descriptor of what is in it; takes the given one over when it was packed."""
+        kind = sniff(os.pread(fd, 6, 0))
+        if kind == "plain":
+            return fd
+        target = self._unnamed()
+        os.lseek(fd, 0, os.SEEK_SET)
+        try:
+            for piece in inflated(kind, iter(lambda: os.read(fd, _PIECE), b""), "the build context"):
+                if not self._room():
+                    raise Refused("the build context unpacks to more than there is room for")
+                _write(target, piece)
+        except BaseException:
+            os.close(target)
+            raise
+        os.dup2(target, fd, inheritable=False)
+        os.close(target)
+        return fd
+
+    def _unnamed(self) -> int:
+        fd, name = tempfile.mkstemp(prefix="context-", dir=self._spool)
+        os.unlink(name)
+        return fd
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _everything(tree: Merged, prefix: str) -> Iterator[Placed]:
+    todo = [""]
+    while todo:
+        directory = todo.pop()
+        below = []
+        for name in tree.names(directory):
+            node = tree.look(f"{directory}/{name}" if directory else name)
+            if node is None or node.kind == "other":
+                continue
+            path = f"{prefix}/{node.path}" if prefix else node.path
+            yield Placed(path, node.kind, node.mode, node.uid, node.gid, node=node)
+            if node.kind == "directory":
+                below.append(node.path)
+        todo += reversed(below)
+
+
+def _spread(directory: Path, pieces: Iterator[bytes]) -> None:
+    target = os.open(directory, _DIRECTORY)
+    try:
+        Spreader(target, Rules(owners=True)).spread(Reader(unpacked.Pieces(pieces)))
+    except (Damaged, Impossible) as error:
+        raise Refused(f"RUN --mount: {error}") from error
+    except OSError as error:
+        raise StorageError(f"RUN --mount: {error.strerror}") from error
+    finally:
+        os.close(target)
+
+
+def _delete_empty(upper: Path, parts: Sequence[str]) -> bool:
+    """One place below a directory that a container has written: nothing on the way is followed."""
+    fds = [os.open(upper, _DIRECTORY)]
+    try:
+        for part in parts[:-1]:
+            fds.append(os.open(part, _DIRECTORY, dir_fd=fds[-1]))
+        status = os.stat(parts[-1], dir_fd=fds[-1], follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            os.rmdir(parts[-1], dir_fd=fds[-1])
+        elif stat.S_ISREG(status.st_mode) and not status.st_size:
+            os.unlink(parts[-1], dir_fd=fds[-1])
+        else:
+            return False
+    except OSError:
+        return False
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return True

@@ -1,0 +1,192 @@
+"""The context of a build: a tar that lies in one file, and an index of it in memory. Nothing of it is ever unpacked, so
+no name, link or device in it can mean anything on this host.
+
+Files are read where they lie in the archive. What comes twice counts as it comes last; names that lead upwards are
+refused; directories that are only mentioned on the way exist.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from adapters.tar.pack import kept_attribute
+from adapters.tar.reader import DIRECTORY, FILE, LINK, LONGEST_NAME, SYMLINK, Damaged, Entry, Reader, Source
+from domain.build.ignore import Rules
+from domain.build.placing import Kind, Node
+from domain.errors import Refused
+from domain.text.safe import safe
+
+MOST_ENTRIES = 1_000_000
+_PIECE = 1 << 20
+_KINDS: dict[bytes, Kind] = {FILE: "file", DIRECTORY: "directory", SYMLINK: "link"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What is there, and where its bytes lie: (place in the archive, place in the file, length), in order."""
+
+    node: Node
+    data: tuple[tuple[int, int, int], ...] = ()
+
+
+class Context:
+    """A tree of files in an archive; the descriptor stays the caller's. Raises: Refused."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._items: dict[str, _Item] = {"": _Item(Node("", "directory", 0o755))}
+        self._names: dict[str, dict[str, None]] = {"": {}}
+        self._digests: dict[int, str] = {}
+        self.files = 0
+        self.size = 0
+        os.lseek(fd, 0, os.SEEK_SET)
+        try:
+            for entry in Reader(Source(fd, seekable=True)):
+                self._add(entry)
+        except Damaged as error:
+            shown = f' at "{safe(os.fsdecode(error.name))[:200]}"' if error.name else ""
+            raise Refused(f"the build context is damaged{shown}: {error.reason}") from error
+        self._sorted: dict[str, tuple[str, ...]] = {}
+
+    def look(self, path: str) -> Node | None:
+        """See `domain.build.placing.Tree`."""
+        item = self._items.get(path)
+        return None if item is None else item.node
+
+    def names(self, path: str) -> Sequence[str]:
+        """See `domain.build.placing.Tree`."""
+        if path not in self._sorted:
+            self._sorted[path] = tuple(sorted(self._names.get(path, ())))
+        return self._sorted[path]
+
+    def data(self, node: Node) -> Iterator[bytes]:
+        """The content of a file."""
+        at = 0
+        for place, offset, length in self._items[node.path].data:
+            yield from _zeros(offset - at)
+            yield from self._read(place, length)
+            at = offset + length
+        yield from _zeros(node.size - at)
+
+    def digest(self, node: Node) -> str:
+        """Of the content of a file."""
+        data = self._items[node.path].data
+        key = data[0][0] if data else -node.size - 1  # no two files begin at one place
+        if key not in self._digests:
+            found = hashlib.sha256()
+            for piece in self.data(node):
+                found.update(piece)
+            self._digests[key] = found.hexdigest()
+        return self._digests[key]
+
+    def read(self, path: str, most: int) -> bytes | None:
+        """The beginning of a regular file; None if there is none."""
+        node = self.look(path)
+        if node is None or node.kind != "file":
+            return None
+        content = b""
+        for piece in self.data(node):
+            content += piece
+            if len(content) >= most:
+                break
+        return content[:most]
+
+    def hide(self, rules: Rules) -> None:
+        """Leave out what a `.dockerignore` hides, of a context that somebody else has put together."""
+        if not rules.rules:
+            return
+        kept = [path for path in self._items if path and not rules.hides(path)]
+        items = {path: self._items[path] for path in kept}
+        self._items = {"": self._items[""], **items}
+        self._names = {"": {}}
+        self._sorted = {}
+        for path in kept:
+            self._reach(path)
+
+    def _read(self, place: int, length: int) -> Iterator[bytes]:
+        while length:
+            piece = os.pread(self._fd, min(length, _PIECE), place)
+            if not piece:
+                raise Refused("the build context is damaged: it has become shorter")
+            yield piece
+            place += len(piece)
+            length -= len(piece)
+
+    def _add(self, entry: Entry) -> None:
+        parts = [part for part in entry.name.split(b"/") if part not in (b"", b".")]
+        shown = safe(os.fsdecode(entry.name))[:200]
+        if b".." in parts or len(entry.name) > LONGEST_NAME or b"\0" in entry.name:
+            raise Refused(f'the build context holds a name that cannot be one: "{shown}"')
+        if any(len(part) > 255 for part in parts):
+            raise Refused(f'the build context holds a name that is too long: "{shown}…"')
+        if not parts:
+            return
+        self.files += 1
+        if self.files > MOST_ENTRIES:
+            raise Refused(f"the build context holds more than {MOST_ENTRIES} files", hint="add some to .dockerignore")
+        path = os.fsdecode(b"/".join(parts))
+        self._reach(path)
+        item = self._linked(entry, path) if entry.kind == LINK else self._item(entry, path)
+        if item.node.kind != "directory":
+            self._forget_below(path)
+        self._items[path] = item
+        self.size += item.node.size
+
+    def _item(self, entry: Entry, path: str) -> _Item:
+        node = Node(
+            path, _KINDS.get(entry.kind, "other"), entry.mode & 0o7777, entry.uid, entry.gid, entry.size, entry.mtime,
+            target=os.fsdecode(entry.target) if entry.kind == SYMLINK else "",
+            xattrs=tuple((key, value) for key, value in entry.xattrs if kept_attribute(key)),
+        )
+        if entry.kind != FILE:
+            return _Item(node)
+        if entry.sparse is None:
+            return _Item(node, ((entry.offset, 0, entry.size),) if entry.size else ())
+        pieces, place = [], entry.offset
+        for offset, length in entry.sparse:
+            if length:
+                pieces.append((place, offset, length))
+            place += length
+        return _Item(node, tuple(pieces))
+
+    def _linked(self, entry: Entry, path: str) -> _Item:
+        target = os.fsdecode(b"/".join(part for part in entry.target.split(b"/") if part not in (b"", b".")))
+        found = self._items.get(target)
+        if found is None or found.node.kind == "directory":
+            raise Refused(f'the build context holds a hard link to nothing: "{safe(path)[:200]}"')
+        identity = found.node.identity or target
+        old = found.node
+        if old.identity is None:
+            self._items[target] = _Item(_with_identity(old, target, identity), found.data)
+        return _Item(_with_identity(old, path, identity), found.data)
+
+    def _reach(self, path: str) -> None:
+        """Make the directories above known."""
+        while path:
+            above, _, name = path.rpartition("/")
+            below = self._names.setdefault(above, {})
+            if name in below and above in self._items:
+                return
+            below[name] = None
+            found = self._items.get(above)
+            if found is None or found.node.kind != "directory":
+                self._items[above] = _Item(Node(above, "directory", 0o755))
+            path = above
+
+    def _forget_below(self, path: str) -> None:
+        """Something else has come in the place of a directory."""
+        for name in self._names.pop(path, ()):
+            self._forget_below(f"{path}/{name}")
+            self._items.pop(f"{path}/{name}", None)
+
+
+def _with_identity(node: Node, path: str, identity: object) -> Node:
+    return Node(path, node.kind, node.mode, node.uid, node.gid, node.size, node.mtime, node.target, identity,
+                node.xattrs)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    while count > 0:
+        yield bytes(min(count, _PIECE))
+        count -= _PIECE

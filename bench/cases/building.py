@@ -1,0 +1,58 @@
+"""Builds: five small steps from nothing and from the cache, and a context of ten thousand small files."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.image import REFERENCE
+from bench.process import Command
+from bench.report import Row, Target, compare
+from bench.samples import interleave
+from bench.setting import Setting
+
+_FOLDERS, _FILES, _SMALL = 100, 100, 1000
+_STEPS = "".join(f"RUN echo {number} > /step{number}\n" for number in range(5))
+
+
+def measure(setting: Setting) -> list[Row]:
+    """Docker with its own builder: the other one is a program of its own. The network of steps is switched off."""
+    steps, context = setting.folder / "steps", setting.folder / "context"
+    for folder, text in ((steps, _STEPS), (context, "COPY . /context\n")):
+        folder.mkdir()
+        (folder / "Dockerfile").write_text(f"FROM {REFERENCE}\n{text}", encoding="ascii")
+    _write_small(context)
+    rows = compare(
+        "build of 5 small steps, nothing cached", "ms", _built(setting, steps, fresh=True), Target("docker", 0.35)
+    )
+    rows += compare("build of 5 steps, all cached", "ms", _built(setting, steps, fresh=False), Target("docker", 0.35))
+    rows += compare(
+        "build with a context of 10 000 small files", "ms", _built(setting, context, fresh=True), Target("docker", 0.7)
+    )
+    for folder in (steps, context):
+        shutil.rmtree(folder)
+    return rows
+
+
+def _built(setting: Setting, folder: Path, *, fresh: bool) -> dict[str, list[float]]:
+    def turn(command: Callable[..., Command]) -> Callable[[], float]:
+        options = ("--no-cache",) if fresh else ()
+        build = command("build", "-q", "--network", "none", *options, str(folder))
+
+        def run() -> float:
+            os.sync()
+            return build()
+
+        return run
+
+    for engine in setting.engines:
+        engine.command("build", "-q", "--network", "none", str(folder)).output()
+    return interleave({engine.name: turn(engine.command) for engine in setting.engines}, setting.times(5))
+
+
+def _write_small(folder: Path) -> None:
+    for number in range(_FOLDERS):
+        inner = folder / f"d{number}"
+        inner.mkdir()
+        for place in range(_FILES):
+            (inner / f"f{place}").write_bytes(os.urandom(_SMALL))

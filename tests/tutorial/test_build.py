@@ -1,0 +1,553 @@
+"""`build`, as users see it: Dockerfiles and what comes of them, the cache, and everything that can go wrong."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.tutorial.dockerfiles import CASES, TREE, Case
+from tests.tutorial.engine import PROGRAMS, Done, Engine, until
+
+ANEW = "cat /proc/sys/kernel/random/uuid"
+"""A command that writes something else each time."""
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+
+def tar_of(**files: bytes) -> bytes:
+    """A small archive; `__` is a slash."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name.replace("__", "/"))
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
+def lay(folder: Path, files: Mapping[str, object]) -> None:
+    """Make the files of a context."""
+    for name, what in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if what == "tar":
+            path.write_bytes(tar_of(in__side=b"inside\n"))
+        elif isinstance(what, str) and what.startswith("->"):
+            path.symlink_to(what[2:])
+        else:
+            mode, content = what if isinstance(what, tuple) else (0o644, what)
+            path.write_text(str(content))
+            path.chmod(mode)
+    for directory in folder.rglob("*"):
+        if directory.is_dir() and not directory.is_symlink():
+            directory.chmod(0o755)
+
+
+def build(engine: Engine, folder: Path, dockerfile: str, *options: str) -> Done:
+    """Write the Dockerfile and build it as `built`."""
+    (folder / "Dockerfile").write_text(dockerfile)
+    return engine.cli("build", "-t", "built", *options, str(folder), timeout=90)
+
+
+def built(engine: Engine, folder: Path, dockerfile: str, *options: str) -> Done:
+    """The same, which must succeed."""
+    done = build(engine, folder, dockerfile, *options)
+    assert done.code == 0, f"{done.out}\n{done.err}"
+    return done
+
+
+def show(engine: Engine, command: str) -> str:
+    """What a command prints in a container of the image."""
+    return engine.ok("run", "--rm", "--entrypoint", "/bin/sh", "built", "-c", command)
+
+
+def runs(engine: Engine, command: str) -> bool:
+    """Whether a container executes something like this."""
+    return any(row["state"] == "running" and command in str(row["command"]) for row in engine.rows().values())
+
+
+def cached(done: Done) -> int:
+    """How many steps came from the cache."""
+    return done.out.count("Using cache")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_a_dockerfile_means(engine: Engine, tmp_path: Path, case: Case) -> None:
+    """Configuration, files, modes and owners are what the reference says."""
+    lay(tmp_path, case.files)
+    built(engine, tmp_path, case.dockerfile, *case.options)
+    for command, expected in case.shows.items():
+        assert show(engine, command) == expected, command
+    config = json.loads(engine.ok("inspect", "--type", "image", "built"))[0]["Config"]
+    for key, value in case.config.items():
+        assert config.get(key) == value, key
+
+
+def test_what_was_built_before_is_not_built_again(engine: Engine, tmp_path: Path) -> None:
+    """The whole image is the same one, by its id; times of files do not matter, nor does where the context lies."""
+    lay(tmp_path, TREE)
+    text = f"FROM busybox\nENV A=1\nRUN {ANEW} > /x\nCOPY src /d\nWORKDIR /w\nRUN {ANEW} > /y\nCMD cat /x"
+    first = built(engine, tmp_path, text)
+    id = engine.ok("images", "-q", "--no-trunc", "built")
+    os.utime(tmp_path / "src" / "x.py", (1, 1))
+    (tmp_path / "a.txt").write_text("not copied")
+    again = built(engine, tmp_path, text)
+    assert (cached(first), cached(again)) == (0, 4)
+    assert engine.ok("images", "-q", "--no-trunc", "built") == id
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cause"),
+    [
+        ("RUN echo $V > /cause1", ("V", "2"), "ARG V changed"),
+        ("COPY src /cause2", ("src/x.py", "changed"), "cause2/x.py changed"),
+        ("COPY src /cause3", ("src/new.py", "new"), "cause3/new.py is new"),
+    ],
+)
+def test_a_miss_names_its_cause(
+    engine: Engine, tmp_path: Path, before: str, after: tuple[str, str], cause: str
+) -> None:
+    """Which file, which argument; what follows says that its base has changed."""
+    lay(tmp_path, TREE)
+    text = f"FROM busybox\nARG V=1\n{before}\nRUN echo next > /next{cause[:5].strip()}"
+    assert "it was not built before" in built(engine, tmp_path, text).out
+    options: tuple[str, ...] = ()
+    if after[0] == "V":
+        options = ("--build-arg", "=".join(after))
+    else:
+        (tmp_path / after[0]).write_text(after[1])
+    done = built(engine, tmp_path, text, *options)
+    assert f" ---> Not in the cache: {cause}" in done.lines
+    assert " ---> Not in the cache: base changed" in done.lines
+
+
+def test_labels_and_commands_do_not_spoil_what_follows(engine: Engine, tmp_path: Path) -> None:
+    """Only what a step depends on counts."""
+    built(engine, tmp_path, f"FROM busybox\nLABEL a=1\nCMD one\nRUN {ANEW} > /labels")
+    kept = show(engine, "cat /labels")
+    done = built(engine, tmp_path, f"FROM busybox\nLABEL a=2\nCMD two\nEXPOSE 80\nRUN {ANEW} > /labels")
+    assert cached(done) == 1
+    assert show(engine, "cat /labels") == kept
+    assert cached(built(engine, tmp_path, f"FROM busybox\nENV a=2\nRUN {ANEW} > /labels")) == 0
+
+
+def test_without_the_cache_everything_is_built_anew(engine: Engine, tmp_path: Path) -> None:
+    """And the next build finds the new results."""
+    text = f"FROM busybox\nRUN {ANEW} > /anew"
+    built(engine, tmp_path, text)
+    first = show(engine, "cat /anew")
+    assert cached(built(engine, tmp_path, text, "--no-cache")) == 0
+    second = show(engine, "cat /anew")
+    assert cached(built(engine, tmp_path, text)) == 1
+    assert first != second == show(engine, "cat /anew")
+
+
+def test_the_image_before_is_never_changed(engine: Engine, tmp_path: Path) -> None:
+    """Whatever a step does to its files."""
+    before = engine.ok("run", "--rm", "busybox", "sh", "-c", "find / -xdev | sort | md5sum")
+    built(engine, tmp_path, "FROM busybox\nRUN rm -rf /etc/os-release && echo x > /bin/new && chmod 700 /bin")
+    assert engine.ok("run", "--rm", "busybox", "sh", "-c", "find / -xdev | sort | md5sum") == before
+
+
+def test_a_failing_step_ends_with_its_own_status(engine: Engine, tmp_path: Path) -> None:
+    """The line is named and its output shown; nothing of it is left."""
+    done = build(engine, tmp_path, "FROM busybox\n\nRUN echo out; echo err >&2; exit 3")
+    assert done.code == 3
+    assert {"out", "err"} <= set(done.lines)
+    assert (
+        "Dockerfile:3:1: The command '/bin/sh -c echo out; echo err >&2; exit 3' returned a non-zero code: 3"
+        in done.err
+    )
+    assert engine.everything() == []
+
+
+def test_a_failing_step_is_kept_when_that_is_asked(engine: Engine, tmp_path: Path) -> None:
+    """With what it has written."""
+    done = build(engine, tmp_path, "FROM busybox\nRUN echo found > /x; exit 3", "--rm=false")
+    (id,) = engine.everything()
+    assert id[:12] in done.err
+    assert engine.ok("export", id, "-o", str(tmp_path / "x.tar")) == ""
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        assert archive.extractfile("x").read() == b"found\n"  # type: ignore[union-attr]
+
+
+def test_quiet_says_the_id_and_in_trouble_the_last_lines(engine: Engine, tmp_path: Path) -> None:
+    """For scripts."""
+    done = built(engine, tmp_path, "FROM busybox\nRUN echo quiet > /quiet", "-q", "--iidfile", str(tmp_path / "id"))
+    assert done.lines == [engine.ok("images", "-q", "--no-trunc", "built")]
+    assert (tmp_path / "id").read_text() == done.lines[0]
+    failed = build(engine, tmp_path, "FROM busybox\nRUN seq 100; exit 4", "-q")
+    assert (failed.code, failed.out) == (4, "")
+    assert failed.err.splitlines()[:20] == [str(n) for n in range(81, 101)]
+
+
+def test_several_names_and_the_last_lines(engine: Engine, tmp_path: Path) -> None:
+    """As scripts read them."""
+    done = built(engine, tmp_path, "FROM busybox\nRUN echo named > /named", "-t", "other:2")
+    id = engine.ok("images", "-q", "other:2")
+    assert done.lines[-3:] == [
+        f"Successfully built {id}",
+        "Successfully tagged built:latest",
+        "Successfully tagged other:2",
+    ]
+    engine.ok("rmi", "other:2")
+
+
+def test_arguments_that_nobody_asks_for_are_told(engine: Engine, tmp_path: Path) -> None:
+    """A typo has no other sign."""
+    done = built(engine, tmp_path, "FROM busybox", "--build-arg", "VERSOIN=1")
+    assert "[Warning] One or more build-args [VERSOIN] were not consumed" in done.lines
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "says"),
+    [
+        ("FROM busybox\nRNU x", "Dockerfile:2:1: unknown instruction: RNU (did you mean RUN?)"),
+        (
+            "FROM busybox\nCOPY nothing /x",
+            "Dockerfile:2:1: COPY failed: file not found in build context or excluded by",
+        ),
+        ("FROM busybox\nCOPY ../x /x", "forbidden path outside the build context"),
+        ("FROM busybox\nCOPY out /x", "file not found in build context"),
+        ("FROM busybox\nCOPY absolute /x", "file not found in build context"),
+        ("FROM busybox\nCOPY pipe /x", "pipe is neither a file, nor a directory, nor a link"),
+        ("FROM busybox\nCOPY . /x", "is neither a file, nor a directory, nor a link"),
+        ("FROM busybox\nCOPY a.txt /etc/os-release/", "cannot copy to non-directory: /etc/os-release"),
+        ("FROM busybox\nCOPY --chown=nosuch a.txt /x", "unable to find user nosuch"),
+        ("FROM busybox\nUSER nosuch\nRUN true", "unable to find user nosuch"),
+        ("FROM nosuchimage", "Dockerfile:1:1: No such image: nosuchimage:latest"),
+        ("FROM busybox AS x\nFROM busybox\nCOPY --from=y /x /y", "No such image: y:latest"),
+        ("RUN x", "no build stage in current context"),
+        ("", "the Dockerfile (Dockerfile) cannot be empty"),
+        ("FROM busybox\nCOPY hidden /x", "line 2 (hidden) hides it"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(engine: Engine, tmp_path: Path, dockerfile: str, says: str) -> None:
+    """With the place and the reason, and without a trace."""
+    lay(
+        tmp_path,
+        {
+            **TREE,
+            "out": "->../../../../../../etc/passwd",
+            "absolute": "->/etc/shadow",
+            "hidden": "x",
+            ".dockerignore": "# rules\nhidden\n",
+        },
+    )
+    os.mkfifo(tmp_path / "pipe")
+    done = build(engine, tmp_path, dockerfile)
+    assert done.code == 1
+    assert says in done.err
+    assert "Traceback" not in done.err
+    assert engine.everything() == []
+
+
+def test_a_context_may_hold_what_nobody_copies(engine: Engine, tmp_path: Path) -> None:
+    """Pipes, sockets and links that lead nowhere must not hang or break a build that does not want them."""
+    lay(tmp_path, TREE)
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        built(engine, tmp_path, "FROM busybox\nCOPY a.txt /x")
+    assert show(engine, "cat /x") == "a"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.mkdir(), "is not a regular file, but a directory"),
+        (lambda path: path.symlink_to("/etc/shadow"), "is a link that leads out of the context: /etc/shadow"),
+        (lambda path: os.mkfifo(path), "is not a regular file, but a other"),
+        (lambda path: None, "no such file or directory"),
+    ],
+    ids=["directory", "link", "pipe", "missing"],
+)
+def test_a_dockerfile_that_is_none_is_refused(engine: Engine, tmp_path: Path, make: object, says: str) -> None:
+    """What it leads to is not read."""
+    make(tmp_path / "Dockerfile")  # type: ignore[operator]
+    done = engine.cli("build", str(tmp_path))
+    assert done.code == 1
+    assert says in done.err
+
+
+def test_a_dockerfile_may_be_a_link_inside_of_its_context(engine: Engine, tmp_path: Path) -> None:
+    """People keep several of them side by side."""
+    (tmp_path / "Dockerfile.prod").write_text("FROM busybox\nRUN echo prod > /x")
+    (tmp_path / "Dockerfile").symlink_to("Dockerfile.prod")
+    assert engine.cli("build", "-t", "built", ".", cwd=tmp_path).code == 0
+    assert show(engine, "cat /x") == "prod"
+
+
+def test_a_dockerfile_from_elsewhere_and_from_standard_input(engine: Engine, tmp_path: Path) -> None:
+    """With a context, and without."""
+    lay(tmp_path, {"context/a.txt": "a\n", "other/D": "FROM busybox\nCOPY a.txt /x\n"})
+    assert engine.cli("build", "-t", "built", "-f", "other/D", "context", cwd=tmp_path).code == 0
+    assert show(engine, "cat /x") == "a"
+    done = engine.cli("build", "-t", "built", "-f", "-", str(tmp_path / "context"), stdin="FROM busybox\nCOPY . /y\n")
+    assert done.code == 0
+    assert show(engine, "ls /y") == "a.txt"
+    assert engine.cli("build", "-t", "built", "-", stdin="FROM busybox\nRUN echo alone > /x\n").code == 0
+    assert show(engine, "cat /x") == "alone"
+    assert "no build context" in engine.cli("build", "-", stdin="FROM busybox\nCOPY a /x\n").err
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, __import__("gzip").compress, __import__("lzma").compress])
+def test_a_context_may_come_as_an_archive(engine: Engine, pack: object) -> None:
+    """Packed or not; its own `.dockerignore` counts."""
+    data = tar_of(Dockerfile=b"FROM busybox\nCOPY . /d\n", a=b"a\n", b=b"b\n", **{".dockerignore": b"b\n"})
+    argv = [str(PROGRAMS / "lading"), "build", "-t", "built", "-"]
+    done = subprocess.run(argv, env=engine.environment, input=pack(data), capture_output=True, timeout=60, check=False)  # type: ignore[operator]
+    assert done.returncode == 0, done.stderr
+    assert show(engine, "ls -A /d") == ".dockerignore\nDockerfile\na"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("../x", tarfile.REGTYPE, "a name that cannot be one"),
+        ("a/../../x", tarfile.REGTYPE, "a name that cannot be one"),
+        ("x" * 300, tarfile.REGTYPE, "a name that is too long"),
+        ("l", tarfile.LNKTYPE, "a hard link to nothing"),
+    ],
+)
+def test_a_hostile_archive_is_refused(engine: Engine, name: str, kind: bytes, says: str) -> None:
+    """Before any of it is used."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = kind, "../../../../etc/passwd"
+        archive.addfile(entry)
+    argv = [str(PROGRAMS / "lading"), "build", "-"]
+    done = subprocess.run(
+        argv, env=engine.environment, input=out.getvalue(), capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert says in done.stderr.decode()
+
+
+def test_nothing_is_sent_that_nobody_needs(engine: Engine, tmp_path: Path) -> None:
+    """A context of any size costs nothing when no step takes files from it."""
+    lay(tmp_path, TREE)
+    assert "Sending build context to lading daemon  0B" in built(engine, tmp_path, "FROM busybox\nRUN true").lines
+
+
+def test_a_build_is_called_off_by_an_interrupt(engine: Engine, tmp_path: Path) -> None:
+    """What was finished stays in the cache; no container is left, and the history says who has ended it."""
+    text = "FROM busybox\nRUN echo kept > /kept\nRUN echo now; sleep 600"
+    (tmp_path / "Dockerfile").write_text(text)
+    process = engine.begin("build", str(tmp_path))
+    until(lambda: runs(engine, "sleep 600"), "the step runs")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    until(lambda: not engine.everything(), "its container is gone")
+    assert cached(built(engine, tmp_path, "FROM busybox\nRUN echo kept > /kept")) == 1
+    assert "builder cancel" in engine.ok("events", "--since", "0", "--until", "0s", "-f", "type=builder")
+
+
+def test_a_build_ends_with_its_client(engine: Engine, tmp_path: Path) -> None:
+    """Nobody would see the result."""
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN sleep 600")
+    process = engine.begin("build", str(tmp_path))
+    until(lambda: runs(engine, "sleep 600"), "the step runs")
+    process.kill()
+    process.wait(30)
+    until(lambda: not engine.everything(), "its container is gone")
+
+
+def test_a_crash_of_the_engine_leaves_nothing_but_the_cache(engine: Engine, tmp_path: Path) -> None:
+    """The next engine says so in the history, takes away the container, and goes on from the cache."""
+    text = "FROM busybox\nRUN echo crash > /crash\nRUN echo  > /y; sleep 600"
+    (tmp_path / "Dockerfile").write_text(text)
+    process = engine.begin("build", str(tmp_path))
+    until(lambda: runs(engine, "sleep 600"), "the second step runs")
+    engine.crash()
+    process.wait(30)
+    engine.start()
+    until(lambda: not engine.everything(), "its container is gone")
+    told = engine.ok("events", "--since", "0", "--until", "0s", "-f", "type=builder").splitlines()[-1]
+    assert "builder cancel" in told
+    assert told.endswith("(by=engine)")
+    assert cached(built(engine, tmp_path, "FROM busybox\nRUN echo crash > /crash")) == 1
+    assert "the chain is whole" in engine.ok("audit", "verify")
+
+
+def test_the_history_of_a_build_tells_every_step(engine: Engine, tmp_path: Path) -> None:
+    """Its inputs by name, its time, and how it ended; values of arguments are in none of it."""
+    built(engine, tmp_path, "FROM busybox\nARG PASSWORD\nRUN echo audited > /x", "--build-arg", "PASSWORD=hunter2")
+    id = engine.ok("events", "--since", "0", "--until", "0s", "-f", "type=builder", "--format", "{{.ID}}").splitlines()[
+        -1
+    ]
+    records = [json.loads(line) for line in engine.ok("audit", "--json", id[:12]).splitlines()]
+    assert [record["event"] for record in records] == [
+        "build-requested",
+        "build-step-done",
+        "build-step-done",
+        "build-step-started",
+        "build-step-done",
+        "build-finished",
+    ]
+    inputs = dict(records[3]["data"]["inputs"])
+    assert {"base", "command", "ARG PASSWORD"} <= inputs.keys()
+    assert records[4]["took_ns"] > 0
+    assert "hunter2" not in json.dumps(records)
+
+
+def test_the_cache_can_be_emptied(engine: Engine, tmp_path: Path) -> None:
+    """What images have stays until all is asked for; then the next build repeats everything."""
+    built(engine, tmp_path, "FROM busybox\nRUN head -c 3000000 /dev/zero | tr '\\0' x > /pruned")
+    engine.ok("rmi", "built")
+    assert "Total reclaimed space: " in engine.ok("builder", "prune", "-f")
+    assert cached(built(engine, tmp_path, "FROM busybox\nRUN head -c 3000000 /dev/zero | tr '\\0' x > /pruned")) == 0
+    engine.ok("builder", "prune", "-f")
+    assert cached(built(engine, tmp_path, "FROM busybox\nRUN head -c 3000000 /dev/zero | tr '\\0' x > /pruned")) == 1
+    engine.ok("builder", "prune", "-af")
+    assert engine.ok("builder", "prune", "-af") == "Total reclaimed space: 0B"
+    assert show(engine, "wc -c < /pruned") == "3000000"
+
+
+def test_a_removed_image_is_built_from_the_cache(engine: Engine, tmp_path: Path) -> None:
+    """Removing a name does not remove what builds have found out."""
+    built(engine, tmp_path, "FROM busybox\nRUN echo removed > /removed")
+    engine.ok("rmi", "built")
+    assert cached(built(engine, tmp_path, "FROM busybox\nRUN echo removed > /removed")) == 1
+    assert show(engine, "cat /removed") == "removed"
+
+
+def test_two_builds_at_once_do_one_thing_once(engine: Engine, tmp_path: Path) -> None:
+    """The second waits for the step, and finds it."""
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\nRUN sleep 1; {ANEW} > /once")
+    processes = [engine.begin("build", "-q", str(tmp_path)) for _ in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert len({process.stdout.read() for process in processes}) == 1  # type: ignore[union-attr]
+
+
+def test_independent_stages_are_built_at_the_same_time(engine: Engine, tmp_path: Path) -> None:
+    """Each waits for a sign of the other, which comes only if both run."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    text = (
+        "".join(f"FROM busybox AS s{n}\nRUN sleep 2\n" for n in range(3))
+        + "FROM busybox\n"
+        + "".join(f"COPY --from=s{n} /etc/os-release /s{n}\n" for n in range(3))
+    )
+    (tmp_path / "Dockerfile").write_text(text.replace("sleep 2", "sleep 2 # at once"))
+    process = engine.begin("build", "-q", str(tmp_path))
+    until(lambda: sum(row["state"] == "running" for row in engine.rows().values()) == 1, "a step runs")
+    assert process.wait(60) == 0
+
+
+def test_the_files_of_a_result_can_be_brought_out(engine: Engine, tmp_path: Path) -> None:
+    """Into a directory that is made, into an archive, and through a pipe; no image is made."""
+    text = "FROM scratch\nCOPY src /out/\nCOPY tool /\n"
+    lay(tmp_path, {f"context/{name}": what for name, what in TREE.items()})
+    (tmp_path / "context" / "Dockerfile").write_text(text)
+    before = engine.ok("images", "-aq")
+    done = engine.cli("build", "-o", "a/b", "context", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert (tmp_path / "a/b/out/sub/z.py").read_text() == "z\n"
+    assert os.readlink(tmp_path / "a/b/out/link") == "x.py"
+    assert (tmp_path / "a/b/tool").stat().st_mode & 0o777 == 0o755
+    engine.ok("build", "-o", f"type=tar,dest={tmp_path}/x.tar", str(tmp_path / "context"))
+    argv = [str(PROGRAMS / "lading"), "build", "-o", "-", str(tmp_path / "context")]
+    piped = subprocess.run(argv, env=engine.environment, capture_output=True, timeout=60, check=True).stdout
+    for data in ((tmp_path / "x.tar").read_bytes(), piped):
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            assert {"out/sub/z.py", "tool"} <= set(archive.getnames())
+    assert engine.ok("images", "-aq") == before
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """A server of files on this host."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "file.txt").write_bytes(b"served\n")
+    (folder / "site.tar").write_bytes(tar_of(in__side=b"inside\n"))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_file_is_added_from_an_address(engine: Engine, tmp_path: Path, address: str) -> None:
+    """For its owner alone, with its name where a directory is named, packed unless it is said, checked if asked."""
+    good = hashlib.sha256(b"served\n").hexdigest()
+    built(
+        engine,
+        tmp_path,
+        f"FROM busybox\nADD {address}/file.txt /x\nADD --checksum=sha256:{good} {address}/file.txt /d/\n"
+        f"ADD {address}/site.tar /p/\nADD --unpack {address}/site.tar /u/\n",
+    )
+    assert show(engine, "cat /x /d/file.txt /u/in/side; stat -c '%a %u' /x; ls /p") == (
+        "served\nserved\ninside\n600 0\nsite.tar"
+    )
+    wrong = build(engine, tmp_path, f"FROM busybox\nADD --checksum=sha256:{'0' * 64} {address}/file.txt /x")
+    assert f"is sha256:{good}, but should be sha256:000" in wrong.err
+    assert "the server answers 404" in build(engine, tmp_path, f"FROM busybox\nADD {address}/none /x").err
+
+
+def test_secrets_reach_their_step_and_nothing_else(engine: Engine, tmp_path: Path) -> None:
+    """Neither layers nor history, events, keys or the disk hold them; another secret does not spoil the cache."""
+    (tmp_path / "token").write_text("hunter2-in-a-file")
+    text = (
+        "FROM busybox\nRUN --mount=type=secret,id=t cp /run/secrets/t /dev/shm/t && wc -c < /run/secrets/t > /len && "
+        "stat -c %a /run/secrets/t >> /len\n"
+        "RUN --mount=type=secret,id=v,env=TOKEN echo ${#TOKEN} >> /len && ls -a /run >> /len 2>&1 || true\n"
+    )
+    options = ("--secret", f"id=t,src={tmp_path}/token", "--secret", "id=v,env=MINE")
+    (tmp_path / "Dockerfile").write_text(text)
+    done = engine.cli("build", "-t", "built", *options, str(tmp_path), env={"MINE": "hunter2-in-a-variable"})
+    assert done.code == 0, done.err
+    assert show(engine, "head -3 /len; test -e /run/secrets; echo $?") == "17\n400\n21\n1"
+    found = subprocess.run(
+        ["grep", "-rl", "--binary-files=text", "hunter2-in", str(engine.data), str(engine.run_dir)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == ""
+    (tmp_path / "token").write_text("another one")
+    assert cached(engine.cli("build", *options, str(tmp_path), env={"MINE": "x"})) == 2
+    refused = build(engine, tmp_path, "FROM busybox\nRUN --mount=type=secret,id=no,required true")
+    assert "secret no is required and not there" in refused.err
+
+
+def test_a_cache_directory_lasts_between_builds(engine: Engine, tmp_path: Path) -> None:
+    """And is no part of the image; pruning everything takes it away."""
+    text = "FROM busybox\nRUN --mount=type=cache,target=/cache,id=n echo x >> /cache/n && wc -l < /cache/n > /lines{}\n"
+    built(engine, tmp_path, text.format(1))
+    built(engine, tmp_path, text.format(2))
+    assert show(engine, "cat /lines2; ls -d /cache 2>/dev/null; echo $?") == "2\n1"
+    engine.ok("builder", "prune", "-af")
+    built(engine, tmp_path, text.format(3))
+    assert show(engine, "cat /lines3") == "1"
+
+
+def test_only_this_platform_can_be_built_for(engine: Engine, tmp_path: Path) -> None:
+    """Both ways of asking."""
+    here = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    built(engine, tmp_path, f"FROM --platform=linux/{here} busybox", "--platform", f"linux/{here}")
+    assert "only for linux/" in build(engine, tmp_path, "FROM busybox", "--platform", "linux/s390x").err
+    assert (
+        "Dockerfile:1:1: a stage cannot be built for linux/s390x"
+        in build(engine, tmp_path, "FROM --platform=linux/s390x busybox").err
+    )
+
+
+def test_limits_hold_for_steps(engine: Engine, tmp_path: Path) -> None:
+    """A step that takes more memory than it may have fails like a container that does."""
+    done = build(engine, tmp_path, "FROM busybox\nRUN tail /dev/zero", "-m", "16m", "--memory-swap", "16m")
+    assert done.code == 137

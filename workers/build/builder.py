@@ -1,0 +1,188 @@
+"""The builder: carries out the plan of a Dockerfile. What the plan is, what a step depends on and where files go is
+decided in `domain.build`; here it is done, in order, and written down.
+
+Stages that do not need each other are built at the same time. A build that is called off, or whose engine dies, leaves
+what it has finished in the cache, and nothing else.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.images.building import BuildFiles
+from adapters.images.context import Context
+from domain.build import streams
+from domain.build.dockerfile import parse
+from domain.build.events import BuildCancelled, BuildRequested, CacheDropped
+from domain.build.lines import decoded
+from domain.build.stages import Arguments, Plan, plan, platform_arguments, unused
+from domain.errors import Conflict, LadingError
+from domain.images.layer import digest_of
+from domain.images.reference import parse_target
+from domain.messages import Meta
+from domain.ports import Clock, EventStore, Views
+from workers.build.job import Contents, Job, Tools
+from workers.build.ledger import Cache, load_entry
+from workers.build.mounts import Caches
+from workers.build.request import BuildRequest, Built, Progress
+from workers.build.runner import LABEL, Runner
+from workers.images import Images
+from workers.mover import Caller, Mover
+
+Bring = Callable[[], Awaitable[Context]]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a builder works with; `platform` is that of this host, `upper` the writable layer of a container, `caches`
+    where directories lie that last between builds, `budget` how many bytes the cache of steps may hold."""
+
+    store: EventStore
+    views: Views
+    images: Images
+    contents: Contents
+    files: BuildFiles
+    mover: Mover
+    runner: Runner
+    clock: Clock
+    platform: str
+    upper: Callable[[str], Path]
+    caches: Path
+    budget: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was taken out of the cache: keys, and the bytes that became free."""
+
+    keys: tuple[str, ...]
+    freed: int
+
+
+class Builder:
+    """All builds of this host."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._cache = Cache(site.store, site.views, site.images, site.clock)
+        self._caches = Caches(site.caches)
+
+    def context(self, pieces: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Context]:
+        """A context that arrives as a tar, for as long as the block lasts. Raises: Refused, StorageError."""
+        return self._site.files.context(pieces)
+
+    def plan(self, request: BuildRequest) -> Plan:
+        """What is to be done. Raises: Misread, InvalidValue, NotFound."""
+        dockerfile = parse(decoded(request.dockerfile.encode("utf-8", "surrogateescape"), request.name), request.name)
+        return plan(dockerfile, self._arguments(request), request.target)
+
+    @property
+    def platform(self) -> str:
+        """What this host builds for: `linux/amd64`."""
+        return self._site.platform
+
+    def _arguments(self, request: BuildRequest) -> Arguments:
+        return Arguments(request.arguments, platform_arguments(self._site.platform, self._site.platform))
+
+    async def build(self, request: BuildRequest, bring: Bring | None, who: Caller, progress: Progress) -> Built:
+        """Build it; `bring` gives the context if there is one. Raises: Refused, NotFound, StepFailed, StorageError."""
+        wanted, arguments = self.plan(request), self._arguments(request)
+        references = tuple(dict.fromkeys(parse_target(reference).key for reference in request.references))
+        tools = Tools(
+            self._site.store, self._site.images, self._site.contents, self._site.files, self._site.runner,
+            self._cache, self._caches, self._site.clock, self._site.platform, self._site.upper,
+        )
+        meta = self._site.mover.meta(Caller(who.actor))
+        job = Job(self._site.clock.new_id(), request, wanted, arguments, tools, bring, progress, meta, who)
+        begun = BuildRequested(
+            dockerfile=request.name,
+            digest=digest_of(request.dockerfile.encode("utf-8", "surrogateescape")),
+            steps=wanted.instructions,
+            target=wanted.stages[wanted.target].called,
+            references=references,
+            arguments=tuple(sorted(request.arguments)),
+            platform=self._site.platform,
+            no_cache=request.no_cache,
+        )
+        left = unused(wanted, arguments)
+        if left:
+            await progress.note(f"[Warning] One or more build-args {list(left)} were not consumed".replace("'", ""))
+        built = await job.run(begun, references)
+        if job.ran:
+            await self._trim(meta)
+        return built
+
+    def files(self, built: Built, prefix: str = "") -> AsyncIterator[bytes]:
+        """All files of a result as a tar, below `prefix`. Raises: StorageError."""
+        return self._site.files.archive(built.layers, prefix)
+
+    async def recover(self) -> int:
+        """At start: end builds that a crash has interrupted, and take away what they have left; how many there were."""
+        self._site.files.clear()
+        intents = [i for i in await self._site.store.open_intents() if i.kind == BuildRequested.stored_as]
+        for intent in intents:
+            build = streams.fold(intent.stream.key, await self._site.store.load(intent.stream))
+            await self._site.store.append((build.append(BuildCancelled(by="engine")),), self._site.mover.meta(Caller()))
+        for row in await self._site.views.select("containers"):
+            labels = row["labels"]
+            if LABEL in (labels if isinstance(labels, Mapping | str) else ()) and row["state"] != "removing":
+                await self._site.runner.remove(str(row["id"]), Caller())
+        return len(intents)
+
+    async def prune(self, who: Caller, *, all: bool, until: int | None = None) -> Pruned:
+        """Take out of the cache what no image has, or (`all`) everything, if it was not used after `until` (ns)."""
+        rows = await self._site.views.select("build_cache", order="used")
+        named = await self._named_layers()
+        dropped: list[str] = []
+        for row in rows:
+            if until is not None and int(str(row["used"])) > until:
+                continue
+            if not all and await self._is_named(str(row["image_id"]), named):
+                continue
+            if await self._drop(str(row["key"]), self._site.mover.meta(Caller(who.actor))):
+                dropped.append(str(row["key"]))
+        freed = await self._site.images.sweep() if dropped else 0
+        if all and until is None:
+            for path in self._caches.idle():
+                freed += await asyncio.to_thread(self._site.files.delete_cache, path)
+                dropped.append(path.name)
+        return Pruned(tuple(dropped), freed)
+
+    async def _trim(self, meta: Meta) -> None:
+        """Take out of the cache what was not used for the longest time, until it fits its budget."""
+        rows = await self._site.views.select("build_cache", order="used")
+        size, most = sum(int(str(row["size"])) for row in rows), self._site.budget()
+        dropped = False
+        for row in rows:
+            if size <= most:
+                break
+            if await self._drop(str(row["key"]), meta, by="budget"):
+                size, dropped = size - int(str(row["size"])), True
+        if dropped:
+            await self._site.images.sweep()
+
+    async def _drop(self, key: str, meta: Meta, by: str = "prune") -> bool:
+        try:
+            entry = await load_entry(self._site.store, key)
+            if not entry.image_id:
+                return False
+            await self._site.store.append((entry.append(CacheDropped(by=by, freed=entry.size)),), meta)
+        except Conflict:
+            return False  # it is being used at this moment
+        return True
+
+    async def _named_layers(self) -> frozenset[str]:
+        found: set[str] = set()
+        for listed in await self._site.images.list():
+            image = await self._site.images.image(listed.image_id)
+            found |= {layer.chain_id for layer in image.layers}
+        return frozenset(found)
+
+    async def _is_named(self, image_id: str, named: frozenset[str]) -> bool:
+        try:
+            image = await self._site.images.image(image_id)
+        except LadingError:
+            return False
+        return not image.layers or image.layers[-1].chain_id in named

@@ -1,0 +1,501 @@
+"""One build: its stages side by side, its steps in order, and what is written down of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from adapters.images.building import BuildFiles
+from adapters.images.context import Context
+from domain.build import keys
+from domain.build.dockerfile import parse_trigger
+from domain.build.events import (
+    BuildCancelled,
+    BuildFailed,
+    BuildFinished,
+    BuildRequested,
+    ContextReceived,
+    How,
+    StepDone,
+    StepStarted,
+)
+from domain.build.events import StepFailed as StepFailedEvent
+from domain.build.instructions import Instruction, OnBuild
+from domain.build.keys import Key
+from domain.build.places import Misread
+from domain.build.scope import Bring, Done, Enter, Execute, Scope, begin, history_entry
+from domain.build.stages import Arguments, Plan, Stage, find, same_platform
+from domain.errors import CommandFailed, LadingError, NotFound, StepFailed
+from domain.images import authoring
+from domain.images.config import Settings, history, merged_env, parse_settings, rfc3339
+from domain.images.manifest import Platform
+from domain.images.model import Image, Layer
+from domain.messages import Append, Event, Meta
+from domain.ports import Clock, EventStore
+from domain.text.safe import safe
+from workers.build.files import FileSteps, Grown, Prepared
+from workers.build.ledger import Cache, Ledger
+from workers.build.mounts import SCRIPT, Caches, Mounts, Ready
+from workers.build.request import BuildRequest, Built, Ended, Progress, Step
+from workers.build.runner import LABEL, Runner
+from workers.images import Images, More
+from workers.mover import Caller
+from workers.requests import CreateRequest
+
+SCRATCH = Image(id="")
+Make = Callable[[str], Awaitable[tuple[Image, str]]]
+"""Makes an image, and tells the container that it comes from; it is given the cause why it has to."""
+
+
+class Contents(Protocol):
+    """What keeps layers and configurations."""
+
+    async def commit(
+        self, upper: Path, parent: Image, image_config: dict[str, object], *, author: str = "", message: str = "",
+        created_by: str = "",
+    ) -> Image:
+        """The parent's layers and one from an overlay's upper directory."""
+
+    async def compose(self, layers: Sequence[Layer], config: bytes) -> Image:
+        """Layers that are here, and a config."""
+
+    def release(self, image_id: str) -> None:
+        """What was given back is in the log, or never will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a job works with."""
+
+    store: EventStore
+    images: Images
+    contents: Contents
+    files: BuildFiles
+    runner: Runner
+    cache: Cache
+    caches: Caches
+    clock: Clock
+    platform: str
+    upper: Callable[[str], Path]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a stage stands: `image` is one that is known and has exactly its layers; `entries` is its history, `base`
+    the document of what it began with."""
+
+    scope: Scope
+    image: Image
+    entries: tuple[dict[str, Any], ...]
+    base: Mapping[str, Any]
+    base_id: str
+    triggers: tuple[str, ...] = ()
+
+    @property
+    def chain(self) -> str:
+        """What its layers are called together; empty for none."""
+        return self.image.layers[-1].chain_id if self.image.layers else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a step has made: an image with the layers after it, found or new."""
+
+    image: Image
+    how: How
+    key: Key
+    size: int = 0
+    container: str = ""
+
+
+@dataclass
+class Job:
+    """One build."""
+
+    id: str
+    request: BuildRequest
+    plan: Plan
+    arguments: Arguments
+    tools: Tools
+    bring: Callable[[], Awaitable[Context]] | None
+    progress: Progress
+    meta: Meta
+    who: Caller
+    ledger: Ledger = field(init=False)
+    stages: dict[int, "asyncio.Task[State]"] = field(default_factory=dict)
+    containers: list[str] = field(default_factory=list)
+    heads: dict[int, tuple[State, int, tuple[Instruction, ...]]] = field(default_factory=dict)
+    total: int = 0
+    ran: bool = False
+    """Whether anything was not in the cache."""
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.id, self.tools.store, self.tools.clock, self.meta)
+        self._context: asyncio.Task[Context] | None = None
+        self._begun = self.tools.clock.now()
+
+    async def run(self, begun: BuildRequested, references: tuple[str, ...]) -> Built:
+        """All of it. Raises what the first step that went wrong means."""
+        await self._prepare()
+        await self.ledger.write(begun.model_copy(update={"steps": self.total}))
+        try:
+            state = await self._all_stages()
+            built = await self._finish(state, references)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._end(BuildCancelled(by="user")))
+            raise
+        except LadingError as error:
+            await self._end(BuildFailed(reason=error.message, took=self._took()))
+            raise
+        await self.tools.runner.gone(self.containers)
+        return built
+
+    async def _end(self, event: Event) -> None:
+        with suppress(LadingError):
+            await self.ledger.write(event)
+        if not self.request.keep:
+            await self.tools.runner.gone(self.containers)
+
+    def _took(self) -> int:
+        return self.tools.clock.now() - self._begun
+
+    # Stages
+
+    async def _prepare(self) -> None:
+        """Look up what stages begin with, and number all steps. Raises: NotFound, Misread."""
+        number = 1
+        pending: dict[int, tuple[str, ...]] = {}
+        for place in self.plan.needed:
+            stage = self.plan.stages[place]
+            state = await self._base(stage) if stage.base.stage < 0 else None
+            wanted = state.triggers if state is not None else pending.get(stage.base.stage, ())
+            called = stage.base.image or self.plan.stages[max(stage.base.stage, 0)].called
+            extra = tuple(parse_trigger(trigger, called, self.plan.escape) for trigger in wanted)
+            body = (*extra, *stage.body)
+            pending[place] = tuple(i.trigger for i in body if isinstance(i, OnBuild))
+            self.heads[place] = (state or _EMPTY, number, body)
+            number += 1 + len(body)
+        self.total = number - 1
+
+    async def _all_stages(self) -> State:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in self.plan.needed:
+                    self.stages[number] = group.create_task(self._stage(self.plan.stages[number]))
+            return self.stages[self.plan.target].result()
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+        finally:
+            if self._context is not None and not self._context.done():
+                self._context.cancel()
+                await asyncio.gather(self._context, return_exceptions=True)
+
+    async def _stage(self, stage: Stage) -> State:
+        state, number, body = self.heads[stage.number]
+        for before in self.plan.before[stage.number]:
+            await self.stages[before]
+        if stage.base.stage >= 0:
+            below = self.stages[stage.base.stage].result()
+            state = replace(below, scope=begin(below.scope.settings, below.scope.arguments))
+        state = await self._from(stage, number, state, len(body) - len(stage.body))
+        for place, instruction in enumerate(body, number + 1):
+            state = await self._step(stage, place, instruction, state)
+        return state
+
+    async def _base(self, stage: Stage) -> State:
+        """What an image gives. Raises: NotFound, Misread."""
+        if stage.platform and not same_platform(stage.platform, self.tools.platform):
+            raise Misread(stage.head.place, f"a stage cannot be built for {safe(stage.platform)[:50]}: only for "
+                                            f"{self.tools.platform}")
+        if not stage.base.image:
+            return _EMPTY
+        try:
+            image = await self.tools.images.resolve(stage.base.image)
+        except NotFound as error:
+            raise NotFound(
+                f"{stage.head.place}: {error.message}",
+                hint="this version does not pull: get it with lading load -i FILE or lading import FILE NAME",
+            ) from error
+        except LadingError as error:
+            raise Misread(stage.head.place, error.message, hint=error.hint) from error
+        settings = parse_settings(image.config.get("config"))
+        return State(begin(settings), image, tuple(history(image.config)), image.config, image.id, settings.on_build)
+
+    async def _from(self, stage: Stage, number: int, state: State, triggers: int) -> State:
+        step = Step(number, self.total, stage.called, stage.head.text)
+        await self.progress.step(step)
+        if triggers:
+            await self.progress.note(f"# Executing {triggers} build trigger{'s' if triggers > 1 else ''}")
+        self.ledger.note(self._done(step, Made(state.image, "set", _NO_KEY), 0))
+        await self.progress.ended(step, Ended("set", 0, 0, state.image.id))
+        return state
+
+    # Steps
+
+    async def _step(self, stage: Stage, number: int, instruction: Instruction, state: State) -> State:
+        step = Step(number, self.total, stage.called, instruction.text)
+        begun = self.tools.clock.now()
+        await self.progress.step(step)
+        try:
+            done = state.scope.after(instruction, self.plan, self.arguments)
+            made = await self._work(step, done, state, stage)
+        except LadingError as error:
+            raise await self._failed(step, instruction, error, begun) from error
+        took = self.tools.clock.now() - begun
+        if made.how != "ran":
+            self.ledger.note(self._done(step, made, took))
+        await self.progress.ended(step, Ended(made.how, took, made.size, made.image.id, made.container))
+        entry = history_entry(
+            rfc3339(made.image.created or self._begun) if made.how != "set" else rfc3339(self._begun),
+            done.created_by, empty=made.how == "set", author=done.scope.author,
+        )
+        return replace(state, scope=done.scope, image=made.image, entries=(*state.entries, entry))
+
+    def _done(self, step: Step, made: Made, took: int) -> StepDone:
+        return StepDone(
+            number=step.number, stage=step.stage, text=step.text, how=made.how, key=made.key.digest,
+            image_id=made.image.id, size=made.size, took=took, container=made.container,
+        )
+
+    async def _failed(self, step: Step, instruction: Instruction, error: LadingError, begun: int) -> LadingError:
+        """The error with its place; what has happened is written down."""
+        code = error.exit_code if isinstance(error, StepFailed) else 0
+        took = self.tools.clock.now() - begun
+        self.ledger.note(StepFailedEvent(
+            number=step.number, stage=step.stage, text=step.text, reason=error.message, code=code, took=took,
+        ))
+        if isinstance(error, Misread):
+            return error
+        message = f"{instruction.place}: {error.message}"
+        if isinstance(error, StepFailed):
+            return StepFailed(message, exit_code=code, hint=error.hint)
+        return type(error)(message, hint=error.hint) if type(error).__init__ is LadingError.__init__ else error
+
+    async def _work(self, step: Step, done: Done, state: State, stage: Stage) -> Made:
+        on = Grown(state.image, done.scope.settings.document(), done.created_by)
+        match done.work:
+            case None:
+                return Made(state.image, "set", _NO_KEY)
+            case Execute() as work:
+                return await self._execute(step, work, on, stage)
+            case Bring() as work:
+                with ExitStack() as stack:
+                    steps = FileSteps(self.tools.files, _Workshop(self, stage), self.request.ignore, stack)
+                    return await self._of_files(step, await steps.bring(work, on), on)
+            case Enter() as work:
+                with ExitStack() as stack:
+                    steps = FileSteps(self.tools.files, _Workshop(self, stage), self.request.ignore, stack)
+                    prepared = await steps.enter(work, on)
+                    if prepared is None:
+                        return Made(state.image, "set", _NO_KEY)
+                    return await self._of_files(step, prepared, on)
+
+    async def _of_files(self, step: Step, prepared: Prepared, on: Grown) -> Made:
+        async def make(cause: str) -> tuple[Image, str]:
+            await self.progress.running(step, "", cause)
+            return await prepared.make(), ""
+
+        return await self._made(step, prepared.keys, on, make)
+
+    async def _made(self, step: Step, wanted: Sequence[Key], on: Grown, make: Make) -> Made:
+        """What is kept under one of the keys, or else what `make` makes: then it is kept under all of them."""
+        async with self.tools.cache.maker(wanted[0]):
+            for key in wanted:
+                if (found := await self.find(key)) is not None:
+                    return Made(found, "cached", key)
+            key = wanted[0]
+            cause = "--no-cache" if self.request.no_cache else await self.tools.cache.cause(step.text, key)
+            await self.ledger.write(StepStarted(
+                number=step.number, stage=step.stage, text=step.text, key=key.digest, inputs=key.parts, cause=cause,
+            ))
+            self.ran, begun = True, self.tools.clock.now()
+            image, container = await make(cause)
+            made = Made(image, "ran", key, image.layers[-1].size, container)
+            await self._keep(step, made, on, self.tools.clock.now() - begun, wanted)
+            return made
+
+    async def find(self, key: Key) -> Image | None:
+        """What is kept under a key, if that may be used."""
+        return None if self.request.no_cache else await self.tools.cache.find(key, self.ledger)
+
+    async def _keep(self, step: Step, made: Made, on: Grown, took: int, wanted: Sequence[Key]) -> None:
+        async def record(more: More) -> None:
+            async def batch() -> Sequence[Append]:
+                entries = [
+                    await self.tools.cache.storing(key, step.text, made.image, made.size, self.id) for key in wanted
+                ]
+                return (*await more(), *entries)
+
+            await self.tools.images.record_cached(made.image, parent=on.image.id, more=batch, meta=self.meta)
+
+        await self.ledger.write_with(record, self._done(step, made, took))
+
+    # Commands
+
+    async def _execute(self, step: Step, work: Execute, on: Grown, stage: Stage) -> Made:
+        with ExitStack() as stack:
+            mounts = Mounts(work, self.tools.files, _Workshop(self, stage), self.request.ignore, self.tools.caches,
+                            self.request.secrets)
+            mounted = await mounts.look(stack)
+
+            async def make(cause: str) -> tuple[Image, str]:
+                async with AsyncExitStack() as beside:
+                    return await self._run(step, work, on, cause, await mounts.ready(beside))
+
+            return await self._made(step, (keys.of_run(work, on.chain, self.tools.platform, mounted),), on, make)
+
+    async def _run(self, step: Step, work: Execute, on: Grown, cause: str, ready: Ready) -> tuple[Image, str]:
+        runner, who = self.tools.runner, Caller(self.who.actor)
+        try:
+            id = await runner.start(self._wish(step, work, ready), on.image, who)
+        except CommandFailed as error:
+            raise StepFailed(error.message, exit_code=error.exit_code, hint=error.hint) from error
+        self.containers.append(id)
+        kept = False
+        try:
+            await self.progress.running(step, id, cause)
+            code = await runner.finish(id, lambda stream, data: self.progress.output(step, stream, data))
+            if code != 0:
+                kept = self.request.keep
+                raise self._unsuccessful(work, code, id if kept else "")
+            return await self._committed(id, on, ready), id
+        finally:
+            if kept:
+                self.containers.remove(id)
+            else:
+                await asyncio.shield(runner.remove(id, who))
+
+    async def _committed(self, id: str, on: Grown, ready: Ready) -> Image:
+        """What the command has changed, as one more layer."""
+        upper = self.tools.upper(id)
+        if ready.places:
+            await asyncio.to_thread(self.tools.files.take_out, upper, ready.places, on.image.layers)
+        return await self.tools.contents.commit(upper, on.image, on.config, created_by=on.created_by)
+
+    def _unsuccessful(self, work: Execute, code: int, kept: str) -> StepFailed:
+        hint = f"its container is kept: {kept[:12]} (lading commit, cp and rm know it)" if kept else ""
+        told = " ".join(work.argv) if work.argv else work.script.partition("\n")[0]
+        return StepFailed(
+            f"The command '{safe(told)}' returned a non-zero code: {code}", exit_code=code if 0 < code < 256 else 1,
+            hint=hint,
+        )
+
+    def _wish(self, step: Step, work: Execute, ready: Ready) -> CreateRequest:
+        network = work.network if work.network not in ("", "default") else self.request.network
+        fields: dict[str, Any] = {"network": network} if network else {}
+        return CreateRequest(
+            image=self.plan.stages[self.plan.target].called,
+            name=f"build-{self.id[:12]}-{step.number}",
+            command=work.argv or (SCRIPT,),
+            entrypoint=(),
+            env=merged_env(work.env, ready.env),
+            mounts=ready.mounts,
+            workdir=work.workdir,
+            user=work.user,
+            labels={LABEL: self.id},
+            resources=self.request.resources,
+            ulimits=self.request.ulimits,
+            shm_size=self.request.shm_size,
+            **fields,
+        )
+
+    # Context
+
+    async def context(self) -> Context:
+        """What the client sends; it is asked once. Raises: Refused."""
+        if self.bring is None:
+            raise NotFound("there is no build context: a Dockerfile alone was given")
+        if self._context is None:
+            self._context = asyncio.create_task(self._receive())
+        return await asyncio.shield(self._context)
+
+    async def _receive(self) -> Context:
+        assert self.bring is not None
+        begun = self.tools.clock.now()
+        context = await self.bring()
+        self.ledger.note(ContextReceived(files=context.files, bytes=context.size,
+                                         took=self.tools.clock.now() - begun))
+        return context
+
+    # The end
+
+    async def _finish(self, state: State, references: tuple[str, ...]) -> Built:
+        if self.request.export:
+            layers, took = state.image.layers, self._took()
+            size = sum(layer.size for layer in layers)
+            await self.ledger.write(BuildFinished(size=size, took=took))
+            return Built(self.id, "", size, took, (), layers)
+        settings = state.scope.settings
+        if self.request.labels:
+            settings = replace(settings, labels={**(settings.labels or {}), **self.request.labels})
+        if state.base_id and len(state.entries) == len(history(state.base)) and not self.request.labels:
+            return await self._record(await self.tools.images.image(state.base_id), state, references)
+        document = self._document(state, settings)
+        told = {**document, "created": "", "history": [{**entry, "created": ""} for entry in document["history"]]}
+        key = keys.of_image(state.chain, told)
+        async with self.tools.cache.maker(key):
+            image = await self.find(key)
+            if image is None:
+                image = made = await self.tools.contents.compose(
+                    state.image.layers, authoring.config_bytes(document)
+                )
+                self.ledger.also(lambda: self.tools.cache.storing(key, "", made, 0, self.id))
+            return await self._record(image, state, references)
+
+    async def _record(self, image: Image, state: State, references: tuple[str, ...]) -> Built:
+        """The base itself if nothing was changed, one that was built before, or a new one: it has these names now."""
+        took = self._took()
+        finished = BuildFinished(image_id=image.id, references=references, size=image.size, took=took)
+
+        async def record(more: More) -> None:
+            await self.tools.images.record_built(
+                image, references, parent=state.base_id, source=self.id, more=more, meta=self.meta
+            )
+
+        await self.ledger.write_with(record, finished)
+        return Built(self.id, image.id, image.size, took, references)
+
+    def _document(self, state: State, settings: Settings) -> dict[str, Any]:
+        os, architecture, variant = (*self.tools.platform.split("/"), "")[:3]
+        return authoring.built(
+            dict(state.base), settings, [layer.diff_id for layer in state.image.layers], state.entries,
+            rfc3339(self._begun), state.scope.author, Platform(os=os, architecture=architecture, variant=variant),
+        )
+
+
+_NO_KEY = Key("", ())
+_EMPTY = State(begin(Settings()), SCRATCH, (), {}, "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Workshop:
+    """What a step of files may ask of its build."""
+
+    job: Job
+    stage: Stage
+
+    async def context(self) -> Context:
+        """See `workers.build.files.Workshop`."""
+        return await self.job.context()
+
+    async def source(self, name: str) -> Image:
+        """See `workers.build.files.Workshop`. Raises: NotFound."""
+        source = find(self.job.plan.stages, name, self.stage.number)
+        if source.stage < 0:
+            return await self.job.tools.images.resolve(source.image)
+        if source.stage not in self.job.stages:
+            raise NotFound(f"the stage {safe(name)} is not built for this target")
+        return (await self.job.stages[source.stage]).image
+
+    async def known(self, key: Key) -> bool:
+        """See `workers.build.files.Workshop`."""
+        return await self.job.find(key) is not None
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first: everything after it was called off."""
+    for error in errors.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return errors

@@ -1,0 +1,87 @@
+"""What may be asked of a builder, and what it tells meanwhile and at the end."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.build.events import How
+from domain.images.model import Layer
+from domain.resources import Resources
+from domain.spec import Ulimit
+
+
+class BuildRequest(BaseModel):
+    """`dockerfile` is the text, `name` what it is called in errors, `ignore` the text of `.dockerignore`; `keep` leaves
+    the container of a step that has failed. With `export` the files of the result are wanted, and no image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dockerfile: str
+    name: str = "Dockerfile"
+    references: tuple[str, ...] = ()
+    target: str = ""
+    arguments: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+    network: str = ""
+    ignore: str = ""
+    no_cache: bool = False
+    keep: bool = False
+    export: bool = False
+    resources: Resources | None = None
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: int | None = None
+    secrets: dict[str, bytes] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a build; `number` from 1, of `total`."""
+
+    number: int
+    total: int
+    stage: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a step has ended: `took` in ns, `size` the bytes that it has added, `image_id` of what is there after it."""
+
+    how: How
+    took: int
+    size: int = 0
+    image_id: str = ""
+    container: str = ""
+
+
+class Progress(Protocol):
+    """Who watches a build. Nothing here may fail because nobody looks any more."""
+
+    async def step(self, step: Step) -> None:
+        """It has begun."""
+
+    async def running(self, step: Step, container: str, cause: str) -> None:
+        """It is not in the cache, because of `cause`, and is carried out in a container, if that is named."""
+
+    async def output(self, step: Step, stream: int, data: bytes) -> None:
+        """Its command has written something: 1 stdout, 2 stderr."""
+
+    async def ended(self, step: Step, ended: Ended) -> None:
+        """It has ended well."""
+
+    async def note(self, text: str) -> None:
+        """Something that the user should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A build that has ended well; `took` in ns, `size` of all layers; `references` are its names as they are kept,
+    `image_id` is empty when only its files were wanted."""
+
+    id: str
+    image_id: str
+    size: int
+    took: int
+    references: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()

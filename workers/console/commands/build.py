@@ -1,0 +1,189 @@
+"""build: make an image from a Dockerfile."""
+
+from contextlib import AsyncExitStack
+
+from domain.build.stages import needs_context, same_platform
+from domain.errors import LadingError
+from domain.images.reference import parse_target
+from domain.options import FILE, OptionError, flag, many, one, refused
+from domain.text.safe import legible, safe
+from domain.text.units import exact_duration, human_size
+from workers.build.request import BuildRequest, Built
+from workers.console import buildlog, devices, limits
+from workers.console.contexts import STDIN, Reader, Sources
+from workers.console.errors import Plain
+from workers.console.outputs import bring_out, wanted_output
+from workers.console.verb import Example, Invocation, Verb
+
+LARGEST_SECRET = 500 << 10
+
+
+async def _build(invocation: Invocation) -> int:
+    options = invocation.options
+    for reference in options.many("tag"):
+        parse_target(reference)
+    quiet = options.flag("quiet") or _progress(options.text("progress")) == "quiet"
+    call = invocation.call
+    output = wanted_output(options.many("output"), call)
+    to = call.err if output is not None and output.path == STDIN else call.out
+    lively = _progress(options.text("progress")) == "auto" and call.terminal.stdout_tty and to is call.out
+    screen = buildlog.Quiet(call.err) if quiet else buildlog.Plain(to, call.terminal.cols if lively else 0)
+    if options.text("platform") and not same_platform(options.text("platform"), invocation.engine.builder.platform):
+        raise Plain(f"nothing can be built here for {options.text('platform')}: only for "
+                    f"{invocation.engine.builder.platform}")
+
+    async def received(size: int) -> None:
+        if not quiet:
+            await to(f"Sending build context to lading daemon  {human_size(size, 4)}\n".encode())
+
+    async with AsyncExitStack() as stack:
+        reader = Reader(call, invocation.engine.builder, stack, received)
+        sources = await reader.sources(invocation.arguments[0], options.text("file"))
+        request = await _request(invocation, sources, export=output is not None)
+        if sources.bring is not None and not needs_context(invocation.engine.builder.plan(request)):
+            await received(0)
+        async with screen.shown():
+            built = await invocation.engine.builder.build(request, sources.bring, invocation.who, screen)
+    if output is not None:
+        await bring_out(call, invocation.engine.builder, built, output)
+    else:
+        await _tell(invocation, built, quiet=quiet)
+    return 0
+
+
+async def _tell(invocation: Invocation, built: Built, *, quiet: bool) -> None:
+    path = invocation.options.text("iidfile")
+    if path:
+        await invocation.call.unlink(path)
+        await invocation.call.create_file(path, 0o644, built.image_id.encode())
+    if quiet:
+        await invocation.say(built.image_id)
+        return
+    await invocation.say(f"{built.image_id}: {human_size(built.size)}, built in {exact_duration(built.took)}")
+    await invocation.say(f"Successfully built {built.image_id.removeprefix('sha256:')[:12]}")
+    for reference in built.references:
+        await invocation.say(f"Successfully tagged {safe(reference)}")
+
+
+async def _request(invocation: Invocation, sources: Sources, *, export: bool) -> BuildRequest:
+    options = invocation.options
+    return BuildRequest(
+        dockerfile=sources.dockerfile,
+        name=sources.name,
+        references=options.many("tag"),
+        target=options.text("target"),
+        arguments=await _arguments(invocation),
+        labels=dict(item.partition("=")[::2] for item in options.many("label")),
+        network=_network(options.text("network")),
+        ignore=sources.ignore,
+        no_cache=options.flag("no-cache"),
+        keep=not options.flag("rm") and not options.flag("force-rm"),
+        resources=limits.resources(options),
+        ulimits=devices.ulimits(options),
+        shm_size=devices.shm_size(options),
+        secrets=await _secrets(invocation),
+        export=export,
+    )
+
+
+async def _arguments(invocation: Invocation) -> dict[str, str]:
+    """`NAME=value`, or the client's own value of NAME."""
+    given = invocation.options.many("build-arg")
+    if wrong := next((item for item in given if not item.partition("=")[0]), None):
+        raise OptionError(f"invalid build argument: {wrong!r}", hint="write NAME=value, or NAME for your own value")
+    own = await invocation.call.getenv([item for item in given if "=" not in item])
+    found: dict[str, str] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if equals:
+            found[name] = value
+        elif name in own:
+            found[name] = own[name]
+    return found
+
+
+async def _secrets(invocation: Invocation) -> dict[str, bytes]:
+    """`id=NAME,src=FILE`, `id=NAME,env=VARIABLE`, or `id=NAME` for the variable of that name."""
+    found: dict[str, bytes] = {}
+    for text in invocation.options.many("secret"):
+        words = dict(item.partition("=")[::2] for item in text.split(","))
+        id, source, variable = words.pop("id", ""), words.pop("src", words.pop("source", "")), words.pop("env", "")
+        kind = words.pop("type", "env" if variable or not source else "file")
+        if not id or words or kind not in ("file", "env"):
+            raise OptionError(f"invalid secret: {text!r}", hint="write it as id=NAME,src=FILE or id=NAME,env=VARIABLE")
+        if kind == "file" and source:
+            found[id] = await _content(invocation, source)
+            continue
+        name = variable or source or id
+        own = await invocation.call.getenv([name])
+        if name not in own:
+            raise Plain(f"secret {id}: the variable {name} is not set")
+        found[id] = own[name].encode("utf-8", "surrogateescape")
+    return found
+
+
+async def _content(invocation: Invocation, path: str) -> bytes:
+    content = b""
+    async for piece in invocation.call.open_file(path):
+        content += piece
+        if len(content) > LARGEST_SECRET:
+            raise Plain(f"a secret can have {LARGEST_SECRET >> 10} KiB at most: {legible(path)}")
+    return content
+
+
+def _progress(text: str) -> str:
+    if text not in ("auto", "plain", "quiet"):
+        raise OptionError(f'invalid argument "{text}" for "--progress" flag', hint="use auto, plain or quiet")
+    return text
+
+
+def _network(text: str) -> str:
+    if text not in ("", "default", "none", "host"):
+        raise LadingError(f"network {safe(text)} not found")
+    return "" if text == "default" else text
+
+
+VERB = Verb(
+    name="build",
+    usage="[OPTIONS] PATH|-",
+    summary="Build an image from a Dockerfile",
+    run=_build,
+    least=1,
+    most=1,
+    paths=1,
+    also=("image build", "builder build"),
+    group="Common Commands",
+    options=(
+        many("build-arg", "", "Value of an ARG; NAME alone takes your own", value="NAME[=VALUE]"),
+        one("file", "f", "The Dockerfile (PATH/Dockerfile); - for standard input", value=FILE),
+        flag("force-rm", "", "Take away the container of a step also when it has failed"),
+        one("iidfile", "", "Write the image's id to a file", value=FILE),
+        many("label", "", "Attach a label", value="KEY[=VALUE]"),
+        one("network", "", "Network of RUN steps: none or host", value="network"),
+        flag("no-cache", "", "Build everything anew"),
+        many("output", "o", "Bring out the files, and make no image: DIR, type=tar,dest=FILE or -", value="what"),
+        one("platform", "", "Build for this platform, which can only be that of the host", value="os/arch"),
+        one("progress", "", "How it is shown: auto, plain or quiet", value="how", default="auto"),
+        flag("quiet", "q", "Show nothing but the image's id"),
+        flag("rm", "", "Take away containers of steps; --rm=false leaves one that fails", default=True),
+        one("shm-size", "", "Size of /dev/shm in RUN steps", value="bytes"),
+        many("secret", "", "For RUN --mount=type=secret: id=NAME,src=FILE or id=NAME,env=VARIABLE", value="secret"),
+        many("tag", "t", "Name of the image; may be given several times", value="name[:tag]"),
+        one("target", "", "Build only up to this stage", value="stage"),
+        many("ulimit", "", "A limit for RUN steps: nofile=1024:2048", value="limit"),
+        *(option for option in limits.OPTIONS if option.name in {
+            "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems", "memory", "memory-swap",
+            "pids-limit"}),
+        *refused("--add-host= --cache-from= --cache-to= --cgroup-parent= --compress --isolation= --load "
+                 "--pull --push --security-opt= --squash --ssh="),
+    ),
+    notes="""\
+Every step is an event (lading audit BUILD), and every RUN a container that is taken away when its changes are kept.
+A step that was built before is taken from the cache; one that is not tells why. Only what is in PATH and not hidden by
+.dockerignore is sent, and only when a step needs it.""",
+    examples=(
+        Example("lading build -t site .", "the Dockerfile of this directory"),
+        Example("lading build --target test --build-arg VERSION=2 -t app:2 .", "up to one stage, with an argument"),
+        Example("lading build -t tool - < Dockerfile", "without a context"),
+    ),
+)

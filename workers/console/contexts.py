@@ -1,0 +1,188 @@
+"""Where the files of a build come from: what the client names, looked at before anything is read.
+
+    lading build DIR            the directory is the context, DIR/Dockerfile the Dockerfile
+    lading build -f FILE DIR    the Dockerfile lies elsewhere, FILE.dockerignore counts before DIR/.dockerignore
+    lading build -f - DIR       the Dockerfile comes on standard input
+    lading build - < FILE       a Dockerfile without a context, or a tar that is the context
+
+A Dockerfile that is a link is followed inside of its context only: who has made the context must not be able to show
+the user's other files in an error message.
+"""
+
+import posixpath
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from adapters.images.compression import sniff
+from adapters.images.context import Context
+from domain.build.ignore import Rules
+from domain.build.lines import LARGEST, decoded
+from domain.build.patterns import Wrong
+from domain.copying import absolute
+from domain.errors import InvalidValue
+from domain.text.safe import legible
+from workers.build.builder import Builder
+from workers.console.call import Call
+from workers.console.errors import Plain
+
+STDIN = "-"
+_DOCKERFILE, _IGNORE = "Dockerfile", ".dockerignore"
+_LARGEST_IGNORE = 512 * 1024
+_TAR_MAGIC = slice(257, 262)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """A Dockerfile, what `.dockerignore` says, and what brings the context (None: there is none)."""
+
+    dockerfile: str
+    name: str
+    ignore: str = ""
+    bring: Callable[[], Awaitable[Context]] | None = None
+
+
+@dataclass
+class Reader:
+    """Reads what one call names; contexts are kept until `stack` is closed. `received` is told the size of one."""
+
+    call: Call
+    builder: Builder
+    stack: AsyncExitStack
+    received: Callable[[int], Awaitable[None]]
+
+    async def sources(self, path: str, file: str) -> Sources:
+        """What PATH and `-f` mean. Raises Plain, Refused."""
+        if path == STDIN:
+            return await self._stdin(file)
+        if path.startswith(("http://", "https://", "git://", "git@", "github.com/")):
+            raise Plain(
+                f"a context from an address is not supported by this version of lading: {legible(path)}",
+                hint="fetch it first (git clone, curl), and name the directory",
+            )
+        return await self._directory(path, file)
+
+    async def _directory(self, path: str, file: str) -> Sources:
+        kind, top = await self._look(path)
+        if kind == "missing":
+            raise Plain(f'unable to prepare context: path "{legible(path)}" not found')
+        if kind != "directory":
+            raise Plain(f"unable to prepare context: {legible(path)} is not a directory",
+                        hint="name the directory, and the Dockerfile with -f")
+        if file == STDIN:
+            text, name, beside = decoded(await self._all(self.call.stdin(), LARGEST), STDIN), STDIN, ""
+        else:
+            beside = absolute(file, self.call.cwd) if file else posixpath.join(top, _DOCKERFILE)
+            name = file or _DOCKERFILE
+            text = decoded(await self._file(beside, name, top, LARGEST, "the Dockerfile"), name)
+        ignore = await self._ignore(top, beside)
+
+        async def bring() -> Context:
+            return await self._receive(self.call.pack(top + "/.", ".", "", ignore))
+
+        return Sources(text, name, ignore, bring)
+
+    async def _ignore(self, top: str, dockerfile: str) -> str:
+        for path in filter(None, (dockerfile and dockerfile + _IGNORE, posixpath.join(top, _IGNORE))):
+            kind, _ = await self.call.look(path, follow=False)
+            if kind == "missing":
+                continue
+            data = await self._file(path, posixpath.basename(path), top, _LARGEST_IGNORE, "the ignore file")
+            text = data.decode("utf-8", "surrogateescape").replace("\0", "")
+            try:
+                Rules(text)
+            except Wrong as error:
+                raise Plain(f"{legible(path)}: {error}") from error
+            return text
+        return ""
+
+    async def _file(self, path: str, name: str, top: str, most: int, what: str) -> bytes:
+        """One file, which may be a link only inside of the context. Raises Plain."""
+        kind, real = await self.call.look(path, follow=False)
+        if kind == "link":
+            kind, real = await self.call.look(path, follow=True)
+            if not (real + "/").startswith(top.rstrip("/") + "/"):
+                raise Plain(f"{what} ({legible(name)}) is a link that leads out of the context: {legible(real)}")
+        if kind == "missing":
+            raise Plain(f"failed to read {what}: open {legible(name)}: no such file or directory",
+                        hint="name it with -f" if what == "the Dockerfile" else "")
+        if kind != "file":
+            raise Plain(f"{what} ({legible(name)}) is not a regular file, but a {kind}")
+        return await self._all(self.call.open_file(real), most)
+
+    async def _stdin(self, file: str) -> Sources:
+        if self.call.terminal.stdin_tty:
+            raise Plain("a Dockerfile or a context is expected on standard input, but that is a terminal")
+        if file == STDIN:
+            raise Plain("invalid argument: can't use stdin for both build context and dockerfile")
+        pieces = self.call.stdin()
+        start = b""
+        async for piece in pieces:
+            start += piece
+            if len(start) >= _TAR_MAGIC.stop:
+                break
+        if sniff(start[:6]) == "plain" and start[_TAR_MAGIC] != b"ustar":
+            rest = await self._all(pieces, LARGEST)
+            return Sources(decoded(start + rest, file or STDIN), STDIN)
+        return await self._archive(start, pieces, file or _DOCKERFILE)
+
+    async def _archive(self, start: bytes, pieces: AsyncIterator[bytes], file: str) -> Sources:
+        """A context that has its Dockerfile and its `.dockerignore` in it."""
+        context = await self._receive(_chained(start, pieces))
+        path = posixpath.normpath(file).lstrip("/")
+        found = context.look(path)
+        data = context.read(path, LARGEST + 1)
+        if found is None:
+            raise Plain(f"failed to read the Dockerfile: {legible(file)} is not in the context")
+        if data is None:
+            raise Plain(f"the Dockerfile ({legible(file)}) is not a regular file, but a {found.kind}")
+        ignore = next((one for one in (context.read(path + _IGNORE, _LARGEST_IGNORE),
+                                       context.read(_IGNORE, _LARGEST_IGNORE)) if one is not None), b"")
+        text = ignore.decode("utf-8", "surrogateescape").replace("\0", "")
+        try:
+            context.hide(Rules(text))
+        except Wrong as error:
+            raise Plain(f"{_IGNORE}: {error}") from error
+
+        async def bring() -> Context:
+            return context
+
+        return Sources(decoded(data, file), file, text, bring)
+
+    async def _receive(self, pieces: AsyncIterator[bytes]) -> Context:
+        counted = _Counted(pieces)
+        context = await self.stack.enter_async_context(self.builder.context(aiter(counted)))
+        await self.received(counted.size)
+        return context
+
+    async def _look(self, path: str) -> tuple[str, str]:
+        whole = absolute(path, self.call.cwd)
+        if not whole.startswith("/"):
+            raise Plain("the working directory of the client does not exist any more")
+        kind, real = await self.call.look(whole.rstrip("/") or "/", follow=True)
+        return kind, real.rstrip("/") or "/"
+
+    async def _all(self, pieces: AsyncIterator[bytes], most: int) -> bytes:
+        content = b""
+        async for piece in pieces:
+            content += piece
+            if len(content) > most:
+                raise InvalidValue(f"a file of more than {most} bytes is not read")
+        return content
+
+
+@dataclass
+class _Counted:
+    pieces: AsyncIterator[bytes]
+    size: int = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self.pieces:
+            self.size += len(piece)
+            yield piece
+
+
+async def _chained(start: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield start
+    async for piece in pieces:
+        yield piece
