@@ -45,7 +45,7 @@ NOBODY = 65534
         (("run", "--stop-signal", "NOPE", "busybox", "true"), 125, "NOPE"),
         (("run", "--stop-timeout", "soon", "busybox", "true"), 125, "soon"),
         (("run", "--tmpfs", "relative", "busybox", "true"), 125, "relative"),
-        (("run", "--network", "nosuchnet", "busybox", "true"), 125, "nosuchnet"),
+        (("run", "--network", "host", "--network", "none", "busybox", "true"), 125, "cannot be combined"),
         (("run", "--rm=perhaps", "busybox", "true"), 125, "perhaps"),
         (("run", "--cidfile", "/no/such/folder/cid", "busybox", "true"), 125, "/no/such/folder/cid"),
         (("run", "--entrypoint", "", "busybox"), 125, "command"),
