@@ -58,9 +58,11 @@ class Setting:
         """The engine under test, running, with the image."""
         return self.another_lading("lading")
 
-    def another_lading(self, name: str, prepare: Callable[[Lading], None] | None = None) -> Lading:
+    def another_lading(
+        self, name: str, prepare: Callable[[Lading], None] | None = None, *, alone: bool = False
+    ) -> Lading:
         """One more engine beside the first; `prepare` may write its history before it starts."""
-        engine = Lading(self.folder / name)
+        engine = Lading(self.folder / name, alone=alone)
         self._groups.append(engine.cgroup())
         self._stack.callback(engine.close)
         if prepare is not None:
@@ -77,7 +79,10 @@ class Setting:
         if not self._peers or programs is None:
             self.say("measured without docker" if not self._peers else "docker and dockerd are not both installed")
             return None
-        engine = Docker(self.folder / "docker", *programs)
+        return self._another_docker("docker", programs)
+
+    def _another_docker(self, name: str, programs: tuple[str, str], *, networks: bool = False) -> Docker:
+        engine = Docker(self.folder / name, *programs, networks=networks)
         self._groups.append(engine.cgroup())
         self._stack.callback(engine.close)
         engine.start()
@@ -98,6 +103,15 @@ class Setting:
         engine.prepare()
         self.say(f"runc {engine.version()} is ready")
         return engine
+
+    @cached_property
+    def networked(self) -> "list[Lading | Docker]":
+        """Engines with networks, apart from each other and from the machine's; ours first."""
+        found: list[Lading | Docker] = [self.another_lading("lading-net", alone=True)]
+        programs = docker.find()
+        if self._peers and programs is not None:
+            found.append(self._another_docker("docker-net", programs, networks=True))
+        return found
 
     @property
     def engines(self) -> "list[Lading | Docker]":

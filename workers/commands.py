@@ -204,7 +204,9 @@ class Programs:
         return [dict(row) for row in rows]
 
 
-_VIEWS = ("containers", "images", "refs", "past", "networks", "past_networks", "volumes")
+_VIEWS = (
+    "containers", "images", "refs", "past", "networks", "past_networks", "addresses", "tenures", "volumes",
+)
 _OTHERS = ("run", "create", "commit", "wait", "exec")
 
 

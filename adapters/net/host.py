@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class Host:
         self.bridges: dict[str, Bridge] = {}
         self.rooms: dict[Run, Room] = {}
         self._loaded = False
+        self._admitting = threading.Lock()
 
     # Networks --------------------------------------------------------------------------------------------------------
 
@@ -85,9 +87,10 @@ class Host:
             self._make_bridge(bridge)
         except Refusal as refusal:
             raise as_error(refusal, "bridge", bridge.link) from refusal
-        if before is None:
-            foreign.admit()
+        first = not self.bridges
         self.bridges[bridge.id] = bridge
+        if first:
+            self.admit()  # before anything is sent; later ones are looked after aside
         if before is not None and before != bridge:
             self._firewall.remove(firewall.of_bridge(before))
         self._firewall.add(firewall.of_bridge(bridge))
@@ -391,9 +394,10 @@ class Host:
             self._reload()
 
     def admit(self) -> None:
-        """Somebody else has made a firewall."""
-        if self.bridges:
-            foreign.admit()
+        """Let other firewalls let our networks through, as they are now. For any thread."""
+        with self._admitting:
+            if self.bridges:
+                foreign.admit()
 
     def reload(self) -> None:
         """The table again, after somebody has deleted it."""

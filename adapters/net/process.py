@@ -170,6 +170,7 @@ class Desk:
     async def do_add_bridge(self, message: Message) -> Message:
         """See the port."""
         await self._kernel(self._host.add_bridge, wire.BRIDGE.validate_python(message["bridge"]))
+        asyncio.get_running_loop().run_in_executor(self._chores, self._host.admit)
         return {}
 
     async def do_remove_bridge(self, message: Message) -> Message:
@@ -295,7 +296,7 @@ class Desk:
 
     def _admit(self) -> None:
         self._admitting = None
-        asyncio.get_running_loop().run_in_executor(self._thread, self._host.admit)
+        asyncio.get_running_loop().run_in_executor(self._chores, self._host.admit)
 
     def _reap_soon(self) -> None:
         if self._reaping is None:

@@ -1,4 +1,4 @@
-"""Docker, started by hand: own data root, no bridge, no packet filter, its fixed directories covered."""
+"""Docker, started by hand: own data root, no networks unless they are measured, its fixed directories covered."""
 
 import os
 import shutil
@@ -6,21 +6,25 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from bench.engines.lading import PATH
+from bench.engines.lading import ALONE, PATH
 from bench.image import REFERENCE
 from bench.process import Command, Failed, Nursery, alive, executable, until
 
 COVERED = ("/etc/docker", "/opt/containerd", "/run/containerd", "/run/docker")
 PROGRAMS = ("dockerd", "containerd", "containerd-shim", "containerd-shim-runc-v2", "docker-proxy", "docker-init")
+_WITHOUT_NETWORKS = {
+    "bridge": "none", "iptables": "false", "ip6tables": "false", "ip-forward": "false", "userland-proxy": "false",
+}
 
 
 class Docker:
-    """A dockerd of its own; what it leaves at fixed places vanishes with it."""
+    """A dockerd of its own; what it leaves at fixed places vanishes with it. With `networks` it has its bridges and
+    rules, in a network namespace of its own."""
 
     name = "docker"
 
-    def __init__(self, folder: Path, client: str, daemon: str) -> None:
-        self._folder, self._client, self._daemon = folder, client, daemon
+    def __init__(self, folder: Path, client: str, daemon: str, *, networks: bool = False) -> None:
+        self._folder, self._client, self._daemon, self._networks = folder, client, daemon, networks
         folder.mkdir()
         (folder / "client").mkdir()
         (folder / "daemon.json").write_text("{}", encoding="ascii")
@@ -40,11 +44,12 @@ class Docker:
         here = self._folder
         arguments = {
             "config-file": here / "daemon.json", "data-root": here / "data", "exec-root": here / "exec",
-            "pidfile": here / "docker.pid", "host": self._env["DOCKER_HOST"], "bridge": "none", "iptables": "false",
-            "ip6tables": "false", "ip-forward": "false", "userland-proxy": "false", "storage-driver": "overlay2",
+            "pidfile": here / "docker.pid", "host": self._env["DOCKER_HOST"], "storage-driver": "overlay2",
             "exec-opt": "native.cgroupdriver=cgroupfs", "cgroup-parent": f"/{self.cgroup()}",
+            **({} if self._networks else _WITHOUT_NETWORKS),
         }
-        argv = [self._daemon, *(f"--{name}={value}" for name, value in arguments.items())]
+        argv = [*(ALONE if self._networks else ()), self._daemon, *(f"--{name}={value}" for name, value in
+                                                                    arguments.items())]
         self._pid = self._nursery.start(argv, self._env, "dockerd.log")
         until(self._answers, "dockerd to answer", patience=60)
 
@@ -57,6 +62,11 @@ class Docker:
         except Failed:
             return False
         return True
+
+    @property
+    def pid(self) -> int:
+        """The daemon's."""
+        return self._pid
 
     def command(self, *arguments: str) -> Command:
         """A command line of the client."""

@@ -9,15 +9,19 @@ from bench.image import REFERENCE, ROOT
 from bench.process import Command, Failed, Nursery, alive, executable, until
 
 PROGRAMS = ROOT / ".venv/bin"
+ALONE = ("/usr/bin/unshare", "-n", "/bin/sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+"""In front of a daemon: it gets a network namespace of its own."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Lading:
-    """A daemon and all it needs; `start` may be called again after `stop` or `crash`."""
+    """A daemon and all it needs; `start` may be called again after `stop` or `crash`. `alone` it has a network
+    namespace of its own."""
 
     name = "lading"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, alone: bool = False) -> None:
+        self._alone = alone
         self.data = folder / "data"
         self._folder = folder
         folder.mkdir()
@@ -40,7 +44,8 @@ class Lading:
 
     def start(self, patience: float = 60.0) -> None:
         """Start the daemon; returns when it answers. Raises Failed."""
-        self._pid = self._nursery.start([str(PROGRAMS / "ladingd")], self._env, "ladingd.log")
+        argv = [*(ALONE if self._alone else ()), str(PROGRAMS / "ladingd")]
+        self._pid = self._nursery.start(argv, self._env, "ladingd.log")
         until(self.answers, "the daemon to answer", patience)
 
     def answers(self) -> bool:

@@ -29,7 +29,7 @@ HOST = "box"
 PATIENCE = 30.0
 CGROUPS = Path("/sys/fs/cgroup")
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-SMALL = ("keeper", "warden", "zygote")
+SMALL = ("keeper", "warden", "zygote", "net")
 
 
 @dataclass(frozen=True)
