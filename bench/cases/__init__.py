@@ -14,6 +14,7 @@ from bench.cases import (
     memory,
     parallel,
     rebuild,
+    registry,
     run,
     throughput,
 )
@@ -29,6 +30,7 @@ CASES: dict[str, Callable[[Setting], list[Row]]] = {
     "throughput": throughput.measure,
     "logs": logs.measure,
     "copying": copying.measure,
+    "registry": registry.measure,
     "listing": listing.measure,
     "append": append.measure,
     "rebuild": rebuild.measure,
