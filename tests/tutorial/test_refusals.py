@@ -56,7 +56,7 @@ NOBODY = 65534
         (("wait", "nonesuch"), 1, "nonesuch"),
         (("top", "nonesuch"), 1, "nonesuch"),
         (("why", "nonesuch"), 1, "nonesuch"),
-        (("audit", "nonesuch"), 1, "nonesuch"),
+        (("audit", "nosuchname"), 1, "nosuchname"),
         (("commit", "nonesuch", "x:y"), 1, "nonesuch"),
         (("tag", "nonesuch", "x:y"), 1, "nonesuch"),
         (("rmi", "nonesuch"), 1, "nonesuch"),
