@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from adapters.images.content import Content, sync_file
+from adapters.images.content import Content, digest_of_file
 from adapters.images.ingest import Partial
 from domain.errors import Refused, StorageError
 from domain.images.layer import hex_of
@@ -42,7 +42,7 @@ class Downloads:
         """The same at once. Raises: Refused, NotFound, Unavailable, StorageError, OSError."""
         with self._only_one(blob.digest, part, stop) as shared:
             there = self._content.blob(blob.digest)
-            if there.exists():
+            if there.exists() and digest_of_file(there) == blob.digest:
                 part.state, part.done, part.resumed = "downloaded", blob.size, blob.size
                 return there
             self._make_room(blob)
@@ -72,7 +72,6 @@ class Downloads:
                     )
         finally:
             partial.close()
-        sync_file(partial.path)
         return partial.path
 
     @contextmanager

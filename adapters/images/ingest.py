@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from adapters.images.content import Content, sync_directory, sync_file
+from adapters.images.content import Content
 from adapters.images.unpack import write
 from domain.errors import InvalidValue
 from domain.images.layer import digest_of, hex_of, is_digest
@@ -86,9 +86,7 @@ def keep(content: Content, key: str, names: Sequence[str]) -> None:
     path = _path(content, key)
     with content.workspace() as work:
         (work / "keep").write_text(json.dumps({"names": sorted(names)}), encoding="ascii")
-        sync_file(work / "keep")
         (work / "keep").rename(path)
-    sync_directory(content.ingest)
 
 
 def unkeep(content: Content, key: str) -> None:

@@ -5,7 +5,6 @@ already is not asked for. Nothing is recorded here; what the pull needs stays le
 daemon and on the disk (`adapters.images.ingest`) for those of the next one.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -14,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from adapters.images import documents, ingest
-from adapters.images.content import Content, LayerRecord, sync_directory
+from adapters.images.content import Content, LayerRecord
 from adapters.images.downloads import Downloads
 from adapters.images.leases import Lease
 from adapters.images.unpack import Expected, Limits, Place, unpack_blob
@@ -160,6 +159,7 @@ class Pull:
             return self._unpacked(manifest.layers, parsed.diff_ids, parts, coming, lease)
         except BaseException:
             self._stop.set()  # the other downloads of this pull; what they have stays
+            self._content.seal()
             raise
 
     def _begin(self, layers: Sequence[Descriptor], parts: Sequence[Part]) -> "dict[str, Future[Path]]":
@@ -221,10 +221,9 @@ class Pull:
             return
         try:
             with self._shop.downloads.at_rest(blob.digest):
-                os.rename(path, self._content.blob(blob.digest))
+                self._content.adopt_blob(path, blob.digest)
         except FileNotFoundError:
             return
-        sync_directory(self._content.blobs)
 
     def _opened(self, path: Path, blob: Descriptor) -> FileIO:
         """Another pull that had the same blob may have settled it."""

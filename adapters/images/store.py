@@ -222,6 +222,7 @@ class LocalImageStore:
                     lease.add(f"blobs/{hex_of(image.id)}", *_blobs(document))
                     sent = push(self._content, document, connect(stop), tag, progress, stop)
                     self._content.put_blob(document.data)
+                    self._content.seal()
                     return sent
                 finally:
                     lease.end()
@@ -430,6 +431,7 @@ class LocalImageStore:
         )
         lease.add(f"stubs/{hex_of(top_of(image))}")
         self._stubs(image)
+        self._content.seal()
         self._leases.give(id, lease)
         return image
 

@@ -1,19 +1,16 @@
 """Is what the log says about an image still on the disk, byte by byte?"""
 
-import hashlib
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from adapters.images import documents, trees
-from adapters.images.content import Content
+from adapters.images.content import Content, digest_of_file
 from domain.errors import StorageError
 from domain.images.layer import digest_of
 from domain.images.model import Image, Layer
 from domain.text.safe import safe
 
 _HINT = "load or pull the image again"
-_PIECE = 1 << 20
 
 
 def verify(content: Content, image: Image) -> None:
@@ -33,7 +30,7 @@ def check(content: Content, images: Sequence[Image], manifests: Sequence[str]) -
     outside (is there what their record counts?)."""
     found: list[str] = []
     for name in sorted(os.listdir(content.blobs)):
-        if _digest(content.blobs / name) != f"sha256:{name}":
+        if digest_of_file(content.blobs / name) != f"sha256:{name}":
             found.append(f"the blob {safe(name)[:64]} is damaged")
     chains = {layer.chain_id: layer for image in images for layer in image.layers}
     for image in images:
@@ -73,16 +70,5 @@ def _verify_layer(content: Content, layer: Layer) -> None:
         raise StorageError(f"layer {layer.chain_id} is missing", hint=_HINT)
     if record.diff_id != layer.diff_id:
         raise StorageError(f"layer {layer.chain_id} is another one than its record says", hint=_HINT)
-    if _digest(content.blob(record.blob.digest)) != record.blob.digest:
+    if digest_of_file(content.blob(record.blob.digest)) != record.blob.digest:
         raise StorageError(f"the blob of layer {layer.chain_id} is missing or damaged", hint=_HINT)
-
-
-def _digest(path: Path) -> str:
-    found = hashlib.sha256()
-    try:
-        with path.open("rb", buffering=0) as blob:
-            while piece := blob.read(_PIECE):
-                found.update(piece)
-    except FileNotFoundError:
-        return ""
-    return "sha256:" + found.hexdigest()

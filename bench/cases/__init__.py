@@ -16,6 +16,7 @@ from bench.cases import (
     networks,
     parallel,
     rebuild,
+    registry,
     run,
     throughput,
 )
@@ -32,6 +33,7 @@ CASES: dict[str, Callable[[Setting], list[Row]]] = {
     "logs": logs.measure,
     "copying": copying.measure,
     "building": building.measure,
+    "registry": registry.measure,
     "listing": listing.measure,
     "networks": networks.measure,
     "append": append.measure,

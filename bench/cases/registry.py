@@ -1,0 +1,182 @@
+"""An image of 150 MB in five layers: pulled from a registry, pushed to an empty one, loaded from an archive."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bench.engines.docker import Docker
+from bench.engines.lading import Lading
+from bench.process import Command
+from bench.registry import peak, registry, saved_image, seconds_of
+from bench.report import Row, Target, bound, compare
+from bench.samples import Summary, interleave, summary
+from bench.setting import Setting
+
+_SIZE = 150_000_000
+_NAME = "bench-many:v1"
+
+Engine = Lading | Docker
+Samples = Mapping[str, list[float]]
+
+
+def measure(setting: Setting) -> list[Row]:
+    """Wall time and processor time of the engines' own processes; skopeo, which unpacks nothing, beside them."""
+    size = max(int(_SIZE * min(setting.scale * 2, 1)), 20_000_000)
+    archive = setting.folder / "many.tar"
+    size = saved_image(archive, size, _NAME)
+    about = f"{size // 1_000_000} MB"
+    before = peak(setting.lading.pid)
+    rows = _pulls(setting, archive, about)
+    rows.append(bound("memory grown by pulls", "MiB", _one(peak(setting.lading.pid) - before), 100))
+    rows += _pushes(setting, archive, about)
+    rows += _loads(setting, archive, about)
+    rows += _extraction(setting, archive, about)
+    archive.unlink()
+    return rows
+
+
+def _pulls(setting: Setting, archive: Path, about: str) -> list[Row]:
+    with registry(setting.folder) as host:
+        name = f"{host}/bench/many:v1"
+        _give(setting.lading, archive, name)
+        setting.lading.command("push", "-q", name).output()
+        _take(setting.lading, name, _NAME)
+        used: dict[str, list[float]] = {}
+        turns = {engine.name: _pull(engine, name, used) for engine in setting.engines}
+        if skopeo := shutil.which("skopeo"):
+            turns["skopeo"] = _skopeo(skopeo, name, setting.folder / "layout")
+        walls = interleave(turns, setting.times(5))
+    return [
+        *compare(f"pull of {about}: wall", "s", walls, Target("docker", 0.7), Target("skopeo")),
+        *compare(f"pull of {about}: processor", "s", _later(used), Target("docker", 0.5)),
+    ]
+
+
+def _pull(engine: Engine, name: str, used: dict[str, list[float]]) -> Callable[[], float]:
+    pull, remove = engine.command("pull", "-q", name), engine.command("rmi", name)
+    return lambda: _timed(engine, pull, used, after=remove.output)
+
+
+def _pushes(setting: Setting, archive: Path, about: str) -> list[Row]:
+    """To another empty registry each time: nothing is there, and nothing can be mounted."""
+    used: dict[str, list[float]] = {}
+
+    def turn(engine: Engine) -> Callable[[], float]:
+        def run() -> float:
+            with registry(setting.folder) as host:
+                name = f"{host}/bench/many:v1"
+                engine.command("tag", _NAME, name).output()
+                taken = _timed(engine, engine.command("push", "-q", name), used)
+                engine.command("rmi", name).output()
+                return taken
+
+        return run
+
+    for engine in setting.engines:
+        engine.command("load", "-q", "-i", str(archive)).output()
+    walls = interleave({engine.name: turn(engine) for engine in setting.engines}, setting.times(5))
+    for engine in setting.engines:
+        engine.command("rmi", _NAME).output()
+    return [
+        *compare(f"push of {about}: wall", "s", walls, Target("docker", 0.3)),
+        *compare(f"push of {about}: processor", "s", _later(used), Target("docker", 0.3)),
+    ]
+
+
+def _loads(setting: Setting, archive: Path, about: str) -> list[Row]:
+    used: dict[str, list[float]] = {}
+
+    def turn(engine: Engine) -> Callable[[], float]:
+        load, remove = engine.command("load", "-q", "-i", str(archive)), engine.command("rmi", _NAME)
+        return lambda: _timed(engine, load, used, after=remove.output)
+
+    walls = interleave({engine.name: turn(engine) for engine in setting.engines}, setting.times(5))
+    return [
+        *compare(f"load of {about}: wall", "s", walls, Target("docker", 0.6)),
+        *compare(f"load of {about}: processor", "s", _later(used), Target("docker", 0.6)),
+    ]
+
+
+def _extraction(setting: Setting, archive: Path, about: str) -> list[Row]:
+    """One layer into an empty directory, by our extractor and by tar."""
+    tar = shutil.which("tar")
+    if tar is None:
+        return []
+    folder = setting.folder / "extraction"
+    folder.mkdir()
+    subprocess.run([tar, "-xf", str(archive), "-C", str(folder), "0/layer.tar"], check=True)
+    layer = folder / "0/layer.tar"
+
+    def ours() -> float:
+        from adapters.images.unpack import Expected, Limits, Place, unpack_blob
+
+        work = folder / "ours"
+        work.mkdir()
+        (folder / "layers").mkdir(exist_ok=True)
+        os.sync()
+        begin = time.perf_counter()
+        with layer.open("rb", buffering=0) as file:
+            pieces = iter(lambda: file.read(1 << 20), b"")
+            unpack_blob(pieces, Place(work, folder / "layers"), Expected("the layer"), Limits())
+        taken = time.perf_counter() - begin
+        shutil.rmtree(work)
+        return taken
+
+    def theirs() -> float:
+        work = folder / "tar"
+        work.mkdir()
+        os.sync()
+        begin = time.perf_counter()
+        subprocess.run([tar, "-xpf", str(layer), "-C", str(work)], check=True)
+        taken = time.perf_counter() - begin
+        shutil.rmtree(work)
+        return taken
+
+    samples = interleave({"lading": ours, "tar": theirs}, setting.times(7))
+    return compare(f"extraction of a fifth of {about}, with its digest", "s", samples, Target("tar", 1.3))
+
+
+def _give(engine: Engine, archive: Path, name: str) -> None:
+    engine.command("load", "-q", "-i", str(archive)).output()
+    engine.command("tag", _NAME, name).output()
+
+
+def _take(engine: Engine, *names: str) -> None:
+    engine.command("rmi", *names).output()
+
+
+def _timed(
+    engine: Engine, command: Command, used: dict[str, list[float]], after: Callable[[], object] = lambda: None
+) -> float:
+    """Seconds of the command; the processor time of the engine meanwhile is added to `used`."""
+    os.sync()
+    before = seconds_of(engine.engine_processes())
+    taken = command() / 1000
+    used.setdefault(engine.name, []).append(seconds_of(engine.engine_processes()) - before)
+    after()
+    return taken
+
+
+def _skopeo(program: str, name: str, layout: Path) -> Callable[[], float]:
+    argv = [program, "copy", "-q", "--src-tls-verify=false", f"docker://{name}", f"oci:{layout}:v1"]
+    copy = Command(argv, {"PATH": "/usr/bin", "HOME": str(layout.parent)})
+
+    def run() -> float:
+        os.sync()
+        taken = copy() / 1000
+        shutil.rmtree(layout)
+        return taken
+
+    return run
+
+
+def _later(used: dict[str, list[float]]) -> dict[str, Summary]:
+    """Without the first turn, which does not count."""
+    return {name: summary(values[1:]) for name, values in used.items()}
+
+
+def _one(value: float) -> Summary:
+    return Summary(1, value, value, value)
