@@ -22,6 +22,7 @@ demo-clean: ## delete what the demo left for its next run (.demo)
 test: ## prepare .venv, then linters, types, import rules and every test
 	@.ci/prepare dev
 	@.ci/busybox >/dev/null || echo "lading: without a static busybox the tests that need a base image are skipped"
+	@.ci/registry >/dev/null || echo "lading: without docker-registry the tests of pull and push against it are skipped"
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \
 	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m pytest -q -m "" $(PYTEST_ARGS) || status=1; exit $$status
 

@@ -3,18 +3,20 @@
 Sealed values (the environment) are in no step: of a variable only its name is told.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from domain.build.events import StepDone, StepStarted
 from domain.container import Container
+from domain.images.events import Tagged, Untagged
 from domain.lifecycle import MACHINE
 from domain.lifecycle.exec import ExecExited
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.update import LimitsChanged, LimitsFailed, LimitsRequested
 from domain.machine import settled_by
 from domain.messages import Event, Recorded
+from domain.network.ports import Binding, shown
 from domain.redact import SECRET, redacted
 from domain.signals import name as signal_name
 from domain.spec import ContainerSpec, ExecSpec
@@ -22,7 +24,8 @@ from domain.spec import ContainerSpec, ExecSpec
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event: `state` after it, `took` in ns (None where nothing was waited for), `detail` the rest in words."""
+    """One event: `state` after it (of a reference: the image it names then), `took` in ns (None where nothing was
+    waited for), `detail` the rest in words."""
 
     record: Recorded
     event: str
@@ -41,13 +44,22 @@ def steps(records: Sequence[Recorded]) -> Iterator[Step]:
     """Every event of one stream, oldest first."""
     times = {record.position: record.time for record in records}
     container = Container(id=records[0].stream.key) if records else Container(id="")
+    names = ""
     for record in records:
-        before = container
-        state = ""
+        before, state = container, ""
         if record.stream.kind == "container":
             container = MACHINE.evolve(before, record)
             state = container.state.value
+        elif record.stream.kind == "ref":
+            state = names = _named(record.event, names)
         yield Step(record, title(record.event), state, _took(before, record, times), detail(record.event))
+
+
+def _named(event: Event, before: str) -> str:
+    """What a reference names after the event: the beginning of an id, or nothing."""
+    if isinstance(event, Tagged):
+        return event.image_id.removeprefix("sha256:")[:12]
+    return "" if isinstance(event, Untagged) else before
 
 
 def title(event: Event) -> str:
@@ -62,6 +74,9 @@ def _took(before: Container, record: Recorded, times: Mapping[int, int]) -> int 
         execution = before.execs.get(record.event.exec_id)
         begun_at = execution.started_at if execution else 0
         return max((record.event.ended or record.time) - begun_at, 0) if begun_at else None
+    if record.stream.kind == "ref":
+        settled = bool(record.event.settles) and record.meta.cause in times
+        return record.time - times[record.meta.cause] if settled else None
     if isinstance(record.event, StepDone):
         return record.event.took if record.event.how == "ran" else None
     ended = settled_by(before.open, record.event, record.meta.cause)
@@ -116,18 +131,46 @@ def _exec_words(spec: ExecSpec) -> Iterator[str]:
     yield from (name for name in ("tty", "stdin", "privileged") if getattr(spec, name))
 
 
+def _interface_words(value: Mapping[str, Any]) -> Iterator[str]:
+    """`shop=10.213.0.5/24`."""
+    yield f"{value['network_name']}={','.join(value['addresses'])}"
+
+
+def _attachment_words(value: Mapping[str, Any]) -> Iterator[str]:
+    yield f"network={value['network']}"
+    yield from (f"{name}={value[name]}" for name in ("ip", "ip6", "mac") if value[name])
+    if value["aliases"]:
+        yield f"aliases={','.join(value['aliases'])}"
+
+
+_OF_NETWORKS: Mapping[str, Callable[[Any], Iterator[str]]] = {
+    "interface": _interface_words,
+    "interfaces": lambda value: (word for each in value for word in _interface_words(each)),
+    "attachment": _attachment_words,
+    "bindings": lambda value: iter((f"ports={shown([Binding(**each) for each in value]).replace(', ', ',')}",)),
+    "let_go": lambda value: iter((f"let-go={','.join(each.partition('/')[2] for each in value)}",)),
+}
+
+
 def _words(name: str, value: object) -> Iterator[str]:
     if name == "spec" and isinstance(value, Mapping):
         spec = ContainerSpec.model_validate(value)
         yield f"image={spec.image} command={redacted(spec.argv)!r}"
     elif name == "exec" and isinstance(value, Mapping):
         yield from _exec_words(ExecSpec.model_validate(value))
+    elif name == "network" and isinstance(value, Mapping):
+        subnets = ",".join(one["subnet"] for one in value["addresses"])
+        yield f"network={value['name']}" + (f" subnet={subnets}" if subnets else "")
+    elif name in _OF_NETWORKS and value:
+        yield from _OF_NETWORKS[name](value)
     elif name in ("restart", "old") and isinstance(value, Mapping):
         yield f"{name}={value['name']}" + (f":{value['retries']}" if value["retries"] else "")
     elif name == "output" and value:
         yield f"output={value!r}"
     elif name == "exec_id":
         yield f"exec={str(value)[:12]}"
+    elif name in ("image_id", "previous") and isinstance(value, str) and value:
+        yield f"{name.removesuffix('_id')}={value.removeprefix('sha256:')[:12]}"
     elif name == "streams" and isinstance(value, list):
         yield f"streams={','.join(map(str, value))}"
     elif name == "size" and isinstance(value, list):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from domain.network.wishes import Attachment, Lease
 from domain.spec import ContainerSpec, ExecSpec
 
 _NOTHING: Mapping[int, str] = MappingProxyType({})
@@ -61,6 +62,8 @@ class Container:
     `takes_volumes`: its removal takes along the volumes that nobody has named.
     `health` is empty without a check, else starting, healthy or unhealthy, `health_streak` the failures in a row that
     led there. `attached` are the streams that whoever created it took part in at once.
+    `attachments` are the networks that it is to be on, `lease` what it has of them in this run, or had in the last one
+    (`leased` says which).
     `execs` are the other processes by their id, from the request until the end of each is known.
     """
 
@@ -96,6 +99,9 @@ class Container:
     health_streak: int = 0
     attached: tuple[str, ...] = ()
     execs: Mapping[str, Execution] = field(default_factory=lambda: _NOBODY)
+    attachments: tuple[Attachment, ...] = ()
+    lease: Lease | None = None
+    leased: bool = False
 
     @property
     def settled(self) -> ContainerSpec:

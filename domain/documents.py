@@ -14,6 +14,7 @@ from domain.images.model import Image
 from domain.isolation import Isolation
 from domain.limits import DEFAULT_PIDS
 from domain.mounts import Mount
+from domain.network.settings import exposed_ports, host_config, network_settings
 from domain.resources import DeviceRate, Resources
 from domain.runtime.request import MASKED, READ_ONLY
 from domain.spec import ContainerSpec
@@ -35,15 +36,6 @@ _STATUS = {
     State.REMOVING: "removing",
     State.DEAD: "dead",
     State.REMOVED: "removed",
-}
-_NO_ADDRESS: Document = {
-    "IPAddress": "",
-    "IPPrefixLen": 0,
-    "Gateway": "",
-    "GlobalIPv6Address": "",
-    "GlobalIPv6PrefixLen": 0,
-    "IPv6Gateway": "",
-    "MacAddress": "",
 }
 _IMAGE_CONFIG: Document = {
     "User": "",
@@ -106,7 +98,7 @@ def container_document(
         "GraphDriver": {"Data": None, "Name": driver},
         "Mounts": [_mounted(mount, places) for mount in spec.mounts],
         "Config": _config(container, spec),
-        "NetworkSettings": _network_settings(spec),
+        "NetworkSettings": network_settings(container),
     }
     if size is not None:
         document |= {"SizeRw": size[0], "SizeRootFs": size[1]}
@@ -153,6 +145,7 @@ def _config(container: Container, spec: ContainerSpec) -> Document:
         "Hostname": spec.hostname,
         "Domainname": spec.domainname,
         "User": spec.user,
+        "ExposedPorts": exposed_ports(spec),
         "AttachStdin": "stdin" in container.attached,
         "AttachStdout": "stdout" in container.attached,
         "AttachStderr": "stderr" in container.attached,
@@ -187,9 +180,9 @@ def _host_config(spec: ContainerSpec) -> Document:
         "Binds": [_bind(mount) for mount in spec.mounts if _as_bind(mount)] or None,
         "Mounts": [_wish(mount) for mount in spec.mounts if not _as_bind(mount) and not mount.anonymous] or None,
         "ContainerIDFile": "",
+        "Annotations": dict(sorted(spec.annotations.items())) or None,
         "LogConfig": {"Type": spec.log.driver, "Config": dict(sorted(spec.log.options.items()))},
-        "NetworkMode": spec.network,
-        "PortBindings": {},
+        **host_config(spec),
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.retries},
         "AutoRemove": spec.auto_remove,
         "VolumeDriver": "",
@@ -197,20 +190,14 @@ def _host_config(spec: ContainerSpec) -> Document:
         "CapAdd": list(confinement.cap_add) or None,
         "CapDrop": list(confinement.cap_drop) or None,
         "CgroupnsMode": confinement.cgroupns or "private",
-        "Dns": [],
-        "DnsOptions": [],
-        "DnsSearch": [],
-        "ExtraHosts": None,
         "GroupAdd": list(spec.confinement.group_add) or None,
         "IpcMode": confinement.ipc or "private",
         "Cgroup": "",
-        "Links": None,
         "OomScoreAdj": spec.oom_score_adj,
         "PidMode": confinement.pid,
         "Privileged": confinement.privileged,
         "MaskedPaths": [] if confinement.privileged or confinement.open_paths else list(MASKED),
         "ReadonlyPaths": [] if confinement.privileged or confinement.open_paths else list(READ_ONLY),
-        "PublishAllPorts": False,
         "ReadonlyRootfs": spec.read_only,
         "SecurityOpt": _security_options(confinement) or None,
         "Tmpfs": dict(sorted(spec.tmpfs.items())) or None,
@@ -306,6 +293,7 @@ def _limits(limits: Resources) -> Document:
         "NanoCpus": limits.nano_cpus,
         "Memory": limits.memory,
         "MemoryReservation": limits.memory_reservation,
+        "KernelMemory": limits.kernel_memory,
         "MemorySwap": limits.memory_swap,
         "MemorySwappiness": limits.memory_swappiness,
         "OomKillDisable": limits.oom_kill_disable,
@@ -321,28 +309,6 @@ def _limits(limits: Resources) -> Document:
 
 def _rates(rates: Sequence[DeviceRate]) -> list[Document]:
     return [{"Path": each.path, "Rate": each.rate} for each in rates]
-
-
-def _network_settings(spec: ContainerSpec) -> Document:
-    endpoint = {
-        "Aliases": None,
-        "EndpointID": "",
-        "Links": None,
-        "NetworkID": "",
-        "IPAMConfig": None,
-        "DriverOpts": None,
-        "DNSNames": None,
-        **_NO_ADDRESS,
-    }
-    return {
-        "Bridge": "",
-        "SandboxID": "",
-        "SandboxKey": "",
-        "Ports": {},
-        "EndpointID": "",
-        **_NO_ADDRESS,
-        "Networks": {spec.network: endpoint},
-    }
 
 
 def image_document(image: Image, references: Sequence[str]) -> Document:

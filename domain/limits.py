@@ -110,11 +110,15 @@ def _check_memory(wanted: Resources) -> None:
     if 0 < wanted.memory_reservation < LEAST_MEMORY:
         raise InvalidValue(f"the memory reservation {wanted.memory_reservation} is too small",
                            hint="Minimum memory reservation allowed is 6MB")
-    if min(wanted.memory, wanted.memory_reservation) < 0 or wanted.memory_swap < -1:
+    if min(wanted.memory, wanted.memory_reservation, wanted.kernel_memory) < 0 or wanted.memory_swap < -1:
         raise InvalidValue("a memory limit cannot be negative", hint="--memory-swap alone takes -1, for no limit")
-    if wanted.memory_swappiness is not None and wanted.memory_swappiness not in _SWAPPINESS:
-        raise InvalidValue(f"invalid value {wanted.memory_swappiness} for memory swappiness",
-                           hint="Valid memory swappiness range is 0-100")
+    check_swappiness(wanted.memory_swappiness)
+
+
+def check_swappiness(value: int | None) -> None:
+    """Raises: InvalidValue."""
+    if value is not None and value not in _SWAPPINESS:
+        raise InvalidValue(f"invalid value: {value}. Valid memory swappiness range is 0-100")
 
 
 def _check_processors(wanted: Resources, control: Control) -> None:
@@ -157,6 +161,8 @@ def _complaints(wanted: Resources, control: Control) -> Iterator[str]:
                 raise Refused(f"{want.option} cannot be enforced: this kernel has no {want.files[0]}",
                               hint="leave the option out, or mount the control group that has it")
             yield f"Your kernel does not support {want.option} or the cgroup is not mounted: {want.lost}."
+    if wanted.kernel_memory:
+        yield "--kernel-memory has no effect: what the kernel uses for a container counts as its memory, see --memory."
     if wanted.oom_kill_disable and not wanted.memory:
         yield ("OOM killer is disabled for the container, but no memory limit is set: "
                "this can result in the system running out of resources.")

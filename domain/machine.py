@@ -104,10 +104,11 @@ class Machine:
 
 def settled_by(open_intents: Mapping[int, str], event: Event, cause: int) -> frozenset[int]:
     """The positions of the open intents that the event ends (the rule is in `domain.messages.Event`)."""
-    ended = {position for position, kind in open_intents.items() if kind in event.settles_all}
+    wanted = event.settles_all if cause else (*event.settles_all, *event.settles)
+    ended = {position for position, kind in open_intents.items() if kind in wanted}
     if open_intents.get(cause) in event.settles:
-        return frozenset(ended | {cause})
-    return frozenset(ended | {p for p, kind in open_intents.items() if kind in event.settles and not cause})
+        ended.add(cause)
+    return frozenset(ended)
 
 
 def _still_open(before: Mapping[int, str], record: Recorded) -> Mapping[int, str]:

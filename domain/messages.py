@@ -5,11 +5,11 @@ default and keep N; anything else gets a new N and an upcaster (`domain.upcaster
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-StreamKind = Literal["container", "image", "ref", "host", "volume", "build", "cache"]
+StreamKind = Literal["container", "image", "ref", "network", "volume", "host", "build", "cache"]
 
 
 class Command(BaseModel):
@@ -102,9 +102,8 @@ class Meta:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamId:
-    """One stream: all that happened to one object; written `kind/key`."""
+class StreamId(NamedTuple):
+    """One stream: all that happened to one object; written `kind/key`. A tuple, for it is looked up all the time."""
 
     kind: StreamKind
     key: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from domain.build.events import BuildCancelled, BuildFailed, BuildFinished, CacheDropped
 from domain.container import LIVE, Container, State
-from domain.images.events import ImageRegistered, ImageRemoved, Tagged, Untagged
+from domain.images.events import ImageRegistered, ImageRemoved, Pulled, Pushed, Tagged, Untagged
 from domain.lifecycle import MACHINE
 from domain.lifecycle.attach import Attached
 from domain.lifecycle.commit import CommitFailed, CommitRequested, Committed
@@ -19,20 +19,22 @@ from domain.lifecycle.exit import Exited
 from domain.lifecycle.files import CopiedIn, CopiedOut, Exported
 from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import SignalSent
+from domain.lifecycle.network import Connected, Disconnected, NetworkGranted
 from domain.lifecycle.pause import Paused
 from domain.lifecycle.remove import Removed, RemoveRequested
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.shortage import OomKilled
-from domain.lifecycle.start import Started, StartRequested
+from domain.lifecycle.start import Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
 from domain.lifecycle.unpause import Unpaused
 from domain.lifecycle.update import LimitsChanged, Updated
 from domain.messages import Recorded
+from domain.network.events import NetworkCreated, NetworkRemoved
 from domain.redact import redacted
 from domain.volumes.events import VolumeClaimed, VolumeCreated, VolumeReleased, VolumeRemoved
 
 _KILL = "9"
-_IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "pulled": "pull", "built": "build"}
+_IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "built": "build"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,12 @@ class Narrator:
             return tuple(self._container(record))
         if record.stream.kind in ("image", "ref"):
             return tuple(_image(record))
-        if record.stream.kind in ("build", "cache"):
-            return tuple(_build(record))
         if record.stream.kind == "volume":
             return tuple(_volume(record))
+        if record.stream.kind == "network":
+            return tuple(_network(record))
+        if record.stream.kind in ("build", "cache"):
+            return tuple(_build(record))
         return ()
 
     def _container(self, record: Recorded) -> Iterator[Notice]:
@@ -77,6 +81,7 @@ class Narrator:
         before = self.folds.get(id, Container(id=id))
         after = MACHINE.evolve(before, record)
         self.folds[id] = after
+        yield from _networks(before, record)
         for action, more in self._actions(before, record):
             labels = after.spec.labels if after.spec else {}
             image = after.spec.image if after.spec else ""
@@ -185,6 +190,12 @@ def _build(record: Recorded) -> Iterator[Notice]:
 
 def _image(record: Recorded) -> Iterator[Notice]:
     match record.event:
+        case ImageRegistered(how="pulled"):
+            return  # the reference tells it, also when the image was here
+        case Pulled():
+            action, id, name = "pull", record.stream.key, record.stream.key
+        case Pushed():
+            action, id, name = "push", record.stream.key, record.stream.key
         case ImageRegistered(how=how, source=source):
             action, id, name = _IMAGE_ACTIONS.get(how, how), record.stream.key, source or record.stream.key
         case ImageRemoved():
@@ -214,3 +225,33 @@ def _volume(record: Recorded) -> Iterator[Notice]:
         case _:
             return
     yield Notice("volume", action, record.stream.key, {"driver": "local", **more}, record.time, record.position)
+def _networks(before: Container, record: Recorded) -> Iterator[Notice]:
+    """What happens to the interfaces of a container: of the network, as clients have it; leaving comes before the end
+    of the run."""
+    action, interfaces = "disconnect", before.lease.interfaces if before.lease and before.leased else ()
+    match record.event:
+        case NetworkGranted(interfaces=interfaces):
+            action = "connect"
+        case Connected(attachment=attachment):
+            found = (before.lease.on(attachment.id) if before.lease and before.leased else None)
+            action, interfaces = "connect", (found,) if found else ()
+        case Disconnected(interface=interface):
+            interfaces = (interface,) if interface and before.leased else ()
+        case Exited() | StartFailed():
+            pass
+        case _:
+            return
+    for each in interfaces:
+        attributes = {"container": before.id, "name": each.network_name, "type": "bridge"}
+        yield Notice("network", action, each.network, attributes, record.time, record.position)
+
+
+def _network(record: Recorded) -> Iterator[Notice]:
+    match record.event:
+        case NetworkCreated(network=network):
+            action, name, driver = "create", network.name, network.driver
+        case NetworkRemoved(name=name, driver=driver):
+            action = "destroy"
+        case _:
+            return
+    yield Notice("network", action, record.stream.key, {"name": name, "type": driver}, record.time, record.position)

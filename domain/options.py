@@ -35,7 +35,7 @@ class UnsupportedError(OptionError):
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option. `same_as` makes it another spelling; `hidden` keeps it out of help; `refused` is a known name
-    of the industry's CLI that has no effect here and must say so."""
+    of the industry's CLI that has no effect here and must say so, and `why` if that is not just for want of time."""
 
     name: str
     short: str = ""
@@ -46,6 +46,7 @@ class Option:
     same_as: str = ""
     hidden: bool = False
     refused: bool = False
+    why: str = ""
 
     @property
     def takes_value(self) -> bool:
@@ -83,15 +84,15 @@ def alias(name: str, of: Option, short: str = "") -> Option:
     return Option(name, short, kind=of.kind, value=of.value, same_as=of.name, hidden=True)
 
 
-def refused(spellings: str) -> tuple[Option, ...]:
+def refused(spellings: str, *, why: str = "") -> tuple[Option, ...]:
     """Names of the standard CLI without effect here, as in its own tables: `-m/--memory= -t/--tty --cpus=`."""
-    return tuple(_refused(spelling) for spelling in spellings.split())
+    return tuple(_refused(spelling, why) for spelling in spellings.split())
 
 
-def _refused(spelling: str) -> Option:
+def _refused(spelling: str, why: str) -> Option:
     short, _, long = spelling.rpartition("/")
     kind: Kind = "one" if long.endswith("=") else "flag"
-    return Option(long.strip("-="), short.lstrip("-"), kind=kind, hidden=True, refused=True)
+    return Option(long.strip("-="), short.lstrip("-"), kind=kind, hidden=True, refused=True, why=why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,8 @@ class _Reader:
 
     def _keep(self, option: Option, value: str) -> None:
         if option.refused:
-            raise UnsupportedError(f"--{option.name} is not supported by this version of lading")
+            why = f": {option.why}" if option.why else ""
+            raise UnsupportedError(f"--{option.name} is not supported by this version of lading{why}")
         self.spelled.add(option.name)
         self.given.setdefault(option.same_as or option.name, []).append(_checked(option, value))
 

@@ -4,12 +4,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from domain.copying import Found
+from domain.images.credentials import Credentials
+from domain.images.manifest import Descriptor, Platform
 from domain.images.model import Image, Registered
+from domain.images.progress import Progress
+from domain.images.reference import Reference
+from domain.images.registries import Registries
+from domain.images.search import Hit
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.mounts import Mount
+from domain.network.ports import Binding, Publication
+from domain.network.setup import DEFAULT_LINK, Bridge, Endpoint, Place, Sandbox
+from domain.network.subnets import DEFAULT_BRIDGE
+from domain.network.zones import Zone
 from domain.projections.fold import Row
 from domain.resources import Resources
 from domain.runtime.control import Control
@@ -33,6 +44,9 @@ class Reply:
     first: int
     last: int
     body: str
+
+NO_FILES: Mapping[str, str] = MappingProxyType({})
+"""No files of its own."""
 
 
 class EventStore(Protocol):
@@ -190,11 +204,13 @@ class Runtime(Protocol):
 
     async def start(
         self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-        *, size: tuple[int, int] = (0, 0)
+        *, size: tuple[int, int] = (0, 0), place: Place | None = None, files: Mapping[str, str] = NO_FILES
     ) -> StartedProcess:
         """Start the first process and return once it was executed. Twice with one key does the thing once.
 
-        `size` is that of its terminal at first: rows and columns, zeros if nobody knows.
+        `size` is that of its terminal at first: rows and columns, zeros if nobody knows. `place` is its network, made
+        by a `NetworkDriver`; without one `spec.network` says. `files` are to be found in it besides the usual ones, or
+        instead of them: path → text.
 
         Raises: CommandFailed (126/127/125), KernelError, Unavailable. After an error nothing of the attempt is left.
         """
@@ -240,6 +256,9 @@ class Runtime(Protocol):
 
     async def running(self) -> dict[str, tuple[int, StartedProcess]]:
         """All live first processes: container id → (attempt, process)."""
+
+    async def place(self, id: str) -> Place:
+        """The network that the first process of a container is in. Raises: NotFound when it does not run."""
 
     async def exits(self) -> Sequence[ExitReport]:
         """Exits that were reported and not acknowledged."""
@@ -315,8 +334,42 @@ class ImageStore(Protocol):
     def layer_root(self) -> Path:
         """The directory the short names are relative to."""
 
-    async def sweep(self, images: Sequence[Image]) -> int:
-        """Delete every blob, layer and left-over that none of `images` (nor a running operation) needs; bytes freed."""
+    async def sweep(self, images: Sequence[Image], manifests: Sequence[str] = (), *, spare: bool = True) -> int:
+        """Delete every blob, layer and left-over that none of `images` and `manifests` (digests), nor a running
+        operation, needs; bytes freed. With `spare` what an interrupted pull has brought stays for a day."""
+
+    async def pull(
+        self,
+        connect: "Callable[[Stop], Source]",
+        which: str,
+        *,
+        name: str,
+        platform: Platform | None = None,
+        progress: Progress,
+    ) -> "Fetched":
+        """The image called `which` (a tag or a digest) in a repository, which `connect` gives.
+
+        `name` is what it is called in errors, and under what its downloads are found again after a crash, until
+        `settle`. Raises: Refused, NotFound, Unavailable, StorageError.
+        """
+
+    def settle(self, name: str) -> None:
+        """What the pull of that name has brought is in the log."""
+
+    async def push(
+        self,
+        connect: "Callable[[Stop], Target]",
+        image: Image,
+        tag: str,
+        *,
+        digests: Sequence[str] = (),
+        progress: Progress,
+    ) -> "Sent":
+        """Bring the image to a repository and let `tag` mean it there; with the manifest below one of `digests` under
+        which it is known, if all of that is here. Raises: Refused, Unavailable, StorageError."""
+
+    def save(self, images: Sequence[tuple[Image, Sequence[str], Sequence[str]]]) -> AsyncIterator[bytes]:
+        """An archive of these images, each with its references and the digests it is known by. Raises: StorageError."""
 
     async def verify(self, image: Image) -> None:
         """Raises StorageError when a layer or the config of the image is missing or damaged."""
@@ -345,6 +398,114 @@ class VolumeStore(Protocol):
 
     async def mounted(self) -> Sequence[str]:
         """Names of the volumes on whose place something is mounted."""
+
+
+class Stop(Protocol):
+    """Set when nobody wants the result any more; may be looked at and waited for by threads."""
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for it that long (seconds); whether it was set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a pull has brought: `digest` is what the name meant, a manifest or an index."""
+
+    image: Image
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a tag means in a registry after a push: digest and size of the manifest."""
+
+    digest: str
+    size: int
+
+
+class Sink(Protocol):
+    """Where the bytes of a blob go; `offset` is how many it has."""
+
+    @property
+    def offset(self) -> int:
+        """Bytes that are here."""
+
+    def take(self, data: bytes) -> None:
+        """The next ones."""
+
+
+class Source(Protocol):
+    """A repository of a registry that is pulled from, for one user. It blocks: for threads. Nothing that comes was
+    verified but what is said here."""
+
+    def manifest(self, which: str) -> bytes:
+        """The manifest or index called `which` (a tag, or a digest that it has), exactly as it came.
+
+        Raises: NotFound, Refused, Unavailable.
+        """
+
+    def digest(self, which: str) -> str:
+        """The digest that a tag has at the moment; empty when the registry does not say it without more.
+
+        Raises: NotFound, Refused, Unavailable.
+        """
+
+    def tags(self) -> Sequence[str]:
+        """All tags there are. Raises: NotFound, Refused, Unavailable."""
+
+    def download(self, blob: Descriptor, sink: Sink) -> None:
+        """All of the blob that the sink does not have; never more than its size, and less only if this raises:
+        NotFound, Refused, Unavailable."""
+
+
+class Target(Protocol):
+    """A repository of a registry that is pushed to, for one user. It blocks: for threads."""
+
+    def upload(self, blob: Descriptor, fd: int, told: Callable[[int], None]) -> str:
+        """Bring a blob there from a file; `told` hears how many bytes have gone. What became of it: `exists`, `mounted
+        from REPOSITORY` or `pushed`. Raises: Refused, Unavailable."""
+
+    def put_manifest(self, which: str, kind: str, data: bytes) -> str:
+        """Let the tag mean this manifest of that media type; its digest. Raises: Refused, Unavailable."""
+
+
+class Remotes(Protocol):
+    """The registries of the world. What is not said to be quick blocks: for threads."""
+
+    @property
+    def configuration(self) -> Registries:
+        """Where names lead."""
+
+    def source(
+        self,
+        reference: Reference,
+        credentials: Callable[[str], Credentials],
+        stop: Stop,
+        note: Callable[[str], None] = ...,
+    ) -> Source:
+        """Where the reference is pulled from; `credentials` gives those for a host, `note` is told why nothing moves.
+        Quick."""
+
+    def target(
+        self,
+        reference: Reference,
+        credentials: Credentials,
+        stop: Stop,
+        note: Callable[[str], None] = ...,
+        *,
+        mounts: Sequence[str] = (),
+    ) -> Target:
+        """Where the reference is pushed to; `mounts` are repositories of the same registry that may have the blobs.
+        Quick."""
+
+    def login(self, host: str, credentials: Credentials) -> None:
+        """Returns when the registry accepts them. Raises: Refused, Unavailable."""
+
+    def search(self, host: str, term: str, limit: int, credentials: Credentials) -> Sequence[Hit]:
+        """What the registry finds, best first. Raises: NotFound (it has no search), Refused, Unavailable."""
 
 
 class Clock(Protocol):
@@ -502,3 +663,70 @@ class Meter(Protocol):
     def memory(self) -> int:
         """Bytes that the host has."""
 
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a new network must respect: `subnets` of the host's routes, addresses and resolvers (`10.0.0.0/8`), and the
+    MTU of its way out. `default_link` and `default_subnet` are for the default network: engines side by side on one
+    host have different ones."""
+
+    subnets: tuple[str, ...]
+    mtu: int
+    default_link: str = DEFAULT_LINK
+    default_subnet: str = str(DEFAULT_BRIDGE)
+
+
+class NetworkDriver(Protocol):
+    """Links, addresses, rules, ports and names in the kernel of this host. Everything twice is fine.
+
+    It goes on by itself for containers that run while nobody tells it anything, and finds again what an earlier driver
+    has made.
+    """
+
+    async def surroundings(self) -> Surroundings:
+        """What is there besides us. Raises: KernelError."""
+
+    async def add_bridge(self, bridge: Bridge) -> None:
+        """Make a network, or make it as it should be. Raises: Refused for what this kernel lacks, KernelError."""
+
+    async def remove_bridge(self, id: str) -> None:
+        """Take a network away with everything that belongs to it alone. Raises: KernelError."""
+
+    async def reserve(self, id: str, attempt: int, wanted: Sequence[Publication],
+                      preferred: Mapping[Publication, int]) -> Sequence[Binding]:
+        """Ports of the host for a run that is about to start, held against every other program from now on until
+        `close`; of any free one those in `preferred` come first.
+
+        Raises: Refused, naming who has the port (pid and command, where visible), or that this host has no such
+        address; then none is held.
+        """
+
+    async def open(self, sandbox: Sandbox) -> Place:
+        """A network namespace with everything in it, for the process that is about to start. Raises: Refused (the
+        network is full), KernelError; then nothing of it is left."""
+
+    async def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
+        """One interface more for a run, whose first process is `pid`. Raises: Refused, KernelError."""
+
+    async def detach(self, id: str, attempt: int, network: str) -> None:
+        """Take an interface away. Raises: KernelError."""
+
+    async def close(self, id: str, attempt: int) -> None:
+        """Let go of everything of a run: ports, interfaces, rules, sockets."""
+
+    async def names(self, zones: Mapping[str, Zone]) -> None:
+        """From now on these are the names on each network (id → zone)."""
+
+    async def settle(self, bridges: Sequence[Bridge], sandboxes: Mapping[int, Sandbox]) -> None:
+        """Make the kernel agree: exactly these networks, and these runs by the pids of their first processes; all else
+        of ours goes away. Below 0 it is no pid: that run is about to start, and what there is for it already stays.
+
+        Raises: KernelError, naming what stays.
+        """
+
+    def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call `callback` when what does the work was gone and is there again, knowing nothing: `settle` is due."""
+
+    async def clean(self) -> None:
+        """Take away every rule, link and address, and end what runs for it."""

@@ -17,6 +17,16 @@ from domain.lifecycle.exec import ExecExited, ExecFailed, ExecRequested, ExecSta
 from domain.lifecycle.exit import Exited, RestartScheduled
 from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested
+from domain.lifecycle.network import (
+    Connected,
+    ConnectFailed,
+    ConnectRequested,
+    Disconnected,
+    DisconnectFailed,
+    DisconnectRequested,
+    NetworkGranted,
+    NetworkReleased,
+)
 from domain.lifecycle.pause import PauseRequested
 from domain.lifecycle.remove import RemoveRequested
 from domain.lifecycle.shortage import OomKilled
@@ -28,7 +38,10 @@ from domain.text.units import memory_size
 
 Grade = Literal["known", "likely", "unknown"]
 _KILL = 9
-_BYSTANDERS = (Attached, ExecRequested, ExecStarted, ExecFailed, ExecExited)
+_BYSTANDERS = (
+    Attached, ExecRequested, ExecStarted, ExecFailed, ExecExited, NetworkGranted, NetworkReleased, ConnectRequested,
+    Connected, ConnectFailed, DisconnectRequested, Disconnected, DisconnectFailed,
+)
 
 
 @dataclass(frozen=True, slots=True)

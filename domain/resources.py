@@ -19,7 +19,7 @@ class Resources(BaseModel):
     """What `run` and `update` can limit.
 
     `memory_swap` is memory and swap together (-1: without limit). `nano_cpus` is processors × 10⁹. `pids_limit` None
-    means the engine's own cap, -1 none. `memory_swappiness` is 0 to 100.
+    means the engine's own cap, -1 none. `memory_swappiness` is 0 to 100. `kernel_memory` is kept and limits nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -29,6 +29,7 @@ class Resources(BaseModel):
     memory_reservation: int = 0
     memory_swappiness: int | None = None
     oom_kill_disable: bool = False
+    kernel_memory: int = 0
     cpu_shares: int = 0
     cpu_period: int = 0
     cpu_quota: int = 0

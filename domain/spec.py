@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.isolation import LENT, Isolation
 from domain.mounts import Mount
+from domain.network.wishes import JOINED, NOTHING, Networking
 from domain.resources import NO_LIMITS, Resources
 from domain.runtime.request import lender
 
@@ -101,9 +102,11 @@ class ContainerSpec(BaseModel):
     joined: what the first process executes. `env_names` are the names of the sealed environment, in order. `tty` gives
     it a terminal, `stdin` an input that stays open for clients, and `stdin_once` ends that input for good with the
     first client that ends its own. `domainname` is what stands behind its host name. `shm_size` is that of /dev/shm in
-    bytes. `device_rules` are those of the kernel's device control group (`c 1:3 rwm`). `resources` and `isolation`
-    None: nothing was asked for (see `limits` and `confinement`). `mounts` are all of them, whoever has asked for them;
-    `volumes_from` says of which containers, as it was typed.
+    bytes. `annotations` are notes for tools that the engine keeps and does not read. `device_rules` are those of the
+    kernel's device control group (`c 1:3 rwm`). `resources` and `isolation` None: nothing was asked for (see `limits`
+    and `confinement`). `mounts` are all of them, whoever has asked for them; `volumes_from` says of which containers,
+    as it was typed. `network` is `host`, or `none` for one of its own; then `networking` says what is on it
+    (`network_mode` has it in one word).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -118,6 +121,7 @@ class ContainerSpec(BaseModel):
     hostname: str = ""
     domainname: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     init: bool = False
     read_only: bool = False
     tmpfs: dict[str, str] = Field(default_factory=dict)
@@ -142,6 +146,7 @@ class ContainerSpec(BaseModel):
     isolation: Isolation | None = None
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()
+    networking: Networking | None = None
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -154,9 +159,26 @@ class ContainerSpec(BaseModel):
         return self.resources or NO_LIMITS
 
     @property
+    def net(self) -> Networking:
+        """What it wants of networks."""
+        return self.networking or NOTHING
+
+    @property
+    def network_mode(self) -> str:
+        """`host`, `none`, `container:ID`, or the name of its first network."""
+        if self.net.container:
+            return f"{JOINED}{self.net.container}"
+        return self.net.attachments[0].network if self.net.attachments else self.network
+
+    @property
     def confinement(self) -> Isolation:
         """What it may do."""
         return self.isolation or _BY_DEFAULT
+
+
+def lenders(spec: ContainerSpec) -> tuple[str, ...]:
+    """The containers that have to run before this one can be started."""
+    return (*shared_namespaces(spec).values(), *((spec.net.container,) if spec.net.container else ()))
 
 
 def shared_namespaces(spec: ContainerSpec) -> dict[str, str]:

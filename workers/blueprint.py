@@ -1,6 +1,7 @@
 """From a request and an image to the spec of a container. Pure: what is missing in the request comes from the image."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from domain.devices import checked_device, checked_rule
@@ -11,6 +12,9 @@ from domain.isolation import Isolation, checked_isolation
 from domain.limits import complete
 from domain.log_options import log_config
 from domain.mounts import Mount, checked_mounts
+from domain.network.asked import Wished, wished
+from domain.network.ports import exposed
+from domain.network.wishes import NOTHING, Networking
 from domain.runtime.request import HOST
 from domain.signals import number
 from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec
@@ -24,15 +28,37 @@ LONGEST_HOSTNAME = 64
 DEFAULT_STOP_TIMEOUT = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a container asks of networks; `hostname` is that of the container whose network it shares."""
+
+    wished: Wished
+    hostname: str = ""
+
+    @property
+    def mode(self) -> str:
+        """`host`, `none`, `container:ID`, or the name of its first network."""
+        return self.wished.mode
+
+
 def blueprint(
-    request: CreateRequest, image: Image, id: str, *, machine: str = "", apparmor: bool = False, userns: str = HOST,
-    others: Sequence[Mount] = (), new_name: Callable[[], str] = lambda: "",
+    request: CreateRequest,
+    image: Image,
+    id: str,
+    *,
+    networks: Joined | None = None,
+    machine: str = "",
+    apparmor: bool = False,
+    userns: str = HOST,
+    others: Sequence[Mount] = (),
+    new_name: Callable[[], str] = lambda: "",
 ) -> tuple[ContainerSpec, tuple[str, ...]]:
-    """The spec and the environment; `machine` is the name of this machine, which a container in its network has, too;
-    `apparmor` says whether this machine has that, `userns` what it is configured for. `others` are mounts of other
-    containers that it shares, and `new_name` names a volume that nobody has named.
+    """The spec and the environment; `networks` is what it asks of them, with names looked up; `machine` is the name of
+    this machine, which a container in its network has, too; `apparmor` says whether this machine has that, `userns`
+    what it is configured for. `others` are mounts of other containers that it shares, and `new_name` names a volume
+    that nobody has named.
     Raises: InvalidValue, naming the value."""
-    config = _config(image)
+    config, joined = _config(image), networks or Joined(wished(request.asked_networking))
     entrypoint, command = _argv(request, config)
     env = merged_env(_strings(config.get("Env")), request.env)
     spec = ContainerSpec(
@@ -43,9 +69,10 @@ def blueprint(
         env_names=tuple(item.partition("=")[0] for item in env),
         workdir=_workdir(request.workdir or str(config.get("WorkingDir") or "/")),
         user=request.user or str(config.get("User") or ""),
-        hostname=_called(request, machine) or id[:12],
+        hostname=joined.hostname or _called(request, joined.mode, machine) or id[:12],
         domainname=_hostname(request.domainname, "domainname"),
         labels={**_labels(config), **request.labels},
+        annotations=_annotations(request.annotations),
         init=request.init,
         read_only=request.read_only,
         tmpfs=dict(request.tmpfs),
@@ -53,7 +80,8 @@ def blueprint(
         stop_signal_given=bool(request.stop_signal or config.get("StopSignal")),
         stop_timeout=DEFAULT_STOP_TIMEOUT if request.stop_timeout is None else request.stop_timeout,
         restart=request.restart,
-        network=request.network,
+        network="host" if joined.mode == HOST else "none",
+        networking=_networking(joined, config),
         auto_remove=request.auto_remove,
         log=log_config(request.log.driver, request.log.options),
         health=health_check(request.health.wanted, config.get("Healthcheck")),
@@ -63,10 +91,10 @@ def blueprint(
         ulimits=tuple(map(checked_ulimit, request.ulimits)),
         shm_size=request.shm_size or DEFAULT_SHM_SIZE,
         oom_score_adj=request.oom_score_adj,
-        sysctls=_sysctls(request),
+        sysctls=_sysctls(request, joined.mode),
         devices=tuple(map(checked_device, request.devices)),
         device_rules=tuple(map(checked_rule, request.device_rules)),
-        isolation=_isolation(request, apparmor, userns),
+        isolation=_isolation(request, joined.mode, apparmor, userns),
         mounts=checked_mounts(_mounts(request, config, others, new_name), request.tmpfs),
         volumes_from=request.volumes_from,
         resources=None if request.resources is None else complete(request.resources),
@@ -124,6 +152,12 @@ def _labels(config: dict[str, Any]) -> dict[str, str]:
     return {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}
 
 
+def _annotations(given: dict[str, str]) -> dict[str, str]:
+    if "" in given:
+        raise InvalidValue("invalid Annotation: the empty string is not permitted as an annotation key")
+    return dict(given)
+
+
 def _argv(request: CreateRequest, config: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if request.entrypoint is not None:
         entrypoint, command = tuple(part for part in request.entrypoint if part), request.command
@@ -143,12 +177,22 @@ def _workdir(path: str) -> str:
     return path
 
 
-def _called(request: CreateRequest, machine: str) -> str:
+def _called(request: CreateRequest, mode: str, machine: str) -> str:
     """Like the host where it shares its network or its name; another name there would rename the host."""
     shares_name = request.isolation is not None and request.isolation.uts == HOST
     if shares_name and (request.hostname or request.domainname):
         raise InvalidValue("conflicting options: hostname and the UTS mode")
-    return _hostname(request.hostname) or (machine if shares_name or request.network == "host" else "")
+    return _hostname(request.hostname) or (machine if shares_name or mode == HOST else "")
+
+
+def _networking(joined: Joined, config: dict[str, Any]) -> Networking | None:
+    """Ports that the image exposes come first."""
+    ports = config.get("ExposedPorts")
+    inner = tuple(port for text in ports for port in exposed(str(text))) if isinstance(ports, dict) else ()
+    networking = joined.wished.networking
+    if not networking.container and inner:
+        networking = networking.model_copy(update={"exposed": tuple(dict.fromkeys((*inner, *networking.exposed)))})
+    return None if networking == NOTHING else networking
 
 
 def _hostname(name: str, what: str = "hostname") -> str:
@@ -157,18 +201,18 @@ def _hostname(name: str, what: str = "hostname") -> str:
     return name
 
 
-def _sysctls(request: CreateRequest) -> dict[str, str]:
+def _sysctls(request: CreateRequest, mode: str) -> dict[str, str]:
     ipc = request.isolation.ipc if request.isolation else ""
-    sysctl_steps(request.sysctls, network=request.network, ipc=ipc)
+    sysctl_steps(request.sysctls, network=mode, ipc=ipc)
     return dict(request.sysctls)
 
 
-def _isolation(request: CreateRequest, apparmor: bool, userns: str) -> Isolation | None:
+def _isolation(request: CreateRequest, mode: str, apparmor: bool, userns: str) -> Isolation | None:
     groups = request.isolation.group_add if request.isolation else ()
     wrong = next((group for group in groups if not group or ":" in group or "\0" in group), None)
     if wrong is not None:
         raise InvalidValue(f"invalid group: {wrong!r}", hint="name a group of the image, or give a number")
-    wished = with_userns(request.isolation or Isolation(), userns, network=request.network)
+    wished = with_userns(request.isolation or Isolation(), userns, network=mode)
     return None if wished == Isolation() else checked_isolation(wished, apparmor=apparmor)
 
 

@@ -75,13 +75,19 @@ class TerminalCall:
         """A tar as a tree of the client."""
         return await self._wire.spread(directory, content, options)
 
-    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
+    async def write_file(
+        self, path: str, mode: int, content: AsyncIterator[bytes], *, parents: bool = False
+    ) -> None:
         """A file of the client, whole or not at all."""
-        await self._wire.write_file(path, mode, content)
+        await self._wire.write_file(path, mode, content, parents=parents)
 
-    async def ask(self, text: str) -> str:
+    async def ask(self, text: str, *, hidden: bool = False) -> str:
         """A line from the person on the terminal."""
-        return await self._wire.ask(text)
+        return await self._wire.ask(text, hidden=hidden)
+
+    async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
+        """A program of the client's."""
+        return await self._wire.credential_helper(name, verb, text)
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         """Signals go to the callback."""

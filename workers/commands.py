@@ -20,9 +20,10 @@ Who asks is a part of the subject and proven by the server or by the kernel; it 
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from domain import subjects
 from domain.errors import InvalidValue, LadingError, Unavailable
@@ -42,7 +43,7 @@ from domain.spec import RestartPolicy
 from workers.engine import Engine
 from workers.mover import Caller
 from workers.relay import live
-from workers.requests import CreateRequest, ExecRequest
+from workers.requests import CreateRequest, ExecRequest, strangers
 
 log = logging.getLogger(__name__)
 MOST_ROWS = 1000
@@ -52,6 +53,7 @@ Number = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """What the database can hold."""
 Answer = dict[str, Any]
 Identify = Callable[[str], Actor]
+_Payload = TypeVar("_Payload", bound=BaseModel)
 
 
 class Wish(BaseModel):
@@ -135,7 +137,7 @@ class Programs:
         return handle
 
     async def _command(self, who: str, verb: str, data: bytes) -> Answer:
-        wish = Wish.model_validate_json(data or b"{}")
+        wish = _understood(Wish, data)
         caller = Caller(self._identify(who), f"{who}/{wish.id}" if wish.id else "")
         if verb in {"run", "create"}:
             return await self._create(verb, wish, caller)
@@ -184,15 +186,15 @@ class Programs:
         return {"ok": True, "container": await make(wish.request, caller), "warnings": list(warnings)}
 
     async def _query(self, who: str, view: str, data: bytes) -> Answer:
-        question = Question.model_validate_json(data or b"{}")
-        if view in {"containers", "images", "refs", "past"}:
+        question = _understood(Question, data)
+        if view in _VIEWS:
             return {"ok": True, "rows": await self._rows(view, question)}
         if view == "history":
             records = await self._engine.history(await self._engine.resolve_past(question.container))
             return {"ok": True, "events": _documents(records)}
         if view == "events":
             return {"ok": True, "events": _documents(await self._engine.store.read(question.after, question.limit))}
-        raise InvalidValue(f"unknown view: {view!r}", hint="known: containers, images, refs, past, history, events")
+        raise InvalidValue(f"unknown view: {view!r}", hint=f"known: {', '.join(_VIEWS)}, history, events")
 
     async def _rows(self, view: str, question: Question) -> list[dict[str, object]]:
         try:
@@ -202,11 +204,23 @@ class Programs:
         return [dict(row) for row in rows]
 
 
+_VIEWS = ("containers", "images", "refs", "past", "networks", "past_networks", "volumes")
 _OTHERS = ("run", "create", "commit", "wait", "exec")
 
 
 def _documents(records: Sequence[Recorded]) -> list[Any]:
     return [json.loads(live(record)) for record in records]
+
+
+def _understood(model: type[_Payload], data: bytes) -> _Payload:
+    """Raises: ValidationError; InvalidValue for a field that nobody knows."""
+    try:
+        stranger = next(strangers(model, from_json(data or b"{}")), None)
+    except ValueError:
+        stranger = None  # it is no JSON, which the model says in its own words
+    if stranger is not None:
+        raise InvalidValue(f"unknown field: {ascii(stranger)[1:-1]}")
+    return model.model_validate_json(data or b"{}")
 
 
 async def _caught(answer: Callable[[str, str, bytes], Awaitable[Answer]], who: str, verb: str, data: bytes) -> Answer:

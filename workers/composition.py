@@ -18,6 +18,8 @@ from adapters.nats.access import ExternalServer
 from adapters.nats.bus import NatsBus
 from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
+from adapters.net.driver import NetworkProcess
+from adapters.registry.registries import RemoteRegistries
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import facts
 from adapters.system.clock import SystemClock
@@ -27,24 +29,29 @@ from domain.container import LIVE, Container
 from domain.errors import Unavailable
 from domain.limits import check
 from domain.messages import Actor
+from domain.network.asked import NetworkingWish
 from domain.redact import redacted
 from domain.resources import Resources
+from workers.blueprint import Joined
 from workers.build.builder import Builder, Site
 from workers.build.runner import Runner
 from workers.calls import answering
 from workers.commands import Programs
 from workers.core import Core, Outside, announced
+from workers.door import Door
 from workers.engine import Engine, Parts
 from workers.filedesk import FileDesk
 from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY, VOLUMES
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
+from workers.launcher import net_command
 from workers.mover import Origin
 from workers.relay import Relay
 from workers.sampler import Sampler
 from workers.settings import Settings
 from workers.streams import Streams
+from workers.transfers import Transfers
 from workers.version import VERSION
 from workers.volumedesk import VolumeDesk
 from workers.volumes import Volumes
@@ -63,6 +70,8 @@ class Plant:
     runtime: KernelRuntime
     contents: LocalImageStore
     volumes: VolumeDirectories
+    network: Door
+    registries: RemoteRegistries
     control: ControlSocket
 
 
@@ -100,6 +109,8 @@ def open_plant(settings: Settings) -> Plant:
         ),
         contents=contents,
         volumes=VolumeDirectories(root / VOLUMES),
+        network=Door(NetworkProcess(net_command(), run, root)),
+        registries=RemoteRegistries(settings.registries),
         control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
     )
 
@@ -117,7 +128,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
     origin = Origin(boot=facts.boot_id(), version=VERSION)
     relay = Relay(plant.bus, settings.host, head)
     store, clock = announced(plant.store, relay), SystemClock()
-    images = Images(store, plant.store.views, plant.contents, clock)
+    images = Images(store, plant.store.views, plant.contents, clock, settings.registries)
     volumes = Volumes(store, plant.store.views, plant.volumes, clock)
     core = Core(
         Outside(
@@ -134,6 +145,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             relay=relay,
             layers=plant.contents.layer_paths,
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
+            network=plant.network.reach,
         )
     )
     async def layers(container: Container) -> Sequence[str]:
@@ -145,11 +157,20 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             yield change
 
     async def live() -> Sequence[str]:
-        rows = await plant.store.views.select("containers", where={"state": sorted(state.value for state in LIVE)})
+        where = {"active": 1, "state": sorted(state.value for state in LIVE)}
+        rows = await plant.store.views.select("containers", where=where)
         return [str(row["id"]) for row in rows]
+
+    plant.network.on_lost(core.networks.settle)
 
     async def advice(limits: Resources) -> Sequence[str]:
         return check(limits, await plant.runtime.control())
+
+    async def itself(id: str) -> str:
+        return id
+
+    async def join(asked: NetworkingWish) -> Joined:
+        return await core.leases.look_up(asked, itself, named=False)
 
     logs = LogFiles(settings.data_root / LOGS)
     streams = Streams(core.mover, plant.runtime, logs)
@@ -162,7 +183,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             contents=plant.contents,
             files=build_files,
             mover=core.mover,
-            runner=Runner(core.mover, streams, plant.runtime, clock, advice, settings.userns),
+            runner=Runner(core.mover, streams, plant.runtime, clock, advice, join, settings.userns),
             clock=clock,
             platform=host_platform(),
             caches=settings.data_root / STORE / "build" / "cache",
@@ -178,9 +199,13 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             mover=core.mover,
             store=store,
             views=plant.store.views,
-            images=ImageDesk(images, core.mover, settings.data_root / TEMPORARY),
+            images=ImageDesk(
+                images, Transfers(images, plant.contents, plant.registries), core.mover, settings.data_root / TEMPORARY
+            ),
             volumes=VolumeDesk(volumes, core.mover),
             prepare=core.mounting.prepare,
+            networks=core.networks,
+            leases=core.leases,
             clock=clock,
             runtime=plant.runtime,
             relay=relay,
@@ -193,6 +218,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             check=plant.store.verify,
             builder=builder,
             userns=settings.userns,
+            apparmor=facts.apparmor(),
         )
     )
     identify = _identify(settings, plant.control)

@@ -21,12 +21,14 @@ from domain.ports import Bus, Clock, EventStore, Runtime, Views, VolumeStore
 from workers.announce import Announcing
 from workers.health import Health
 from workers.images import Images
+from workers.leases import Leases
 from workers.lifecycle import ACTS
 from workers.lifecycle.hands import Hands
 from workers.lifecycle.worker import Worker
 from workers.monitor import Monitor
 from workers.mounting import Mounting
 from workers.mover import Caller, Mover, Origin
+from workers.networks import Networks, Reach
 from workers.reconcile import Reconciler, unknown_end
 from workers.relay import Relay
 from workers.settle import Settler
@@ -42,7 +44,8 @@ class Outside:
     """The ports a core works with. `store` must already be wrapped in `Announcing` with the relay's `publish`.
 
     `contents` are those of volumes. `layers(image)` gives the short names of an image's layer directories, `upper(id)`
-    the writable layer of a container.
+    the writable layer of a container, `network()` the driver of networks, and begins with it if nobody has needed it
+    before.
     """
 
     host: str
@@ -58,6 +61,7 @@ class Outside:
     relay: Relay
     layers: Callable[[Image], Sequence[str]]
     upper: Callable[[str], Path]
+    network: Reach
 
 
 def announced(store: EventStore, relay: Relay) -> EventStore:
@@ -71,6 +75,8 @@ class Core:
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
         self.mover = Mover(outside.store, outside.clock, outside.origin)
+        self.networks = Networks(outside.store, outside.views, outside.network, outside.clock, self.mover)
+        self.leases = Leases(self.networks, outside.views, self.mover, outside.runtime, outside.clock)
         self.timers = Timers(self.mover, outside.clock)
         self.mounting = Mounting(self.mover, outside.views, outside.contents)
         self._settler = Settler(self.mover, outside.images, outside.volumes, self._volumes_released)
@@ -90,11 +96,13 @@ class Core:
         relay.listen(self.timers.notice)
         relay.listen(self.health.notice)
         relay.listen(self.mounting.notice)
+        relay.listen(self.leases.notice)
         await relay.begin(frozenset(ACTS), self._settler.settle)
         await self._worker.begin()
         rebooted = await self._note(HostStarted(boot=self._outside.origin.boot, versions=versions or {}))
         self._spawn(relay.run())
         found = await self._reconciler.compare()
+        await self.networks.begin()
         self._monitor.begin()
         self._spawn(relay.insist())
         found.count("unfinished", await self._hand_out())
@@ -142,6 +150,7 @@ class Core:
         self.timers.stop()
         await self.health.stop()
         await self.mounting.stop()
+        await self.leases.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -149,6 +158,7 @@ class Core:
     def _hands(self) -> Hands:
         return Hands(
             runtime=self._outside.runtime,
+            leases=self.leases,
             clock=self._outside.clock,
             boot=self._outside.origin.boot,
             ended=self._ended,

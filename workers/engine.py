@@ -13,7 +13,6 @@ from functools import partial
 from os import uname
 from typing import Protocol
 
-from adapters.system import facts
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused, Unavailable
 from domain.health import Verdict
@@ -23,6 +22,7 @@ from domain.lifecycle.commit import Commit, CommitFailed, Committed
 from domain.lifecycle.create import Create
 from domain.lifecycle.exec import Exec, ExecExited, ExecFailed
 from domain.lifecycle.kill import SignalFailed
+from domain.lifecycle.network import ConnectFailed, DisconnectFailed
 from domain.lifecycle.pause import PauseFailed
 from domain.lifecycle.remove import RemoveFailed
 from domain.lifecycle.start import Start, StartFailed
@@ -33,6 +33,7 @@ from domain.limits import changed, check
 from domain.messages import Command, Event, Recorded, StreamId
 from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix, made_up
+from domain.network.asked import NetworkWish, parse_link
 from domain.ports import Clock, EventStore, Input, LogFrame, LogReader, Runtime, Views
 from domain.resources import Resources
 from domain.runtime.request import CONTAINER, lender
@@ -43,7 +44,9 @@ from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.filedesk import FileDesk
 from workers.imagedesk import ImageDesk
+from workers.leases import Leases
 from workers.mover import KEPT, Caller, Moved, Mover
+from workers.networks import Networks
 from workers.relay import Relay
 from workers.requests import CreateRequest, ExecRequest
 from workers.streams import Begin, Streams, Window
@@ -76,6 +79,8 @@ class Parts:
     views: Views
     images: ImageDesk
     volumes: VolumeDesk
+    networks: Networks
+    leases: Leases
     files: FileDesk
     clock: Clock
     runtime: Runtime
@@ -87,6 +92,7 @@ class Parts:
     facts: Callable[[], Awaitable[Mapping[str, object]]]
     check: Callable[[], Awaitable[Report]]
     userns: str = "host"
+    apparmor: bool = False
     builder: Builder | None = None
 
 
@@ -96,10 +102,12 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self.host, self.version = parts.host, parts.version
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
-        self.files, self.volumes, self._builder = parts.files, parts.volumes, parts.builder
+        self.files, self.networks, self._leases = parts.files, parts.networks, parts.leases
+        self.volumes, self._builder = parts.volumes, parts.builder
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health, self._userns, self._prepare = parts.health, parts.userns, parts.prepare
+        self._apparmor = parts.apparmor
         self._execs: OrderedDict[str, int] = OrderedDict()
         self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
@@ -177,6 +185,20 @@ class Engine:
         if isinstance(command, Restart):
             await self._restarted(id, moved.before.attempt + 1)
         return await self._mover.container(id)
+
+    async def connect(self, network: str, id: str, wish: NetworkWish, links: Sequence[str], who: Caller) -> None:
+        """Connect a container to one network more, at once if it runs; `links` are `CONTAINER[:NAME]`.
+
+        Raises: Refused, NotFound, KernelError.
+        """
+        pairs = [(name, await self.resolve(container)) for container, name in map(parse_link, links)]
+        moved = await self._leases.connect(network, id, wish, pairs, who)
+        await self._done(id, moved.intents)
+
+    async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
+        """Disconnect it from a network, from its last one with `force`. Raises: Refused, NotFound, KernelError."""
+        moved = await self._leases.disconnect(network, id, who, force=force)
+        await self._done(id, moved.intents)
 
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """Make an image of the container; returns its id. Raises: Refused with what failed."""
@@ -376,10 +398,11 @@ class Engine:
         if who.command_id and (done := await self.store.replied(who.command_id)) is not None:
             return done.body, None
         request = await self._with_lenders(request)
+        networks = await self._leases.look_up(request.asked_networking, self.resolve, named=bool(request.hostname))
         async with self.images.images.guard:
             image = await self.images.images.resolve(request.image)
-            spec, env = blueprint(request, image, id, machine=uname().nodename, apparmor=facts.apparmor(),
-                                  userns=self._userns, others=await self._shared(request),
+            spec, env = blueprint(request, image, id, networks=networks, machine=uname().nodename,
+                                  apparmor=self._apparmor, userns=self._userns, others=await self._shared(request),
                                   new_name=self._clock.new_id)
             await self.advice(spec.limits)
             await self._runtime.check(spec)
@@ -395,14 +418,17 @@ class Engine:
         raise AssertionError("the last try returns or raises")
 
     async def _with_lenders(self, request: CreateRequest) -> CreateRequest:
-        """Containers whose namespaces are to be shared by their ids. Raises: NotFound, Ambiguous, Refused for one that
+        """Containers whose namespaces are to be shared by their ids. Raises: Refused for one that is not there, or that
         keeps its namespace for itself."""
         modes: dict[str, str] = {}
         for kind in LENT if request.isolation else ():
             name = lender(getattr(request.isolation, kind))
             if not name:
                 continue
-            id = await self.resolve(name)
+            try:
+                id = await self.resolve(name)
+            except (NotFound, Ambiguous) as error:  # "not found" alone would be about the image
+                raise Refused(error.message, hint=error.hint) from error
             if kind == "ipc" and not lends_ipc((await self._mover.container(id)).settled.confinement):
                 raise Refused(f"cannot join IPC of container {name}: non-shareable IPC",
                               hint="it can be shared if that container was made with --ipc shareable")
@@ -458,6 +484,8 @@ def _raise_failure(event: Event) -> None:
             raise _start_error(event.reason, event.exit_code)
         case StopFailed() | PauseFailed() | UnpauseFailed() | SignalFailed() | CommitFailed():
             raise KernelError(event.reason)
+        case ConnectFailed(reason=reason) | DisconnectFailed(reason=reason):
+            raise KernelError(reason)
         case LimitsFailed():
             raise KernelError(f"the limits stay as they were: {event.reason}")
         case ExecFailed():

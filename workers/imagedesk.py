@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from domain.errors import StorageError
+from domain.images.credentials import Credentials
+from domain.images.manifest import Platform
 from domain.images.model import Image, Registered
+from domain.images.progress import Progress
+from domain.images.reference import Reference
+from domain.images.search import Hit
 from domain.messages import Meta
+from domain.ports import Sent
 from workers.images import Images
 from workers.mover import Caller, Mover
+from workers.transfers import Arrived, Keys, Transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,7 @@ class ImageDesk:
     """`spool` is where streams lie until they are understood."""
 
     images: Images
+    transfers: Transfers
     mover: Mover
     spool: Path
 
@@ -60,6 +68,44 @@ class ImageDesk:
         """All images of an archive; what `load` prints. Raises: Refused."""
         async with self._spooled(content) as archive:
             return (await self.images.load(archive, meta=self._meta(who))).lines()
+
+    def expand(self, name: str, *, default_tag: bool = True) -> Reference:
+        """The reference that somebody means. Raises: InvalidValue."""
+        return self.transfers.configuration.expand(name, default_tag=default_tag)
+
+    def hosts(self, reference: Reference) -> Sequence[str]:
+        """Whose credentials a pull may need, the registry itself last."""
+        return [endpoint.host for endpoint in self.transfers.configuration.endpoints(reference.host)]
+
+    async def pull(
+        self, reference: Reference, who: Caller, keys: Keys, progress: Progress, platform: Platform | None
+    ) -> Arrived:
+        """Bring what the reference means. Raises: NotFound, Refused, Unavailable, StorageError."""
+        return await self.transfers.pull(reference, keys, progress, self._meta(who), platform=platform)
+
+    async def push(self, reference: Reference, who: Caller, credentials: Credentials, progress: Progress) -> Sent:
+        """Bring it to its registry. Raises: NotFound, Refused, Unavailable, StorageError."""
+        return await self.transfers.push(reference, credentials, progress, self._meta(who))
+
+    async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
+        """All tags in the registry. Raises: NotFound, Refused, Unavailable."""
+        return await self.transfers.tags(reference, keys)
+
+    async def local_tags(self, repository: str) -> Sequence[str]:
+        """All tags here."""
+        return await self.transfers.local_tags(repository)
+
+    async def login(self, host: str, credentials: Credentials) -> None:
+        """Returns when the registry accepts them. Raises: Refused, Unavailable."""
+        await self.transfers.login(host, credentials)
+
+    async def search(self, host: str, term: str, limit: int, credentials: Credentials) -> Sequence[Hit]:
+        """What the registry finds. Raises: NotFound, Refused, Unavailable."""
+        return await self.transfers.search(host, term, limit, credentials)
+
+    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """An archive of these images. Raises: NotFound, StorageError."""
+        return self.transfers.save(names)
 
     def _meta(self, who: Caller) -> Meta:
         return self.mover.meta(who)

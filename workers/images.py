@@ -20,12 +20,35 @@ from domain.health import as_config
 from domain.images import removal
 from domain.images.changes import apply_changes
 from domain.images.config import of_container, parse_settings
-from domain.images.events import How, ImageCached, ImageRegistered, ImageRemoved, ImageRemoveRequested
+from domain.images.events import (
+    How,
+    ImageCached,
+    ImageRegistered,
+    ImageRemoved,
+    ImageRemoveRequested,
+    Pulled,
+    PullFailed,
+    PullRequested,
+    PushFailed,
+    PushRequested,
+)
 from domain.images.model import Image
 from domain.images.reference import Reference, parse, parse_target, split_key
+from domain.images.registries import Registries
 from domain.images.removal import Target, User
-from domain.images.streams import ImageStream, RefStream, cache, drop, fold_image, fold_ref, point, register
-from domain.messages import Append, Meta, Recorded, StreamId
+from domain.images.streams import (
+    ImageStream,
+    RefStream,
+    cache,
+    drop,
+    fold_image,
+    fold_ref,
+    note,
+    point,
+    pulled,
+    register,
+)
+from domain.messages import Append, Event, Meta, Recorded, StreamId
 from domain.names import is_id_prefix
 from domain.ports import Clock, EventStore, ImageStore, OpenIntent, Views
 from domain.projections.fold import Row
@@ -35,6 +58,10 @@ from domain.text.safe import safe
 More = Callable[[], Awaitable[Sequence[Append]]]
 """What else is to be appended in the same transaction; asked again when somebody else was faster."""
 _TRIES = 10
+_BROKEN_OFF: Mapping[str, type[PullFailed] | type[PushFailed]] = {
+    PullRequested.stored_as: PullFailed,
+    PushRequested.stored_as: PushFailed,
+}
 _T = TypeVar("_T")
 
 
@@ -96,8 +123,16 @@ class Listed(_Answer):
 class Images:
     """The images of this host."""
 
-    def __init__(self, store: EventStore, views: Views, contents: Contents, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        views: Views,
+        contents: Contents,
+        clock: Clock,
+        registries: Registries | None = None,
+    ) -> None:
         self._store, self._views, self._contents, self._clock = store, views, contents, clock
+        self._registries = registries or Registries()
         self.guard = asyncio.Lock()
         self._removing = asyncio.Lock()
         self._committed: set[str] = set()
@@ -110,6 +145,11 @@ class Images:
         Raises: NotFound, Ambiguous, InvalidValue.
         """
         return _image((await self._find(name))[0])
+
+    async def found(self, name: str) -> tuple[Image, str]:
+        """The same, and the reference it was found by (empty: its id). Raises: NotFound, Ambiguous, InvalidValue."""
+        row, key = await self._find(name)
+        return _image(row), key
 
     async def image(self, image_id: str) -> Image:
         """The image with exactly this id, also one that was removed while containers made from it keep its layers.
@@ -245,6 +285,58 @@ class Images:
         if await self._replied(meta) is None:
             await _again(once)
 
+    # Registries
+
+    async def known_as(self, image_id: str) -> Sequence[str]:
+        """All references of an image, in order: `name:tag` and `name@digest`."""
+        refs = await self._views.select("refs", where={"image_id": image_id}, order="reference")
+        return tuple(str(ref["reference"]) for ref in refs)
+
+    async def named(self, key: str) -> str:
+        """The id of the image that a reference names; empty when it names none."""
+        ref = await self._views.get("refs", key)
+        return str(ref["image_id"]) if ref else ""
+
+    async def note(self, key: str, event: Event, meta: Meta) -> Recorded:
+        """Write down in the stream of a reference that it is being pulled or pushed, or could not be."""
+
+        async def once() -> Recorded:
+            async with self.guard:
+                return (await self._store.append([note(await self._ref(key), event)], meta))[0]
+
+        return await _again(once)
+
+    async def record_pulled(self, image: Image, key: str, event: Pulled, meta: Meta, *, source: str) -> str:
+        """What a pull has brought, under its reference and its digest; the id of what the reference named before. The
+        lease of the image ends. `meta.cause` is the position of the request."""
+
+        async def once() -> str:
+            async with self._removing, self.guard:
+                registered = ImageRegistered(image=image, how="pulled", source=source)
+                ref, by_digest = await self._ref(key), f"{split_key(key)[0]}@{event.digest}"
+                batch = [*register(await self._stream(image.id), registered), pulled(ref, event)]
+                if by_digest != key:
+                    batch += point(await self._ref(by_digest), image.id)
+                await self._store.append(batch, meta)
+                return ref.image_id
+
+        try:
+            failpoint("images.before-record")
+            return await _again(once)
+        finally:
+            self._contents.release(image.id)
+
+    async def record_pushed(self, key: str, event: Event, image_id: str, digest: str, meta: Meta) -> None:
+        """That the registry has it, and by which digest it is known there from now on."""
+
+        async def once() -> None:
+            async with self.guard:
+                batch = [note(await self._ref(key), event)]
+                batch += point(await self._ref(f"{split_key(key)[0]}@{digest}"), image_id)
+                await self._store.append(batch, meta)
+
+        await _again(once)
+
     # Removing
 
     async def remove(self, name: str, *, force: bool = False, prune: bool = True, meta: Meta | None = None) -> Removed:
@@ -261,24 +353,26 @@ class Images:
                 await self._delete(intent.stream.key, intent.position, meta)
         return removed
 
-    async def sweep(self) -> int:
+    async def sweep(self, *, spare: bool = True) -> int:
         """Carry on removals that an error has stopped, and delete what is needed by nothing; returns the bytes freed.
-
-        Raises: StorageError.
-        """
+        Without `spare` also what interrupted pulls have brought. Raises: StorageError."""
         async with self._removing:
             async with self.guard:
                 await self._let_go()
                 await self._request_held()
             intents = [i for i in await self._store.open_intents() if i.kind == ImageRemoveRequested.stored_as]
             freed = [await self._delete(intent.stream.key, intent.position, Meta()) for intent in intents]
-            return sum(freed) + await self._sweep()
+            return sum(freed) + await self._sweep(spare=spare)
 
     async def complete_or_undo(self, intent: OpenIntent) -> int:
         """End a removal that a crash has interrupted: nothing can be using the image since, so it goes on.
 
-        Returns the bytes freed; intents of other kinds are nobody's business here.
+        Returns the bytes freed; intents of other kinds are nobody's business here. A pull or push is not taken up
+        again: who wanted it is gone, and who wants it again goes on where it was.
         """
+        if intent.kind in _BROKEN_OFF:
+            outcome = _BROKEN_OFF[intent.kind](reason="the engine was stopped in the middle")
+            await self.note(intent.stream.key, outcome, Meta(cause=intent.position))
         if intent.kind != ImageRemoveRequested.stored_as:
             return 0
         async with self._removing:
@@ -297,11 +391,11 @@ class Images:
     async def _find(self, name: str) -> tuple[Row, str]:
         """The row of the image, and the reference it was found by (empty: by its id)."""
         reference, wrong = _reference(name)
-        if reference is not None:
-            ref = await self._views.get("refs", reference.key)
+        for meant in (reference, self._registries.expand(name)) if reference is not None else ():
+            ref = await self._views.get("refs", meant.key) if meant is not None else None
             row = await self._views.get("images", str(ref["image_id"])) if ref else None
-            if row is not None and row["state"] == "present":
-                return row, reference.key
+            if meant is not None and row is not None and row["state"] == "present":
+                return row, meant.key
         digits = name.removeprefix("sha256:")
         if is_id_prefix(digits):
             rows = await self._views.select(
@@ -462,8 +556,10 @@ class Images:
                 self._contents.release(image_id)
                 self._committed.discard(image_id)
 
-    async def _sweep(self, without: str = "") -> int:
-        return await self._contents.sweep(await self._needed(without=without))
+    async def _sweep(self, without: str = "", *, spare: bool = True) -> int:
+        keys = [str(ref["reference"]) for ref in await self._views.select("refs")]
+        digests = [digest for key in keys if (digest := split_key(key)[2])]
+        return await self._contents.sweep(await self._needed(without=without), digests, spare=spare)
 
     async def _needed(self, without: str = "") -> Sequence[Image]:
         return [_image(row) for row in await self._views.select("images") if row["id"] != without]

@@ -95,18 +95,34 @@ class Mover:
         Waits first until a transition that ends by itself has ended. Raises: Refused, NotFound, NameTaken,
         StorageError.
         """
-        while True:
-            async with self._lock(id):
-                container = await self.container(id)
-                if container.state not in TRANSIENT:
-                    try:
-                        also = await more() if more else ()
-                        after = await self._decide(container, commands, self.meta(caller), reply, also)
-                        return Moved(container, after)
-                    except Conflict:
-                        self._folds.pop(id, None)
-                        continue
+        while (moved := await self.accept_now(id, commands, caller, reply=reply, more=more)) is None:
             await self.until(id, lambda c: c.state not in TRANSIENT)
+        return moved
+
+    async def accept_now(
+        self, id: str, commands: Sequence[Command], caller: Caller, *, reply: str | None = None,
+        more: More | None = None,
+    ) -> Moved | None:
+        """The same without waiting; None during a transition that ends by itself."""
+        async with self._lock(id):
+            while (container := await self.container(id)).state not in TRANSIENT:
+                try:
+                    also = await more() if more else ()
+                    return Moved(container, await self._decide(container, commands, self.meta(caller), reply, also))
+                except Conflict:
+                    self._folds.pop(id, None)
+        return None
+
+    async def note(self, id: str, intent: int, command: Command) -> Container:
+        """Decide something that belongs to the work of an open intent, and append it; nothing once that work has an
+        outcome."""
+        async with self._lock(id):
+            while intent in (container := await self.container(id)).open:
+                try:
+                    return await self._decide(container, (command,), self.meta(Caller(), cause=intent), None)
+                except Conflict:
+                    self._folds.pop(id, None)
+        return container
 
     async def report(self, id: str, fact: ReportExit | ReportExecExit | ReportMemoryKills | Adopt) -> Container:
         """Append what the kernel says; a fact that is not news gives no event."""

@@ -20,7 +20,7 @@ from domain.lifecycle.remove import Remove
 from domain.lifecycle.start import Adopt, Start
 from domain.policies.restart import wanted_after_boot
 from domain.ports import Clock, EventStore, ExitReport, OpenIntent, Runtime, StartedProcess, Views
-from domain.spec import shared_namespaces
+from domain.spec import lenders
 from workers.monitor import fact
 from workers.mover import Caller, Mover
 
@@ -93,7 +93,7 @@ class Reconciler:
         for id in ids:
             container = await self._mover.container(id)
             if container.state is State.EXITED and container.how == "reboot" and wanted_after_boot(container):
-                for lender in shared_namespaces(container.settled).values():
+                for lender in lenders(container.settled):
                     await self._mover.until(lender, lambda c: c.state is not State.STARTING, _LENDER_PATIENCE)
                 try:
                     await self._mover.accept(id, (Start(),), Caller())

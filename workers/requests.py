@@ -1,24 +1,52 @@
 """What may be asked of the engine by a program or by the console; validated here, once, where bytes come in."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from domain.errors import InvalidValue
 from domain.health import Wanted
 from domain.isolation import Isolation
 from domain.mounts import Mount
+from domain.network.asked import NetworkingWish, NetworkWish
+from domain.network.design import Asked
 from domain.resources import Resources
-from domain.spec import Device, HealthAction, LogConfig, NetworkMode, RestartPolicy, Ulimit
+from domain.spec import Device, HealthAction, LogConfig, RestartPolicy, Ulimit
 
 Seconds = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
 
 
-def _all_known(wished: object) -> object:
-    """Stored wishes may have fields of a later version; of one that is made now, nothing is left out silently."""
-    unknown = wished.keys() - Isolation.model_fields.keys() if isinstance(wished, dict) else ()
-    if unknown:
-        raise ValueError(f"unknown: {', '.join(sorted(map(ascii, unknown)))}")
-    return wished
+def strangers(model: type[BaseModel], wished: object, path: str = "") -> Iterator[str]:
+    """Full paths of fields that `model`, or a model inside of it, does not have: `request.isolation.cap_ad`.
+
+    Models that are also stored let fields pass that a later version has; of a wish nothing is left out silently.
+    """
+    if not isinstance(wished, dict):
+        return
+    for name, value in wished.items():
+        field = model.model_fields.get(name)
+        if field is None:
+            yield f"{path}{name}"
+            continue
+        for inner in models_in(field.annotation):
+            for place, each in _each(value):
+                yield from strangers(inner, each, f"{path}{name}.{place}")
+
+
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """Every model in a type such as `tuple[Mount, ...]` or `Resources | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from models_in(argument)
+
+
+def _each(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, list):
+        yield from ((f"{number}.", item) for number, item in enumerate(value))
+    else:
+        yield "", value
 
 
 class HealthRequest(BaseModel):
@@ -45,7 +73,8 @@ class HealthRequest(BaseModel):
 
 class CreateRequest(BaseModel):
     """`run` and `create`: what was typed. None means "as the image says", or as the engine does; `env` items are
-    `NAME=value`, `volumes_from` items a container's name or id with `:ro` or `:rw` behind it if given."""
+    `NAME=value`, `volumes_from` items a container's name or id with `:ro` or `:rw` behind it if given. `network` is the
+    short form of a `networking` that names one network, `host`, `none` or `container:NAME`, and nothing else."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,13 +88,15 @@ class CreateRequest(BaseModel):
     hostname: str = ""
     domainname: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     init: bool = False
     read_only: bool = False
     tmpfs: dict[str, str] = Field(default_factory=dict)
     stop_signal: str | None = None
     stop_timeout: int | None = None
     restart: RestartPolicy = RestartPolicy()
-    network: NetworkMode = "none"
+    network: str = ""
+    networking: NetworkingWish = NetworkingWish()
     auto_remove: bool = False
     tty: bool = False
     stdin: bool = False
@@ -79,10 +110,42 @@ class CreateRequest(BaseModel):
     devices: tuple[Device, ...] = ()
     device_rules: tuple[str, ...] = ()
     sysctls: dict[str, str] = Field(default_factory=dict)
-    isolation: Annotated[Isolation | None, BeforeValidator(_all_known)] = None
+    isolation: Isolation | None = None
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()
     pull: Literal["missing", "never", "always"] = "missing"
+
+    @property
+    def asked_networking(self) -> NetworkingWish:
+        """What it wants of networks. Raises: InvalidValue when it is said twice."""
+        if not self.network:
+            return self.networking
+        if self.networking.networks:
+            raise InvalidValue("the network is named twice")
+        return self.networking.model_copy(update={"networks": (NetworkWish(name=self.network),)})
+
+
+class NetworkRequest(BaseModel):
+    """`network create`: what was typed; what is empty is chosen by the engine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1)]
+    driver: str = "bridge"
+    subnets: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
+    reserved: dict[str, str] = Field(default_factory=dict)
+    internal: bool = False
+    attachable: bool = False
+    ipv6: bool = False
+    options: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def asked(self) -> Asked:
+        """As the domain lays it out."""
+        return Asked(**dict(self))
 
 
 class VolumeRequest(BaseModel):

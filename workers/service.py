@@ -87,7 +87,9 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
     await plant.bus.connect()
     stack.push_async_callback(plant.bus.close)
     await stack.enter_async_context(plant.runtime)
+    stack.callback(plant.registries.close)
     stack.callback(plant.contents.close)
+    stack.push_async_callback(plant.network.close)
     whole = assemble(settings, plant, await plant.store.head())
     if plant.store.failure is not None:
         log.critical("the log takes no events: %s", plant.store.failure)

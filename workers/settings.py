@@ -4,13 +4,14 @@ import os
 import socket
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.errors import InvalidValue
+from domain.images.registries import Registries, parse_registries
 from domain.runtime.request import DEFAULT_IDS, IdRange
 
 DEFAULT_CONFIG = "/etc/lading/config.toml"
@@ -54,6 +55,7 @@ class Settings:
     log_retention_hours: float = 168.0
     userns: str = "host"
     userns_ids: str = ""
+    registries: Registries = field(default_factory=Registries)
     failpoints: str = ""
 
     @property
@@ -118,14 +120,15 @@ def _file(path: Path, *, given: bool) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise InvalidValue(f"the configuration file {path} cannot be read: {error}") from error
-    known = {field.name: field.type for field in fields(Settings)}
+    known = {entry.name: entry.type for entry in fields(Settings)}
     for key, value in values.items():
         if key not in known:
             raise InvalidValue(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(sorted(known))}")
-        if key == "nats_users":
+        if key in ("nats_users", "registries"):
             continue
         if not isinstance(value, (int, float) if key == "log_retention_hours" else str):
             raise InvalidValue(f"{path}: {key} has the wrong type: {value!r}")
+    values["registries"] = parse_registries(values.get("registries", {}), str(path))
     values["nats_users"] = _users(path, values.get("nats_users", {}))
     return values
 

@@ -5,7 +5,7 @@ The files are the client's, so this happens where it runs and with its rights. T
 
     P fine\0/ann/x\0web   send it as a tar, called `web` there; a fourth text is a `.dockerignore` that holds for it
     T owners\0/ann        spread the tar that follows, in pieces `B` of which the last one is empty
-    W 600\0web.tar            write what follows to a file, which has that name once it is whole
+    W 600\0web.tar        write what follows to a file, which has that name once it is whole
 
 Whatever a container has put into that tar, nothing is made outside of the directory: see `adapters.tar.spread`.
 """
@@ -150,6 +150,9 @@ def _write(source: _Incoming, rest: bytes) -> bytes:
     """Under another name until it is whole: a file that is broken must not be taken for an archive."""
     mode, path = rest.split(b"\0")
     path = posixpath.realpath(path)
+    mode, _, words = mode.partition(b",")
+    if words == b"parents":
+        os.makedirs(posixpath.dirname(path), 0o700, exist_ok=True)
     if os.path.lexists(path) and not os.path.isfile(path):
         raise OSError(0, "it is not a regular file", path)
     unfinished = path + b".%d.part" % posix.getpid()

@@ -139,6 +139,10 @@ class Session:
             self._tell_environment(rest)
         elif kind == b"?":
             self._ask(rest)
+        elif kind in (b"!", b"H"):
+            from adapters.cli import confidential
+
+            confidential.do(self, self._line, kind, rest)
         elif kind == b"L":
             from adapters.cli import looks
 
@@ -360,13 +364,17 @@ class Session:
     def _ask(self, text: bytes) -> None:
         """The question goes to standard output, as people who pipe `yes` into prompts expect."""
         write(1, text)
+        self._line.send(b"a" + self.typed())
+
+    def typed(self) -> bytes:
+        """A line of standard input, without its end and bounded; empty after ^C."""
         answer = b""
         while not answer.endswith(b"\n"):
             piece = self._read_key()
             if not piece:
                 break
             answer += piece
-        self._line.send(b"a" + answer.rstrip(b"\r\n")[:4096])
+        return answer.rstrip(b"\r\n")[:4096]
 
     def _read_key(self) -> bytes:
         """One byte, not more: what comes after the line may be meant for somebody else."""

@@ -10,6 +10,7 @@ Daemon to client, on the call's inbox, by the first byte:
     O bytes           for stdout                            E bytes       for stderr
     X 0               the exit status: end of the call      S 1 / S 0     forward signals from now on / no more
     G name\0name      tell the values of these variables    ? text        ask the person on the terminal
+    ! text            ask, and do not show what is typed    H name\0verb\0input   run docker-credential-NAME VERB
     R path            stream that file                      I             stream standard input
     N path\0mode\0…   make that file, it must be new        U path        delete it again
     w 65536           that many bytes of a stream have been taken so far
@@ -18,12 +19,13 @@ Daemon to client, on the call's inbox, by the first byte:
     L 1\0path         tell what is there, following a link (1) or not   P options\0path\0name   stream it as a tar,
                       without what a fourth text, a `.dockerignore`, hides
     T options\0path   spread the tar that follows in that directory: pieces `B bytes`, until an empty one
-    W mode\0path      write what follows, likewise, to a file that has this name once it is whole
+    W mode\0path      write what follows, likewise, to a file that has this name once it is whole (`mode,parents`
+                      makes its directory, too)
 
 Client to daemon, on `lading.<host>.io.<who>.<session>`:
 
     d bytes  e  f text    a piece, the end, or the failure of a stream; `f` also answers N
-    k fields              N, L, T or W worked               a line        the answer to a question (nothing at its end)
+    k fields              N, L, T, W or H worked            a line        the answer to a question (nothing at its end)
     v =value\0\0=value    a `=` and the value of each variable, nothing for one that is not set
     s 15                  a signal that was asked for       c             the person pressed ^C
     w 262144              that many bytes of O and E have been written so far
@@ -173,13 +175,24 @@ class Call:
         made, _, left_out = (await self._bring(asked, content)).partition(b"\0")
         return _number(_text(made)), _number(_text(left_out))
 
-    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
-        """Write a file on the client's side, in the place of one that is there. Raises Refused, Gone."""
-        await self._bring(b"W%o\0" % mode + path.encode("utf-8", "surrogateescape"), content)
+    async def write_file(
+        self, path: str, mode: int, content: AsyncIterator[bytes], *, parents: bool = False
+    ) -> None:
+        """Write a file on the client's side, in the place of one that is there; with `parents` its directory is made
+        (0700) if it is missing. Raises Refused, Gone."""
+        how = b"W%o%b\0" % (mode, b",parents" if parents else b"")
+        await self._bring(how + path.encode("utf-8", "surrogateescape"), content)
 
-    async def ask(self, text: str) -> str:
-        """A line from the person on the terminal, without its end; empty at the end of input. Raises Gone."""
-        return _text(await self._ask(b"?" + text.encode("utf-8", "surrogateescape"), b"a"))
+    async def ask(self, text: str, *, hidden: bool = False) -> str:
+        """A line from the person on the terminal, without its end; empty at the end of input. What is typed is not
+        shown if it is to be `hidden`. Raises Gone."""
+        kind = b"!" if hidden else b"?"
+        return _text(await self._ask(kind + text.encode("utf-8", "surrogateescape"), b"a"))
+
+    async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
+        """What `docker-credential-NAME VERB`, run as the client with `text` for its input, has printed. Raises Refused
+        (there is none, or it failed), Gone."""
+        return await self._ask(b"H" + "\0".join((name, verb, text)).encode("utf-8", "surrogateescape"), b"k")
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]] | None) -> None:
         """From now on await `callback` with the number of each signal the client gets; None: no more."""

@@ -1,8 +1,8 @@
 """Where the store keeps things, and how they get there so that a crash at any moment leaves nothing half done.
 
     store/
-      blobs/sha256/<hex>   configs, and layers as gzip or as they were received; never rewritten
-      ingest/              downloads that can be resumed
+      blobs/sha256/<hex>   configs, manifests, and layers as gzip or as they were received; never rewritten
+      ingest/              downloads that can be resumed, and what interrupted pulls need
       layers/<chain>/fs    one extracted layer, ready as a lower directory of overlayfs
       layers/<chain>/layer.json   {"diff_id": …, "size": …, "blob": {"digest": …, "size": …, "compression": "gzip"}}
       stubs/<chain>/fs     mount points that the image with this uppermost layer lacks
@@ -105,12 +105,14 @@ class Content:
         sync_directory(self.stubs)
 
     def adopt_layer(self, work: Path, chain: str, record: LayerRecord) -> None:
-        """Make `work`, a directory in tmp that holds `fs` and `blob`, the layer of that chain id and its blob."""
+        """Make `work`, a directory in tmp that holds `fs` and, unless it is kept already, `blob`, the layer of that
+        chain id and its blob."""
         (work / "layer.json").write_text(record.model_dump_json(), encoding="ascii")
         sync_tree(work)
         failpoint("images.synced")
-        (work / "blob").rename(self.blob(record.blob.digest))
-        sync_directory(self.blobs)
+        if (work / "blob").exists():  # else it was here before
+            (work / "blob").rename(self.blob(record.blob.digest))
+            sync_directory(self.blobs)
         failpoint("images.blob-kept")
         work.rename(self.layer(chain))
         sync_directory(self.layers)
@@ -130,7 +132,7 @@ class Content:
 
     def kinds(self) -> dict[str, Path]:
         """What a sweep judges, name by name."""
-        return {"layers": self.layers, "stubs": self.stubs, "blobs": self.blobs}
+        return {"layers": self.layers, "stubs": self.stubs, "blobs": self.blobs, "ingest": self.ingest}
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:

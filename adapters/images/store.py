@@ -17,12 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from adapters.images import stubs
+from adapters.images import documents, ingest, stubs
 from adapters.images.archive import Archive, LayerSource, SavedImage, file_pieces, images_of, open_plain
 from adapters.images.comparer import changed
 from adapters.images.content import Content, LayerRecord
 from adapters.images.differ import difference
+from adapters.images.downloads import Downloads
 from adapters.images.leases import Lease, Leases
+from adapters.images.pull import Pull, Wanted, Workshop
+from adapters.images.push import push
+from adapters.images.save import pieces as saved_pieces
 from adapters.images.sweep import sweep, top_of
 from adapters.images.unpack import Expected, Limits, Place, unpack
 from adapters.images.verify import verify
@@ -30,13 +34,16 @@ from domain.errors import Refused, StorageError
 from domain.images.authoring import Step, committed, imported
 from domain.images.changes import apply_changes
 from domain.images.config import Settings, parse_config
-from domain.images.layer import chain_id, digest_of, hex_of
+from domain.images.layer import chain_id, digest_of, hex_of, is_digest
 from domain.images.manifest import MOST_LAYERS, Platform
 from domain.images.model import Image, Layer, Registered
+from domain.images.progress import Progress
+from domain.ports import Fetched, Sent, Source, Target
 from domain.text.safe import safe
 
 _T = TypeVar("_T")
 _THREADS = 4
+_PULLS = 8
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
     "aarch64": ("arm64", "v8"),
@@ -66,10 +73,19 @@ class LocalImageStore:
         self._making: dict[str, threading.Lock] = {}
         self._making_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, "images")
+        # Pulls and pushes wait for others most of the time: nothing else shall wait behind them.
+        self._pulls = ThreadPoolExecutor(_PULLS, "pull")
+        self._downloads = Downloads(self._content, self._limits.reserve)
+        self._stops: set[threading.Event] = set()
 
     def close(self) -> None:
-        """Wait for running operations; the object is of no use afterwards."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """Wait for running operations; what comes from a registry, or goes there, is stopped. The object is of no use
+        afterwards."""
+        for stop in tuple(self._stops):
+            stop.set()
+        for threads in (self._threads, self._pulls):
+            threads.shutdown(wait=True, cancel_futures=True)
+        self._downloads.close()
 
     async def import_tar(self, archive: Path, *, message: str = "", changes: Sequence[str] = ()) -> Image:
         """One layer from a tar of a root file system, of any compression. Raises: Refused, StorageError."""
@@ -144,9 +160,76 @@ class LocalImageStore:
         them. Raises: Refused, StorageError."""
         return changed(upper, self.layer_root(), self.layer_paths(image))
 
-    async def sweep(self, images: Sequence[Image]) -> int:
-        """Delete everything that none of `images` nor a running operation needs; returns the bytes freed."""
-        return await self._in_thread(lambda: sweep(self._content, self._leases, images))
+    async def sweep(self, images: Sequence[Image], manifests: Sequence[str] = (), *, spare: bool = True) -> int:
+        """Delete everything that none of `images` and `manifests` (digests) nor a running operation needs; returns the
+        bytes freed. What an interrupted pull has brought is spared for a day, or not at all."""
+        return await self._in_thread(lambda: sweep(self._content, self._leases, images, manifests, spare=spare))
+
+    async def pull(
+        self,
+        connect: Callable[[threading.Event], Source],
+        which: str,
+        *,
+        name: str,
+        platform: Platform | None = None,
+        progress: Progress,
+    ) -> Fetched:
+        """The image called `which` (a tag or a digest) in a repository; `connect` gives that, for one who may stop.
+
+        `name` is what it is called in errors, and under what its downloads are found again after a crash: `settle` ends
+        that. Raises: Refused, NotFound, Unavailable, StorageError.
+        """
+        digests: list[str] = []
+        wanted = Wanted(which, name, platform or _platform(), forced=platform is not None)
+        (image,) = await self._given(
+            lambda stop: (self._pull(connect(stop), wanted, progress, digests, stop),), self._pulls
+        )
+        return Fetched(image, digests[0])
+
+    def settle(self, name: str) -> None:
+        """What the pull of that name has brought is in the log."""
+        ingest.unkeep(self._content, name)
+
+    async def push(
+        self,
+        connect: Callable[[threading.Event], Target],
+        image: Image,
+        tag: str,
+        *,
+        digests: Sequence[str] = (),
+        progress: Progress,
+    ) -> Sent:
+        """Bring the image to a repository and let `tag` mean it there; with the manifest below one of `digests` under
+        which it is known, if all of that is here. Raises: Refused, Unavailable, StorageError."""
+        stop = threading.Event()
+
+        def work() -> Sent:
+            with self._lease() as lease:
+                try:
+                    document = documents.manifest_of(self._content, image, digests)
+                    lease.add(f"blobs/{hex_of(image.id)}", *_blobs(document))
+                    sent = push(self._content, document, connect(stop), tag, progress, stop)
+                    self._content.put_blob(document.data)
+                    return sent
+                finally:
+                    lease.end()
+
+        return await self._stoppable(work, stop)
+
+    async def save(self, images: Sequence[tuple[Image, Sequence[str], Sequence[str]]]) -> AsyncIterator[bytes]:
+        """An archive of these images, each with its references and the digests it is known by. Raises: StorageError."""
+        found = await self._in_thread(
+            lambda: [(documents.manifest_of(self._content, one, digests), names) for one, names, digests in images]
+        )
+        lease = Lease(self._leases)
+        try:
+            for document, _ in found:
+                lease.add(*_blobs(document))
+            pieces = saved_pieces(self._content, found)
+            while piece := await self._in_thread(lambda: next(pieces, b"")):
+                yield piece
+        finally:
+            lease.end()
 
     async def verify(self, image: Image) -> None:
         """Raises: StorageError when a layer, its blob or the config of the image is missing or damaged."""
@@ -204,7 +287,18 @@ class LocalImageStore:
         stop: threading.Event,
     ) -> LayerRecord:
         """The layer whose diff id is known beforehand: unpacked only if it is not here yet."""
-        chain = chain_id(below[-1] if below else "", expected.diff_id)
+        return self._layer_of(
+            expected.diff_id,
+            below,
+            lease,
+            lambda place: unpack(_until(stop, archive.pieces(source.name)), place, expected, self._limits),
+        )
+
+    def _layer_of(
+        self, diff_id: str, below: tuple[str, ...], lease: Lease, make: Callable[[Place], LayerRecord]
+    ) -> LayerRecord:
+        """The layer on top of the chain `below`; `make` extracts it, only if it is not here yet."""
+        chain = chain_id(below[-1] if below else "", diff_id)
         lease.add(f"layers/{hex_of(chain)}")
         with self._only_maker(chain):
             record = self._content.record(chain)
@@ -213,10 +307,20 @@ class LocalImageStore:
                 return record
             with self._content.workspace() as work:
                 place = Place(_made(work / "layer"), self._content.layers, below)
-                record = unpack(_until(stop, archive.pieces(source.name)), place, expected, self._limits)
+                record = make(place)
                 lease.add(f"blobs/{hex_of(record.blob.digest)}")
                 self._content.adopt_layer(place.work, chain, record)
                 return record
+
+    def _pull(
+        self, source: Source, wanted: Wanted, progress: Progress, digests: list[str], stop: threading.Event
+    ) -> Image:
+        workshop = Workshop(self._content, self._downloads, self._limits, self._layer_of, self._image)
+        with self._lease() as lease:
+            known = "" if is_digest(wanted.which) else source.digest(wanted.which)
+            image, digest = Pull(workshop, source, wanted, progress, stop).run(lease, known)
+            digests.append(digest)
+            return image
 
     def _new_layer(
         self,
@@ -356,15 +460,29 @@ class LocalImageStore:
         with lock:
             yield
 
-    async def _given(self, work: Callable[[threading.Event], tuple[Image, ...]]) -> tuple[Image, ...]:
+    async def _given(
+        self, work: Callable[[threading.Event], tuple[Image, ...]], threads: ThreadPoolExecutor | None = None
+    ) -> tuple[Image, ...]:
         """The images, leased for the caller. When the caller is cancelled the work stops, and nothing stays leased."""
         stop = threading.Event()
-        future = self._threads.submit(_translated, lambda: work(stop))
+        self._stops.add(stop)
+        future = (threads or self._threads).submit(_translated, lambda: work(stop))
+        future.add_done_callback(lambda done: self._stops.discard(stop))
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             stop.set()
             future.add_done_callback(self._take_back)
+            raise
+
+    async def _stoppable(self, work: Callable[[], _T], stop: threading.Event) -> _T:
+        self._stops.add(stop)
+        future = self._pulls.submit(_translated, work)
+        future.add_done_callback(lambda done: self._stops.discard(stop))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            stop.set()
             raise
 
     def _take_back(self, future: "Future[tuple[Image, ...]]") -> None:
@@ -374,6 +492,14 @@ class LocalImageStore:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.wrap_future(self._threads.submit(_translated, work))
+
+
+def _blobs(document: documents.Document) -> list[str]:
+    """Names of all that a push or an archive of it needs."""
+    manifest = document.manifest
+    return [f"blobs/{hex_of(digest)}" for digest in (document.digest, *(one.digest for one in manifest.layers))] + [
+        f"blobs/{hex_of(manifest.config.digest)}"
+    ]
 
 
 def _layer(below: str, diff_id: str, record: LayerRecord) -> Layer:

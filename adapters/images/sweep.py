@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from adapters.images import trees
+from adapters.images import documents, ingest, trees
 from adapters.images.content import Content
 from adapters.images.leases import Leases
 from domain.errors import InvalidValue, StorageError
@@ -17,13 +17,18 @@ from domain.images.layer import digest_of, hex_of
 from domain.images.model import Image
 
 
-def sweep(content: Content, leases: Leases, images: Sequence[Image]) -> int:
-    """Delete what none of `images` needs; returns the bytes freed."""
-    needed = _needed(images)
-    freed = _judge(content, leases, ("layers", "stubs"), needed)
+def sweep(
+    content: Content, leases: Leases, images: Sequence[Image], manifests: Sequence[str] = (), *, spare: bool = True
+) -> int:
+    """Delete what none of `images` and `manifests` (digests) needs; returns the bytes freed. Without `spare` also what
+    interrupted pulls have left for the next try."""
+    kept = ingest.kept(content, leases.held(), spare=spare)
+    needed = _needed(images) | kept
+    freed = _judge(content, leases, ("layers", "stubs", "ingest"), needed)
     # A layer that somebody holds stays, and a blob is kept for every layer that stayed.
     for name in os.listdir(content.layers):
         needed |= _blob_of(content, name)
+    needed |= documents.needed(content, manifests)
     freed += _judge(content, leases, ("blobs",), needed)
     _clear_links(content)
     for path in content.idle():

@@ -19,6 +19,9 @@ from domain.errors import Refused
 from domain.failpoints import failpoint
 from domain.images.layer import hex_of
 
+_KEPT = -1
+"""In the place of a descriptor: the bytes are kept elsewhere, and were verified there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -61,8 +64,23 @@ def unpack(pieces: Iterable[bytes], place: Place, expected: Expected, limits: Li
     return record
 
 
+def unpack_blob(pieces: Iterable[bytes], place: Place, expected: Expected, limits: Limits) -> LayerRecord:
+    """Extract into `work/fs` a blob that is kept somewhere and was verified: `expected` says its digest and size.
+
+    A plain tar stays one: its digest is what others know it by. Raises: Refused, StorageError, OSError.
+    """
+    target = place.work / "fs"
+    target.mkdir(mode=0o755)
+    target.chmod(0o755)
+    feed = _Feed(pieces, _KEPT, expected)
+    fields = _extracted(feed, target, place, limits, expected.what)
+    record = feed.record(int(fields[0]), int(fields[1]))
+    failpoint("images.unpacked")
+    return record
+
+
 class _Feed:
-    """The pieces on their way: counted, hashed, kept, decompressed."""
+    """The pieces on their way: counted, hashed, kept (unless they are already), decompressed."""
 
     def __init__(self, pieces: Iterable[bytes], blob: int, expected: Expected) -> None:
         self._blob_fd, self._expected = blob, expected
@@ -73,7 +91,7 @@ class _Feed:
     def into(self, fd: int) -> None:
         """Write the plain tar to the extractor."""
         plain = self._pieces if self._kind == "plain" else inflated(self._kind, self._received(), self._expected.what)
-        compressor = Compressor() if self._kind == "plain" else None
+        compressor = Compressor() if self._kind == "plain" and self._blob_fd != _KEPT else None
         for piece in plain:
             self._diff_hash.update(piece)
             self._tar_size += len(piece)
@@ -86,6 +104,10 @@ class _Feed:
     def record(self, size: int, entries: int) -> LayerRecord:
         """What has arrived. Raises: Refused when it is not what was promised."""
         diff_id = "sha256:" + self._diff_hash.hexdigest()
+        if self._blob_fd == _KEPT:
+            self._verify_diff_id(diff_id)
+            kept = Blob(digest=self._expected.blob, size=self._expected.size, compression=self._kind)
+            return LayerRecord(diff_id=diff_id, size=size, tar_size=self._tar_size, entries=entries, blob=kept)
         self._verify(diff_id)
         blob = Blob(
             digest="sha256:" + self._kept_hash.hexdigest(),
@@ -95,6 +117,9 @@ class _Feed:
         return LayerRecord(diff_id=diff_id, size=size, tar_size=self._tar_size, entries=entries, blob=blob)
 
     def _received(self) -> Iterator[bytes]:
+        if self._blob_fd == _KEPT:
+            yield from self._pieces
+            return
         for piece in self._pieces:
             self._received_size += len(piece)
             if 0 <= self._expected.size < self._received_size:
@@ -116,6 +141,10 @@ class _Feed:
             raise Refused(f"{expected.what} has {size} bytes, but should have {expected.size}")
         if expected.blob not in ("", digest):
             raise Refused(f"{expected.what} is damaged: it is {digest}, but should be {expected.blob}")
+        self._verify_diff_id(diff_id)
+
+    def _verify_diff_id(self, diff_id: str) -> None:
+        expected = self._expected
         if expected.diff_id not in ("", diff_id):
             raise Refused(
                 f"{expected.what} unpacks to {diff_id} but its image says {expected.diff_id}; "

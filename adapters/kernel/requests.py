@@ -14,6 +14,7 @@ from adapters.kernel.nodes import nodes
 from domain.errors import InvalidValue
 from domain.limits import BlockDevice, BlockDevices, lines, settings
 from domain.mounts import Mount
+from domain.network.files import HOST_GATEWAY, resolv_file
 from domain.resources import DeviceRate, Resources
 from domain.runtime import capabilities
 from domain.runtime.control import Control
@@ -39,6 +40,7 @@ from domain.volumes.names import CONTENTS, volume_name
 _ALL_DEVICES, _ANY_DEVICE = Device(source="/dev", target="/dev"), ("a *:* rwm",)
 _SELINUX = "/sys/fs/selinux/enforce"
 _HEXADECIMAL = frozenset("0123456789abcdef")
+_LOCAL = "127.0.0.1"
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
@@ -217,11 +219,20 @@ def _numbered(each: DeviceRate) -> BlockDevice:
 
 
 def _files(spec: ContainerSpec) -> dict[str, str]:
-    """What a container finds in /etc about names: its own on no network, the host's on the host's."""
+    """What a container finds in /etc about names: its own on no network, the host's on the host's. What depends on
+    addresses comes with the start."""
     hosts = _host_file("/etc/hosts") if spec.network == "host" else ""
     name = f"127.0.1.1\t{spec.hostname}.{spec.domainname} {spec.hostname}\n" if spec.domainname else ""
-    return {"/etc/hostname": f"{spec.hostname}\n", "/etc/hosts": (hosts or _HOSTS) + name,
-            "/etc/resolv.conf": _host_file("/etc/resolv.conf")}
+    more = "".join(f"{_LOCAL if address == HOST_GATEWAY else address}\t{name}\n" for name, address in spec.net.hosts)
+    return {"/etc/hostname": f"{spec.hostname}\n", "/etc/hosts": (hosts or _HOSTS) + name + more,
+            "/etc/resolv.conf": _resolv(spec)}
+
+
+def _resolv(spec: ContainerSpec) -> str:
+    """The host's as it is, where nothing else was asked for."""
+    host, wanted, own = _host_file("/etc/resolv.conf"), spec.net, bool(spec.net.attachments)
+    asked = wanted.dns or wanted.dns_search or wanted.dns_options
+    return resolv_file(host, wanted, own=own) if own or asked else host
 
 
 def _host_file(path: str) -> str:

@@ -8,8 +8,9 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from errno import EBUSY, ENODEV
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +29,8 @@ from adapters.kernel.watches import Watch, Watches
 from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Refused, Unavailable
 from domain.limits import lines, restored
 from domain.log_options import limits
-from domain.ports import ExitReport, Input, LogFrame, MemoryKills, StartedProcess, Victim
+from domain.network.setup import Place
+from domain.ports import NO_FILES, ExitReport, Input, LogFrame, MemoryKills, StartedProcess, Victim
 from domain.resources import Resources
 from domain.runtime.control import Control
 from domain.runtime.plan import exec_plan, plan
@@ -96,10 +98,13 @@ class KernelRuntime:
     # Runs ------------------------------------------------------------------------------------------------------------
 
     async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-                    *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
+                    *, size: tuple[int, int] = (0, 0), place: Place | None = None, files: Mapping[str, str] = NO_FILES
+                    ) -> StartedProcess:
         """See the port; who copies files into the container at rest is ended first."""
         await self.files.call_off(id)
-        document = plan(self._requests.run(checked(id), attempt, spec, env, layers)).wire()
+        request = self._requests.run(checked(id), attempt, spec, env, layers)
+        request = replace(request, place=place, files={**request.files, **files})
+        document = plan(request).wire()
         reply = await self._ask({
             "op": "start", "id": id, "attempt": attempt, "flags": document["flags"], "host": document["host"],
             "child": json.dumps(document["child"], separators=(",", ":")), "logs": str(self._data_root / "logs" / id),
@@ -170,6 +175,17 @@ class KernelRuntime:
         reply = await self._ask({"op": "list"})
         return {run["id"]: (run["attempt"], StartedProcess(run["pid"], run["start"], run["cgroup"]))
                 for run in reply["runs"] if run["phase"] in _ALIVE}
+
+    async def place(self, id: str) -> Place:
+        """See the port."""
+        _, process = (await self.running()).get(id, (0, None))
+        if process is None:
+            raise NotFound(f"container {id[:12]} is not running")
+        path = f"/proc/{process.pid}/ns/net"
+        try:
+            return Place(path, os.stat(path).st_ino)
+        except OSError as error:
+            raise NotFound(f"container {id[:12]} is not running") from error
 
     async def execs(self) -> dict[str, frozenset[str]]:
         """See the port; see `running` for those that have died."""

@@ -8,7 +8,7 @@ thread. Needs Linux 5.15 on x86-64 or aarch64; what is newer says so.
 import ctypes
 import os
 from collections.abc import Callable
-from errno import EACCES, EAGAIN, EBUSY, EINVAL, ELOOP, ENOMEM, ENOSPC, EPERM
+from errno import EACCES, EAGAIN, EBUSY, EINVAL, ELOOP, ENOMEM, ENOSPC, EPERM, ESTALE
 
 from domain.errors import KernelError
 
@@ -53,7 +53,8 @@ PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 0x20
 MADV_DONTFORK = 10
 
-PROC_SUPER_MAGIC, SYSFS_MAGIC, TMPFS_MAGIC = 0x9FA0, 0x62656572, 0x01021994
+PROC_SUPER_MAGIC, SYSFS_MAGIC = 0x9FA0, 0x62656572
+TMPFS_MAGIC, NSFS_MAGIC = 0x01021994, 0x6E736673
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
 PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP = 28, 4
@@ -80,6 +81,7 @@ _HINTS = {
     ("fsconfig", EINVAL): "before 6.8 a kernel takes as many layers as fit in one page of mount options, not more",
     ("mount_setattr", EINVAL): "the kernel, or the file system of the data root, cannot map ids of a mount",
     ("pivot_root", EINVAL): "the old root is no mount point (an initramfs), or its propagation is shared",
+    ("setns", ESTALE): "the network process was restarted in between: try again",
     ("move_mount", EINVAL): "a file cannot be mounted on a directory, nor a directory on a file",
     ("seccomp", EACCES): "a filter needs CAP_SYS_ADMIN or no_new_privs",
     ("seccomp", EINVAL): "the filter is not valid, or the kernel has no CONFIG_SECCOMP_FILTER",

@@ -3,18 +3,21 @@
 import hashlib
 import json
 import tarfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from domain.errors import Refused, StorageError
 from domain.images.authoring import Step, committed, imported
 from domain.images.config import parse_config
 from domain.images.layer import chain_id, digest_of
-from domain.images.manifest import Platform, parse_saved
+from domain.images.manifest import Descriptor, Manifest, Platform, composed, parse_document, parse_saved
 from domain.images.model import Image, Layer, Registered
+from domain.images.progress import Part, Progress
 from domain.images.reference import parse
+from domain.ports import Fetched, Sent, Source, Stop, Target
 
 _PLATFORM = Platform(os="linux", architecture="amd64")
 
@@ -85,7 +88,48 @@ class MemoryImageStore:
                 raise StorageError(f"layer {layer.chain_id} is missing in the image store")
         return tuple(layer.chain_id.removeprefix("sha256:")[:12] for layer in image.layers)
 
-    async def sweep(self, images: Sequence[Image]) -> int:
+    async def pull(
+        self,
+        connect: Callable[[Stop], Source],
+        which: str,
+        *,
+        name: str,
+        platform: Platform | None = None,
+        progress: Progress,
+    ) -> Fetched:
+        """The config and the sizes of the layers."""
+        source = connect(threading.Event())
+        data = source.manifest(which)
+        manifest = parse_document(data, f"the manifest of {name}")
+        assert isinstance(manifest, Manifest)
+        config = _Bytes()
+        source.download(manifest.config, config)
+        progress.parts[:] = [Part(layer.digest, layer.size, "complete", layer.size) for layer in manifest.layers]
+        image = self._load(bytes(config.data), tuple(layer.size for layer in manifest.layers))
+        return Fetched(image, digest_of(data))
+
+    def settle(self, name: str) -> None:
+        """Nothing is kept for a next time."""
+
+    async def push(
+        self,
+        connect: Callable[[Stop], Target],
+        image: Image,
+        tag: str,
+        *,
+        digests: Sequence[str] = (),
+        progress: Progress,
+    ) -> Sent:
+        """A manifest without layers."""
+        kind, data = composed(Descriptor(digest=image.id, size=0), ())
+        return Sent(connect(threading.Event()).put_manifest(tag, kind, data), len(data))
+
+    async def save(self, images: Sequence[tuple[Image, Sequence[str], Sequence[str]]]) -> AsyncIterator[bytes]:
+        """Ids and names."""
+        for image, references, _ in images:
+            yield f"{image.id} {' '.join(references)}\n".encode()
+
+    async def sweep(self, images: Sequence[Image], manifests: Sequence[str] = (), *, spare: bool = True) -> int:
         """Forget what is not needed."""
         needed = [*images, *(self._images[id] for id, count in self._given.items() if count > 0)]
         chains = {layer.chain_id for image in needed for layer in image.layers}
@@ -121,6 +165,22 @@ class MemoryImageStore:
         self._images[image.id] = image
         self._given[image.id] += 1
         return image
+
+
+class _Bytes:
+    """A sink."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    @property
+    def offset(self) -> int:
+        """How many there are."""
+        return len(self.data)
+
+    def take(self, data: bytes) -> None:
+        """Some more."""
+        self.data += data
 
 
 def _opened(archive: Path) -> tarfile.TarFile:

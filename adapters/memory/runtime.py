@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from errno import EBUSY
 
 from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound, Refused
-from domain.ports import ExitReport, LogFrame, MemoryKills, StartedProcess
+from domain.network.setup import Place
+from domain.ports import NO_FILES, ExitReport, LogFrame, MemoryKills, StartedProcess
 from domain.resources import Resources
 from domain.runtime.control import Control
 from domain.runtime.request import cannot_join
@@ -98,13 +99,20 @@ class MemoryRuntime:
         self.watches: dict[str, list[MemoryWatch]] = {}
         self._lost: Callable[[], Awaitable[None]] | None = None
         self.starts: list[tuple[str, int]] = []
+        self.places: dict[tuple[str, int], Place | None] = {}
+        """Which network each run was given."""
+        self.files: dict[str, Mapping[str, str]] = {}
+        """Container id → files that depend on its network, as of its last start."""
+        self.environments: dict[str, tuple[str, ...]] = {}
+        """Container id → its variables then."""
         self.executed: list[tuple[str, str, ExecSpec, tuple[str, ...]]] = []
         """(container id, exec id, what was asked for, environment) of each exec that was begun."""
         self.written: dict[str, list[LogFrame]] = {}
         """Container id → what its first processes have written, oldest first."""
 
     async def start(self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-                    *, size: tuple[int, int] = (0, 0)) -> StartedProcess:
+                    *, size: tuple[int, int] = (0, 0), place: Place | None = None, files: Mapping[str, str] = NO_FILES
+                    ) -> StartedProcess:
         """See the port."""
         known = self._runs.get((_checked(id), attempt))
         if known is not None:
@@ -117,6 +125,9 @@ class MemoryRuntime:
         self._runs[id, attempt] = run
         self._sizes[id] = self._sizes.get(id, 0) + run.behaviour.size
         self.starts.append((id, attempt))
+        self.places[id, attempt] = place
+        self.files[id] = files
+        self.environments[id] = tuple(env)
         self._write(id, run, run.behaviour.says)
         self._ring(id)
         if not _stays(run):
@@ -199,6 +210,14 @@ class MemoryRuntime:
     async def running(self) -> dict[str, tuple[int, StartedProcess]]:
         """See the port."""
         return {id: (attempt, run.process) for (id, attempt), run in self._runs.items() if run.alive}
+
+    async def place(self, id: str) -> Place:
+        """See the port; a run without a network of its own has one by its pid."""
+        running = (await self.running()).get(id)
+        if running is None:
+            raise NotFound(f"container {id[:12]} is not running")
+        attempt, process = running
+        return self.places.get((id, attempt)) or Place(f"/proc/{process.pid}/ns/net", process.pid)
 
     async def check(self, spec: ContainerSpec) -> None:
         """See the port: there is everything, but for what `absent` names."""

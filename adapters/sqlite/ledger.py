@@ -32,6 +32,7 @@ from domain.errors import Conflict
 from domain.failpoints import failpoint
 from domain.machine import settled_by
 from domain.messages import Actor, Append, Event, Meta, Recorded, StreamId
+from domain.projections.replay import cares
 from domain.stored import closed, sealed_bytes, to_bytes, with_sealed
 
 _INSERT_EVENT = insert_sql(EVENTS)
@@ -89,7 +90,7 @@ class Order(NamedTuple):
 
 def order(batch: Sequence[Append], meta: Meta, reply: str | None) -> Order:
     """Encode an append; runs with the caller, while the writer waits for the disk."""
-    parts = tuple(Part(each.stream, each.expected, tuple(map(_payload, each.events))) for each in batch)
+    parts = tuple([Part(each.stream, each.expected, tuple(map(_payload, each.events))) for each in batch])
     command = meta.command_id.encode() or None
     origin = origin_bytes(meta)
     about = meta_hash(origin, meta.cause, meta.correlation, command or b"")
@@ -123,6 +124,8 @@ class _Writes:
     keys: dict[int, bytes | None] = field(default_factory=dict)
     drops: int = 0
     commands: list[tuple[str, int, int, str]] = field(default_factory=list)
+    begun: list[tuple[int, int, int]] = field(default_factory=list)
+    ended: list[tuple[int]] = field(default_factory=list)
 
     def add(self, more: "_Writes") -> None:
         """Write these as well."""
@@ -133,6 +136,8 @@ class _Writes:
         self.keys.update(more.keys)
         self.drops += more.drops
         self.commands += more.commands
+        self.begun += more.begun
+        self.ended += more.ended
 
 
 @dataclass(slots=True)
@@ -148,21 +153,26 @@ class _Sheet:
     origins: dict[bytes, int] = field(default_factory=dict)
     intents: dict[int, Intents] = field(default_factory=dict)
     commands: set[str] = field(default_factory=set)
+    touched: dict[Rows, None] = field(default_factory=dict)
     writes: _Writes = field(default_factory=_Writes)
 
     def on_top(self) -> "_Sheet":
         """An empty sheet on top of this one."""
         return _Sheet(self.tip, self.time, self.ids, self)
 
-    def take_in(self, top: "_Sheet") -> None:
-        """Keep what is on the sheet on top."""
-        self.tip, self.time, self.ids = top.tip, top.time, top.ids
-        self.streams.update(top.streams)
-        self.types.update(top.types)
-        self.origins.update(top.origins)
-        self.intents.update(top.intents)
-        self.commands |= top.commands
-        self.writes.add(top.writes)
+    def onto(self, below: "_Sheet | None") -> "_Sheet":
+        """The sheet below with what is on this one; without one below, this one itself."""
+        if below is None:
+            return self
+        below.tip, below.time, below.ids = self.tip, self.time, self.ids
+        below.streams.update(self.streams)
+        below.types.update(self.types)
+        below.origins.update(self.origins)
+        below.intents.update(self.intents)
+        below.commands |= self.commands
+        below.touched.update(self.touched)
+        below.writes.add(self.writes)
+        return below
 
 
 class Ledger:
@@ -172,6 +182,7 @@ class Ledger:
         self.keys_dropped = 0
         self._connection = connection
         self._inline = tuple(inline)
+        self._rows: dict[type[Event], tuple[Rows, ...]] = {}
         self._now = now
         self._disowned = False
         self._streams: OrderedDict[StreamId, tuple[int, int]] = OrderedDict()
@@ -189,34 +200,39 @@ class Ledger:
         Raises: sqlite3.Error, or what a failpoint raises; then nothing is stored for anybody.
         """
         failpoint("store.before-begin")
-        sheet = _Sheet(self.tip, self._time, self._ids)
+        outcomes: list[Outcome] = []
+        sheet: _Sheet | None = None
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = [self._work_out(sheet, each) for each in orders]
-            if sheet.writes.events or sheet.writes.commands:
+            for each in orders:
+                top = sheet.on_top() if sheet is not None else _Sheet(self.tip, self._time, self._ids)
+                outcome = self._work_out(top, each)
+                if not isinstance(outcome, Exception):
+                    sheet = top.onto(sheet)
+                outcomes.append(outcome)
+            if sheet is not None and (sheet.writes.events or sheet.writes.commands):
                 self._write(sheet)
             failpoint("store.before-commit")
             self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
-        self._adopt(sheet)
+        if sheet is not None:
+            self._adopt(sheet)
         failpoint("store.after-commit")
         return outcomes
 
-    def _work_out(self, below: _Sheet, order: Order) -> Outcome:
-        sheet = below.on_top()
+    def _work_out(self, sheet: _Sheet, order: Order) -> Outcome:
         try:
             records = self._append(sheet, order)
         except Exception as refusal:
-            for rows in self._inline:
+            for rows in sheet.touched:
                 rows.drop()
             if isinstance(refusal, sqlite3.Error):
                 raise
             return refusal
-        for rows in self._inline:
+        for rows in sheet.touched:
             rows.keep()
-        below.take_in(sheet)
         return records
 
     def _write(self, sheet: _Sheet) -> None:
@@ -231,19 +247,10 @@ class Ledger:
         if writes.drops:
             self._run(_DELETE_KEY, [(stream,) for stream in writes.keys])
         self._run(_INSERT_KEY, [(stream, key) for stream, key in writes.keys.items() if key is not None])
-        self._write_intents(sheet)
-        for rows in self._inline:
+        self._run(_INSERT_INTENT, writes.begun)
+        self._run(_DELETE_INTENT, writes.ended)
+        for rows in sheet.touched:
             rows.flush()
-
-    def _write_intents(self, sheet: _Sheet) -> None:
-        ended: list[tuple[int]] = []
-        begun: list[tuple[int, int, int]] = []
-        for stream, after in sheet.intents.items():
-            before = self._intents.get(stream, {})
-            ended += [(p,) for p in before if p not in after]
-            begun += [(p, stream, self._type(sheet, kind)) for p, kind in after.items() if p not in before]
-        self._run(_DELETE_INTENT, ended)
-        self._run(_INSERT_INTENT, begun)
 
     def _run(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if rows:
@@ -277,7 +284,7 @@ class Ledger:
                 self._intents[stream] = intents
             else:
                 self._intents.pop(stream, None)
-        for rows in self._inline:
+        for rows in sheet.touched:
             rows.settle()
 
     def _append(self, sheet: _Sheet, order: Order) -> tuple[Recorded, ...]:
@@ -308,13 +315,14 @@ class Ledger:
         for payload in part.payloads:
             version += 1
             sheet.streams[part.stream] = (id, version)
-            record = self._append_event(sheet, order, part.stream, payload)
+            record = self._append_event(sheet, order, part.stream, id, version, payload)
             self._follow(sheet, record, id)
             records.append(record)
         return records
 
-    def _append_event(self, sheet: _Sheet, order: Order, stream: StreamId, payload: Payload) -> Recorded:
-        id, version = sheet.streams[stream]
+    def _append_event(
+        self, sheet: _Sheet, order: Order, stream: StreamId, id: int, version: int, payload: Payload
+    ) -> Recorded:
         name, meta, data = payload.event.stored_as, order.meta, payload.data
         if payload.secret:
             data = with_sealed(data, sealing.seal(self._key(sheet, id), stream, version, payload.secret))
@@ -341,17 +349,29 @@ class Ledger:
         if event.sealed:
             place = record.position, record.stream, record.version, record.time
             visible = Recorded(*place, closed(event), record.meta)
-        for rows in self._inline:
+        for rows in self._caring(type(event)):
+            sheet.touched[rows] = None
             rows.fold(visible)
+
+    def _caring(self, kind: type[Event]) -> tuple[Rows, ...]:
+        """The inline rows that events of a class can touch."""
+        found = self._rows.get(kind)
+        if found is None:
+            all = ((rows, cares(rows.projection)) for rows in self._inline)
+            found = self._rows[kind] = tuple(rows for rows, kinds in all if kinds is None or kind in kinds)
+        return found
 
     def _settle(self, sheet: _Sheet, record: Recorded, stream: int) -> None:
         event, before = record.event, self._open(sheet, stream)
         if not before and not event.intent:
             return
-        ended = settled_by(before, event, record.meta.cause)
-        after = {position: kind for position, kind in before.items() if position not in ended}
+        after = dict(before)
+        for position in settled_by(before, event, record.meta.cause):
+            del after[position]
+            sheet.writes.ended.append((position,))
         if event.intent:
             after[record.position] = event.stored_as
+            sheet.writes.begun.append((record.position, stream, self._type(sheet, event.stored_as)))
         sheet.intents[stream] = after
 
     def _open(self, sheet: _Sheet, stream: int) -> Intents:

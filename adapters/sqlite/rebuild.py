@@ -24,7 +24,7 @@ from domain.projections.replay import Values, replay, table_columns
 SLICE = 2000
 """How many events are read at once."""
 
-_LAYOUT = 2
+_LAYOUT = 3
 """Changes when tables are made otherwise from the same columns."""
 
 SET_FINGERPRINT = upsert_sql(PROJECTIONS)

@@ -6,7 +6,7 @@ used lately stay in memory, for nobody else writes them.
 """
 
 import sqlite3
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
@@ -29,6 +29,7 @@ from domain.projections.replay import STILL, Shape, Value, Values, cares, is_tem
 T = TypeVar("T")
 
 _KEPT = 4096
+_SCALAR = (int, str)
 
 
 class Rows(Protocol):
@@ -122,6 +123,7 @@ class PlainRows:
         self._pencil, self._sheet = {}, {}
         for rule in self._unique:
             rule.holders.clear()
+            rule.moves = False
 
     def row(self, key: str) -> Row | None:
         """The row as it stands on the sheet, in the transaction, or in the table."""
@@ -143,7 +145,7 @@ class PlainRows:
     def _write(self) -> None:
         """Deletions, insertions, and for every set of columns that have changed in a row the updates of just those:
         SQLite rewrites the index of every column it is told to set."""
-        gone, new, changed = [], [], dict[tuple[str, ...], list[tuple[Value, ...]]]()
+        gone, new, changed = [], [], defaultdict[tuple[str, ...], list[tuple[Value, ...]]](list)
         for key, row in self._pencil.items():
             before = self._stored[key]
             if row is None:
@@ -151,7 +153,7 @@ class PlainRows:
             elif before is None:
                 new.append(self._shape.store(row))
             elif names := self._shape.changed(before, row):
-                changed.setdefault(names, []).append((*self._shape.part(names).store(row), key))
+                changed[names].append((*self._shape.part(names).store(row), key))
         if gone:
             self._connection.executemany(self._delete, gone)
         if new:
@@ -167,10 +169,12 @@ class PlainRows:
 
 
 class _Unique:
-    """The set rule of one column: each value belongs to one row. `holders` are those of this transaction."""
+    """The set rule of one column: each value belongs to one row. `holders` are those of this transaction, and `moves`
+    says whether any row of it has got, changed or lost its value."""
 
     def __init__(self, rows: PlainRows, column: str) -> None:
         self.holders: dict[Value, str] = {}
+        self.moves = False
         self._rows, self._column = rows, column
         table = projection_table(rows.projection)
         key = rows.projection.columns[0].name
@@ -180,7 +184,10 @@ class _Unique:
     def check(self, key: str, before: Row | None, after: Row | None) -> None:
         """Raises: NameTaken when the row's new value belongs to another row."""
         value = self._value(after)
-        if value is None or value == self._value(before):
+        if value == self._value(before):
+            return
+        self.moves = True
+        if value is None:
             return
         found = self._rows.execute(self._holder, (value,)).fetchone()
         candidates = [held for held, row in self._rows.pencilled() if self._value(row) == value]
@@ -192,20 +199,20 @@ class _Unique:
 
     def keep(self, sheet: dict[str, Row | None]) -> None:
         """Remember who holds which value after a caller's events."""
-        for key, row in sheet.items():
+        for key, row in sheet.items() if self.moves else ():
             if (value := self._value(row)) is not None:
                 self.holders[value] = key
 
     def set_free(self, pencil: dict[str, Row | None], stored: OrderedDict[str, Row | None]) -> None:
         """NULL the value in rows that give it to another row of the same transaction."""
-        for key, row in pencil.items():
+        for key, row in pencil.items() if self.moves else ():
             before = self._value(stored[key])
             if before is not None and self._value(row) != before and self.holders.get(before, key) != key:
                 self._rows.execute(self._free, (None, key))
 
     def _value(self, row: Row | None) -> Value:
         value = None if row is None else row.get(self._column)
-        return value if isinstance(value, int | str) else None
+        return value if isinstance(value, _SCALAR) else None
 
 
 class TemporalRows:

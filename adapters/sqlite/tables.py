@@ -174,11 +174,14 @@ def table_ddl(projection: Projection, name: str = "") -> str:
 
 
 def index_ddl(projection: Projection) -> tuple[str, ...]:
-    """CREATE INDEX for every column that asks for it (unique ones hold the set rules), and for rows that hold now."""
+    """CREATE INDEX for every column that asks for it (unique ones hold the set rules), and for rows that hold now.
+
+    Rows without a value are left out: an index costs an append a page of its own wherever it changes.
+    """
     table = projection_table(projection)
     wanted = [
-        Index(f"{table.name}_{c.name}", table.c[c.name], unique=c.unique, _table=table)
-        for c in table_columns(projection)[1:]
+        Index(f"{table.name}_{c.name}", column, unique=c.unique, sqlite_where=column.is_not(None), _table=table)
+        for c, column in zip(table_columns(projection)[1:], list(table.c)[1:], strict=True)
         if c.unique or c.indexed
     ]
     if is_temporal(projection):

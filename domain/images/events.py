@@ -47,3 +47,44 @@ class Untagged(Event, stored_as="untagged.v1"):
     """The reference names nothing; `image_id` is what it named."""
 
     image_id: str
+
+
+class PullRequested(Event, stored_as="pull-requested.v1", intent=True):
+    """What the reference means in its registry is to be brought here; `platform` only if one was asked for."""
+
+    platform: str = ""
+
+
+class Pulled(Event, stored_as="pulled.v1", settles=("pull-requested.v1",)):
+    """The image is here; `digest` is what the name meant in the registry (a manifest or an index), `received` are the
+    bytes that had to come for it."""
+
+    image_id: str
+    digest: str
+    received: int = 0
+
+
+class PullFailed(Event, stored_as="pull-failed.v1", settles=("pull-requested.v1",)):
+    """What the reference names here is what it was; what has come waits for the next pull."""
+
+    reason: str
+
+
+class PushRequested(Event, stored_as="push-requested.v1", intent=True):
+    """What the reference names here is to be brought to its registry."""
+
+    image_id: str
+
+
+class Pushed(Event, stored_as="pushed.v1", settles=("push-requested.v1",)):
+    """The registry has it, and the reference means it there; `digest` is that of its manifest."""
+
+    image_id: str
+    digest: str
+    sent: int = 0
+
+
+class PushFailed(Event, stored_as="push-failed.v1", settles=("push-requested.v1",)):
+    """What the reference means in the registry is what it was."""
+
+    reason: str

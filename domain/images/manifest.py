@@ -26,7 +26,17 @@ MOST_LAYERS = 500
 
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+ACCEPTED = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+"""What we read, in one header: registry 2.8 looks at one only, and converts to schema 1 what is not in it."""
 
 IMAGE_NAME = "io.containerd.image.name"
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -70,6 +80,12 @@ class Descriptor(_Foreign):
     size: Annotated[int, Field(ge=0)]
     annotations: Strings = Field(default_factory=dict)
     platform: Platform | None = None
+    urls: Annotated[tuple[str, ...], BeforeValidator(_no_list)] = ()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether registries do not keep it themselves: Windows' base layers, mostly."""
+        return "nondistributable" in self.media_type or "foreign" in self.media_type
 
     def model_post_init(self, context: object) -> None:
         """A digest that is not one never leaves this module."""
@@ -79,13 +95,20 @@ class Descriptor(_Foreign):
 class Manifest(_Foreign):
     """One image: its config and its layers, lowest first."""
 
+    media_type: str = Field(default="", alias="mediaType")
     config: Descriptor
     layers: tuple[Descriptor, ...]
+
+    @property
+    def kind(self) -> str:
+        """The media type under which a registry takes it; documents that do not say it are OCI's."""
+        return self.media_type or OCI_MANIFEST
 
 
 class Index(_Foreign):
     """Several manifests, or indexes, to choose from."""
 
+    media_type: str = Field(default="", alias="mediaType")
     manifests: tuple[Descriptor, ...]
 
 
@@ -121,12 +144,59 @@ def parse_document(data: bytes, what: str) -> Manifest | Index:
         )
     if "manifests" in document and ("layers" in document or "config" in document):
         raise Refused(f"{what} is ambiguous: a manifest and an index at once")
+    _agrees(document, what)
     if "manifests" in document:
         return validated(Index, document, what)
     manifest = validated(Manifest, document, what)
     if manifest.config.media_type not in _CONFIG_TYPES:
         raise Refused(f"{what} is an OCI artifact of type {safe(manifest.config.media_type)[:100]}, not an image")
     return manifest
+
+
+def _agrees(document: dict[str, Any], what: str) -> None:
+    """What a document calls itself must be what its keys make of it."""
+    media_type = document.get("mediaType") or ""
+    wrong = {OCI_MANIFEST, DOCKER_MANIFEST} if "manifests" in document else {OCI_INDEX, DOCKER_LIST}
+    if isinstance(media_type, str) and media_type in wrong:
+        raise Refused(f"{what} is ambiguous: it calls itself {media_type}, and its contents are of the other kind")
+
+
+def composed(config: Descriptor, layers: Sequence[Descriptor]) -> tuple[str, bytes]:
+    """Media type and bytes of a manifest of our own, always the same for the same parts.
+
+    Docker's schema 2, which every registry takes; OCI's for what that cannot say (zstd). `media_type` of the layers is
+    OCI's here.
+    """
+    oci = any(layer.media_type == OCI_LAYER_ZSTD for layer in layers)
+    kinds = {OCI_LAYER: DOCKER_LAYER, OCI_LAYER_GZIP: DOCKER_LAYER_GZIP}
+    kind = OCI_MANIFEST if oci else DOCKER_MANIFEST
+    document = {
+        "schemaVersion": 2,
+        "mediaType": kind,
+        "config": _pointer(config, OCI_CONFIG if oci else DOCKER_CONFIG),
+        "layers": [_pointer(layer, layer.media_type if oci else kinds[layer.media_type]) for layer in layers],
+    }
+    return kind, json.dumps(document, separators=(",", ":")).encode()
+
+
+def _pointer(descriptor: Descriptor, media_type: str) -> dict[str, object]:
+    return {"mediaType": media_type, "size": descriptor.size, "digest": descriptor.digest}
+
+
+def parse_platform(text: str) -> Platform:
+    """`linux/arm64/v8` or `arm64`, as `--platform` takes it. Raises: InvalidValue."""
+    parts = text.lower().split("/")
+    aliases = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386"}
+    if len(parts) == 1 and parts[0] != "linux":
+        parts = ["linux", *parts]
+    words = [part for part in parts if part not in aliases]
+    if not 2 <= len(parts) <= 3 or not all(word.isascii() and word.isalnum() for word in words):
+        shown = safe(text)[:100]
+        raise InvalidValue(f'"{shown}" is not a platform', hint="write OS/ARCHITECTURE[/VARIANT]: linux/arm64")
+    os, architecture, *variant = parts
+    if os != "linux":
+        raise InvalidValue(f"images for {safe(os)[:50]} cannot run here", hint="only linux")
+    return Platform(os=os, architecture=aliases.get(architecture, architecture), variant="".join(variant))
 
 
 def parse_saved(data: bytes) -> tuple[Saved, ...]:

@@ -5,7 +5,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from domain.errors import Conflict, IllegalTransition
-from domain.images.events import ImageCached, ImageRegistered, ImageRemoved, ImageRemoveRequested, Tagged, Untagged
+from domain.images.events import (
+    ImageCached,
+    ImageRegistered,
+    ImageRemoved,
+    ImageRemoveRequested,
+    Pulled,
+    PullFailed,
+    PullRequested,
+    Pushed,
+    PushFailed,
+    PushRequested,
+    Tagged,
+    Untagged,
+)
 from domain.images.model import Image
 from domain.messages import Append, Event, Recorded, StreamId
 
@@ -78,6 +91,8 @@ def fold_ref(key: str, records: Sequence[Recorded]) -> RefStream:
                 ref = RefStream(key, record.version, image_id)
             case Untagged() if ref.image_id:
                 ref = RefStream(key, record.version)
+            case PullRequested() | Pulled() | PullFailed() | PushRequested() | Pushed() | PushFailed():
+                ref = replace(ref, version=record.version)  # what it names is told by itself
             case _:
                 named = ref.image_id or "nothing"
                 raise IllegalTransition(f"{record.stream}: {record.event.stored_as} while it names {named}")
@@ -89,6 +104,17 @@ def register(current: ImageStream, event: ImageRegistered) -> tuple[Append, ...]
     if current.state == "removing":
         raise Conflict(f"image {current.id} is being removed at the moment")
     return () if current.state == "present" else (current.append(event),)
+
+
+def note(ref: RefStream, event: Event) -> Append:
+    """What writes down that something is being done, or was not, with what the reference names."""
+    return Append(ref.stream, ref.version, (event,))
+
+
+def pulled(ref: RefStream, event: Pulled) -> Append:
+    """What makes the reference name what was pulled, together with the news of it."""
+    moves = (Tagged(image_id=event.image_id, previous=ref.image_id),) if ref.image_id != event.image_id else ()
+    return Append(ref.stream, ref.version, (event, *moves))
 
 
 def cache(current: ImageStream, event: ImageCached) -> tuple[Append, ...]:

@@ -9,6 +9,7 @@ from domain.lifecycle import (
     files,
     health,
     kill,
+    network,
     pause,
     remove,
     rename,
@@ -36,6 +37,7 @@ TRANSITIONS = (
     files.TRANSITION,
     health.TRANSITION,
     shortage.TRANSITION,
+    network.TRANSITION,
     remove.TRANSITION,
 )
 

@@ -32,7 +32,8 @@ def _create(container: Container, command: Create) -> tuple[Event, ...]:
 
 
 def _created(container: Container, event: Created, record: Recorded) -> Mapping[str, object]:
-    return {"name": event.name, "spec": event.spec, "env": event.env, "created_at": record.time}
+    return {"name": event.name, "spec": event.spec, "env": event.env, "created_at": record.time,
+            "attachments": event.spec.net.attachments}
 
 
 TRANSITION = Transition(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from domain.container import LIVE, Container, State
+from domain.lifecycle.network import released
 from domain.lifecycle.remove import RemoveRequested
 from domain.lifecycle.start import StartRequested
 from domain.machine import Move, Transition
@@ -11,7 +12,8 @@ from domain.policies.restart import STEADY_AFTER, next_delay
 
 MAY_END = LIVE | {State.REMOVING, State.DEAD}
 """States in which the first process may end: what could not be removed may still have one that the kernel holds."""
-_UNTIL_EXIT = ("stop-requested.v1", "kill-requested.v1", "pause-requested.v1", "unpause-requested.v1")
+_UNTIL_EXIT = ("stop-requested.v1", "kill-requested.v1", "pause-requested.v1", "unpause-requested.v1",
+               "connect-requested.v1", "disconnect-requested.v1")
 
 
 class ReportExit(Command):
@@ -74,7 +76,7 @@ def _report(container: Container, command: ReportExit) -> tuple[Event, ...]:
         log_dropped=command.log_dropped,
         log_lost=command.log_lost,
     )
-    return (exited, *_consequences(container, command))
+    return (exited, *released(container), *_consequences(container, command))
 
 
 def _consequences(container: Container, command: ReportExit) -> tuple[Event, ...]:

@@ -18,6 +18,8 @@ _ALL_INTENTS = (
     "commit-requested.v1",
     "exec-requested.v1",
     "limits-requested.v1",
+    "connect-requested.v1",
+    "disconnect-requested.v1",
     "remove-requested.v1",
     "restart-scheduled.v1",
 )
@@ -40,7 +42,10 @@ class RemoveRequested(Event, stored_as="remove-requested.v1", intent=True, settl
 
 
 class Removed(Event, stored_as="removed.v1", settles_all=_ALL_INTENTS, drops_key=True):
-    """No process, mount, cgroup or directory of the container is left."""
+    """No process, mount, cgroup or directory of the container is left; `let_go` are the addresses (`network/address`)
+    that were kept for it."""
+
+    let_go: tuple[str, ...] = ()
 
 
 class RemoveFailed(Event, stored_as="remove-failed.v1", settles=("remove-requested.v1",)):

@@ -2,6 +2,7 @@
 
 from domain.container import Container
 from domain.lifecycle.exit import RestartScheduled
+from domain.lifecycle.network import released
 from domain.lifecycle.remove import RemoveRequested
 from domain.lifecycle.start import StartFailed
 from domain.messages import Event
@@ -12,6 +13,10 @@ def follow_up(container: Container, event: Event, now: int) -> tuple[Event, ...]
     """Events to append together with `event`; `container` is the fold including it, `now` in ns."""
     if not isinstance(event, StartFailed):
         return ()
+    return (*released(container), *_after_failed_start(container, event, now))
+
+
+def _after_failed_start(container: Container, event: StartFailed, now: int) -> tuple[Event, ...]:
     if container.settled.auto_remove:
         return (RemoveRequested(by="auto-remove"),)
     if not container.restarts:

@@ -11,12 +11,23 @@ from domain.lifecycle.exec import ExecExited, ExecStarted
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested
-from domain.lifecycle.remove import Removed, RemoveFailed, RemoveRequested
+from domain.lifecycle.network import (
+    Connected,
+    ConnectFailed,
+    ConnectRequested,
+    Disconnected,
+    DisconnectFailed,
+    DisconnectRequested,
+    NetworkGranted,
+    NetworkReleased,
+)
+from domain.lifecycle.remove import RESTING, Removed, RemoveFailed, RemoveRequested
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Adopted, Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
 from domain.lifecycle.update import LimitsChanged, LimitsFailed, LimitsRequested
 from domain.messages import Event, Recorded
+from domain.network.wishes import Interface
 from domain.projections.fold import Column, Row
 from domain.resources import Resources
 
@@ -26,12 +37,16 @@ class Containers:
 
     `execs` counts the other processes that live, `checked` says whether it has a health check, and `health` (empty
     before the first start) what that has found. `limits` holds the fields of `Resources` that were asked for,
-    `mounts` pairs of source and target.
+    `mounts` pairs of source and target. `network` is the mode of its network, `networks` are those that it is to be on
+    (name, id or empty), `addresses` (network, address) and `ports` (see `Binding`) what it has of them while it runs,
+    `exposed` (port, protocol).
+    `active` is 1 while something goes on or will, and has no value at rest: by it the few of many are found that `ps`
+    shows, and its index is left alone when the state changes within a run.
     """
 
     name = "containers"
     inline = True
-    revision = 3
+    revision = 5
     columns = (
         Column("id", "text"),
         Column("name", "text", unique=True),
@@ -41,7 +56,8 @@ class Containers:
         Column("labels", "json"),
         Column("network", "text"),
         Column("created_at", "integer"),
-        Column("state", "text", indexed=True),
+        Column("state", "text"),
+        Column("active", "integer", indexed=True),
         Column("attempt", "integer"),
         Column("pid", "integer"),
         Column("started_at", "integer"),
@@ -59,6 +75,10 @@ class Containers:
         Column("health", "text"),
         Column("limits", "json"),
         Column("mounts", "json"),
+        Column("networks", "json"),
+        Column("addresses", "json"),
+        Column("ports", "json"),
+        Column("exposed", "json"),
     )
 
     def keys(self, record: Recorded) -> tuple[str, ...]:
@@ -67,13 +87,15 @@ class Containers:
 
     def fold(self, row: Row | None, record: Recorded, key: str) -> Row | None:
         """The row after the event."""
-        if isinstance(record.event, Created):
-            return _created(record.event, record.time, key)
-        if row is None or isinstance(record.event, Removed):
+        event, kind = record.event, type(record.event)
+        if isinstance(event, Created):
+            return _created(event, record.time, key)
+        if row is None or kind is Removed:
             return None
-        state = MACHINE.leads(str(row["state"]), str(row["rest"]), record.event)
-        change = _CHANGES.get(type(record.event))
-        return {**row, **change(row, record.event, record), "state": state} if change else {**row, "state": state}
+        state = MACHINE.leads(str(row["state"]), str(row["rest"]), event)
+        change = _CHANGES.get(kind)
+        changed = change(row, event, record) if change else {}
+        return {**row, **changed, "state": state, "active": None if state in RESTING else 1}
 
 
 def _created(event: Created, time: int, key: str) -> Row:
@@ -85,9 +107,10 @@ def _created(event: Created, time: int, key: str) -> Row:
         "image_id": spec.image_id,
         "command": list(spec.argv),
         "labels": dict(sorted(spec.labels.items())),
-        "network": spec.network,
+        "network": spec.network_mode,
         "created_at": time,
         "state": State.CREATED.value,
+        "active": None,
         "attempt": 0,
         "pid": 0,
         "started_at": 0,
@@ -105,6 +128,10 @@ def _created(event: Created, time: int, key: str) -> Row:
         "health": "",
         "limits": _limits(spec.limits),
         "mounts": [[mount.source, mount.target] for mount in spec.mounts],
+        "networks": [[each.network, each.id] for each in spec.net.attachments],
+        "addresses": [],
+        "ports": [],
+        "exposed": sorted({(each.port, each.protocol) for each in (*spec.net.exposed, *spec.net.publish)}),
     }
 
 
@@ -185,6 +212,55 @@ def _exec_exited(row: Row, event: ExecExited, record: Recorded) -> dict[str, Any
     return {"execs": int(str(row["execs"])) - 1}
 
 
+def _granted(row: Row, event: NetworkGranted, record: Recorded) -> dict[str, Any]:
+    return {
+        "networks": [[each.network_name, each.network] for each in event.interfaces],
+        "addresses": [pair for each in event.interfaces for pair in _addresses(each)],
+        "ports": [[each.port, each.protocol, each.host_ip, each.host_port] for each in event.bindings],
+    }
+
+
+def _addresses(interface: Interface) -> list[list[str]]:
+    return [[interface.network_name, address] for address in interface.addresses]
+
+
+def _released(row: Row, event: NetworkReleased, record: Recorded) -> dict[str, Any]:
+    return {"addresses": [], "ports": []}
+
+
+def _connect(row: Row, event: ConnectRequested | Connected, record: Recorded) -> dict[str, Any]:
+    pair = [event.attachment.network, event.attachment.id]
+    addresses = _addresses(event.interface) if isinstance(event, ConnectRequested) else []
+    return {"networks": [*_others(row, "networks", pair[0]), pair], "addresses": [*_list(row, "addresses"), *addresses]}
+
+
+def _connect_failed(row: Row, event: ConnectFailed, record: Recorded) -> dict[str, Any]:
+    name = event.attachment.network
+    return {"networks": _others(row, "networks", name), "addresses": _others(row, "addresses", name)}
+
+
+def _disconnect(row: Row, event: DisconnectRequested, record: Recorded) -> dict[str, Any]:
+    return {"networks": _others(row, "networks", event.name)}
+
+
+def _disconnected(row: Row, event: Disconnected, record: Recorded) -> dict[str, Any]:
+    return {"networks": _others(row, "networks", event.name), "addresses": _others(row, "addresses", event.name)}
+
+
+def _stayed(row: Row, event: DisconnectFailed, record: Recorded) -> dict[str, Any]:
+    pair = [event.name, event.network]
+    return {"networks": [*_others(row, "networks", event.name), pair]}
+
+
+def _list(row: Row, column: str) -> list[Any]:
+    found = row[column]
+    return list(found) if isinstance(found, list) else []
+
+
+def _others(row: Row, column: str, network: str) -> list[Any]:
+    return [each for each in _list(row, column) if each[0] != network]
+
+
 def _remove_failed(row: Row, event: RemoveFailed, record: Recorded) -> dict[str, Any]:
     return {"error": event.residue}
 
@@ -206,6 +282,14 @@ _CHANGES: Mapping[type[Event], Callable[[Row, Any, Recorded], dict[str, Any]]] =
     LimitsRequested: _limits_wanted,
     LimitsChanged: _limits_wanted,
     LimitsFailed: _limits_refused,
+    NetworkGranted: _granted,
+    NetworkReleased: _released,
+    ConnectRequested: _connect,
+    Connected: _connect,
+    ConnectFailed: _connect_failed,
+    DisconnectRequested: _disconnect,
+    Disconnected: _disconnected,
+    DisconnectFailed: _stayed,
 }
 """What an event changes in the row besides the state; those that are not here change nothing else."""
 

@@ -12,7 +12,8 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`type` is `integer`, `text` or `json`; a unique column holds a set rule (NULLs are free)."""
+    """`type` is `integer`, `text` or `json`; a unique column holds a set rule. Rows that have no value (NULL) there are
+    free of the rule, and are not in the index of an indexed column: who looks for NULLs looks at all rows."""
 
     name: str
     type: str

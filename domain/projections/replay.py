@@ -10,7 +10,8 @@ A projection with the attribute `cares`, a set of event classes, is not asked ab
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
-from operator import itemgetter
+from itertools import compress
+from operator import is_not, itemgetter
 
 from domain.messages import Event, Recorded
 from domain.projections.fold import Column, Projection, Row
@@ -70,7 +71,11 @@ class Shape:
 
     def changed(self, before: Row, after: Row) -> tuple[str, ...]:
         """Names of the columns that differ."""
-        return tuple(name for name in self.names if before.get(name) != after.get(name))
+        try:
+            others = map(is_not, self._pick(before), self._pick(after))  # most are the very same: no need to compare
+        except KeyError:  # a column without value
+            return tuple(name for name in self.names if before.get(name) != after.get(name))
+        return tuple([name for name in compress(self.names, others) if before[name] != after[name]])
 
     def part(self, names: tuple[str, ...]) -> "Shape":
         """The same for some of the columns."""

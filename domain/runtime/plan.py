@@ -42,6 +42,7 @@ from domain.runtime.steps import (
     CloseDescriptors,
     Cross,
     EnterNamespaces,
+    EnterNetwork,
     EnterUserNamespace,
     EnterWorkdir,
     Execute,
@@ -142,7 +143,8 @@ def environment(env: tuple[str, ...], hostname: str, *, tty: bool = False) -> tu
 
 
 def _namespaces(request: RunRequest) -> int:
-    shared = (request.network, NEWNET), (request.uts, NEWUTS), (request.ipc, NEWIPC), (request.pid, NEWPID)
+    network = HOST if request.place is not None else request.network  # a place is there already
+    shared = (network, NEWNET), (request.uts, NEWUTS), (request.ipc, NEWIPC), (request.pid, NEWPID)
     return NEWNS | sum(flag for mode, flag in shared if mode != HOST and not lender(mode))
 
 
@@ -229,7 +231,9 @@ def _enter(request: RunRequest) -> Iterator[Step]:
     yield from (ShareNamespace(kind) for kind in ("pid", "ipc") if lender(getattr(request, kind)))
     if request.remap:  # what is not born with the child belongs to it: its root has rights there
         yield UserNamespace(request.remap.first, request.remap.count, _namespaces(request) & ~(NEWNS | NEWPID))
-    if request.network == "none":
+    if request.place is not None:  # while the host's /proc is there; sysfs shows the network of whoever mounts it
+        yield EnterNetwork(request.place.path, request.place.inode)
+    elif request.network == "none":
         yield LoopbackUp()
 
 
@@ -262,7 +266,7 @@ def _kernel_views(request: RunRequest) -> Iterator[Step]:
         yield AttachDirectory("/proc", "/proc")
     else:
         yield MountAt("/proc", "proc", "proc", _QUIET, "")
-    if request.network == "none":
+    if request.network == "none" or request.place is not None:
         yield from (Sysctl(name, value, required=False) for name, value in _NETWORK_SYSCTLS)
     yield from (Sysctl(name, value, required=True) for name, value in request.sysctls.items())
     yield MountAt("/sys", "sysfs", "sysfs", _kernel_flags(request), "")

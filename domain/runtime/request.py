@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from domain.network.setup import Place
 from domain.runtime import capabilities
 
 MASKED = (
@@ -115,6 +116,7 @@ class RunRequest:
     for none; what is not named is inherited. `sysctls` maps paths below /proc/sys to values.
     With `remap` the container has a user namespace of its own; files on disk keep the ids that it sees.
     `device_rules` are allowed besides the default ones and those of `devices`: `c 10:229 rwm`.
+    With a `place` that is the network, whatever `network` says.
     """
 
     id: str
@@ -128,6 +130,7 @@ class RunRequest:
     user: str = ""
     hostname: str = ""
     network: Literal["none", "host"] = "none"
+    place: Place | None = None
     read_only: bool = False
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     init: bool = False

@@ -142,6 +142,14 @@ class EnterUserNamespace(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class EnterNetwork(Step):
+    """Join a network namespace that waits: `path` leads to it on the host, `inode` proves that it is the one."""
+
+    path: str
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoopbackUp(Step):
     """Bring up `lo`."""
 
@@ -465,8 +473,8 @@ class Cross(Step):
 
 
 STEPS: dict[str, type[Step]] = {kind.__name__: kind for kind in (
-    MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, EnterNamespaces, LoopbackUp,
-    PrepareBind, PrepareMount, AttachMount, PrepareFill, FillVolume,
+    MakeGroup, MakeDirectory, WriteFile, Opaque, ResetProcess, JoinGroups, Unshare, EnterNamespaces, EnterNetwork,
+    LoopbackUp, PrepareBind, PrepareMount, AttachMount, PrepareFill, FillVolume,
     PrivateMounts, OverlayRoot, PivotRoot, MountAt, Node, Link, Sysctl, AttachTerminals, BindConsole,
     MountTmpfs, AttachBind, Mask, MakeReadOnly, ReadOnlyMount, SetHostname, SetDomainname, NewSession, CloseDescriptors,
     NewKeyring, ResolveUser, MakeWorkdir, EnterWorkdir, SetLimits, LoadSeccomp, BecomeUser, ChangeDirectory,

@@ -9,7 +9,8 @@ _CALL = re.compile(r'failpoint\(f?"([^"]+)"\)')
 ACTS = (
     "start.before-act", "start.after-act", "pause.before-act", "pause.after-act", "unpause.before-act",
     "unpause.after-act", "kill.before-act", "kill.after-act", "commit.before-act", "stop.before-act",
-    "update.before-act", "update.after-act", "remove.before-act",
+    "update.before-act", "update.after-act", "remove.before-act", "leases.before-grant", "leases.before-open",
+    "leases.after-open", "connect.before-act", "connect.after-act", "disconnect.before-act", "disconnect.after-act",
     "remove.before-delete", "remove.after-act", "exec.before-act", "exec.after-act",
 )
 """Around the acts of the workers: passed once in the life of a container."""
@@ -101,6 +102,13 @@ REMAPPED = ("child.UserNamespace", "child.MapIds", "child.EnterUserNamespace")
 """Of these: passed with a user namespace only."""
 
 
+NETWORK = ("child.EnterNetwork",)
+"""Passed by a container that enters a network made for it; swept with the tests of the network's driver."""
+
+NETWORKS = ("networks.before-record", "networks.before-removal")
+"""Passed by the creation and the removal of a network; swept with the tests of the engine's networks."""
+
+
 def in_the_code() -> set[str]:
     """Every name that is passed somewhere; `host.{name}` and `child.{name}` stand for each step of a plan."""
     found: set[str] = set()
@@ -122,6 +130,6 @@ def steps_of_plans() -> set[str]:
 def swept() -> set[str]:
     """Every name that some test of the sweep kills at."""
     return {*ACTS, *ALWAYS, *STUBBORN, *IMAGES, *VOLUMES, *BUILDS, *WARDEN, *ROTATION, *SCRIBE, *EXECS, *WITH_APPARMOR,
-            *ZYGOTE, *RECOVERY, *CHILD}
+            *ZYGOTE, *RECOVERY, *CHILD, *NETWORK, *NETWORKS}
 
 

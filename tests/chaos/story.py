@@ -34,6 +34,8 @@ LIFE = (
     RUN,
     Step(("exec", "{name}", "echo", "hello"), NEVER, ("exec-requested", "exec-started", "exec-exited")),
     Step(("update", "--pids-limit", "99", "{name}"), "running", ("limits-requested", "limits-changed")),
+    Step(("network", "connect", "side", "{name}"), "running", ("connect-requested", "connected")),
+    Step(("network", "disconnect", "side", "{name}"), "running", ("disconnect-requested", "disconnected")),
     Step(("pause", "{name}"), "paused", ("pause-requested", "paused")),
     Step(("unpause", "{name}"), "running", ("unpause-requested", "unpaused")),
     Step(("kill", "-s", "USR1", "{name}"), NEVER, ("kill-requested", "signal-sent")),

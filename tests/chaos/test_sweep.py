@@ -75,6 +75,7 @@ class Lanes:
             self._all.append(engine)
         engine.start()
         engine.ok("import", str(self._image), "busybox")
+        engine.ok("network", "create", "side")
         return engine
 
 
@@ -172,6 +173,7 @@ def test_every_act_meets_an_error(lanes: Lanes) -> None:
 def test_everything_dawdles(fresh: Engine) -> None:
     """A slow disk, a slow bus, a slow worker: the order of things stays."""
     places = (*points.ACTS, *points.ALWAYS, *points.STUBBORN, *points.WARDEN, *points.ZYGOTE, *points.CHILD)
+    fresh.ok("network", "create", "side")
     fresh.stop()
     fresh.shut_down()
     fresh.start(";".join(f"{point}=delay:0.01" for point in places))
@@ -242,8 +244,9 @@ def test_a_newborn_process_meets_a_fault(lanes: Lanes, action: str) -> None:
         _in_a_new_tree(engine, f"{point}={action}")
         name = unique()
         script = ("sh", "-c", "echo begun; sleep 600")
-        more = ("--tmpfs", "/scratch", "--domainname", "chaos", "--ulimit", "core=0", "--security-opt",
-                "no-new-privileges", "--device", "/dev/null:/dev/own", "-v", "/usr:/host:ro", "-v", "/etc",
+        more = ("--network", "none", "--tmpfs", "/scratch", "--domainname", "chaos", "--ulimit", "core=0",
+                "--security-opt", "no-new-privileges", "--device", "/dev/null:/dev/own", "-v", "/usr:/host:ro",
+                "-v", "/etc",
                 *(("--userns", "remap") if point in points.REMAPPED else ("--ipc", "host")))
         done = engine.cli("run", "-d", *more, "--name", name, "busybox", *script)
         if (point, action) == ("child.Execute", "kill"):

@@ -12,7 +12,7 @@ from workers.console import help as texts
 from workers.console.commands import NOUNS, VERBS
 from workers.console.verb import Verb
 
-EVERY = tuple(dict.fromkeys(VERBS.values()))
+EVERY = tuple(dict.fromkeys((*VERBS.values(), *NOUNS["network"][1].values())))
 DOCUMENTS = [path for path in files() if path.suffix == ".md"]
 _INNER = re.compile(r"\$\(([^)]*)\)")
 _BLOCK = re.compile(r"^```(?:console|sh)?\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -34,7 +34,7 @@ PASS_ON = {b"attach", b"exec", b"run", b"start", b"wait"}
 """Verbs whose status is that of a container's program."""
 GIVES_UP, HANGS = 1.0, 30.0
 MORE_MEMORY = 48 << 20
-TELL_BYTES = {b"attach", b"cp", b"exec", b"export", b"logs", b"run", b"start"}
+TELL_BYTES = {b"attach", b"cp", b"exec", b"export", b"logs", b"run", b"save", b"start"}
 """Verbs whose output is the very bytes that a container or a file holds; a format is the user's own text, too."""
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]")
 WRONG = re.compile(r"Traceback|internal error|failed inside|object at 0x|\bNone\b.*\bNoneType\b")

@@ -80,8 +80,9 @@ class Engine:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="lt-", dir="/var/tmp"))
         self.folder.chmod(0o755)
         self.data, self.run_dir = self.folder / "d", self.folder / "r"
-        self.group_root = f"lading-{hashlib.sha256(str(self.data).encode()).hexdigest()[:8]}"
-        (self.folder / "config.toml").touch()
+        self._digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:8]
+        self.group_root = f"lading-{self._digest}"
+        self.configure()
         self.environment = {
             "PATH": SEARCHED,
             "LADING_DATA_ROOT": str(self.data),
@@ -92,6 +93,12 @@ class Engine:
         }
         self._daemon: subprocess.Popen[bytes] | None = None
         self._started: list[subprocess.Popen[str]] = []
+
+    def configure(self, text: str = "") -> None:
+        """Write the configuration, for the next start. Names without a registry lead to this machine, where nobody
+        listens: no test asks the network for anything."""
+        default = "" if "[registries]" in text else '[registries]\ndefault = "127.0.0.1:1"\n'
+        (self.folder / "config.toml").write_text(f"{text}\n{default}")
 
     # The daemon ------------------------------------------------------------------------------------------------------
 
@@ -206,8 +213,28 @@ class Engine:
         found = [f"process {pid}: {_command_line(pid)}" for pid in self.processes().everyone()]
         found += [f"control group {path}" for path in CGROUPS.glob(f"*/{self.group_root}")]
         found += [f"mount {line}" for line in self.mounts()]
+        found += [f"interface {name}" for name in self.interfaces()] + self.tables()
         found += [f"socket {path}" for path in (self.socket, self.run_dir / "warden.sock") if path.exists()]
         return found
+
+    def interfaces(self) -> list[str]:
+        """Links on the host that are this engine's, also those that wait to be deleted: it has a group of them."""
+        group = 0x1A000000 | int(self._digest, 16) & 0xFFFFFE
+        found = []
+        for path in Path("/sys/class/net").glob("l*/netdev_group"):
+            with suppress(OSError, ValueError):
+                if int(path.read_text()) & ~1 == group:
+                    found.append(path.parent.name)
+        return sorted(found)
+
+    def tables(self) -> list[str]:
+        """Rules on the host that are this engine's, where the program that lists them is there."""
+        if shutil.which("nft") is None:
+            return []
+        listed = subprocess.run(
+            ["nft", "list", "tables"], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        return [line for line in listed.stdout.splitlines() if line.endswith(f"lading-{self._digest}")]
 
     def erase(self) -> None:
         """Take away whatever is there."""
@@ -345,6 +372,8 @@ class Engine:
                 found.contained[pid] = groups.partition(f"/{self.group_root}/")[2].split()[0].split("/")[0]
             elif argv[-1] == str(self.run_dir / "nats" / "server.conf") and "nats-server" in argv[0]:
                 found.roles["nats"] = pid
+            elif argv[-4:-2] == ["net", str(self.run_dir)]:
+                found.roles["net"] = pid
             elif str(PROGRAMS / "ladingd") in argv or argv[-2:] == ["lading_engine", "daemon"]:
                 if marks & set(_words(pid, "environ")):
                     daemons.append(pid)

@@ -61,7 +61,7 @@ def test_groups_are_given_by_name_or_number_to_run_and_exec(engine: Engine) -> N
 def test_the_domain_is_in_the_kernel_and_in_hosts(engine: Engine) -> None:
     """The host name stays what it was."""
     script = "cat /proc/sys/kernel/domainname; hostname; cat /etc/hostname; grep example /etc/hosts; hostname -f"
-    lines = inside(engine, "-h", "box", "--domainname", "example.org", script=script)
+    lines = inside(engine, "--network", "none", "-h", "box", "--domainname", "example.org", script=script)
     assert lines == ["example.org", "box", "box", "127.0.1.1\tbox.example.org box", "box.example.org"]
 
 

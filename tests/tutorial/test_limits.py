@@ -191,3 +191,32 @@ def test_limits_are_shown_as_they_were_asked_for(engine: Engine) -> None:
     shown = json.loads(engine.ok("inspect", "-f", "{{json .HostConfig}}", "it"))
     assert (shown["Memory"], shown["MemorySwap"], shown["CpuShares"]) == (64 * MIB, 128 * MIB, 512)
     assert (shown["CpusetCpus"], shown["PidsLimit"], shown["NanoCpus"]) == ("0" if one else "", 7, 0)
+
+
+def disk_of(path: Path) -> str:
+    """The disk on which a path lies, as the kernel counts it: of a partition the whole."""
+    place = path.stat().st_dev
+    block = Path(f"/sys/dev/block/{os.major(place)}:{os.minor(place)}")
+    if not block.exists():
+        pytest.skip("the data root lies on no block device")
+    whole = block.resolve().parent if (block / "partition").exists() else block.resolve()
+    return f"/dev/{whole.name}"
+
+
+@pytest.mark.parametrize(("option", "copy"), [
+    ("--device-write-bps={}:4mb", "dd if=/dev/zero of=new bs=1M count=8 oflag=direct"),
+    ("--device-write-iops={}:32", "dd if=/dev/zero of=new bs=64k count=64 oflag=direct"),
+    ("--device-read-bps={}:4mb", "dd if=old of=/dev/null bs=1M count=8 iflag=direct"),
+    ("--device-read-iops={}:32", "dd if=old of=/dev/null bs=64k count=64 iflag=direct"),
+])
+def test_a_disk_is_not_used_faster_than_allowed(engine: Engine, option: str, copy: str) -> None:
+    """What the rate gives in two seconds takes at least one and a half, past all caches; a busy machine only takes
+    longer."""
+    disk = disk_of(engine.data)
+    if not any(controlled(engine, file) for file in ("blkio.throttle.write_bps_device", "io.max")):
+        pytest.skip("this machine has no rates of disks")
+    engine.ok("run", "--rm", "-v", "disk:/v", "busybox", "sh", "-c", "dd if=/dev/zero of=/v/old bs=1M count=8")
+    script = f"cat /proc/uptime; cd /v; {copy}; cat /proc/uptime"
+    done = engine.ok("run", "--rm", option.format(disk), "-v", "disk:/v", "busybox", "sh", "-c", script)
+    before, after = (float(line.split()[0]) for line in done.splitlines())
+    assert after - before > 1.5

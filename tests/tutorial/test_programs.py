@@ -36,7 +36,8 @@ def test_a_whole_life_as_json(engine: Engine) -> None:
     assert (refusal["ok"], refusal["error"]) == (False, "Refused")
     assert engine.ask("rm", container="that")["ok"]
     assert engine.ask("rm", container="that")["error"] == "NotFound"
-    assert [event["type"] for event in engine.history(id)][:3] == ["created.v1", "start-requested.v1", "started.v1"]
+    assert [event["type"] for event in engine.history(id)][:4] == [
+        "created.v1", "start-requested.v1", "network-granted.v1", "started.v1"]
     engine.ok("rmi", "web:snap")
 
 
@@ -136,7 +137,8 @@ async def test_a_reader_asks_and_hears_but_changes_nothing(engine: Engine) -> No
     finally:
         await bus.close()
     assert engine.everything() == [id]
-    assert [subject.rpartition(".")[2] for subject in heard][:3] == ["created", "start-requested", "started"]
+    assert [subject.rpartition(".")[2] for subject in heard][:4] == [
+        "created", "start-requested", "network-granted", "started"]
 
 
 def test_events_are_told_after_they_are_stored(engine: Engine) -> None:

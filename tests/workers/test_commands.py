@@ -1,19 +1,20 @@
 """Wishes of programs: JSON in, JSON out, over the bus in memory."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 
 import pytest
+from pydantic import BaseModel
 
 from adapters.memory.bus import MemoryBus
 from domain.errors import CommandFailed
 from domain.messages import Actor
 from tests.workers.console.fakes import ROOT, FakeEngine
-from workers.commands import MOST_OUTPUT, Programs
+from workers.commands import MOST_OUTPUT, Programs, Wish
 from workers.engine import Engine
 from workers.mover import Caller
-from workers.requests import CreateRequest
+from workers.requests import CreateRequest, models_in, strangers
 
 ID = "1" * 64
 
@@ -93,3 +94,45 @@ async def test_update_and_wait(engine: FakeEngine, bus: MemoryBus) -> None:
     engine.exit(ID, 0)
     assert (await ask(bus, "rm", container="web"))["ok"]
     assert await ask(bus, "wait", container="web") == {"ok": True, "container": ID, "status": 0}
+
+
+def _models(model: type[BaseModel], wish: Callable[[object], object], path: str) -> Iterator[tuple[str, Any]]:
+    """Each model in a payload: the path of its fields, and what wraps a value of it into a whole payload."""
+    yield path, wish
+    for name, field in model.model_fields.items():
+        for inner in models_in(field.annotation):
+            many = "tuple" in str(field.annotation)
+            place = f"{path}{name}.{'0.' if many else ''}"
+            yield from _models(inner, _inside(wish, name, many=many), place)
+
+
+def _inside(wish: Callable[[object], object], name: str, *, many: bool) -> Callable[[object], object]:
+    return lambda value: wish({name: [value] if many else value})
+
+
+INNER = dict(_models(Wish, lambda value: value, ""))
+
+
+def test_wishes_have_models_inside_of_models() -> None:
+    """Or the next test would prove nothing."""
+    assert {"", "request.", "exec.", "restart.", "request.isolation.", "request.mounts.0.", "request.health.",
+            "request.resources.", "request.resources.read_bps.0."} <= set(INNER)
+
+
+@pytest.mark.parametrize("path", INNER)
+@pytest.mark.parametrize("name", ["stranger", "", "\x1b[2J", "é"], ids=ascii)
+async def test_a_field_that_nobody_knows_is_refused_wherever_it_stands(bus: MemoryBus, path: str, name: str) -> None:
+    """Who mistypes a wish for confinement would else believe that it was heard. Its full path is told."""
+    payload = json.dumps(INNER[path]({name: 1}))
+    answer = json.loads(await bus.request("lading.here.cmd.ann.run", payload.encode(), 5.0))
+    assert answer["ok"] is False
+    assert answer["message"] == f"unknown field: {ascii(path + name)[1:-1]}"
+
+
+def test_what_is_known_is_no_stranger() -> None:
+    """Also where the value is of the wrong kind: that is told by somebody else."""
+    wishes: tuple[object, ...] = (
+        {"request": {"image": "a", "labels": {"any": "x"}, "isolation": None, "mounts": [1, "x", None]}},
+        {"request": 1}, {"restart": []}, {"limits": {"memory": 1}}, [], None, 7)
+    for wish in wishes:
+        assert list(strangers(Wish, wish)) == [], wish

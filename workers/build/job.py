@@ -216,10 +216,7 @@ class Job:
         try:
             image = await self.tools.images.resolve(stage.base.image)
         except NotFound as error:
-            raise NotFound(
-                f"{stage.head.place}: {error.message}",
-                hint="this version does not pull: get it with lading load -i FILE or lading import FILE NAME",
-            ) from error
+            raise NotFound(f"{stage.head.place}: {error.message}", hint=error.hint) from error
         except LadingError as error:
             raise Misread(stage.head.place, error.message, hint=error.hint) from error
         settings = parse_settings(image.config.get("config"))

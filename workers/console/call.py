@@ -92,11 +92,18 @@ class Call(Protocol):
         Raises Refused.
         """
 
-    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
-        """Write a file of the client, in the place of one that is there: whole or not at all. Raises Refused."""
+    async def write_file(
+        self, path: str, mode: int, content: AsyncIterator[bytes], *, parents: bool = False
+    ) -> None:
+        """Write a file of the client, in the place of one that is there: whole or not at all; with `parents` its
+        directory is made, too. Raises Refused."""
 
-    async def ask(self, text: str) -> str:
-        """The line that whoever uses the client answers to a question; empty at the end of its input."""
+    async def ask(self, text: str, *, hidden: bool = False) -> str:
+        """The line that whoever uses the client answers to a question; empty at the end of its input. It is not shown
+        while it is typed if it is to be `hidden`."""
+
+    async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
+        """What `docker-credential-NAME VERB` of the client, with `text` for its input, has printed. Raises Refused."""
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         """From now on signals do not end the client: `callback` gets their numbers."""

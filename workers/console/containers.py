@@ -3,9 +3,11 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from domain.container import State
 from domain.errors import InvalidValue
+from domain.network.ports import Binding, exposed, shown
 from domain.options import filter_pair
 from domain.resources import NO_LIMITS, Resources
 from domain.text.table import shortened
@@ -27,6 +29,7 @@ SHOWN = {
 """The seven names that the industry's clients know."""
 LIVELY = frozenset({State.RUNNING, State.PAUSING, State.PAUSED, State.UNPAUSING, State.STOPPING, State.RESTARTING})
 """What `ps` shows without `-a`."""
+RUNS = LIVELY - {State.RESTARTING}
 
 
 _HEALTH = {"starting": "health: starting"}
@@ -35,7 +38,8 @@ _HEALTH = {"starting": "health: starting"}
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One container of a list. `size` and `virtual` are -1 when nobody asked for them."""
+    """One container of a list. `networks` are (name, id), `exposed` (port, protocol). `size` and `virtual` are -1 when
+    nobody asked for them."""
 
     id: str
     name: str
@@ -55,6 +59,9 @@ class Listed:
     health: str = ""
     limits: Resources = NO_LIMITS
     mounts: tuple[tuple[str, str], ...] = ()
+    networks: tuple[tuple[str, str], ...] = ()
+    ports: tuple[Binding, ...] = ()
+    exposed: tuple[tuple[int, str], ...] = ()
     size: int = -1
     virtual: int = -1
 
@@ -87,12 +94,19 @@ def listed(row: Mapping[str, object]) -> Listed:
         restarts=_whole(row["restarts"]),
         health=str(row["health"]),
         mounts=_pairs(row.get("mounts")),
+        networks=_pairs(row.get("networks")),
+        ports=tuple(Binding(*each) for each in _items(row.get("ports"))),
+        exposed=tuple((port, protocol) for port, protocol in _items(row.get("exposed"))),
         limits=Resources.model_validate(row["limits"]) if row.get("limits") else NO_LIMITS,
     )
 
 
 def _pairs(value: object) -> tuple[tuple[str, str], ...]:
     return tuple((str(source), str(target)) for source, target in value) if isinstance(value, list | tuple) else ()
+
+
+def _items(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _whole(value: object) -> int:
@@ -177,12 +191,12 @@ def _test(key: str, wanted: str, others: Mapping[str, Listed]) -> Test:
         "status": _status,
         "exited": _exited,
         "ancestor": _ancestor,
-        "network": lambda text: lambda c: c.network == text,
+        "network": lambda text: lambda c: text == c.network or any(text in pair for pair in c.networks),
         "health": _health,
         "is-task": lambda text: lambda _: text in ("false", "0"),
         "volume": lambda wanted: lambda c: any(wanted in pair for pair in c.mounts),
-        "publish": lambda _: _nothing,
-        "expose": lambda _: _nothing,
+        "publish": lambda text: _ports(text, lambda c: [(each.host_port, each.protocol) for each in c.ports]),
+        "expose": lambda text: _ports(text, lambda c: [*c.exposed, *((each.port, each.protocol) for each in c.ports)]),
     }
     if key in simple:
         return simple[key](wanted)
@@ -192,8 +206,20 @@ def _test(key: str, wanted: str, others: Mapping[str, Listed]) -> Test:
     raise InvalidValue(f"invalid filter '{key}'")
 
 
-def _nothing(_: Listed) -> bool:
-    return False
+def _ports(wanted: str, of: Callable[[Listed], Sequence[tuple[int, str]]]) -> Test:
+    """`80`, `53/udp` or `8000-8010/tcp`; without a protocol it is tcp."""
+    try:
+        ports = {(each.port, each.protocol) for each in exposed(wanted)}
+    except InvalidValue as error:
+        raise InvalidValue(f"invalid filter: {error.message}", hint=error.hint) from error
+    return lambda container: not ports.isdisjoint(of(container))
+
+
+def port_column(container: Listed) -> str:
+    """`0.0.0.0:8080->80/tcp, 99/tcp` of what runs."""
+    if container.state not in RUNS or container.network == "host":
+        return ""
+    return shown(container.ports, container.exposed)
 
 
 def _name(wanted: str) -> Test:

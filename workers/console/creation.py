@@ -8,11 +8,11 @@ from typing import Literal, cast
 
 from domain.errors import InvalidValue, LadingError
 from domain.log_options import log_config
-from domain.options import Option, OptionError, Parsed, UnsupportedError, alias, flag, many, number, one, refused
+from domain.options import Option, OptionError, Parsed, flag, many, number, one, refused
 from domain.signals import number as signal_number
-from domain.spec import LogConfig, NetworkMode, RestartName, RestartPolicy
+from domain.spec import LogConfig, RestartName, RestartPolicy
 from domain.text.safe import legible
-from workers.console import checks, devices, isolation, limits, mounts
+from workers.console import checks, devices, isolation, limits, mounts, networks
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
 from workers.console.streams import STREAMS
@@ -20,15 +20,12 @@ from workers.console.verb import Invocation
 from workers.requests import CreateRequest
 
 Pull = Literal["missing", "never", "always"]
-_NETWORK = one("network", "", "Network of the container: none or host", value="network", default="none")
 _LATER = (
-    "--add-host= --annotation= --cgroup-parent= --cpu-rt-period= --cpu-rt-runtime= --dns= --dns-opt= "
-    "--dns-option= --dns-search= --expose= --gpus= --ip= --ip6= --kernel-memory= --link= --link-local-ip= "
-    "--mac-address= --net-alias= --network-alias= --platform= -p/--publish= -P/--publish-all --storage-opt= "
-    "--use-api-socket"
+    "--cpu-rt-period= --cpu-rt-runtime= --gpus= --link-local-ip= --platform= --use-api-socket"
 )
 
 OPTIONS: tuple[Option, ...] = (
+    many("annotation", "", "Keep a note for tools with the container", value="KEY=VALUE"),
     many("attach", "a", "Connect only this stream: stdin, stdout or stderr", value="stream"),
     one("cidfile", "", "Write the container's id to a new file", value="file"),
     one("entrypoint", "", "Run this instead of the image's entrypoint", value="command"),
@@ -42,8 +39,6 @@ OPTIONS: tuple[Option, ...] = (
     one("log-driver", "", "Where output is kept: local (default), json-file, none", value="driver"),
     many("log-opt", "", "How much of it: max-size=20m (of a file), max-file=5", value="NAME=VALUE"),
     one("name", "", "Name of the container; made up if none is given", value="name"),
-    _NETWORK,
-    alias("net", _NETWORK),
     one("pull", "", "Get the image before: missing, never or always", value="when", default="missing"),
     flag("quiet", "q", "No progress, no notes"),
     flag("read-only", "", "Make the root file system read-only"),
@@ -66,7 +61,10 @@ OPTIONS: tuple[Option, ...] = (
     *isolation.OPTIONS,
     *limits.OPTIONS,
     *mounts.OPTIONS,
+    *networks.OPTIONS,
     *refused(_LATER),
+    *refused("--storage-opt=", why="writable layers have no bound; --read-only with --tmpfs PATH:size=… has"),
+    *refused("--cgroup-parent=", why="the engine finds, counts and kills containers by groups below its own"),
 )
 
 
@@ -86,6 +84,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         hostname=options.text("hostname"),
         domainname=options.text("domainname"),
         labels=await _labels(invocation),
+        annotations=_annotations(options.many("annotation")),
         init=options.flag("init"),
         read_only=options.flag("read-only"),
         tmpfs=_tmpfs(options.many("tmpfs")),
@@ -93,7 +92,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         stop_timeout=_stop_timeout(options.number("stop-timeout")),
         restart=_restart(options.text("restart"), auto_remove=options.flag("rm")),
         health=checks.health(options),
-        network=_network(options.text("network")),
+        networking=networks.networking(options),
         auto_remove=options.flag("rm"),
         log=_log(options),
         tty=options.flag("tty"),
@@ -184,17 +183,9 @@ def restart_policy(text: str) -> RestartPolicy:
     return RestartPolicy(name=cast(RestartName, name), retries=int(count or "0"))
 
 
-def _network(text: str) -> NetworkMode:
-    if text not in ("none", "host"):
-        raise UnsupportedError(f"--network {text} is not supported by this version of lading: use none or host")
-    return cast(NetworkMode, text)
-
-
 def _pull(text: str) -> Pull:
     if text not in ("missing", "never", "always"):
         raise _bad(f'invalid pull option: "{text}": must be one of "always", "missing" or "never"')
-    if text == "always":
-        raise UnsupportedError("--pull always is not supported by this version of lading")
     return cast(Pull, text)
 
 
@@ -236,6 +227,16 @@ async def _labels(invocation: Invocation) -> dict[str, str]:
             raise OptionError(f'invalid argument "{item}" for "-l, --label" flag: the key is empty')
         labels[key] = value
     return labels
+
+
+def _annotations(items: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not key or not equals:
+            raise OptionError(f'invalid argument "{item}" for "--annotation" flag: write it as KEY=VALUE')
+        found[key] = value
+    return found
 
 
 def _file_items(path: str, lines: Sequence[str], what: str) -> list[str]:

@@ -6,19 +6,27 @@ from typing import Protocol
 
 from domain.container import Container
 from domain.health import Verdict
+from domain.images.credentials import Credentials
+from domain.images.manifest import Platform
 from domain.images.model import Registered
+from domain.images.progress import Progress
+from domain.images.reference import Reference
+from domain.images.search import Hit
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit
 from domain.lifecycle.update import Update
 from domain.messages import Command, Recorded
-from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Views
+from domain.network.asked import NetworkWish
+from domain.network.wishes import Interface
+from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Sent, Views
 from domain.resources import Resources
+from workers import networks, volumedesk
 from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.mover import Caller
-from workers.requests import CreateRequest, ExecRequest, VolumeRequest
+from workers.requests import CreateRequest, ExecRequest, NetworkRequest, VolumeRequest
 from workers.sampler import Sampler
-from workers.volumedesk import Known
+from workers.transfers import Arrived, Keys
 
 
 class Images(Protocol):
@@ -44,14 +52,43 @@ class Images(Protocol):
     async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
         """All images of an archive; one line for each. Raises Refused."""
 
+    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """An archive of these images. Raises NotFound."""
+
+    def expand(self, name: str, *, default_tag: bool = True) -> Reference:
+        """The reference that somebody means, with its registry. Raises InvalidValue."""
+
+    def hosts(self, reference: Reference) -> Sequence[str]:
+        """Whose credentials a pull may need, the registry itself last."""
+
+    async def pull(
+        self, reference: Reference, who: Caller, keys: Keys, progress: Progress, platform: Platform | None
+    ) -> Arrived:
+        """Bring what the reference means in its registry. Raises NotFound, Refused, Unavailable, StorageError."""
+
+    async def push(self, reference: Reference, who: Caller, credentials: Credentials, progress: Progress) -> Sent:
+        """Bring what it names here to its registry. Raises NotFound, Refused, Unavailable, StorageError."""
+
+    async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
+        """All tags in the registry. Raises NotFound, Refused, Unavailable."""
+
+    async def local_tags(self, repository: str) -> Sequence[str]:
+        """All tags here."""
+
+    async def login(self, host: str, credentials: Credentials) -> None:
+        """Returns when the registry accepts them. Raises Refused, Unavailable."""
+
+    async def search(self, host: str, term: str, limit: int, credentials: Credentials) -> Sequence[Hit]:
+        """What the registry finds. Raises NotFound, Refused, Unavailable."""
+
 
 class Volumes(Protocol):
     """Volumes by name."""
 
-    async def all(self) -> Sequence[Known]:
+    async def all(self) -> Sequence[volumedesk.Known]:
         """Every volume, by name."""
 
-    async def find(self, name: str) -> Known:
+    async def find(self, name: str) -> volumedesk.Known:
         """By its name. Raises NotFound."""
 
     async def size(self, name: str) -> int:
@@ -69,8 +106,33 @@ class Volumes(Protocol):
     async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
         """Take away those of `chosen` that nobody uses; the names of those that went."""
 
-    async def left_by(self, id: str) -> Sequence[Known]:
+    async def left_by(self, id: str) -> Sequence[volumedesk.Known]:
         """The volumes that this container uses and no other one does."""
+
+
+class Networks(Protocol):
+    """Networks by name."""
+
+    async def all(self) -> Sequence[networks.Known]:
+        """Every network, by name."""
+
+    async def find(self, name: str) -> networks.Known:
+        """By id, name, or the beginning of an id. Raises NotFound, Ambiguous."""
+
+    async def members(self, network: networks.Known) -> Mapping[str, tuple[str, Interface | None]]:
+        """The containers that live on it: id → name and what it has there."""
+
+    async def wanted(self, network: networks.Known) -> bool:
+        """Whether any container, also one at rest, is to be on it."""
+
+    async def create(self, request: NetworkRequest, who: Caller) -> str:
+        """A new network; its id. Raises Refused, KernelError."""
+
+    async def remove(self, name: str, who: Caller) -> str:
+        """Take it away; its name. Raises Refused, NotFound, KernelError."""
+
+    async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
+        """Take away those of `chosen` (ids) that nobody uses; the names of those that went."""
 
 
 class Files(Protocol):
@@ -125,12 +187,16 @@ class Engine(Protocol):
         """Images by name."""
 
     @property
-    def builder(self) -> Builder:
-        """Builds."""
-
-    @property
     def volumes(self) -> Volumes:
         """Volumes by name."""
+
+    @property
+    def networks(self) -> Networks:
+        """Networks by name."""
+
+    @property
+    def builder(self) -> Builder:
+        """Builds."""
 
     @property
     def files(self) -> Files:
@@ -189,6 +255,12 @@ class Engine(Protocol):
     ) -> Container:
         """Carry out a wish; with `wait`, return when its outcome is known; `attach` is recorded in the same breath.
         Raises what the domain says."""
+
+    async def connect(self, network: str, id: str, wish: NetworkWish, links: Sequence[str], who: Caller) -> None:
+        """Connect a container to one network more, at once if it runs. Raises Refused, NotFound, KernelError."""
+
+    async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
+        """Disconnect it from a network, from its last one with `force`. Raises Refused, NotFound, KernelError."""
 
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """Make an image of the container; its id. Raises Refused."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from domain.errors import InvalidValue
-from domain.limits import DEFAULT_PERIOD
+from domain.limits import DEFAULT_PERIOD, check_swappiness
 from domain.options import Option, OptionError, Parsed, flag, many, number, one
 from domain.resources import DeviceRate, Resources
 from domain.text.units import memory_size, parse_size
@@ -30,6 +30,7 @@ OPTIONS: tuple[Option, ...] = (
     many("device-read-iops", "", "Reads a second from a device", value="dev:rate"),
     many("device-write-bps", "", "Bytes a second to a device", value="dev:rate"),
     many("device-write-iops", "", "Writes a second to a device", value="dev:rate"),
+    one("kernel-memory", "", "Accepted, without effect: --memory limits it as well", value="bytes"),
     number("memory-swappiness", "", "How readily its memory is swapped out: 0 to 100 (cgroup v1)"),
     flag("oom-kill-disable", "", "Let it wait when its memory is used up, kill nothing (cgroup v1)"),
 )
@@ -41,6 +42,7 @@ def resources(options: Parsed) -> Resources | None:
         **changes(options),  # type: ignore[arg-type]
         memory_swappiness=_swappiness(options.number("memory-swappiness")),
         oom_kill_disable=options.flag("oom-kill-disable"),
+        kernel_memory=_size(options, "kernel-memory") or 0,
         blkio_weight_device=_rates(options, "blkio-weight-device"),
         read_bps=_rates(options, "device-read-bps", bytes_a_second=True),
         write_bps=_rates(options, "device-write-bps", bytes_a_second=True),
@@ -97,8 +99,10 @@ def _processors(text: str | None) -> int | None:
 def _swappiness(value: int | None) -> int | None:
     if value == -1:
         return None
-    if value is not None and not 0 <= value <= 100:
-        raise Plain(f"invalid value: {value}. Valid memory swappiness range is 0-100", status=UNREADABLE)
+    try:
+        check_swappiness(value)
+    except InvalidValue as error:
+        raise Plain(error.message, status=UNREADABLE) from error
     return value
 
 

@@ -68,9 +68,6 @@ class _Here:
     async def stdin(self) -> AsyncIterator[bytes]:
         yield b""
 
-    async def ask(self, text: str) -> str:
-        return ""
-
     async def create_file(self, path: str, mode: int, content: bytes) -> None:
         return None
 
@@ -86,8 +83,16 @@ class _Here:
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
         return 0, 0
 
-    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
+    async def write_file(
+        self, path: str, mode: int, content: AsyncIterator[bytes], *, parents: bool = False
+    ) -> None:
         return None
+
+    async def ask(self, text: str, *, hidden: bool = False) -> str:
+        return ""
+
+    async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
+        return b""
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         return None

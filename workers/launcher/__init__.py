@@ -21,6 +21,11 @@ def daemon_command() -> tuple[str, ...]:
     return sys.executable, "-I", "-m", "lading_engine", "daemon"
 
 
+def net_command() -> tuple[str, ...]:
+    """The beginning of the command line that starts the network process."""
+    return sys.executable, "-I", "-m", "lading_engine", "net"
+
+
 def cli() -> int:
     """Run the thin client with the arguments of this process."""
     sys.path.insert(0, root())
@@ -41,5 +46,13 @@ def daemon() -> int:
     """Run the daemon with the arguments of this process."""
     sys.path.insert(0, root())
     from workers.daemon import main
+
+    return main(sys.argv[1:])
+
+
+def net() -> int:
+    """Run the process that owns the network of containers."""
+    sys.path.insert(0, root())
+    from adapters.net.process import main
 
     return main(sys.argv[1:])

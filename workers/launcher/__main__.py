@@ -6,7 +6,7 @@ Never `python -m workers.…`: that would import, as root, whatever lies in the 
 import sys
 from collections.abc import Callable
 
-from . import cli, daemon, offline
+from . import cli, daemon, net, offline
 from .scripts import launchers
 from .shutdown import shutdown
 
@@ -14,6 +14,7 @@ PROGRAMS: dict[str, Callable[[], int]] = {
     "cli": cli,
     "daemon": daemon,
     "launchers": launchers,
+    "net": net,
     "offline": offline,
     "shutdown": shutdown,
 }

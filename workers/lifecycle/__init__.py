@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from domain.container import Container
 from domain.messages import Event, Recorded
-from workers.lifecycle import commit, exec, kill, pause, remove, start, stop, unpause, update
+from workers.lifecycle import commit, connect, exec, kill, pause, remove, start, stop, unpause, update
 from workers.lifecycle.hands import Hands
 from workers.wire import Outcome
 
@@ -20,4 +20,6 @@ ACTS: Mapping[str, Act] = {
     "exec-requested.v1": exec.execute,
     "limits-requested.v1": update.update,
     "remove-requested.v1": remove.remove,
+    "connect-requested.v1": connect.connect,
+    "disconnect-requested.v1": connect.disconnect,
 }

@@ -7,6 +7,7 @@ from domain.container import Container
 from domain.images.model import Image
 from domain.messages import Recorded
 from domain.ports import Clock, Runtime
+from workers.leases import Leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +19,11 @@ class Hands:
     reports in time it is written down that their status is unknown.
     `volumes(container)` makes its volumes ready. `layers(container)` gives the layer directories of its image.
     `image_of(container, intent)` makes the image of a commit in the image store; recording it is left to who stores the
-    outcome.
+    outcome. `leases` has what belongs to networks.
     """
 
     runtime: Runtime
+    leases: Leases
     clock: Clock
     boot: str
     ended: Callable[[str, float | None], Awaitable[bool]]

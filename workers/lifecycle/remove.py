@@ -26,4 +26,4 @@ async def remove(container: Container, intent: Recorded, hands: Hands) -> Remove
     except KernelError as error:
         return RemoveFailed(residue=error.message)
     failpoint("remove.after-act")
-    return Removed()
+    return Removed(let_go=await hands.leases.kept(container.id))

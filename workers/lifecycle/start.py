@@ -16,8 +16,10 @@ async def start(container: Container, intent: Recorded, hands: Hands) -> Started
     try:
         await hands.volumes(container)
         layers = await hands.layers(container)
+        entry = await hands.leases.enter(container, attempt, intent.position)
         process = await hands.runtime.start(
-            container.id, attempt, container.settled, container.env, layers, size=intent.event.size
+            container.id, attempt, entry.spec, (*entry.env, *container.env), layers, size=intent.event.size,
+            place=entry.place, files=entry.files,
         )
     except Unavailable:
         raise

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from errno import EINVAL, ENOENT, EPERM
 
-from adapters.kernel import syscalls
+from adapters.kernel import settings, syscalls
 from domain.errors import KernelError
 from domain.runtime.devices import DEFAULT, ebpf
 
@@ -48,7 +48,7 @@ def open_v1(parent: str) -> None:
     if not parent:
         raise syscalls.failed("mount", "cgroup devices", ENOENT)
     try:
-        _write(f"{parent}/devices.allow", "a")
+        settings.write(f"{parent}/devices.allow", "a")
     except OSError as error:
         if error.errno != EINVAL:
             raise syscalls.failed("write", f"{parent}/devices.allow", error.errno or 0) from error
@@ -60,14 +60,9 @@ def restrict_v1(group: str, rules: Iterable[str] = DEFAULT) -> None:
         with open(f"{group}/devices.list", encoding="ascii") as file:
             present = file.read().splitlines()
         if any(line.startswith("a") for line in present):
-            _write(f"{group}/devices.deny", "a")
+            settings.write(f"{group}/devices.deny", "a")
         for rule in rules:
             if rule not in present:
-                _write(f"{group}/devices.allow", rule)
+                settings.write(f"{group}/devices.allow", rule)
     except OSError as error:
         raise syscalls.failed("write", f"{group}/devices", error.errno or 0) from error
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="ascii") as file:
-        file.write(text)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from errno import EBUSY, EINVAL, ENODEV, ENOENT
 
+from adapters.kernel import settings
 from adapters.kernel.cgroups import devices
 from adapters.kernel.syscalls import failed
 from domain.runtime.control import Control, numbers
@@ -93,16 +94,16 @@ class Tree:
                 continue
             ours = f"{point}/{self.parent}"
             for file in ("cpuset.cpus", "cpuset.mems"):
-                if not _read(f"{ours}/{file}").strip():
-                    _write(f"{ours}/{file}", _read(f"{point}/{file}").strip())
-            _write(f"{ours}/cgroup.clone_children", "1")
+                if not settings.read(f"{ours}/{file}").strip():
+                    settings.write(f"{ours}/{file}", settings.read(f"{point}/{file}").strip())
+            settings.write(f"{ours}/cgroup.clone_children", "1")
 
     def _enable_controllers(self) -> None:
         """From the top down, each for itself: one that is busy or absent must not cost us the others."""
         for directory in (self.unified, f"{self.unified}/{self.parent}"):
             for controller in sorted(self.v2_controllers & frozenset(_WANTED_V2)):
                 try:
-                    _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
+                    settings.write(f"{directory}/cgroup.subtree_control", f"+{controller}")
                 except OSError:  # not available here, or processes sit in the group: limits of it will be refused
                     continue
 
@@ -110,7 +111,7 @@ class Tree:
     def v2_controllers(self) -> frozenset[str]:
         """What version 2 controls on this host."""
         if self._v2_controllers is None:
-            names = _read(f"{self.unified}/cgroup.controllers").split() if self.unified else []
+            names = settings.read(f"{self.unified}/cgroup.controllers").split() if self.unified else []
             self._v2_controllers = frozenset(names)
         return self._v2_controllers
 
@@ -131,7 +132,7 @@ class Tree:
         directory = self.directory("cpuset", "")
         for file in (f"cpuset.{what}.effective", f"cpuset.effective_{what}"):
             if directory and os.path.exists(f"{directory}/{file}"):
-                text = _read(f"{directory}/{file}").strip()
+                text = settings.read(f"{directory}/{file}").strip()
                 return numbers(text) if text else frozenset()
         return frozenset()
 
@@ -142,7 +143,7 @@ class Tree:
                 return f"{point}/{self.parent}/{group}".rstrip("/")
         return f"{self.unified}/{self.parent}/{group}".rstrip("/") if controller in self.v2_controllers else ""
 
-    def create(self, id: str, attempt: int, settings: Sequence[str] = ()) -> "Group":
+    def create(self, id: str, attempt: int, limits: Sequence[str] = ()) -> "Group":
         """Make the groups of one run. Raises FileExistsError: this attempt was acted on. Raises: KernelError."""
         group = Group(self, f"{id}.{attempt}")
         made: list[str] = []
@@ -152,7 +153,7 @@ class Tree:
                 made.append(directory)
             if not self.unified:
                 devices.restrict_v1(self.directory("devices", group.name))
-            group.write(settings)
+            group.write(limits)
             group.open_fds()
         except OSError as error:
             group.close_fds()
@@ -221,13 +222,13 @@ class Group:
                 os.close(fd)
         self.v2_fd, self.tasks = -1, []
 
-    def write(self, settings: Sequence[str]) -> None:
+    def write(self, lines: Sequence[str]) -> None:
         """Write `file value` lines into the files of the group. One that does not fit to what another file still says
         is tried again after the others: memory and swap bound each other, so do a quota and its period.
 
         Raises: OSError, naming the file; FileNotFoundError for one that no group here has.
         """
-        late = [line for line in settings if not self._fits(line)]
+        late = [line for line in lines if not self._fits(line)]
         for line in late:
             self._put(line)
 
@@ -244,7 +245,7 @@ class Group:
         file, _, value = line.partition(" ")
         path = f"{self.tree.directory(file.partition('.')[0], self.name)}/{file}"
         try:
-            _write(path, value)
+            settings.write(path, value)
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from error
 
@@ -259,14 +260,14 @@ class Group:
     def freeze(self, timeout: float = 5.0) -> None:
         """Returns when the kernel reports every process frozen. Raises: FileNotFoundError, TimeoutError."""
         if self.tree.v2:
-            _write(f"{self._v2}/cgroup.freeze", "1")
+            settings.write(f"{self._v2}/cgroup.freeze", "1")
             self._await_event("frozen 1", timeout)
             return
         state = f"{self._freezer}/freezer.state"
         deadline = time.monotonic() + timeout
         while True:  # FREEZING may never end by itself when a process forks meanwhile: write again
-            _write(state, "FROZEN")
-            if _read(state).strip() == "FROZEN":
+            settings.write(state, "FROZEN")
+            if settings.read(state).strip() == "FROZEN":
                 return
             if time.monotonic() > deadline:
                 self.thaw()
@@ -276,16 +277,16 @@ class Group:
     def thaw(self) -> None:
         """Let every process run again. Raises: FileNotFoundError."""
         if self.tree.v2:
-            _write(f"{self._v2}/cgroup.freeze", "0")
+            settings.write(f"{self._v2}/cgroup.freeze", "0")
             self._await_event("frozen 0", 5.0)
         else:
-            _write(f"{self._freezer}/freezer.state", "THAWED")
+            settings.write(f"{self._freezer}/freezer.state", "THAWED")
 
     def kill(self) -> None:
         """SIGKILL for every process, frozen or not. No error when there is none, or no group any more."""
         try:
             if self.tree.v2:
-                _write(f"{self._v2}/cgroup.kill", "1")
+                settings.write(f"{self._v2}/cgroup.kill", "1")
             else:
                 self._kill_v1()
         except OSError as error:
@@ -309,7 +310,7 @@ class Group:
         """Whether a process is left, zombies not counted. False when the group is gone."""
         if self.tree.v2:
             try:
-                return "populated 1" in _read(f"{self._v2}/cgroup.events")
+                return "populated 1" in settings.read(f"{self._v2}/cgroup.events")
             except OSError as error:
                 if error.errno in _GONE:
                     return False
@@ -320,7 +321,7 @@ class Group:
         """The processes as this process's pid namespace numbers them; none when the group is gone."""
         for directory in self.directories():
             try:
-                return [int(pid) for pid in _read(f"{directory}/cgroup.procs").split()]
+                return [int(pid) for pid in settings.read(f"{directory}/cgroup.procs").split()]
             except OSError as error:
                 if error.errno not in _GONE:
                     raise
@@ -331,7 +332,7 @@ class Group:
         directory = self.tree.directory("memory", self.name)
         for file in ("memory.events", "memory.oom_control") if directory else ():
             try:
-                lines = _read(f"{directory}/{file}").splitlines()
+                lines = settings.read(f"{directory}/{file}").splitlines()
             except OSError as error:
                 if error.errno not in _GONE:
                     raise
@@ -351,7 +352,7 @@ class Group:
         try:
             control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                _write(f"{directory}/cgroup.event_control", f"{signal} {control}")
+                settings.write(f"{directory}/cgroup.event_control", f"{signal} {control}")
             finally:
                 os.close(control)
         except OSError:
@@ -409,25 +410,6 @@ def _open_if_there(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC)
     except FileNotFoundError:
         return -1
-
-
-def _read(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(fd, 65536):
-            parts.append(part)
-        return b"".join(parts).decode()
-    finally:
-        os.close(fd)
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
 
 
 def _removed_below(directory: str) -> bool:

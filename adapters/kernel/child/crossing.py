@@ -33,6 +33,7 @@ from typing import NamedTuple
 from adapters.kernel import syscalls
 from adapters.kernel.child import execute
 from adapters.kernel.child.context import Context
+from adapters.kernel.syscalls import failed
 
 CODE: dict[str, bytes] = {
     "x86_64": bytes.fromhex(
@@ -105,7 +106,7 @@ def outcome(report: int) -> Outcome:
         if not number:
             return Outcome(0, _killed())
         return Outcome(0, ("clone", number, f"clone: {os.strerror(number)}", _SET_UP_FAILED))
-    if born <= 0:
+    if born <= 0:  # the call has not come back
         return Outcome(pid, _killed())
     size = unpack_from("<I", mine, _TRIES)[0]
     return Outcome(pid, _complaint(json.loads(mine[_TRIES + 4:_TRIES + 4 + size]), its))
@@ -146,6 +147,8 @@ def _cross(context: Context, argv: Sequence[str], env: Sequence[str], init: str,
         raise wish.failure(errors[0] if errors else 0)
     words = _Words([attempt for attempt in attempts if attempt.error is None], wish.environment())
     tries = json.dumps({**wish.seen(), "terminal": terminal, "errors": errors}).encode()
+    if len(tries) > _PAGE - _TRIES - 4:
+        raise failed("crossing", "", errno.ENAMETOOLONG)
     _write(context.report + _RECORDS, b"".join(_own_calls(context, words)))
     _write(context.report + _TRIES, pack("<I", len(tries)) + tries)
     _write(context.report + _PAGE, b"".join(_childs_calls(words, terminal)))

@@ -4,6 +4,7 @@ import _signal  # type: ignore[import-not-found]  # the module behind `signal`, 
 import _socket
 import os
 from collections.abc import Callable
+from errno import ESTALE
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
@@ -52,6 +53,16 @@ def _enter_namespaces(context: Context, flags: int) -> None:
 
 def _share_namespace(context: Context, kind: str) -> None:
     syscalls.setns(context.shared[kind], _LENT[kind])
+def _enter_network(_: Context, path: str, inode: int) -> None:
+    """What the path leads to now is the namespace that was meant, or nothing is entered: its maker may have died, and
+    its number may be somebody else's."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_ino != inode or syscalls.fstatfs_type(fd) != syscalls.NSFS_MAGIC:
+            raise syscalls.failed("setns", path, ESTALE)
+        syscalls.setns(fd, syscalls.CLONE_NEWNET)
+    finally:
+        os.close(fd)
 
 
 def _loopback_up(_: Context) -> None:
@@ -73,6 +84,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "Unshare": _unshare,
     "EnterNamespaces": _enter_namespaces,
     "ShareNamespace": _share_namespace,
+    "EnterNetwork": _enter_network,
     "LoopbackUp": _loopback_up,
     "PrivateMounts": _private_mounts,
 }

@@ -12,7 +12,7 @@ from adapters.kernel.child.paths import HERE, INSIDE, MISSING
 from adapters.kernel.syscalls import encode
 from domain.errors import CommandFailed, KernelError
 
-_LONGEST_NAME = 4096
+_LONGEST_NAME = 1000  # as it is told
 
 
 def _wait_for_go(context: Context) -> None:
@@ -68,7 +68,7 @@ class Wish:
     def seen(self) -> dict[str, str | bool]:
         """What `not_executed` has to know."""
         path = encode(self.name) if "/" in self.name else b""
-        return {"name": ascii(self.name[:_LONGEST_NAME])[1:-1], "there": not path or os.path.exists(path),
+        return {"name": ascii(self.name)[1:-1][:_LONGEST_NAME], "there": not path or os.path.exists(path),
                 "directory": bool(path) and os.path.isdir(path)}
 
     def failure(self, number: int) -> CommandFailed:
@@ -105,7 +105,12 @@ def _refuse_magic_links(candidate: bytes) -> None:
     except KernelError as error:
         if error.errno not in (ENOSYS, EPERM):  # a filter older than this call: what matters most is not to be run
             raise OSError(error.errno, os.strerror(error.errno)) from error
-        if os.path.samefile(candidate, "/proc/self/exe"):
+        found = os.stat(candidate)
+        try:
+            ours = os.stat("/proc/self/exe")
+        except FileNotFoundError:
+            return  # of one who is not in the pid namespace; what leads there leads nowhere, and was not found
+        if os.path.samestat(found, ours):
             raise OSError(ELOOP, os.strerror(ELOOP)) from error
 
 

@@ -3,18 +3,19 @@
 import os
 import stat
 from collections.abc import Callable, Sequence
-from errno import EEXIST, EINVAL, EISDIR, ENODEV, ENOENT
+from errno import EEXIST, EINVAL, EISDIR, ENODEV
 
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
 from adapters.kernel.child.paths import (
     HERE,
-    INSIDE,
     KERNEL_FILES,
     MISSING,
     NO_LINKS,
     directory_inside,
+    file_in,
     own_directory,
+    place_for,
     refuse_kernel_files,
     unusable,
 )
@@ -115,7 +116,7 @@ def _attach_bind(context: Context, name: str, target: str) -> None:
     directory, _ = directory_inside(parent or "/")
     try:
         refuse_kernel_files(directory, target)
-        place = _file_in(directory, leaf)
+        place = file_in(directory, leaf)
         try:
             if stat.S_ISDIR(os.fstat(place).st_mode):
                 raise unusable(target, EISDIR)
@@ -138,7 +139,7 @@ def _attach_directory(context: Context, name: str, target: str) -> None:
 def _attach_mount(context: Context, name: str, target: str) -> None:
     """Where the container's links lead to, which is inside: the host is out of sight by now."""
     tree = context.binds.pop(name)
-    place = _place_for(target, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
+    place = place_for(target, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
     try:
         if not target.startswith("/proc/"):  # of those the wish was looked at: figures that another program replaces
             refuse_kernel_files(place, target)
@@ -148,33 +149,6 @@ def _attach_mount(context: Context, name: str, target: str) -> None:
     finally:
         os.close(place)
         os.close(tree)
-
-
-def _place_for(target: str, *, directory: bool) -> int:
-    """Something of that kind at `target`, made if it is missing."""
-    if directory:
-        return directory_inside(target)[0]
-    try:
-        return syscalls.openat2(HERE, target, os.O_PATH, INSIDE)
-    except KernelError as error:
-        if error.errno != ENOENT:
-            raise unusable(target, error.errno) from error
-    parent, _, leaf = target.rpartition("/")
-    above, _ = directory_inside(parent or "/")
-    try:
-        refuse_kernel_files(above, target)
-        return _file_in(above, leaf)
-    finally:
-        os.close(above)
-
-
-def _file_in(directory: int, leaf: str) -> int:
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(leaf, flags, dir_fd=directory)
-    except FileNotFoundError:
-        os.close(os.open(leaf, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=directory))
-        return os.open(leaf, flags, dir_fd=directory)
 
 
 def _mask(_: Context, paths: Sequence[str]) -> None:

@@ -14,7 +14,6 @@ NO_LINKS = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 INSIDE = syscalls.RESOLVE_NO_MAGICLINKS  # the root is the container's: links lead nowhere else
 
 
-
 def own_directory(path: str) -> int:
     """A directory of ours; a link in its place would lead our mounts astray, so such an image does not start."""
     flags = os.O_PATH | os.O_DIRECTORY
@@ -29,37 +28,70 @@ def own_directory(path: str) -> int:
     return syscalls.openat2(HERE, path, flags, NO_LINKS)
 
 
-def directory_inside(path: str) -> tuple[int, bool]:
-    """Open a directory of the image, following its links, and make what is missing; whether the last part was made."""
+def directory_inside(path: str, top: int = HERE) -> tuple[int, bool]:
+    """Open a directory of the image, following its links, and make what is missing; whether the last part was made.
+    The root of the image is `top`, or ours."""
     try:
-        return syscalls.openat2(HERE, path, os.O_PATH | os.O_DIRECTORY, INSIDE), False
+        return _open(top, path, os.O_PATH | os.O_DIRECTORY), False
     except KernelError as error:
         if error.errno != ENOENT:
             raise unusable(path, error.errno) from error
-    place, made, done = syscalls.openat2(HERE, "/", os.O_PATH | os.O_DIRECTORY, INSIDE), False, ""
+    place, made, done = _open(top, "/", os.O_PATH | os.O_DIRECTORY), False, ""
     for part in filter(None, path.split("/")):
         done += f"/{part}"
-        following, made = _enter(place, part, done)
+        following, made = _enter(top, place, part, done)
         os.close(place)
         place = following
     return place, made
 
 
-def _enter(place: int, part: str, path: str) -> tuple[int, bool]:
+def _enter(top: int, place: int, part: str, path: str) -> tuple[int, bool]:
     flags = os.O_PATH | os.O_DIRECTORY
     try:
-        return syscalls.openat2(HERE, path, flags, INSIDE), False
+        return _open(top, path, flags), False
     except KernelError as error:
         if error.errno != ENOENT:
             raise unusable(path, error.errno) from error
     refuse_kernel_files(place, path)
     try:
         os.mkdir(encode(part), 0o755, dir_fd=place)
-        return syscalls.openat2(HERE, path, flags, INSIDE), True
+        return _open(top, path, flags), True
     except OSError as error:  # a link that leads nowhere exists and cannot be opened
         raise unusable(path, error.errno or 0) from error
     except KernelError as error:
         raise unusable(path, error.errno) from error
+
+
+def _open(top: int, path: str, flags: int) -> int:
+    return syscalls.openat2(top, path, flags, INSIDE if top == HERE else INSIDE | syscalls.RESOLVE_IN_ROOT)
+
+
+def place_for(target: str, *, directory: bool, top: int = HERE) -> int:
+    """Something of that kind at `target` of the image, made if it is missing."""
+    if directory:
+        return directory_inside(target, top)[0]
+    try:
+        return _open(top, target, os.O_PATH)
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise unusable(target, error.errno) from error
+    parent, _, leaf = target.rpartition("/")
+    above, _ = directory_inside(parent or "/", top)
+    try:
+        refuse_kernel_files(above, target)
+        return file_in(above, leaf)
+    finally:
+        os.close(above)
+
+
+def file_in(directory: int, leaf: str) -> int:
+    """A file (or the link itself) of a directory, made if it is missing."""
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(leaf, flags, dir_fd=directory)
+    except FileNotFoundError:
+        os.close(os.open(leaf, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=directory))
+        return os.open(leaf, flags, dir_fd=directory)
 
 
 def unusable(path: str, number: int) -> CommandFailed:

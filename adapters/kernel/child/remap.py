@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Sequence
 from errno import EIO
 
-from adapters.kernel import syscalls, terminals
+from adapters.kernel import settings, syscalls, terminals
 from adapters.kernel.child.context import Context
 
 _OWNED = (("ipc", syscalls.CLONE_NEWIPC), ("uts", syscalls.CLONE_NEWUTS), ("net", syscalls.CLONE_NEWNET))
@@ -31,7 +31,7 @@ def _user_namespace(context: Context, first: int, count: int, flags: int) -> Non
     try:
         place = _place(os.read(told, 64))
         for name in ("uid_map", "gid_map"):
-            _write(f"{place}/{name}", f"0 {first} {count}")
+            settings.write(f"{place}/{name}", f"0 {first} {count}")
         context.user = os.open(f"{place}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         for name, flag in _OWNED:
             if flags & flag:
@@ -98,14 +98,6 @@ def _enter_user_namespace(context: Context, first: int) -> None:
     syscalls.setns(context.place if context.user < 0 else context.user, syscalls.CLONE_NEWUSER)
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
 
 
 STEPS: dict[str, Callable[..., None]] = {

@@ -24,7 +24,7 @@ from adapters.kernel.inside import talk, view
 from adapters.tar.pack import Packer, PipeSink, Unreadable
 from adapters.tar.reader import Damaged, Reader, Source
 from adapters.tar.spread import Impossible, Rules, Spreader
-from domain.errors import KernelError
+from domain.errors import KernelError, LadingError
 
 _INSIDE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _PLACE = os.O_PATH | os.O_DIRECTORY
@@ -208,7 +208,7 @@ def main(arguments: list[str]) -> None:
     try:
         _become(json.loads(arguments[0]))
         view.confine()
-    except (KernelError, OSError) as error:
+    except (LadingError, OSError) as error:
         _tell((b"failed", str(error).encode()))
         return
     sys.path.clear()

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from adapters.kernel import syscalls
 from adapters.kernel.child.context import Context
 from adapters.kernel.child.fill import is_unfilled
+from adapters.kernel.child.paths import place_for
 from adapters.kernel.child.root import STEPS as ROOT_STEPS
 from adapters.kernel.child.root import source_tree
 from adapters.kernel.supervisor import process
@@ -79,7 +80,7 @@ def of_resting(
 ) -> None:
     """Assemble the file system from the layers (lowest first) and the writable layer in `directory`, with `mounts`
     (parents first). To be written to, one that was never started gets its writable layer now, and the places of its
-    mounts. Raises KernelError, OSError."""
+    mounts. Raises CommandFailed, KernelError, OSError."""
     upper, work = f"{directory}/upper", f"{directory}/work"
     trees = [(mount, _tree(mount, writable=writable)) for mount in mounts]  # in the host's own namespace
     syscalls.unshare(CLONE_NEWNS)
@@ -116,7 +117,7 @@ def _tree(mount: HostMount, *, writable: bool) -> int:
 
 def _attach(root: str, mount: HostMount, tree: int, *, make: bool) -> None:
     """Where the container's links lead, which is below `root`. A place that is missing is made if something is to be
-    written; to one who only reads it is not there. Raises KernelError, OSError."""
+    written; to one who only reads it is not there. Raises CommandFailed, KernelError, OSError."""
     top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         place = _place(top, mount.target, directory=stat.S_ISDIR(os.fstat(tree).st_mode), make=make)
@@ -130,35 +131,14 @@ def _attach(root: str, mount: HostMount, tree: int, *, make: bool) -> None:
 
 def _place(top: int, target: str, *, directory: bool, make: bool) -> int:
     """What is at `target`; -1 if nothing is and nothing is to be made."""
+    if make:
+        return place_for(target, directory=directory, top=top)
     try:
         return syscalls.openat2(top, target, os.O_PATH, _INSIDE)
     except KernelError as error:
         if error.errno != ENOENT:
             raise
-    if not make:
         return -1
-    *above, leaf = target.strip("/").split("/")
-    place, done = os.dup(top), ""
-    for part in [*above, leaf] if directory else above:
-        done += f"/{part}"
-        following = _entered(top, place, part, done)
-        os.close(place)
-        place = following
-    if not directory:
-        os.close(os.open(leaf, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=place))
-        os.close(place)
-        place = syscalls.openat2(top, target, os.O_PATH, _INSIDE)
-    return place
-
-
-def _entered(top: int, place: int, part: str, path: str) -> int:
-    try:
-        return syscalls.openat2(top, path, os.O_PATH | os.O_DIRECTORY, _INSIDE)
-    except KernelError as error:
-        if error.errno != ENOENT:
-            raise
-    os.mkdir(part, 0o755, dir_fd=place)
-    return syscalls.openat2(top, path, os.O_PATH | os.O_DIRECTORY, _INSIDE)
 
 
 def _read_only_overlay(layer_root: str, layers: Sequence[str], upper: str) -> str:

@@ -47,6 +47,15 @@ def start_time(pid: int) -> int:
         return 0
 
 
+def parent(pid: int) -> int:
+    """Field 4 of /proc/PID/stat; 0 if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
 def forget_internal_signals() -> None:
     """Signals 32 and 33 to their default: posix_spawn of the C library leaves them ignored (glibc 2.38, spawni.c), that
     outlives exec, and the library's own sigaction refuses to touch them."""

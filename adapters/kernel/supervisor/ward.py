@@ -169,14 +169,17 @@ class Ward:
         return fds
 
     def adopt(self, pid: int) -> None:
-        """Be the process that was born by the one we had, which has ended. Its parent is that one's; if that is the
-        keeper it may be gone already, and then there is no pidfd: its number is nobody's, or somebody else's."""
+        """Be the process that was born by the one we had, which has ended. Its parent is that one's: we, or the keeper
+        if a former warden has started it. The keeper may have reaped it already, and then there is no pidfd: its number
+        is nobody's, or that of a stranger."""
         self.pid, self.pidfd = pid, -1
         try:
-            self.pidfd = os.pidfd_open(pid)
+            pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             return
-        self.start_time = process.start_time(pid)
+        if process.parent(pid) not in (os.getpid(), os.getppid()):
+            return os.close(pidfd)
+        self.pidfd, self.start_time = pidfd, process.start_time(pid)
 
     def send_go(self) -> None:
         """Let the child execute; a second time does no harm."""

@@ -660,6 +660,10 @@ class Warden:
         self._by_pid.pop(ward.pid, None)
         if ward.recovered:
             self._tell_keeper(handover.FORGET, b"%d" % ward.pid)
+        if self._unclaimed and not any(ward.report >= 0 for ward in self._wards()):
+            for pid in self._unclaimed:
+                self._tell_keeper(handover.FORGET, b"%d" % pid)
+            self._unclaimed.clear()
         then()
 
     def _a_child_ended(self, events: int) -> None:

@@ -109,6 +109,23 @@ def test_what_cannot_be_executed_is_told_by_either(report: int, tmp_path: Path, 
         assert (done.returncode, text in done.stderr) == (code, True), done
 
 
+@pytest.mark.parametrize("letter", ["a", "é", "\\"])
+def test_a_long_name_is_told_as_far_as_there_is_room(report: int, tmp_path: Path, letter: str) -> None:
+    """It must not run over into the other page."""
+    folder = tmp_path
+    while len(os.fsencode(str(folder))) < 3600:
+        folder /= letter * 100
+    folder.mkdir(parents=True)
+    (folder / "program").write_text("#!/nonesuch\n")
+    (folder / "program").chmod(0o755)
+    cross(report, str(folder / "program"))
+    born = crossing.outcome(report)
+    assert reap(born.pid) == 125
+    assert born.failure is not None
+    assert born.failure[3] == 127
+    assert born.failure[2].startswith(f'exec: "{tmp_path}')
+
+
 def test_who_has_not_come_so_far_has_nobody_born(report: int) -> None:
     """An empty report."""
     assert crossing.outcome(report) == (0, ("set-up", 10, "the process was killed before it could execute", 125))

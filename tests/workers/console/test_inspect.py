@@ -51,9 +51,9 @@ async def test_templates_print_one_line_each(prompt: Prompt) -> None:
     answer = await prompt.ok("inspect", "-f", "{{.State.Status}} {{.State.Running}} {{len .Config.Env}}", "web", "web")
     assert answer.lines == ["running true 2"] * 2
     assert (await prompt.ok("inspect", "-f", "{{json .Config.Cmd}}", "web")).out == '["sleep","9"]\n'
-    assert (await prompt.ok("inspect", "-f", "{{.NetworkSettings.Networks.none.IPAddress}}|", "web")).out == "|\n"
+    assert (await prompt.ok("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}|", "web")).out == "|\n"
     nets = "{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}"
-    assert (await prompt.ok("inspect", "-f", nets, "web")).out == "none \n"
+    assert (await prompt.ok("inspect", "-f", nets, "web")).out == "bridge \n"
     assert (await prompt.ok("inspect", "-f", "{{.Config.Labels.odd}}", "web")).out == "x\\x1b[2J\ny\n"
     assert json.loads((await prompt.ok("inspect", "-f", "json", "web")).out)[0]["Name"] == "/web"
 

@@ -135,7 +135,7 @@ async def test_only_what_lives_is_shown_unless_asked(prompt: Prompt) -> None:
         (["-f", "ancestor=alpine:3.10"], ["paused1", "run1"]),
         (["-f", "ancestor=aaaaaaaaaaaa"], ["paused1", "run1"]),
         (["-f", "ancestor=other"], []),
-        (["-f", "network=none"], ["paused1", "run1"]),
+        (["-f", "network=bridge"], ["paused1", "run1"]),
         (["-f", "health=none"], ["paused1", "run1"]),
         (["-f", "volume=x"], []),
         (["-f", "status=running", "-f", "name=paused"], []),
@@ -204,7 +204,7 @@ async def test_every_format_is_there(prompt: Prompt) -> None:
         "Names": "web",
         "State": "running",
         "Image": "alpine:3.10",
-        "Networks": "none",
+        "Networks": "bridge",
         "Size": "0B",
         "Command": '"sleep 9"',
     }

@@ -70,7 +70,7 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
         "--entrypoint /bin/app -l a=1 -l b --label-file labels --init --read-only --tmpfs /run:size=1m --tmpfs /tmp "
         "--stop-signal INT --stop-timeout -1 --restart on-failure:3 --network host --domainname lan "
         "--shm-size 8m --oom-score-adj -5 --group-add wheel --group-add 7 --ulimit core=0 --ulimit core=1:2 "
-        "--device /dev/a:r --sysctl kernel.msgmax=9 alpine:3.10 -x --rm"
+        "--device /dev/a:r --sysctl kernel.msgmax=9 --annotation t/k=v=w --annotation e= alpine:3.10 -x --rm"
     )
     call = FakeCall(
         line.split(),
@@ -86,6 +86,7 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
     assert (spec.workdir, spec.user, spec.hostname) == ("/srv", "1000:1000", "box")
     assert (spec.entrypoint, spec.command) == (("/bin/app",), ("-x", "--rm"))
     assert spec.labels == {"a": "1", "b": "", "c": "3", "d": ""}
+    assert spec.annotations == {"t/k": "v=w", "e": ""}
     assert (spec.init, spec.read_only, spec.tmpfs) == (True, True, {"/run": "size=1m", "/tmp": ""})
     assert (spec.stop_signal, spec.stop_timeout) == ("INT", -1)
     assert (spec.restart.name, spec.restart.retries, spec.network, spec.auto_remove) == ("on-failure", 3, "host", False)
@@ -94,6 +95,14 @@ async def test_everything_that_was_typed_is_in_the_request(engine: FakeEngine, p
     assert spec.ulimits == (Ulimit(name="core", soft=1, hard=2),)
     assert spec.devices == (Device(source="/dev/a", target="/dev/a", access="r"),)
     assert spec.sysctls == {"kernel.msgmax": "9"}
+
+
+async def test_a_limit_of_kernel_memory_is_accepted_and_said_to_be_none(engine: FakeEngine, prompt: Prompt) -> None:
+    """As it is in the industry; and nothing is dropped without a word."""
+    answer = await prompt("run", "-d", "--kernel-memory", "50m", "alpine:3.10")
+    assert answer.status == 0
+    assert "WARNING: --kernel-memory has no effect" in answer.err
+    assert (await engine.container(ID)).settled.limits.kernel_memory == 50 << 20
 
 
 async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, prompt: Prompt) -> None:
@@ -118,6 +127,13 @@ async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, 
         (["--tmpfs", "/"], "the path must be absolute"),
         (["-e", "=x"], 'invalid argument "=x" for "-e, --env" flag'),
         (["-l", "=x"], 'invalid argument "=x" for "-l, --label" flag'),
+        (["--annotation", "key"], 'invalid argument "key" for "--annotation" flag: write it as KEY=VALUE'),
+        (["--annotation", "=x"], 'invalid argument "=x" for "--annotation" flag: write it as KEY=VALUE'),
+        (["--kernel-memory", "much"], "invalid size: 'much'"),
+        (["--storage-opt", "size=1G"], "not supported by this version of lading: writable layers have no bound"),
+        (["--cgroup-parent", "/x"], "not supported by this version of lading: the engine finds, counts and kills"),
+        (["--pid", "container:"], "--pid: invalid PID mode: 'container:'"),
+        (["--uts", "container:x"], "--uts: invalid UTS mode: 'container:x'"),
         (["--env-file", "missing"], "open missing: no such file or directory"),
         (["--env-file", "bad"], "variable 'a b' contains whitespaces"),
         (["--env-file", "nameless"], "no variable name on line '=x'"),
@@ -131,7 +147,24 @@ async def test_an_empty_entrypoint_clears_that_of_the_image(engine: FakeEngine, 
         (["--ulimit", "nofile"], "invalid ulimit argument: nofile"),
         (["--shm-size", "much"], "invalid size: 'much'"),
         (["--oom-score-adj", "1001"], "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
-        (["--network", "mine"], "--network mine is not supported"),
+        (["--network", "host", "--net", "mine"], "host networking cannot be combined with other networks"),
+        (["--network", "mine", "--network", "mine"], 'network "mine" is specified multiple times'),
+        (["--network", "name=mine,colour=red"], "invalid field colour"),
+        (["--ip", "10.1.2.3"], "user specified IP address is supported on user defined networks only"),
+        (["--net-alias", "www"], "network-scoped alias is supported only for containers in user defined networks"),
+        (["--network", "mine", "--ip", "10.1.2.300"], "10.1.2.300 is not an ip address"),
+        (["--network", "mine", "--mac-address", "01:00:00:00:00:00"], "not that of one interface"),
+        (["--network", "container:web", "-p", "80:80"], "port publishing and the container type network mode"),
+        (["--network", "container:web", "-h", "www"], "hostname and the container type network mode"),
+        (["--network", "host", "--link", "db"], "host type networking can't be used with links"),
+        (["-p", "80:80/icmp"], "invalid proto: icmp"),
+        (["-p", "70000:80"], "invalid port '70000'"),
+        (["-p", "1-3:1-2"], "are not of one length"),
+        (["-p", "10.0.0.300:80:80"], "invalid IP address '10.0.0.300'"),
+        (["--expose", "x"], "invalid port 'x'"),
+        (["--add-host", "db"], 'bad format for add-host: "db"'),
+        (["--add-host", "db:nowhere"], 'invalid IP address in add-host: "nowhere"'),
+        (["--dns", "here"], "here is not an ip address"),
     ],
 )
 async def test_what_cannot_be_meant_is_125_and_creates_nothing(prompt: Prompt, options: list[str], told: str) -> None:
@@ -170,16 +203,44 @@ async def test_detached_and_attached_exclude_each_other(prompt: Prompt) -> None:
     assert "conflicting options" in answer.err
 
 
-async def test_a_missing_image_is_named_with_a_way_out(prompt: Prompt) -> None:
-    """run 125, create 1; and it says that nothing was pulled."""
+async def test_a_missing_image_is_pulled_and_what_was_pulled_is_run(prompt: Prompt) -> None:
+    """Standard output stays clean: the id is the only line there."""
+    prompt.engine.images.remote["docker.io/library/site:latest"] = "5"
+    for verb in (["create"], ["run", "-d"]):
+        answer = await prompt(*verb, "site")
+        assert answer.status == 0
+        assert len(answer.lines) == 1
+        assert len(answer.lines[0]) == 64
+    first = (await prompt("create", "--pull", "always", "site")).err.splitlines()
+    assert first[0] == "latest: Pulling from library/site"
+    assert first[-1] == "Status: Image is up to date for site:latest"
+    assert [done[1] for done in prompt.engine.images.done] == ["site:latest", "site:latest"]
+
+
+async def test_the_pull_of_a_run_is_told_on_stderr_or_not_at_all(prompt: Prompt) -> None:
+    """As scripts expect it."""
+    prompt.engine.images.remote |= {"docker.io/library/one:latest": "5", "docker.io/library/two:latest": "6"}
+    told = (await prompt("create", "one")).err.splitlines()
+    assert told[:2] == ["Unable to find image 'one:latest' locally", "latest: Pulling from library/one"]
+    assert told[-1] == "Status: Downloaded newer image for one:latest"
+    assert (await prompt("create", "-q", "two")).err == ""
+
+
+async def test_an_image_that_is_nowhere_is_named_with_a_way_out(prompt: Prompt) -> None:
+    """run 125, create 1; with --pull never nobody is asked."""
     for verb, status in (("run", 125), ("create", 1)):
         answer = await prompt(verb, "nothing")
         assert (answer.status, answer.out) == (status, "")
         assert "Unable to find image 'nothing:latest' locally\n" in answer.err
+        assert "manifest unknown" in answer.err
+        answer = await prompt(verb, "--pull", "never", "nothing")
+        assert (answer.status, answer.out) == (status, "")
         assert "No such image: nothing:latest" in answer.err
-        assert "lading load -i FILE" in answer.err
-    assert "Unable to find" not in (await prompt("run", "--pull", "never", "nothing")).err
+        assert "Unable to find" not in answer.err
     assert "Unable to find" not in (await prompt("run", "-q", "nothing")).err
+    asked = len(prompt.engine.images.done)
+    assert (await prompt("run", f"sha256:{'7' * 64}")).status == 125
+    assert len(prompt.engine.images.done) == asked, "an id is in no registry"
 
 
 async def test_a_taken_name_is_told_with_its_holder_and_the_way_to_free_it(prompt: Prompt) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Any, TypeVar, cast
 from adapters.memory.bus import MemoryBus
 from adapters.memory.event_store import MemoryEventStore
 from adapters.memory.images import MemoryImageStore
+from adapters.memory.network import MemoryNetwork
 from adapters.memory.runtime import Behaviour, MemoryRuntime
 from adapters.memory.volumes import MemoryVolumes
 from domain.catalogue import projections
 from domain.messages import Actor, Append, Meta, Recorded
-from domain.ports import ExitReport, StartedProcess
+from domain.network.setup import Place
+from domain.ports import NO_FILES, ExitReport, NetworkDriver, StartedProcess
 from domain.spec import ContainerSpec, ExecSpec
 from workers.core import Core, Outside, announced
 from workers.engine import Engine, Parts
@@ -48,10 +50,11 @@ class SteppedRuntime(MemoryRuntime):
 
     async def start(
         self, id: str, attempt: int, spec: ContainerSpec, env: Sequence[str], layers: Sequence[str],
-        *, size: tuple[int, int] = (0, 0)
+        *, size: tuple[int, int] = (0, 0), place: Place | None = None, files: Mapping[str, str] = NO_FILES
     ) -> StartedProcess:
         """See the port."""
-        return await _stepped(partial(super().start, size=size), id, attempt, spec, env, layers)
+        effect = partial(super().start, size=size, place=place, files=files)
+        return await _stepped(effect, id, attempt, spec, env, layers)
 
     async def exec(
         self, id: str, attempt: int, exec_id: str, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str],
@@ -166,6 +169,7 @@ class World:
         )
         self.contents = MemoryImageStore(now=lambda: 1)
         self.kept = MemoryVolumes()
+        self.network = MemoryNetwork()
         self.numbers = Numbers()
         self.directory = directory
         self.told: list[tuple[str, str]] = []
@@ -194,12 +198,16 @@ class World:
                 relay=relay,
                 layers=self.contents.layer_paths,
                 upper=lambda id: self.directory / id,
+                network=self._reach,
             )
         )
         await core.begin()
         yield self._engine(core, relay, images, volumes)
         await core.end()
         await bus.close()
+
+    async def _reach(self) -> NetworkDriver:
+        return self.network
 
     def crash(self) -> None:
         """The daemon is gone; everything else is where it was."""
@@ -224,9 +232,11 @@ class World:
                 mover=core.mover,
                 store=self.store,
                 views=self.store.views,
-                images=ImageDesk(images, core.mover, self.directory),
+                images=ImageDesk(images, nothing, core.mover, self.directory),
                 volumes=VolumeDesk(volumes, core.mover),
                 prepare=core.mounting.prepare,
+                networks=core.networks,
+                leases=core.leases,
                 files=nothing,
                 clock=self.numbers,
                 runtime=self.runtime,

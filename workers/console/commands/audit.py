@@ -1,4 +1,4 @@
-"""audit: the whole history of one container, volume or name of an image, and the check of the log itself."""
+"""audit: the whole history of one container, network, volume or name of an image, and the check of the log itself."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,7 @@ from workers.console.errors import Plain
 from workers.console.listing import Field, Shape
 from workers.console.moments import moment, time_of
 from workers.console.past import resolve_past
+from workers.console.tenures import tenures
 from workers.console.verb import Example, Invocation, Verb
 
 _WIDEST = 48
@@ -55,6 +56,8 @@ async def _audit(invocation: Invocation) -> int:
     options = invocation.options
     if invocation.arguments[0] == "verify":
         return await _verify(invocation)
+    if invocation.arguments[0] == "address" and len(invocation.arguments) == 2:
+        return await tenures(invocation, invocation.arguments[1])
     records = await _asked_for(invocation)
     since, until = await _bound(invocation, "since"), await _bound(invocation, "until")
     told = [
@@ -76,16 +79,39 @@ async def _audit(invocation: Invocation) -> int:
 
 
 async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
-    """The events of what the arguments name: one word a container or an image, `volume NAME` a volume."""
+    """The events of what the arguments name: one word a container or an image, `network NAME` a network,
+    `volume NAME` a volume."""
     first, *rest = invocation.arguments
     if not rest:
         return await _records(invocation.engine, first)
-    if first != "volume":
-        raise Plain(f'"{safe(first)}" is no kind of object with a history', hint="write: lading audit volume NAME")
-    records = await invocation.engine.store.load(StreamId("volume", volume_name(rest[0])))
+    if first == "network":
+        return await _of_network(invocation.engine, rest[0])
+    if first == "volume":
+        return await _of_volume(invocation.engine, rest[0])
+    raise Plain(f'"{safe(first)}" is no kind of object with a history',
+                hint="write: lading audit network NAME, volume NAME, or address ADDRESS")
+
+
+async def _of_volume(engine: Engine, name: str) -> Sequence[Recorded]:
+    records = await engine.store.load(StreamId("volume", volume_name(name)))
     if not records:
-        raise NotFound(f"get {rest[0]}: no such volume")
+        raise NotFound(f"get {name}: no such volume")
     return records
+
+
+async def _of_network(engine: Engine, name: str) -> Sequence[Recorded]:
+    """Of a network, or of the last one that had this name or id."""
+    try:
+        id = (await engine.networks.find(name)).id
+    except NotFound:
+        gone = await engine.views.get("past_networks", name)
+        past = [gone] if gone else await engine.views.select(
+            "past_networks", where={"name": name}, order="created_at", descending=True, limit=1
+        )
+        if not past:
+            raise
+        id = str(past[0]["id"])
+    return await engine.store.load(StreamId("network", id))
 
 
 async def _records(engine: Engine, name: str) -> Sequence[Recorded]:
@@ -159,8 +185,8 @@ async def _verify(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="audit",
-    usage="[OPTIONS] NAME|volume NAME|verify",
-    summary="Show the whole history of a container, a volume or a build, also of a removed one",
+    usage="[OPTIONS] NAME|network NAME|volume NAME|address ADDRESS|verify",
+    summary="Show the whole history of a container, a build, a network or a volume, also of a removed one",
     run=_audit,
     least=1,
     most=2,
@@ -174,7 +200,9 @@ VERB = Verb(
     notes="`lading audit verify` reads the whole log again and names the first event that was changed, if any.",
     examples=(
         Example("lading audit web", "who did what to web, when, and how long it took"),
+        Example("lading audit network shop", "the same of a network"),
         Example("lading audit volume data", "the same of a volume: who used it, and when"),
+        Example("lading audit address 10.213.0.5", "which containers had this address, from when to when"),
         Example("lading audit verify", "prove that nobody has changed the log"),
     ),
 )

@@ -1,6 +1,6 @@
 """create: write a container down without starting it."""
 
-from workers.console.commands.run import advise, create
+from workers.console.commands.run import advise, create, refresh
 from workers.console.creation import OPTIONS, attached_streams, request
 from workers.console.verb import Example, Invocation, Verb
 
@@ -9,6 +9,7 @@ async def _create(invocation: Invocation) -> int:
     attached_streams(invocation.options)
     wanted = await request(invocation)
     await advise(invocation, wanted)
+    await refresh(invocation, wanted)
     await invocation.say(await create(invocation, wanted))
     return 0
 

@@ -1,9 +1,10 @@
-"""inspect: everything that is known about containers, images and volumes, as the industry's JSON documents."""
+"""inspect: everything that is known about containers, images, networks and volumes, as JSON documents."""
 
 from collections.abc import Awaitable, Callable
 
 from domain.documents import Document, container_document, image_document, volume_document
 from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
+from domain.network.document import network_document
 from domain.options import Option, flag, one
 from domain.text.safe import safe, safe_json
 from domain.text.template.apply import Template, parse
@@ -11,7 +12,7 @@ from workers.console.engine import Engine
 from workers.console.errors import Plain, lines
 from workers.console.verb import Example, Invocation, Verb
 
-_KINDS = ("container", "image", "volume")
+_KINDS = ("container", "image", "network", "volume")
 
 
 async def _inspect(invocation: Invocation) -> int:
@@ -56,6 +57,7 @@ async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> Docu
         "container": lambda: _container(engine, name, size=size),
         "image": lambda: _image(engine, name),
         "volume": lambda: _volume(engine, name),
+        "network": lambda: _network(engine, name),
     }
     if kind:
         return await readers[kind]()
@@ -99,15 +101,20 @@ async def _volume(engine: Engine, name: str) -> Document:
     return volume_document(known.name, known.mountpoint, known.created, options=known.options, labels=known.labels)
 
 
+async def _network(engine: Engine, name: str) -> Document:
+    known = await engine.networks.find(name)
+    return network_document(known.id, known.network, known.created_at, await engine.networks.members(known))
+
+
 OPTIONS: tuple[Option, ...] = (
     one("format", "f", "json, or a template like '{{.Name}}'"),
     flag("size", "s", "Show how much a container has written"),
-    one("type", "", "Look only for this kind: container, image or volume", value="kind"),
+    one("type", "", "Look only for this kind: container, image, network or volume", value="kind"),
 )
 VERB = Verb(
     name="inspect",
     usage="[OPTIONS] NAME|ID [NAME|ID...]",
-    summary="Show everything about containers, images and volumes",
+    summary="Show everything about containers, images, networks and volumes",
     run=_inspect,
     least=1,
     options=OPTIONS,
@@ -119,7 +126,7 @@ VERB = Verb(
 
 
 def below(noun: str) -> Verb:
-    """`container inspect`, `image inspect`, `volume inspect`: only that kind."""
+    """`container inspect`, `network inspect`, …: only that kind."""
     kind = noun.upper()
     name, key, told = ("data", "Mountpoint", "where it lies") if noun == "volume" else ("web", "Id", "only its id")
     options = tuple(

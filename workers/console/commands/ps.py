@@ -43,7 +43,7 @@ def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Liste
         "Command": Field[Listed]("COMMAND", command),
         "CreatedAt": Field[Listed]("CREATED AT", lambda c: created_at(c.created_at)),
         "RunningFor": Field[Listed]("CREATED", lambda c: ago(words.second(c.created_at), now)),
-        "Ports": Field[Listed]("PORTS", lambda c: ""),
+        "Ports": Field[Listed]("PORTS", words.port_column),
         "State": Field[Listed]("STATE", lambda c: c.status_name),
         "Status": Field[Listed]("STATUS", lambda c: words.status(c, now)),
         "Reason": Field[Listed]("REASON", words.reason),
@@ -52,7 +52,7 @@ def _shape(now: int, names: Pointers, *, full: bool, sizes: bool) -> Shape[Liste
         "Labels": Field[Listed]("LABELS", _labels),
         "Limits": Field[Listed]("LIMITS", lambda c: limited(c.limits)),
         "Mounts": Field[Listed]("MOUNTS", lambda c: ",".join(words.sources(c, full=full))),
-        "Networks": Field[Listed]("NETWORKS", lambda c: c.network),
+        "Networks": Field[Listed]("NETWORKS", _networks),
         "LocalVolumes": Field[Listed]("LOCAL VOLUMES", lambda c: str(words.local_volumes(c))),
     }
     raw: tuple[tuple[str, str], ...] = (
@@ -103,6 +103,13 @@ def _writing(shape: Shape[Listed], now: int, names: Pointers) -> Writing:
 
 def _labels(container: Listed) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(container.labels.items()))
+
+
+def _networks(container: Listed) -> str:
+    """By name; what shares another's network has none of its own."""
+    if container.networks:
+        return ",".join(name for name, _ in container.networks)
+    return "" if container.network.startswith("container:") else container.network
 
 
 def _size(container: Listed) -> str:
@@ -161,11 +168,11 @@ async def _as_of(invocation: Invocation, position: int, time: int) -> None:
 
 
 async def _present(engine: Engine, options: Parsed) -> Sequence[Listed]:
-    """All of them, or those that live: few of many are asked for by their state."""
+    """All of them, or those that live: few of many are found by what is going on."""
     if options.flag("all") or _count(options) or options.has("filter"):
         return await engine.board.rows()
-    states = sorted(state.value for state in LIVELY)
-    rows = await engine.views.select("containers", where={"state": states}, order="created_at", descending=True)
+    where = {"active": 1, "state": sorted(state.value for state in LIVELY)}
+    rows = await engine.views.select("containers", where=where, order="created_at", descending=True)
     return [listed(row) for row in rows]
 
 

@@ -1,11 +1,12 @@
 """run: create a container from an image, start it, and (without -d) stay until it ends."""
 
-from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound
-from domain.images import reference
+from domain.errors import CommandFailed, KernelError, LadingError, NotFound
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.start import Start
 from domain.options import flag
 from domain.text.safe import safe
+from workers.console import networks
+from workers.console.commands.pull import fetch
 from workers.console.creation import OPTIONS, attached_streams, request
 from workers.console.engine import Engine
 from workers.console.errors import UNREADABLE, Plain
@@ -31,6 +32,7 @@ async def _run(invocation: Invocation) -> int:
     wiring = _wiring(invocation)
     wanted = await request(invocation)
     await advise(invocation, wanted)
+    await refresh(invocation, wanted)
     if invocation.options.flag("detach"):
         await invocation.say(await _started(invocation, wanted, None))
         return 0
@@ -63,11 +65,14 @@ async def _started(invocation: Invocation, wanted: CreateRequest, attach: Attach
         await engine.execute(id, Start(size=extent), Caller(invocation.who.actor), attach=attach)
         return id
     try:
-        return await engine.run(wanted, invocation.who, attach=attach, size=extent)
+        try:
+            return await engine.run(wanted, invocation.who, attach=attach, size=extent)
+        except NotFound as error:
+            await _fetched(invocation, wanted, error)
+            return await engine.run(wanted, invocation.who, attach=attach, size=extent)
     except LadingError as error:
         if isinstance(error, CommandFailed | KernelError) and wanted.auto_remove and wanted.name:
             await _gone(engine, wanted.name)
-        await _explain(invocation, wanted, error)
         raise
 
 
@@ -96,6 +101,8 @@ async def advise(invocation: Invocation, wanted: CreateRequest) -> None:
     """Tell what this host cannot do of what was asked for, and goes without. Raises: InvalidValue, Refused."""
     for line in await invocation.engine.advice(wanted.resources) if wanted.resources else ():
         await invocation.warn(f"WARNING: {safe(line)}")
+    if line := networks.advice(wanted.networking):
+        await invocation.warn(f"WARNING: {line}")
 
 
 async def create(invocation: Invocation, wanted: CreateRequest) -> str:
@@ -104,11 +111,14 @@ async def create(invocation: Invocation, wanted: CreateRequest) -> str:
     if path:
         await _reserve(invocation, path)
     try:
-        id = await invocation.engine.create(wanted, invocation.who)
-    except LadingError as error:
+        try:
+            id = await invocation.engine.create(wanted, invocation.who)
+        except NotFound as error:
+            await _fetched(invocation, wanted, error)
+            id = await invocation.engine.create(wanted, invocation.who)
+    except LadingError:
         if path:
             await invocation.call.unlink(path)
-        await _explain(invocation, wanted, error)
         raise
     if path:
         # The content can only be given when the file is made: see Call.create_file.
@@ -129,21 +139,26 @@ async def _reserve(invocation: Invocation, path: str) -> None:
         ) from error
 
 
-async def _explain(invocation: Invocation, wanted: CreateRequest, error: LadingError) -> None:
-    """Raises NotFound with the way out, when it is the image that is missing."""
-    if not isinstance(error, NotFound) or isinstance(error, CommandFailed):
-        return
-    if wanted.pull == "missing" and not invocation.options.flag("quiet"):
-        await invocation.warn(f"Unable to find image '{safe(_with_tag(wanted.image))}' locally")
-    hint = "this version does not pull: get it with lading load -i FILE or lading import FILE NAME"
-    raise NotFound(error.message, hint=hint) from error
+async def refresh(invocation: Invocation, wanted: CreateRequest) -> None:
+    """Pull the image first, if that was asked for. Raises: NotFound, Refused, Unavailable, StorageError."""
+    if wanted.pull == "always":
+        await _pull(invocation, wanted)
 
 
-def _with_tag(image: str) -> str:
-    try:
-        return str(reference.parse(image))
-    except InvalidValue:
-        return image
+async def _fetched(invocation: Invocation, wanted: CreateRequest, error: NotFound) -> None:
+    """Pull the image that is missing. Raises: the error, when it is not for the want of one."""
+    missing = type(error) is NotFound and error.message.startswith("No such image")
+    if not missing or wanted.pull == "never" or wanted.image.startswith("sha256:"):
+        raise error
+    if not invocation.options.flag("quiet"):
+        reference = invocation.engine.images.expand(wanted.image)
+        await invocation.warn(f"Unable to find image '{safe(str(reference))}' locally")
+    await _pull(invocation, wanted)
+
+
+async def _pull(invocation: Invocation, wanted: CreateRequest) -> None:
+    reference = invocation.engine.images.expand(wanted.image)
+    await fetch(invocation, reference, to_stderr=True, quiet=invocation.options.flag("quiet"))
 
 
 VERB = Verb(

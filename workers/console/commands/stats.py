@@ -108,7 +108,8 @@ async def _rows(
         found = [await engine.views.get("containers", id) for id in asked]
         containers = [listed(row) for row in found if row is not None]
     else:
-        where: dict[str, object] | None = None if all else {"state": sorted(state.value for state in LIVELY)}
+        lively = {"active": 1, "state": sorted(state.value for state in LIVELY)}
+        where: dict[str, object] | None = None if all else lively
         kept = await engine.views.select("containers", where=where, order="created_at", descending=True)
         containers = [listed(row) for row in kept]
     rows = [_Row(container, asked.get(container.id, ""), sample.get(container.id), memory) for container in containers]

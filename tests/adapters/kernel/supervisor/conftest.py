@@ -10,7 +10,7 @@ from adapters.kernel.supervisor import tree
 from tests.adapters.kernel.supervisor.machine import Machine, processes_of, wait_until
 
 _APPLETS = ("sh", "cat", "sleep", "true", "false", "echo", "ls", "wc", "grep", "dd", "mkdir", "ln", "id", "tty", "stty",
-            "test", "rm", "mkfifo", "touch", "mv", "env", "ps")
+            "test", "rm", "mkfifo", "touch", "mv", "env", "ps", "wget", "nslookup", "ip", "ping", "nc")
 
 
 @pytest.fixture(scope="session")

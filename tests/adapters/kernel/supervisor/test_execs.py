@@ -242,12 +242,12 @@ async def test_memory_that_runs_out_in_an_exec_is_told(machine: Machine) -> None
 
 
 async def test_the_process_limit_holds_for_execs(machine: Machine) -> None:
-    """They are in the group like everything else."""
+    """They are in the group like everything else; so is, for a moment, who has given birth to them."""
     async with machine.connected():
         id, _ = await machine.start(SLEEP)
         limit = next(path for group in machine.groups() if (path := Path(group, "pids.max")).exists())
-        limit.write_text("3")
-        assert "fork" in await machine.told(id, "(sleep 1 & sleep 1 & sleep 1 & wait) 2>&1; true")
+        limit.write_text("4")
+        assert "fork" in await machine.told(id, "(sleep 1 & sleep 1 & sleep 1 & sleep 1 & wait) 2>&1; true")
         await _over(machine, id)
 
 

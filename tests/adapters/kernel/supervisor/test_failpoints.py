@@ -8,9 +8,9 @@ import pytest
 
 from adapters.kernel.supervisor import faults
 from domain import failpoints
-from domain.errors import LadingError
+from domain.errors import CommandFailed, LadingError
 from domain.isolation import Isolation
-from domain.spec import LogConfig
+from domain.spec import ExecSpec, LogConfig
 from tests.adapters.kernel.supervisor.machine import Machine, wait_until
 
 kernel = [pytest.mark.kernel, pytest.mark.slow]
@@ -113,6 +113,23 @@ async def test_an_exec_killed_before_it_executes_has_failed(machine: Machine, po
         machine.kill("zygote")  # the next one is not armed
         exec_id, _ = await machine.exec(id, "exit 3")
         assert (await machine.end(id, exec_id=exec_id)).code == 3
+        await runtime.kill_all(id)
+        assert (await machine.end(id)).code == 137
+
+
+@pytest.mark.parametrize(("point", "passing"), [("warden.after-go", 2), ("warden.before-adoption", 1)])
+@pytest.mark.kernel
+@pytest.mark.slow
+async def test_why_nothing_was_executed_is_known_after_a_kill(machine: Machine, point: str, passing: int) -> None:
+    """What could not be executed was born already, and has said so to nobody who lives."""
+    machine.failpoints = f"{point}=kill@{passing}"
+    async with machine.connected() as runtime:
+        id, _ = await machine.start("printf 'x\\0' >/bad; chmod +x /bad; echo ready; exec sleep 1000")
+        await machine.written(id, b"ready")
+        with pytest.raises(CommandFailed, match="exec format error") as caught:
+            await runtime.exec(id, 1, "ab", ExecSpec(argv=("/bad",)), machine.specs[id], ())
+        assert caught.value.exit_code == 126
+        assert list(await runtime.exits()) == []
         await runtime.kill_all(id)
         assert (await machine.end(id)).code == 137
 

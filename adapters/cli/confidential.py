@@ -1,0 +1,84 @@
+r"""What the client does with secrets: ask a person for one without showing it, and run a credential helper.
+
+    ! Password:                      the answer is not shown while it is typed
+    H pass\\0get\\0reg.example.com     run `docker-credential-pass get` with the rest on its standard input
+
+Helpers are programs of the user's, so they run where the user is and with his rights, never in the daemon.
+"""
+
+import os
+import posix
+import termios
+
+from adapters.cli.main import Line, write
+from adapters.cli.session import Session
+
+_LARGEST = 1 << 20
+_VERBS = (b"get", b"store", b"erase")
+_NAME = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+
+def do(session: Session, line: Line, kind: bytes, rest: bytes) -> None:
+    """Carry out one message and answer it."""
+    if kind == b"!":
+        line.send(b"a" + _hidden(session, rest))
+        return
+    try:
+        line.send(_helped(*rest.split(b"\0", 2)))
+    except OSError as error:
+        line.send(b"fdocker-credential-" + rest.split(b"\0")[0] + b": " + os.fsencode(error.strerror or str(error)))
+
+
+def _hidden(session: Session, text: bytes) -> bytes:
+    write(1, text)
+    if not posix.isatty(0):
+        return session.typed()
+    before = termios.tcgetattr(0)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    try:
+        termios.tcsetattr(0, termios.TCSAFLUSH, silent)
+        return session.typed()
+    finally:
+        termios.tcsetattr(0, termios.TCSAFLUSH, before)
+        write(1, b"\n")
+
+
+def _helped(name: bytes, verb: bytes, text: bytes) -> bytes:
+    if not name or not _NAME.issuperset(name) or verb not in _VERBS:
+        return b"fa credential helper of that name cannot be run"
+    program = b"docker-credential-" + name
+    inner_in, text_fd = os.pipe()
+    answer_fd, inner_out = os.pipe()
+    try:
+        pid = os.posix_spawnp(
+            program,
+            [program, verb],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, inner_in, 0), (os.POSIX_SPAWN_DUP2, inner_out, 1)],
+        )
+    except OSError:
+        for fd in (text_fd, answer_fd):
+            os.close(fd)
+        raise
+    finally:
+        os.close(inner_in)
+        os.close(inner_out)
+    try:
+        os.write(text_fd, text)  # a server and a secret fit into any pipe
+    except BrokenPipeError:
+        pass  # it does not want to know
+    os.close(text_fd)
+    answer = _all(answer_fd)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        return b"f%b: %b" % (program, answer.strip()[:500] or b"it failed with status %d" % status)
+    return b"k" + answer
+
+
+def _all(fd: int) -> bytes:
+    found = b""
+    while piece := os.read(fd, 65536):
+        found = (found + piece)[:_LARGEST]
+    os.close(fd)
+    return found

@@ -1,0 +1,1 @@
+"""The network of containers in the kernel: a process of its own, and how the daemon asks it."""

@@ -1,0 +1,467 @@
+"""The kernel's side of networks: bridges, namespaces with their interfaces, the table. For one thread, which enters
+other namespaces for moments.
+
+It knows what it was told; `settle` tells everything after a restart. Links of ours are found by their group.
+"""
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import ip_interface, ip_network
+from pathlib import Path
+
+from adapters.net import firewall, foreign, links, namespaces, resolver, resolving
+from adapters.net.links import Link
+from adapters.net.netlink import Netlink, Refusal, as_error
+from domain.errors import KernelError, NotFound, Refused
+from domain.network.addresses import mac_of
+from domain.network.setup import Bridge, Endpoint, Sandbox
+from domain.ports import Surroundings
+
+log = logging.getLogger(__name__)
+Run = tuple[str, int]
+_SYSCTLS = Path("/proc/sys/net")
+_BRIDGES = "ldg"
+_KINDS = ("bridge", "veth")
+_HIGHEST_DEFAULT_MTU = 1500
+_DEFAULT_PREFIXES = ("0.0.0.0/0", "::/0")
+
+
+@dataclass(slots=True)
+class Room:
+    """The namespace of one run: `namespace` is a descriptor, `endpoints` are by network, in order."""
+
+    sandbox: Sandbox
+    namespace: int
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    elements: firewall.Elements = field(default_factory=dict)
+
+    def targets(self) -> dict[int, str]:
+        """Where published ports lead, by family: to the first interface."""
+        first = next(iter(self.sandbox.endpoints), None)
+        addresses = [ip_interface(text).ip for text in first.addresses] if first else []
+        return {address.version: str(address) for address in reversed(addresses)}
+
+
+class Host:
+    """One engine's part of this host; `name` is the table's, `group` the number of its links (one more is that of links
+    that wait to be deleted), `notes` a file that remembers what was changed for good until `clean`."""
+
+    def __init__(self, name: str, group: int, notes: Path) -> None:
+        self._group, self._dead, self._notes = group, group + 1, notes
+        self._links, self._reaper = Netlink(), Netlink()
+        self._firewall = firewall.Firewall(name)
+        self.bridges: dict[str, Bridge] = {}
+        self.rooms: dict[Run, Room] = {}
+        self._loaded = False
+
+    # Networks --------------------------------------------------------------------------------------------------------
+
+    def surroundings(self) -> Surroundings:
+        """See the port; our own bridges do not count."""
+        ours = {link.index for link in self._ours()}
+        subnets = {str(ip_interface(text).network) for index, text in links.addresses(self._links) if index not in ours}
+        uplinks = []
+        for destination, index in links.routes(self._links):
+            if destination == "default" or destination in _DEFAULT_PREFIXES:
+                uplinks.append(index)
+            elif index not in ours:
+                subnets.add(str(ip_network(destination, strict=False)))
+        subnets |= {f"{server}/{32 if ':' not in server else 128}" for server in resolving.servers()}
+        found = {link.index: link.mtu for link in links.all_links(self._links)}
+        mtus = [found[index] for index in uplinks if found.get(index)]
+        return Surroundings(tuple(sorted(subnets)), min(*mtus[:1], _HIGHEST_DEFAULT_MTU, _HIGHEST_DEFAULT_MTU))
+
+    def add_bridge(self, bridge: Bridge) -> None:
+        """Make it, or make it as it should be."""
+        self._ensure_table()
+        before = self.bridges.get(bridge.id)
+        try:
+            self._make_bridge(bridge)
+        except Refusal as refusal:
+            raise as_error(refusal, "bridge", bridge.link) from refusal
+        if before is None:
+            foreign.admit()
+        self.bridges[bridge.id] = bridge
+        if before is not None and before != bridge:
+            self._firewall.remove(firewall.of_bridge(before))
+        self._firewall.add(firewall.of_bridge(bridge))
+        self._open_ways(bridge)
+
+    def _make_bridge(self, bridge: Bridge) -> None:
+        link = links.find(self._links, bridge.link)
+        if link is not None and link.group == self._dead:
+            self.reap()
+            link = None
+        if link is None:
+            self._links.send([links.bridge(bridge.link, mac=_bridge_mac(bridge), mtu=bridge.mtu, group=self._group)])
+            link = links.find(self._links, bridge.link)
+        if link is None or link.kind != "bridge" or link.group != self._group:
+            raise Refused(f"an interface {bridge.link} exists already and is not ours", hint="remove it, or rename it")
+        _write("ipv6", bridge.link, "accept_ra", "0")
+        _write("ipv6", bridge.link, "disable_ipv6", "0" if _has_v6(bridge.addresses) else "1")
+        there = {text for index, text in links.addresses(self._links) if index == link.index}
+        self._links.send([*(links.address(link.index, text) for text in bridge.addresses if text not in there),
+                          links.change(link.index, ("IFLA_MTU", bridge.mtu), up=True)])
+
+    def _open_ways(self, bridge: Bridge) -> None:
+        """Only now that the table guards them: loopback addresses over the bridge, and forwarding."""
+        _write("ipv4", bridge.link, "route_localnet", "1")
+        if self._switch_on(_SYSCTLS / "ipv4/ip_forward"):
+            self._reload()
+        if _has_v6(bridge.addresses):
+            self._keep_router_advertisements()
+            self._switch_on(_SYSCTLS / "ipv6/conf/all/forwarding")
+
+    def _switch_on(self, path: Path) -> bool:
+        """Whether that was necessary; it is noted, to be undone by `clean`."""
+        if path.read_text().strip() != "0":
+            return False
+        with self._notes.open("a") as notes:
+            notes.write(f"{path}\n")
+        path.write_text("1")
+        return True
+
+    def _keep_router_advertisements(self) -> None:
+        """A host that forwards no longer listens to its own router, unless told to (ip-sysctl, accept_ra)."""
+        if (_SYSCTLS / "ipv6/conf/all/forwarding").read_text().strip() != "0":
+            return
+        ours = {link.name for link in self._ours()}
+        for conf in (_SYSCTLS / "ipv6/conf").iterdir():
+            if conf.name not in (*ours, "all", "default", "lo") and (conf / "accept_ra").read_text().strip() == "1":
+                (conf / "accept_ra").write_text("2")
+
+    def remove_bridge(self, id: str) -> None:
+        """Away with it; what is not there is fine."""
+        bridge = self.bridges.pop(id, None)
+        if bridge is None:
+            return
+        link = links.find(self._links, bridge.link)
+        if link is not None:
+            self._delete([link])
+        if self._loaded:
+            self._firewall.remove(firewall.of_bridge(bridge))
+
+    # Runs ------------------------------------------------------------------------------------------------------------
+
+    def open(self, sandbox: Sandbox) -> Room:
+        """The namespace of a run, complete. Raises: NotFound, Refused, KernelError; then nothing is left."""
+        run = sandbox.id, sandbox.attempt
+        if run in self.rooms:
+            return self.rooms[run]
+        for endpoint in sandbox.endpoints:
+            self._bridge(endpoint.network)
+        self._ensure_table()
+        with ExitStack() as undo:
+            namespace = namespaces.make()
+            undo.callback(os.close, namespace)
+            room = Room(sandbox, namespace)
+            undo.callback(self._unplug, room)
+            with namespaces.inside(namespace):
+                _prepare(sandbox)
+                inner = undo.enter_context(Netlink())
+                if sandbox.resolver is not None:
+                    resolving.load_redirect()
+            for endpoint in sandbox.endpoints:
+                self._plug(room, inner, endpoint)
+            if not sandbox.endpoints:
+                inner.send([links.change(_index(inner, "lo"), up=True)])
+            self._publish(room)
+            self.rooms[run] = room
+            undo.pop_all()
+            inner.close()
+            return room
+
+    def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
+        """One interface more."""
+        room = self._room(id, attempt, pid)
+        self._bridge(endpoint.network)
+        with namespaces.inside(room.namespace):
+            _write_inside("ipv6", "default", "disable_ipv6", "0" if _has_v6(endpoint.addresses) else "1")
+            inner = Netlink()
+        with inner:
+            self._plug(room, inner, endpoint)
+
+    def detach(self, id: str, attempt: int, network: str) -> None:
+        """Take one interface away."""
+        room = self.rooms.get((id, attempt))
+        endpoint = room.endpoints.pop(network, None) if room is not None else None
+        if endpoint is not None:
+            self._retire([endpoint.link])
+
+    def close(self, id: str, attempt: int) -> None:
+        """Everything of a run; its interfaces no longer take part at once, and are deleted by `reap`."""
+        room = self.rooms.pop((id, attempt), None)
+        if room is None:
+            return
+        self._firewall.remove(room.elements)
+        self._unplug(room)
+        os.close(room.namespace)
+
+    def reap(self) -> None:
+        """Delete the links that wait for it, all in one go: one by one each takes an RCU grace period."""
+        self._reap(self._links)
+
+    def reap_aside(self) -> None:
+        """The same, for another thread: it takes some 20 ms, in which a container could have been started."""
+        self._reap(self._reaper)
+
+    def _reap(self, here: Netlink) -> None:
+        try:
+            here.send([links.delete_group(self._dead)])
+        except Refusal as refusal:
+            if refusal.errno not in (errno.ENODEV, errno.EINVAL):  # there was none
+                raise as_error(refusal, "delete links") from refusal
+
+    def _plug(self, room: Room, inner: Netlink, endpoint: Endpoint) -> None:
+        """Both ends of a cable and what lies at the inner one. Once is enough."""
+        bridge = self._bridge(endpoint.network)
+        if room.endpoints.get(endpoint.network) == endpoint and links.find(self._links, endpoint.link) is not None:
+            return
+        master = links.find(self._links, bridge.link)
+        if master is None:
+            raise NotFound(f"there is no bridge {bridge.link}")
+        requests = [links.pair(endpoint.link, master=master.index, mtu=bridge.mtu, group=self._group,
+                               peer=endpoint.name, mac=endpoint.mac, namespace=room.namespace)]
+        if bridge.isolated or room.sandbox.bindings:
+            requests.append(links.port(endpoint.link, isolated=bridge.isolated, hairpin=bool(room.sandbox.bindings)))
+        room.endpoints[endpoint.network] = endpoint
+        try:
+            self._links.send(requests)
+            _dress(inner, endpoint)
+        except Refusal as refusal:
+            del room.endpoints[endpoint.network]
+            if refusal.errno != errno.EEXIST:  # else it is somebody else's
+                self._retire([endpoint.link])
+            if refusal.errno == links.MOST_PORTS_ERRNO:
+                raise Refused("the network is full: a bridge takes 1023 containers",
+                              hint="connect the others to a second network") from refusal
+            raise as_error(refusal, "interface", endpoint.link) from refusal
+
+    def _publish(self, room: Room) -> None:
+        room.elements = firewall.of_bindings(room.sandbox.bindings, room.targets())
+        self._firewall.add(room.elements)
+
+    def _unplug(self, room: Room) -> None:
+        self._retire([endpoint.link for endpoint in room.endpoints.values()])
+
+    def _retire(self, names: Iterable[str]) -> None:
+        """Off the bridge: the address is free at once."""
+        found = [link for name in names if (link := links.find(self._links, name)) and link.group == self._group]
+        requests = [links.change(link.index, ("IFLA_MASTER", 0), ("IFLA_GROUP", self._dead), up=False)
+                    for link in found]
+        try:
+            if requests:
+                self._links.send(requests)
+        except Refusal as refusal:
+            if refusal.errno != errno.ENODEV:
+                raise as_error(refusal, "interface") from refusal
+
+    def _bridge(self, network: str) -> Bridge:
+        bridge = self.bridges.get(network)
+        if bridge is None:
+            raise NotFound(f"there is no network {network[:12]} in the kernel")
+        return bridge
+
+    def _room(self, id: str, attempt: int, pid: int) -> Room:
+        room = self.rooms.get((id, attempt))
+        if room is None:
+            raise NotFound(f"container {id[:12]} has no network of its own", hint=f"its process was {pid}")
+        return room
+
+    def sockets(self, room: Room) -> tuple[socket.socket, socket.socket]:
+        """Where the container's resolver listens: datagrams and streams."""
+        with namespaces.inside(room.namespace), ExitStack() as undo:
+            found = []
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                each = undo.enter_context(socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC))
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
+                each.bind((resolving.ADDRESS, resolving.PORT))
+                found.append(each)
+            found[1].listen(64)
+            undo.pop_all()
+        return found[0], found[1]
+
+    def connected(self, room: Room, family: int, kind: int, address: str) -> socket.socket:
+        """A socket of a container's to a server for names."""
+        with namespaces.inside(room.namespace):
+            return resolver.connected(family, kind, address)
+
+    # All of it -------------------------------------------------------------------------------------------------------
+
+    def settle(self, bridges: Sequence[Bridge], sandboxes: Mapping[int, Sandbox]) -> None:
+        """Exactly this. What cannot be mended is told at the end, after everything else was done."""
+        faults: list[str] = []
+        self._rooms_for(sandboxes, faults)
+        for id in self.bridges.keys() - {bridge.id for bridge in bridges}:
+            self.remove_bridge(id)
+        self.bridges = {bridge.id: bridge for bridge in bridges}
+        if not bridges and not self.rooms:
+            self._sweep(set())
+            self._firewall.drop()
+            self._loaded = False
+            return
+        self._reload()
+        foreign.admit()
+        for bridge in bridges:
+            _attempt(faults, partial(self.add_bridge, bridge))
+        for room in self.rooms.values():
+            _attempt(faults, partial(self._mend, room))
+        wanted = {bridge.link for bridge in bridges}
+        wanted |= {endpoint.link for room in self.rooms.values() for endpoint in room.endpoints.values()}
+        self._sweep(wanted)
+        if faults:
+            raise KernelError(f"networks could not be settled: {'; '.join(faults)}", stage="settle")
+
+    def _rooms_for(self, sandboxes: Mapping[int, Sandbox], faults: list[str]) -> None:
+        wanted = {(sandbox.id, sandbox.attempt): (pid, sandbox) for pid, sandbox in sandboxes.items()}
+        for run in self.rooms.keys() - wanted.keys():
+            self.close(*run)
+        for run, (pid, sandbox) in wanted.items():
+            if run not in self.rooms:
+                if pid < 0:
+                    continue
+                try:
+                    self.rooms[run] = Room(sandbox, namespaces.of(pid))
+                except KernelError as error:
+                    faults.append(str(error))
+                    continue
+            room = self.rooms[run]
+            room.sandbox = sandbox
+            there = {endpoint.network: endpoint for endpoint in sandbox.endpoints
+                     if links.find(self._links, endpoint.link) is not None}
+            for network in room.endpoints.keys() - {endpoint.network for endpoint in sandbox.endpoints}:
+                self.detach(*run, network)
+            room.endpoints = there
+            room.elements = firewall.of_bindings(sandbox.bindings, room.targets())
+
+    def _mend(self, room: Room) -> None:
+        """Ports of a bridge that was deleted by somebody are plugged into the new one; missing cables are new ones."""
+        with namespaces.inside(room.namespace):
+            inner = Netlink()
+        with inner:
+            for endpoint in room.sandbox.endpoints:
+                link = links.find(self._links, endpoint.link)
+                if link is None:
+                    self._plug(room, inner, endpoint)
+                    continue
+                master = _index(self._links, self._bridge(endpoint.network).link)
+                if link.master != master:
+                    self._links.send([links.change(link.index, ("IFLA_MASTER", master), up=True)])
+
+    def _sweep(self, wanted: set[str]) -> None:
+        self._delete([link for link in self._ours() if link.name not in wanted])
+        self.reap()
+
+    def clean(self) -> None:
+        """Nothing of ours is left."""
+        for run in list(self.rooms):
+            self.close(*run)
+        self.settle((), {})
+        if not any(link.name.startswith(_BRIDGES) for link in links.all_links(self._links)):
+            foreign.forget()  # else another engine needs them
+        if self._notes.exists():
+            for path in self._notes.read_text().splitlines():
+                Path(path).write_text("0")
+            self._notes.unlink()
+
+    def _ours(self) -> list[Link]:
+        return [link for link in links.all_links(self._links)
+                if link.group in (self._group, self._dead) and link.kind in _KINDS]
+
+    def _delete(self, found: Iterable[Link]) -> None:
+        """Into the dead group first: then one message deletes them all."""
+        requests = [links.change(link.index, ("IFLA_GROUP", self._dead), up=False) for link in found
+                    if link.group == self._group]
+        if requests:
+            self._links.send(requests)
+            self.reap()
+
+    def _ensure_table(self) -> None:
+        if not self._loaded:
+            self._reload()
+
+    def admit(self) -> None:
+        """Somebody else has made a firewall."""
+        if self.bridges:
+            foreign.admit()
+
+    def reload(self) -> None:
+        """The table again, after somebody has deleted it."""
+        if self._loaded:
+            self._reload()
+
+    def _reload(self) -> None:
+        parts = [*map(firewall.of_bridge, self.bridges.values()), *(room.elements for room in self.rooms.values())]
+        switched = self._notes.exists() and "ipv4/ip_forward" in self._notes.read_text()
+        self._firewall.load(firewall.merged(parts), router=switched)
+        self._loaded = True
+
+
+def _prepare(sandbox: Sandbox) -> None:
+    """Before there are interfaces: neighbours must not become the router (CVE-2020-10749); then the user's wishes."""
+    addresses = [text for endpoint in sandbox.endpoints for text in endpoint.addresses]
+    for name, value in (("accept_ra", "0"), ("disable_ipv6", "0" if _has_v6(addresses) else "1")):
+        _write_inside("ipv6", "default", name, value)
+    for name, value in sandbox.sysctls.items():
+        path = _SYSCTLS / name.removeprefix("net.").removeprefix("net/").replace(".", "/")
+        try:
+            path.write_text(value)
+        except OSError as error:
+            raise Refused(f"sysctl {name}: {error.strerror}", hint="this kernel does not take it") from error
+
+
+def _dress(inner: Netlink, endpoint: Endpoint) -> None:
+    """The container's end: addresses, up, the ways out."""
+    index = _index(inner, endpoint.name)
+    inner.send([links.change(_index(inner, "lo"), up=True),
+                *(links.address(index, text) for text in endpoint.addresses), links.change(index, up=True),
+                *(links.default_route(index, gateway) for gateway in endpoint.gateways)])
+
+
+def _index(here: Netlink, name: str) -> int:
+    link = links.find(here, name)
+    if link is None:
+        raise Refusal(errno.ENODEV, f"no interface {name}", 0)
+    return link.index
+
+
+def _bridge_mac(bridge: Bridge) -> str:
+    """That of its address, as a container's; without one the kernel may choose: 02:1d and the end of the id."""
+    four = [ip_interface(text).ip for text in bridge.addresses if ":" not in text]
+    if four and four[0].version == 4:
+        return mac_of(four[0])
+    digits = f"{int(bridge.id[-8:], 16):08x}" if bridge.id else "00000001"
+    return "02:1d:" + ":".join(digits[at:at + 2] for at in range(0, 8, 2))
+
+
+def _has_v6(addresses: Iterable[str]) -> bool:
+    return any(":" in text for text in addresses)
+
+
+def _write(family: str, link: str, name: str, value: str) -> None:
+    """A kernel without that family has no such file, and nothing to set."""
+    path = _SYSCTLS / family / "conf" / link / name
+    try:
+        path.write_text(value)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise KernelError(f"write {path}: {error.strerror}", errno=error.errno or 0, stage="write",
+                          path=str(path)) from error
+
+
+_write_inside = _write  # the files show the namespace of the thread that opens them
+
+
+def _attempt(faults: list[str], action: Callable[[], None]) -> None:
+    try:
+        action()
+    except (KernelError, Refused, NotFound) as error:
+        log.warning("%s", error)
+        faults.append(str(error))

@@ -1,0 +1,1 @@
+"""Networks: which subnets, addresses, ports and names there are, and who has them. Pure."""

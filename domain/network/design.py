@@ -1,0 +1,164 @@
+"""How a new network is laid out: what was asked for, checked against everything that has addresses already. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv6Network, ip_network
+
+from domain.errors import InvalidValue, Refused
+from domain.network.model import BUILT_IN, Addresses, Network, link_of, stored
+from domain.network.setup import DEFAULT_LINK
+from domain.network.subnets import DEFAULT_BRIDGE, POOLS, Subnet, Wish, free_subnet, overlap, plan, wishes
+
+LONGEST_NAME = 128
+_SMALLEST_MTU, _SMALLEST_MTU_V6, _LARGEST_MTU = 68, 1280, 65535
+_NOT_IN_NAMES = frozenset("/:,=\"'\\")
+_TRUE, _FALSE = ("true", "1"), ("false", "0")
+_MTU = ("com.docker.network.driver.mtu", "mtu")
+_ICC = ("com.docker.network.bridge.enable_icc", "icc")
+_MASQUERADE = ("com.docker.network.bridge.enable_ip_masquerade", "masquerade")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What `network create` says; empty is no wish."""
+
+    name: str
+    driver: str = "bridge"
+    subnets: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    internal: bool = False
+    attachable: bool = False
+    ipv6: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What has addresses here: `networks` by name, `host` the host's routes, addresses and resolvers. `mtu` is that of
+    its way out, `local` the range from which its networks get addresses of version 6 (a /48 of RFC 4193).
+    `default_link` and `default_subnet` are the default network's."""
+
+    networks: Mapping[str, Sequence[Subnet]]
+    host: Sequence[Subnet]
+    mtu: int
+    local: IPv6Network
+    default_link: str = DEFAULT_LINK
+    default_subnet: Subnet = DEFAULT_BRIDGE
+
+
+def design(asked: Asked, id: str, site: Site) -> Network:
+    """The network as it will be. Raises: InvalidValue, naming the value; Refused for what overlaps, naming with what,
+    and when no subnet is left."""
+    _check_name(asked.name)
+    if asked.driver != "bridge":
+        raise InvalidValue(f"could not find driver {asked.driver!r}", hint="the only driver for new networks is bridge")
+    known = (*_MTU, *_ICC, *_MASQUERADE)
+    for option in asked.options:
+        if option not in known:
+            raise InvalidValue(f"unknown network option {option!r}", hint=f"known: {', '.join(known)}")
+    addresses = _addresses(asked, id, site)
+    ipv6 = any(ip_network(one.subnet).version == 6 for one in addresses)
+    return Network(
+        name=asked.name,
+        link=link_of(id),
+        addresses=addresses,
+        mtu=_mtu(asked.options, site.mtu, ipv6=ipv6),
+        internal=asked.internal,
+        attachable=asked.attachable,
+        ipv6=ipv6,
+        isolated=not _switch(asked.options, _ICC),
+        masquerade=_switch(asked.options, _MASQUERADE),
+        options=dict(asked.options),
+        labels=dict(asked.labels),
+    )
+
+
+def built_in(name: str, site: Site) -> Network:
+    """One of the networks that every host has. Raises: Refused when no subnet is left for the default one."""
+    if name == "host":
+        return Network(name=name, driver="host")
+    if name == "none":
+        return Network(name=name, driver="null")
+    taken = [net for nets in (*site.networks.values(), site.host) for net in nets]
+    free = not any(net.version == 4 and net.overlaps(site.default_subnet) for net in taken)
+    subnet = site.default_subnet if free else free_subnet(taken)
+    return Network(name=name, link=site.default_link, addresses=(stored(plan(Wish(), subnet)),), mtu=site.mtu)
+
+
+def local_range(id: str) -> IPv6Network:
+    """A /48 for the networks of one host, out of 40 random bits (RFC 4193): the first ones of a random id."""
+    return IPv6Network((int(f"fd{id[:10]}", 16) << 80, 48))
+
+
+def _check_name(name: str) -> None:
+    if name in BUILT_IN:
+        raise Refused(f"operation is not permitted on predefined {name} network")
+    wrong = not name.isprintable() or name.strip() != name or not name or len(name) > LONGEST_NAME
+    if wrong or set(name) & _NOT_IN_NAMES or name == "default":
+        raise InvalidValue(
+            f"invalid network name {name!r}",
+            hint=f"use at most {LONGEST_NAME} printable characters without / : , = and quotes",
+        )
+
+
+def _addresses(asked: Asked, id: str, site: Site) -> tuple[Addresses, ...]:
+    wanted = list(wishes(asked.subnets, asked.gateways, asked.ranges, asked.reserved))
+    taken = [net for nets in (*site.networks.values(), site.host) for net in nets]
+    if not any(_is_v4(wish) for wish in wanted):
+        wanted.insert(0, Wish())
+    found = [plan(wish, free_subnet(taken, POOLS)) if not wish.subnet else plan(wish, DEFAULT_BRIDGE)
+             for wish in wanted]
+    if asked.ipv6 and not any(one.subnet.version == 6 for one in found):
+        found.append(plan(Wish(), _free_v6(id, site.local, taken)))
+    for one in found:
+        _check_free(one.subnet, site)
+    return tuple(stored(one) for one in found)
+
+
+def _is_v4(wish: Wish) -> bool:
+    return bool(wish.subnet) and ip_network(wish.subnet, strict=False).version == 4
+
+
+def _free_v6(id: str, local: IPv6Network, taken: Sequence[Subnet]) -> IPv6Network:
+    """A /64 of the host's range, by the network's random id, or the next one that is free."""
+    first = int(id[:4], 16)
+    for step in range(1 << 16):
+        number = (first + step) % (1 << 16)
+        subnet = IPv6Network((int(local[0]) + (number << 64), 64))
+        if not any(net.version == 6 and net.overlaps(subnet) for net in taken):
+            return subnet
+    raise Refused(f"no free subnet is left in {local}", hint="remove networks that nobody needs")
+
+
+def _check_free(subnet: Subnet, site: Site) -> None:
+    common = "Pool overlaps with other one on this address space"
+    if name := overlap(subnet, site.networks):
+        theirs = next(net for net in site.networks[name] if net.version == subnet.version and net.overlaps(subnet))
+        raise Refused(f"{common}: subnet {subnet} overlaps network {name} ({theirs})", hint="choose another --subnet")
+    if route := overlap(subnet, {str(net): (net,) for net in site.host}):
+        raise Refused(f"{common}: subnet {subnet} overlaps route {route} of this host", hint="choose another --subnet")
+
+
+def _given(options: Mapping[str, str], spellings: Sequence[str]) -> str | None:
+    return next((options[name] for name in spellings if name in options), None)
+
+
+def _switch(options: Mapping[str, str], spellings: Sequence[str]) -> bool:
+    """An option that is on unless it says otherwise."""
+    text = _given(options, spellings)
+    if text is not None and text.lower() not in (*_TRUE, *_FALSE):
+        raise InvalidValue(f"invalid value {text!r} of the network option {spellings[-1]}", hint="use true or false")
+    return text is None or text.lower() in _TRUE
+
+
+def _mtu(options: Mapping[str, str], way_out: int, *, ipv6: bool) -> int:
+    text = _given(options, _MTU)
+    if text is None:
+        return way_out
+    low = _SMALLEST_MTU_V6 if ipv6 else _SMALLEST_MTU
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and low <= int(text) <= _LARGEST_MTU):
+        raise InvalidValue(f"invalid MTU {text!r}", hint=f"give bytes between {low} and {_LARGEST_MTU}")
+    return int(text)

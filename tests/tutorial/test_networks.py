@@ -1,0 +1,72 @@
+"""Networks as a user makes them: in the kernel as long as the log has them, and not longer."""
+
+import errno
+import json
+import socket
+
+import pytest
+
+from tests.tutorial.engine import Engine, until
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+CUSTOM = ("network", "ls", "-f", "type=custom", "--format", "{{.Name}}")
+
+
+def links() -> set[str]:
+    """The bridges of engines on this machine."""
+    return {name for _, name in socket.if_nameindex() if name.startswith("ldg")}
+
+
+def created(engine: Engine, *words: str) -> tuple[str, str]:
+    """A new network: its id, and its link in the kernel."""
+    id = engine.ok("network", "create", *words).strip()
+    return id, f"ldg-{id[:10]}"
+
+
+def test_a_network_is_in_the_kernel_until_it_is_removed(engine: Engine) -> None:
+    """Nothing of it stays, and its history does."""
+    before = links()
+    _, link = created(engine, "shop")
+    assert links() == before | {link}
+    assert engine.ok("network", "rm", "shop").split() == ["shop"]
+    until(lambda: links() == before, "the bridge is gone")
+    steps = [json.loads(line)["event"] for line in engine.ok("audit", "--json", "network", "shop").splitlines()]
+    assert steps == ["network-created", "network-remove-requested", "network-removed"]
+
+
+def test_a_killed_daemon_finds_its_networks_again(engine: Engine) -> None:
+    """The next one does not make them anew, and takes away what it removes."""
+    _, link = created(engine, "shop")
+    number = socket.if_nametoindex(link)
+    engine.crash()
+    engine.start()
+    assert engine.ok(*CUSTOM).split() == ["shop"]
+    assert socket.if_nametoindex(link) == number
+    engine.ok("network", "prune", "-f")
+    until(lambda: link not in links(), "the bridge is gone")
+
+
+@pytest.mark.parametrize("point", ["networks.before-record", "networks.before-removal"])
+def test_a_daemon_that_dies_in_between_leaves_kernel_and_log_in_agreement(engine: Engine, point: str) -> None:
+    """A network that was made and not recorded goes; one that was to be removed is removed."""
+    before = links()
+    created(engine, "vault")
+    engine.ok("network", "create", "shop")
+    engine.restart(f"{point}=kill")
+    words = ("network", "create", "third") if point.endswith("record") else ("network", "rm", "shop")
+    engine.cli(*words)
+    engine.died()
+    engine.start()
+    names = {"networks.before-record": ["shop", "vault"], "networks.before-removal": ["vault"]}[point]
+    assert engine.ok(*CUSTOM).split() == names
+    until(lambda: len(links() - before) == len(names), f"one bridge for each of {names}")
+    engine.ok("network", "prune", "-f")
+
+
+def test_a_host_that_needs_no_network_has_no_process_for_them(engine: Engine) -> None:
+    """Containers without a network of their own cost what they did before."""
+    engine.restart()
+    engine.shell("true", "--rm", "--network", "none")
+    with socket.socket(socket.AF_UNIX) as line:
+        assert line.connect_ex(str(engine.run_dir / "net.sock")) in (errno.ENOENT, errno.ECONNREFUSED)
