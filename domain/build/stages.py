@@ -137,7 +137,8 @@ def needs_context(plan: Plan) -> bool:
 def _takes_from_context(instruction: Instruction) -> bool:
     if isinstance(instruction, Copy):
         outside = [source for source in instruction.sources if not (source.startswith("<<") and instruction.heredocs)]
-        fetched = instruction.add and all(source.startswith(("http://", "https://")) for source in outside)
+        elsewhere = ("http://", "https://", "git://", "github.com/")
+        fetched = instruction.add and all(source.startswith(elsewhere) for source in outside)
         return bool(outside) and not instruction.source and not fetched
     if isinstance(instruction, Run):
         mounts = [dict(mount.options) for mount in instruction.mounts]

@@ -74,6 +74,14 @@ class Builder:
         """A context that arrives as a tar, for as long as the block lasts. Raises: Refused, StorageError."""
         return self._site.files.context(pieces)
 
+    def repository(self, text: str) -> AbstractAsyncContextManager[Context]:
+        """The tree of a git repository as a context. Raises: Refused, Unavailable, StorageError."""
+        return self._site.files.repository(text)
+
+    def address(self, url: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """What is at an address, in pieces. Raises: Refused, Unavailable, StorageError."""
+        return self._site.files.address(url)
+
     def plan(self, request: BuildRequest) -> Plan:
         """What is to be done. Raises: Misread, InvalidValue, NotFound."""
         dockerfile = parse(decoded(request.dockerfile.encode("utf-8", "surrogateescape"), request.name), request.name)

@@ -70,7 +70,7 @@ async def _pull(invocation: Invocation, wanted: Plan, *, quiet: bool) -> None:
         try:
             await fetch(invocation, images.expand(name), to_stderr=True, quiet=quiet)
         except LadingError as error:
-            raise Plain(f"{place}: {error.message}", hint=error.hint) from error
+            raise Plain(f"{place}: {safe(name)} is not here, and {error.message}", hint=error.hint) from error
 
 
 async def _tell(invocation: Invocation, built: Built, *, quiet: bool) -> None:
@@ -169,7 +169,7 @@ async def _network(invocation: Invocation) -> str:
 
 VERB = Verb(
     name="build",
-    usage="[OPTIONS] PATH|-",
+    usage="[OPTIONS] PATH|URL|-",
     summary="Build an image from a Dockerfile",
     run=_build,
     least=1,
