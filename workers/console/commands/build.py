@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 
 from domain.build.stages import Plan, needs_context, same_platform
-from domain.errors import LadingError, NotFound
+from domain.errors import LadingError
 from domain.images.reference import parse_target
 from domain.options import FILE, OptionError, flag, many, one, refused
 from domain.text.safe import legible, safe
@@ -56,14 +56,10 @@ async def _build(invocation: Invocation) -> int:
 
 async def _pull(invocation: Invocation, wanted: Plan, *, quiet: bool) -> None:
     """Get the images that are not here, or (`--pull`) all of them. Raises: NotFound, Refused, Unavailable."""
-    images = invocation.engine.images
+    images, always = invocation.engine.images, invocation.options.flag("pull")
     for name, place in wanted.images:
         try:
-            if not invocation.options.flag("pull"):
-                await images.find(name)
-                continue
-        except NotFound:
-            if name.startswith("sha256:"):
+            if name.startswith("sha256:") or (not always and await invocation.engine.builder.knows(name)):
                 continue
         except LadingError:
             continue  # it is told with the step that it is for
