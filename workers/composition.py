@@ -29,8 +29,10 @@ from domain.container import LIVE, Container
 from domain.errors import Unavailable
 from domain.limits import check
 from domain.messages import Actor
+from domain.network.asked import NetworkingWish
 from domain.redact import redacted
 from domain.resources import Resources
+from workers.blueprint import Joined
 from workers.build.builder import Builder, Site
 from workers.build.runner import Runner
 from workers.calls import answering
@@ -161,8 +163,15 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
         return [str(row["id"]) for row in rows]
 
     plant.network.on_lost(core.networks.settle)
+
     async def advice(limits: Resources) -> Sequence[str]:
         return check(limits, await plant.runtime.control())
+
+    async def itself(id: str) -> str:
+        return id
+
+    async def join(asked: NetworkingWish) -> Joined:
+        return await core.leases.look_up(asked, itself, named=False)
 
     logs = LogFiles(settings.data_root / LOGS)
     streams = Streams(core.mover, plant.runtime, logs)
@@ -175,7 +184,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             contents=plant.contents,
             files=build_files,
             mover=core.mover,
-            runner=Runner(core.mover, streams, plant.runtime, clock, advice, settings.userns),
+            runner=Runner(core.mover, streams, plant.runtime, clock, advice, join, settings.userns),
             clock=clock,
             platform=host_platform(),
             caches=settings.data_root / STORE / "build" / "cache",

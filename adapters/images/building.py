@@ -15,6 +15,7 @@ from adapters.images.context import Context
 from adapters.images.merged import Merged
 from adapters.images.placed import Readable
 from adapters.images.remote import Remote
+from adapters.images.repository import Repository
 from adapters.images.store import LocalImageStore
 from adapters.tar.reader import Damaged, Reader
 from adapters.tar.spread import Impossible, Rules, Spreader
@@ -120,6 +121,37 @@ class BuildFiles:
         finally:
             os.close(fd)
 
+    @asynccontextmanager
+    async def repository(self, text: str, *, keep: bool = False) -> AsyncIterator[Context]:
+        """The tree of a git repository as a context, for as long as the block lasts; `keep` takes `.git` along.
+
+        Raises: Refused, Unavailable, StorageError.
+        """
+        wanted = Repository.of(text)
+        folder = Path(tempfile.mkdtemp(prefix=_MARK, dir=self._spool))
+        fd = self._unnamed()
+        try:
+            try:
+                await wanted.fetch(folder)
+                await asyncio.to_thread(lambda: wanted.pack(folder, lambda data: _write(fd, data), keep=keep))
+            finally:
+                await asyncio.to_thread(trees.delete_path, str(folder))
+            yield await asyncio.to_thread(Context, fd)
+        finally:
+            os.close(fd)
+
+    @asynccontextmanager
+    async def address(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """What is at an address, in pieces, for as long as the block lasts. Raises: Refused, Unavailable."""
+        fetching = self.fetched([url], "")
+        remote, (name,) = await asyncio.to_thread(fetching.__enter__)
+        try:
+            node = remote.look(name)
+            assert node is not None
+            yield _in_thread(remote.data(node))
+        finally:
+            fetching.__exit__(None, None, None)
+
     @contextmanager
     def fetched(self, addresses: Sequence[str], checksum: str) -> Iterator[tuple[Remote, Sequence[str]]]:
         """What is at these addresses as files of one tree, and their names in it. Blocking. Raises: Refused,
@@ -149,7 +181,7 @@ class BuildFiles:
         """All files of an image as a tar, below `prefix`; devices are left out. Raises: StorageError."""
         with self.tree(layers) as tree:
             pieces = placed.layer(_everything(tree, prefix), tree, int(time.time()))
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            async for piece in _in_thread(pieces):
                 yield piece
 
     @contextmanager
@@ -213,6 +245,12 @@ def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+async def _in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """What is read or made piece by piece, without keeping the loop."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
 
 
 def _everything(tree: Merged, prefix: str) -> Iterator[Placed]:

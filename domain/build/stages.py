@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from domain.build.dockerfile import Dockerfile
 from domain.build.instructions import Arg, Copy, From, Instruction, Run
-from domain.build.places import Misread
+from domain.build.places import Misread, Place
 from domain.build.words import BadWord, Values, expand
 from domain.errors import InvalidValue, NotFound
 from domain.options import nearest
@@ -50,7 +50,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All stages, the one that is wanted, and those that it needs, itself included, in the order of the file."""
+    """All stages, the one that is wanted, and those that it needs, itself included, in the order of the file. `images`
+    are the images that these begin with or take files from, each with the place where it is named first."""
 
     stages: tuple[Stage, ...]
     target: int
@@ -60,6 +61,7 @@ class Plan:
     used: frozenset[str] = frozenset()
     escape: str = "\\"
     warnings: tuple[str, ...] = ()
+    images: tuple[tuple[str, Place], ...] = ()
 
     @property
     def instructions(self) -> int:
@@ -112,7 +114,8 @@ def plan(dockerfile: Dockerfile, arguments: Arguments, target: str = "") -> Plan
             todo += before[number]
     ordered = tuple(sorted(needed))
     return Plan(tuple(stages), wanted, ordered, {number: before[number] for number in ordered}, known,
-                frozenset(values.used), dockerfile.escape, dockerfile.warnings)
+                frozenset(values.used), dockerfile.escape, dockerfile.warnings,
+                _images([stages[number] for number in ordered], stages, values, dockerfile.escape))
 
 
 def find(stages: Sequence[Stage], name: str, below: int) -> Source:
@@ -134,7 +137,8 @@ def needs_context(plan: Plan) -> bool:
 def _takes_from_context(instruction: Instruction) -> bool:
     if isinstance(instruction, Copy):
         outside = [source for source in instruction.sources if not (source.startswith("<<") and instruction.heredocs)]
-        fetched = instruction.add and all(source.startswith(("http://", "https://")) for source in outside)
+        elsewhere = ("http://", "https://", "git://", "github.com/")
+        fetched = instruction.add and all(source.startswith(elsewhere) for source in outside)
         return bool(outside) and not instruction.source and not fetched
     if isinstance(instruction, Run):
         mounts = [dict(mount.options) for mount in instruction.mounts]
@@ -225,6 +229,21 @@ def _needs(stage: Stage, stages: Sequence[Stage], values: Values, escape: str) -
             else:
                 _check_not_later(instruction, name, stage, stages)
     return tuple(sorted(found))
+
+
+def _images(
+    needed: Sequence[Stage], stages: Sequence[Stage], values: Values, escape: str
+) -> tuple[tuple[str, Place], ...]:
+    found: dict[str, Place] = {}
+    for stage in needed:
+        if stage.base.image:
+            found.setdefault(stage.base.image, stage.head.place)
+        for instruction in stage.body:
+            for name in _named(instruction):
+                image = find(stages, expanded(instruction, name, values, escape), stage.number).image
+                if image and image != SCRATCH:
+                    found.setdefault(image, instruction.place)
+    return tuple(found.items())
 
 
 def _check_not_later(instruction: Instruction, name: str, stage: Stage, stages: Sequence[Stage]) -> None:

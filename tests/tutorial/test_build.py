@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.adapters.registry.servers import distribution
 from tests.chaos.points import BUILDS
 from tests.tutorial.dockerfiles import CASES, TREE, Case
 from tests.tutorial.engine import PROGRAMS, Done, Engine, until
@@ -235,8 +237,8 @@ def test_arguments_that_nobody_asks_for_are_told(engine: Engine, tmp_path: Path)
         ("FROM busybox\nCOPY a.txt /etc/os-release/", "cannot copy to non-directory: /etc/os-release"),
         ("FROM busybox\nCOPY --chown=nosuch a.txt /x", "unable to find user nosuch"),
         ("FROM busybox\nUSER nosuch\nRUN true", "unable to find user nosuch"),
-        ("FROM nosuchimage", "Dockerfile:1:1: No such image: nosuchimage:latest"),
-        ("FROM busybox AS x\nFROM busybox\nCOPY --from=y /x /y", "No such image: y:latest"),
+        ("FROM nosuchimage", "Dockerfile:1:1: nosuchimage is not here, and "),
+        ("FROM busybox AS x\nFROM busybox\nCOPY --from=y /x /y", "Dockerfile:3:1: y is not here, and "),
         ("RUN x", "no build stage in current context"),
         ("", "the Dockerfile (Dockerfile) cannot be empty"),
         ("FROM busybox\nCOPY hidden /x", "line 2 (hidden) hides it"),
@@ -581,3 +583,105 @@ def test_limits_hold_for_steps(engine: Engine, tmp_path: Path) -> None:
     """A step that takes more memory than it may have fails like a container that does."""
     done = build(engine, tmp_path, "FROM busybox\nRUN tail /dev/zero", "-m", "16m", "--memory-swap", "16m")
     assert done.code == 137
+
+
+def test_a_context_may_come_from_an_address(engine: Engine, tmp_path: Path, address: str) -> None:
+    """An archive, or a Dockerfile alone."""
+    served = tmp_path / "served"
+    (served / "context.tar").write_bytes(tar_of(Dockerfile=b"FROM busybox\nCOPY a /x\n", a=b"from afar\n"))
+    (served / "D").write_text("FROM busybox\nRUN echo alone > /x\n")
+    for name, text in (("context.tar", "from afar"), ("D", "alone")):
+        engine.ok("build", "-t", "built", f"{address}/{name}")
+        assert show(engine, "cat /x") == text
+    assert "the server answers 404" in engine.cli("build", f"{address}/none").err
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git prints; the test is skipped where it is not installed."""
+    program = shutil.which("git")
+    if program is None:
+        pytest.skip("needs git")
+    who = {f"GIT_{one}_{what}": "ann" for one in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {"PATH": os.defpath, "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1", **who}
+    return subprocess.run(
+        [program, *words], cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.strip()
+
+
+def listens(port: int) -> bool:
+    """Whether somebody does."""
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[str]:
+    """A repository that is served on this host, with a branch and a directory."""
+    folder = tmp_path / "repositories" / "app.git"
+    folder.mkdir(parents=True)
+    git(folder, "init", "-q", "-b", "main", ".")
+    lay(
+        folder,
+        {
+            "Dockerfile": "FROM busybox\nCOPY . /d\n",
+            "a": "main\n",
+            "in/Dockerfile": "FROM busybox\nCOPY a /x\n",
+            "in/a": "inside\n",
+            "out": "->/etc/passwd",
+        },
+    )
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "one")
+    git(folder, "checkout", "-q", "-b", "other")
+    (folder / "a").write_text("other\n")
+    git(folder, "commit", "-q", "-a", "-m", "two")
+    git(folder, "checkout", "-q", "main")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = ["git", "daemon", "--export-all", "--reuseaddr", f"--base-path={folder.parent}", "--listen=127.0.0.1",
+            f"--port={port}"]  # fmt: skip
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as server:
+        try:
+            until(lambda: listens(port), "git daemon listens")
+            yield f"git://127.0.0.1:{port}/app.git"
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+
+
+def test_a_repository_is_a_context_and_can_be_added(engine: Engine, tmp_path: Path, repository: str) -> None:
+    """At a branch, in a directory, without its history; what it leads to outside is not there."""
+    engine.ok("build", "-t", "built", repository)
+    assert show(engine, "cat /d/a; ls -A /d; readlink /d/out") == "main\nDockerfile\na\nin\nout\n/etc/passwd"
+    engine.ok("build", "-t", "built", f"{repository}#other:in")
+    assert show(engine, "cat /x") == "inside"
+    text = f"FROM busybox\nADD {repository}#other /r\nADD --keep-git-dir {repository} /g/"
+    built(engine, tmp_path, text)
+    assert show(engine, "cat /r/a /g/a; ls -d /g/.git; ls -d /r/.git 2>/dev/null; true") == "other\nmain\n/g/.git"
+    assert cached(built(engine, tmp_path, f"FROM busybox\nADD {repository}#other /r")) == 1
+    assert "git: " in engine.cli("build", f"{repository}#nosuch").err
+    assert "cannot be reached by the engine" in engine.cli("build", "git@github.com:a/b.git").err
+    assert "lead out of the repository" in engine.cli("build", f"{repository}#main:../..").err
+    assert not list((engine.data / "tmp").iterdir())
+
+
+def test_what_a_build_needs_is_pulled(engine: Engine, tmp_path: Path) -> None:
+    """What stages begin with, and what files are taken from; with --pull also what is here."""
+    with distribution(tmp_path / "registry") as registry:
+        name = f"{registry.host}/base:1"
+        engine.ok("tag", "busybox", name)
+        engine.ok("push", name)
+        engine.ok("rmi", name)
+        done = built(engine, tmp_path, f"FROM busybox AS x\nFROM busybox\nCOPY --from={name} /etc/os-release /x")
+        assert "Downloaded newer image" in done.err
+        assert "up to date" in built(engine, tmp_path, f"FROM {name}", "--pull").err
+        engine.ok("rmi", name)
+
+
+def test_steps_have_the_network_of_containers(engine: Engine, tmp_path: Path) -> None:
+    """Or what is said for all of them, or for one."""
+    text = "FROM busybox\nRUN ls /sys/class/net > /a\nRUN --network=none ls /sys/class/net > /b"
+    built(engine, tmp_path, text)
+    assert show(engine, "cat /a | tr '\\n' ' '; cat /b") == "eth0 lo lo"
+    built(engine, tmp_path, text, "--network", "none")
+    assert show(engine, "cat /a") == "lo"

@@ -19,7 +19,7 @@ from domain.build.dockerfile import parse
 from domain.build.events import BuildCancelled, BuildRequested, CacheDropped
 from domain.build.lines import decoded
 from domain.build.stages import Arguments, Plan, plan, platform_arguments, unused
-from domain.errors import Conflict, LadingError
+from domain.errors import Ambiguous, Conflict, LadingError, NotFound
 from domain.images.layer import digest_of
 from domain.images.reference import parse_target
 from domain.messages import Meta
@@ -73,6 +73,24 @@ class Builder:
     def context(self, pieces: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Context]:
         """A context that arrives as a tar, for as long as the block lasts. Raises: Refused, StorageError."""
         return self._site.files.context(pieces)
+
+    async def knows(self, name: str) -> bool:
+        """Whether the image is here. Raises: InvalidValue, Ambiguous."""
+        try:
+            await self._site.images.resolve(name)
+        except Ambiguous:
+            raise
+        except NotFound:
+            return False
+        return True
+
+    def repository(self, text: str) -> AbstractAsyncContextManager[Context]:
+        """The tree of a git repository as a context. Raises: Refused, Unavailable, StorageError."""
+        return self._site.files.repository(text)
+
+    def address(self, url: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """What is at an address, in pieces. Raises: Refused, Unavailable, StorageError."""
+        return self._site.files.address(url)
 
     def plan(self, request: BuildRequest) -> Plan:
         """What is to be done. Raises: Misread, InvalidValue, NotFound."""

@@ -5,7 +5,7 @@ Trees are only read, by descriptor or in their archive; the layer is written by 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
@@ -13,6 +13,7 @@ from adapters.images.building import BuildFiles
 from adapters.images.context import Context
 from adapters.images.merged import LARGEST_LIST, Merged
 from adapters.images.remote import Remote, is_address
+from adapters.images.repository import is_repository
 from domain.build import keys
 from domain.build.ignore import Rules
 from domain.build.keys import File, Key
@@ -74,10 +75,12 @@ class Grown:
 
 
 class FileSteps:
-    """Prepares steps of one build; trees stay open until `stack` is closed."""
+    """Prepares steps of one build; trees stay open until `stack` is closed, and what is fetched until `later` is."""
 
-    def __init__(self, files: BuildFiles, workshop: Workshop, ignore: str, stack: ExitStack) -> None:
-        self._files, self._workshop, self._stack = files, workshop, stack
+    def __init__(
+        self, files: BuildFiles, workshop: Workshop, ignore: str, stack: ExitStack, later: AsyncExitStack
+    ) -> None:
+        self._files, self._workshop, self._stack, self._later = files, workshop, stack, later
         self._hidden = Rules(ignore) if ignore else None
 
     async def bring(self, work: Bring, on: Grown) -> Prepared:
@@ -86,6 +89,8 @@ class FileSteps:
         owner, mode = self._owner(work, image), parse_mode(work.chmod, f"{work.verb} --chmod")
         if work.source:
             return await self._from_image(work, on, image, owner, mode)
+        if work.add and any(map(is_repository, work.sources)):
+            return await self._cloned(work, on, image, owner, mode)
         if work.add and any(map(is_address, work.sources)):
             return await self._fetched(work, on, image, owner, mode)
         if work.checksum or work.keep_git_dir:
@@ -119,6 +124,19 @@ class FileSteps:
             return Prepared((quick,), _never)
         source = self._stack.enter_context(self._files.tree(origin.layers))
         return await self._prepared(work, on, image, source, owner, mode, (quick,))
+
+    async def _cloned(
+        self, work: Bring, on: Grown, image: Merged, owner: Owner | None, mode: Mode | None
+    ) -> Prepared:
+        """The tree of a repository, as that of a directory."""
+        if len(work.sources) > 1 or work.inline:
+            raise Refused("ADD: a repository is added alone", hint="say ADD once for each")
+        if work.checksum:
+            raise Refused("ADD: --checksum is for files", hint="name the commit: …#COMMIT")
+        repository = self._files.repository(work.sources[0], keep=work.keep_git_dir)
+        tree = await self._later.enter_async_context(repository)
+        named = replace(work, sources=(".",), unpack=False)
+        return await self._prepared(named, on, image, tree, owner or _ROOT, mode, ())
 
     async def _fetched(
         self, work: Bring, on: Grown, image: Merged, owner: Owner | None, mode: Mode | None

@@ -216,10 +216,7 @@ class Job:
         try:
             image = await self.tools.images.resolve(stage.base.image)
         except NotFound as error:
-            raise NotFound(
-                f"{stage.head.place}: {error.message}",
-                hint="this version does not pull: get it with lading load -i FILE or lading import FILE NAME",
-            ) from error
+            raise NotFound(f"{stage.head.place}: {error.message}", hint=error.hint) from error
         except LadingError as error:
             raise Misread(stage.head.place, error.message, hint=error.hint) from error
         settings = parse_settings(image.config.get("config"))
@@ -283,12 +280,14 @@ class Job:
             case Execute() as work:
                 return await self._execute(step, work, on, stage)
             case Bring() as work:
-                with ExitStack() as stack:
-                    steps = FileSteps(self.tools.files, _Workshop(self, stage), self.request.ignore, stack)
+                async with AsyncExitStack() as later:
+                    stack = later.enter_context(ExitStack())
+                    steps = FileSteps(self.tools.files, _Workshop(self, stage), self.request.ignore, stack, later)
                     return await self._of_files(step, await steps.bring(work, on), on)
             case Enter() as work:
-                with ExitStack() as stack:
-                    steps = FileSteps(self.tools.files, _Workshop(self, stage), self.request.ignore, stack)
+                async with AsyncExitStack() as later:
+                    stack = later.enter_context(ExitStack())
+                    steps = FileSteps(self.tools.files, _Workshop(self, stage), self.request.ignore, stack, later)
                     prepared = await steps.enter(work, on)
                     if prepared is None:
                         return Made(state.image, "set", _NO_KEY)
@@ -340,6 +339,8 @@ class Job:
     # Commands
 
     async def _execute(self, step: Step, work: Execute, on: Grown, stage: Stage) -> Made:
+        if work.network in ("", "default"):
+            work = replace(work, network=self.request.network)
         with ExitStack() as stack:
             mounts = Mounts(work, self.tools.files, _Workshop(self, stage), self.request.ignore, self.tools.caches,
                             self.request.secrets)
@@ -389,8 +390,6 @@ class Job:
         )
 
     def _wish(self, step: Step, work: Execute, ready: Ready) -> CreateRequest:
-        network = work.network if work.network not in ("", "default") else self.request.network
-        fields: dict[str, Any] = {"network": network} if network else {}
         return CreateRequest(
             image=self.plan.stages[self.plan.target].called,
             name=f"build-{self.id[:12]}-{step.number}",
@@ -404,7 +403,7 @@ class Job:
             resources=self.request.resources,
             ulimits=self.request.ulimits,
             shm_size=self.request.shm_size,
-            **fields,
+            network=work.network,
         )
 
     # Context

@@ -14,9 +14,10 @@ from domain.lifecycle.create import Create
 from domain.lifecycle.remove import Remove
 from domain.lifecycle.start import Start, StartFailed
 from domain.names import container_name
+from domain.network.asked import NetworkingWish
 from domain.ports import Clock, Runtime
 from domain.resources import Resources
-from workers.blueprint import blueprint
+from workers.blueprint import Joined, blueprint
 from workers.mover import Caller, Mover
 from workers.requests import CreateRequest
 from workers.streams import PATIENT, Begin, Streams, Window
@@ -30,13 +31,14 @@ _GONE = frozenset({State.REMOVED, State.DEAD})
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """`advice` refuses limits that this host does not know."""
+    """`advice` refuses limits that this host does not know, `join` looks up what a step asks of networks."""
 
     mover: Mover
     streams: Streams
     runtime: Runtime
     clock: Clock
     advice: Callable[[Resources], Awaitable[Sequence[str]]]
+    join: Callable[[NetworkingWish], Awaitable[Joined]]
     userns: str = "host"
 
     async def start(self, wish: CreateRequest, image: Image, who: Caller) -> str:
@@ -47,7 +49,8 @@ class Runner:
         id = self.clock.new_id()
         bare = Image(id=image.id, layers=image.layers)
         spec, env = blueprint(
-            wish, bare, id, machine=uname().nodename, apparmor=facts.apparmor(), userns=self.userns
+            wish, bare, id, networks=await self.join(wish.asked_networking), machine=uname().nodename,
+            apparmor=facts.apparmor(), userns=self.userns,
         )
         await self.advice(spec.limits)
         await self.runtime.check(spec)

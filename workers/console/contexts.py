@@ -4,6 +4,8 @@
     lading build -f FILE DIR    the Dockerfile lies elsewhere, FILE.dockerignore counts before DIR/.dockerignore
     lading build -f - DIR       the Dockerfile comes on standard input
     lading build - < FILE       a Dockerfile without a context, or a tar that is the context
+    lading build https://…      the same from an address
+    lading build https://….git#BRANCH:DIR    the tree of a repository
 
 A Dockerfile that is a link is followed inside of its context only: who has made the context must not be able to show
 the user's other files in an error message.
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 
 from adapters.images.compression import sniff
 from adapters.images.context import Context
+from adapters.images.remote import is_address
+from adapters.images.repository import is_repository
 from domain.build.ignore import Rules
 from domain.build.lines import LARGEST, decoded
 from domain.build.patterns import Wrong
@@ -56,11 +60,10 @@ class Reader:
         """What PATH and `-f` mean. Raises Plain, Refused."""
         if path == STDIN:
             return await self._stdin(file)
-        if path.startswith(("http://", "https://", "git://", "git@", "github.com/")):
-            raise Plain(
-                f"a context from an address is not supported by this version of lading: {legible(path)}",
-                hint="fetch it first (git clone, curl), and name the directory",
-            )
+        if is_repository(path):
+            return await self._inside(await self.stack.enter_async_context(self.builder.repository(path)), file)
+        if is_address(path):
+            return await self._told(await self.stack.enter_async_context(self.builder.address(path)), file)
         return await self._directory(path, file)
 
     async def _directory(self, path: str, file: str) -> Sources:
@@ -116,7 +119,10 @@ class Reader:
             raise Plain("a Dockerfile or a context is expected on standard input, but that is a terminal")
         if file == STDIN:
             raise Plain("invalid argument: can't use stdin for both build context and dockerfile")
-        pieces = self.call.stdin()
+        return await self._told(self.call.stdin(), file)
+
+    async def _told(self, pieces: AsyncIterator[bytes], file: str) -> Sources:
+        """A Dockerfile or a context, by how it begins."""
         start = b""
         async for piece in pieces:
             start += piece
@@ -125,11 +131,14 @@ class Reader:
         if sniff(start[:6]) == "plain" and start[_TAR_MAGIC] != b"ustar":
             rest = await self._all(pieces, LARGEST)
             return Sources(decoded(start + rest, file or STDIN), STDIN)
-        return await self._archive(start, pieces, file or _DOCKERFILE)
+        return await self._inside(await self._receive(_chained(start, pieces)), file)
 
-    async def _archive(self, start: bytes, pieces: AsyncIterator[bytes], file: str) -> Sources:
+    async def _inside(self, context: Context, file: str) -> Sources:
         """A context that has its Dockerfile and its `.dockerignore` in it."""
-        context = await self._receive(_chained(start, pieces))
+        if file == STDIN:
+            text = await self._all(self.call.stdin(), LARGEST)
+            return Sources(decoded(text, STDIN), STDIN, *self._hidden(context, ""))
+        file = file or _DOCKERFILE
         path = posixpath.normpath(file).lstrip("/")
         found = context.look(path)
         data = context.read(path, LARGEST + 1)
@@ -137,9 +146,13 @@ class Reader:
             raise Plain(f"failed to read the Dockerfile: {legible(file)} is not in the context")
         if data is None:
             raise Plain(f"the Dockerfile ({legible(file)}) is not a regular file, but a {found.kind}")
-        ignore = next((one for one in (context.read(path + _IGNORE, _LARGEST_IGNORE),
-                                       context.read(_IGNORE, _LARGEST_IGNORE)) if one is not None), b"")
-        text = ignore.decode("utf-8", "surrogateescape").replace("\0", "")
+        return Sources(decoded(data, file), file, *self._hidden(context, path))
+
+    def _hidden(self, context: Context, path: str) -> tuple[str, Callable[[], Awaitable[Context]]]:
+        """What its `.dockerignore` says, and the context without that."""
+        names = (path + _IGNORE, _IGNORE) if path else (_IGNORE,)
+        found = next((data for name in names if (data := context.read(name, _LARGEST_IGNORE)) is not None), b"")
+        text = found.decode("utf-8", "surrogateescape").replace("\0", "")
         try:
             context.hide(Rules(text))
         except Wrong as error:
@@ -148,7 +161,7 @@ class Reader:
         async def bring() -> Context:
             return context
 
-        return Sources(decoded(data, file), file, text, bring)
+        return text, bring
 
     async def _receive(self, pieces: AsyncIterator[bytes]) -> Context:
         counted = Counted(pieces)

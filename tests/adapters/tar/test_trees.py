@@ -1,7 +1,9 @@
 """A tree that is packed and spread again is the same tree, whatever is in it."""
 
+import io
 import os
 import stat
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.tar.pack import Packer, PipeSink, Sink, Unreadable
+from adapters.tar.pack import CLOSED, HIDDEN, KEPT, Packer, PipeSink, Sink, Unreadable
 from adapters.tar.reader import Reader, Source
 from adapters.tar.spread import Rules, Spreader
 
@@ -245,3 +247,29 @@ def test_large_files_go_into_a_pipe_without_being_held(tmp_path: Path) -> None:
     os.close(reader)
     assert os.waitpid(pid, 0)[1] == 0
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "s").read_bytes()
+
+
+def test_what_is_judged_not_to_belong_is_left_out(tmp_path: Path) -> None:
+    """A directory that is hidden is written when something in it is not, before that, and once."""
+    for name in ("a/keep", "a/drop", "b/c/keep", "b/d/drop", "e/drop", "f"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    asked: list[bytes] = []
+
+    def judge(name: bytes) -> int:
+        asked.append(name)
+        if name == b"e":
+            return CLOSED
+        return KEPT if name.endswith((b"keep", b"f")) else HIDDEN
+
+    written: list[bytes] = []
+    packer = Packer(Sink(written.append), judge=judge)
+    fd = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        packer.add(fd, b".", b".")
+        packer.end()
+    finally:
+        os.close(fd)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(written))) as tar:
+        assert tar.getnames() == [".", "a", "a/keep", "b", "b/c", "b/c/keep", "f"]
+    assert b"e/drop" not in asked

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.errors import Conflict, IllegalTransition
-from domain.images.events import ImageRegistered, ImageRemoved, ImageRemoveRequested, Tagged, Untagged
+from domain.images.events import ImageCached, ImageRegistered, ImageRemoved, ImageRemoveRequested, Tagged, Untagged
 from domain.images.model import Image, Layer
 from domain.images.removal import Target, User, decide
 from domain.images.streams import drop, fold_image, fold_ref, point, register
@@ -28,6 +28,7 @@ def states(*events: Event) -> str:
 
 
 REQUESTED, REMOVED, HELD = ImageRemoveRequested(), ImageRemoved(), ImageRemoved(held=True)
+CACHED = ImageCached(image=IMAGE, parent="p")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,10 @@ REQUESTED, REMOVED, HELD = ImageRemoveRequested(), ImageRemoved(), ImageRemoved(
         ((REGISTERED, REQUESTED, HELD, REQUESTED, REMOVED), "absent"),
         ((REGISTERED, REQUESTED, HELD, REGISTERED), "present"),
         ((REGISTERED, REQUESTED, REMOVED, REGISTERED), "present"),
+        ((CACHED,), "held"),
+        ((CACHED, REGISTERED), "present"),
+        ((CACHED, REGISTERED, REQUESTED, HELD), "held"),
+        ((CACHED, REQUESTED, REMOVED), "absent"),
     ],
 )
 def test_an_image_comes_goes_and_comes_back(events: tuple[Event, ...], state: str) -> None:
@@ -54,6 +59,8 @@ def test_an_image_comes_goes_and_comes_back(events: tuple[Event, ...], state: st
         (REQUESTED,),
         (REMOVED,),
         (REGISTERED, REGISTERED),
+        (REGISTERED, CACHED),
+        (CACHED, CACHED),
         (REGISTERED, REMOVED),
         (REGISTERED, REQUESTED, REQUESTED),
         (REGISTERED, REQUESTED, REGISTERED),

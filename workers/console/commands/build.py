@@ -2,7 +2,7 @@
 
 from contextlib import AsyncExitStack
 
-from domain.build.stages import needs_context, same_platform
+from domain.build.stages import Plan, needs_context, same_platform
 from domain.errors import LadingError
 from domain.images.reference import parse_target
 from domain.options import FILE, OptionError, flag, many, one, refused
@@ -10,6 +10,7 @@ from domain.text.safe import legible, safe
 from domain.text.units import exact_duration, human_size
 from workers.build.request import BuildRequest, Built
 from workers.console import buildlog, devices, limits
+from workers.console.commands.pull import fetch
 from workers.console.contexts import STDIN, Reader, Sources
 from workers.console.errors import Plain
 from workers.console.outputs import bring_out, wanted_output
@@ -40,7 +41,9 @@ async def _build(invocation: Invocation) -> int:
         reader = Reader(call, invocation.engine.builder, stack, received)
         sources = await reader.sources(invocation.arguments[0], options.text("file"))
         request = await _request(invocation, sources, export=output is not None)
-        if sources.bring is not None and not needs_context(invocation.engine.builder.plan(request)):
+        wanted = invocation.engine.builder.plan(request)
+        await _pull(invocation, wanted, quiet=quiet)
+        if sources.bring is not None and not needs_context(wanted):
             await received(0)
         async with screen.shown():
             built = await invocation.engine.builder.build(request, sources.bring, invocation.who, screen)
@@ -49,6 +52,21 @@ async def _build(invocation: Invocation) -> int:
     else:
         await _tell(invocation, built, quiet=quiet)
     return 0
+
+
+async def _pull(invocation: Invocation, wanted: Plan, *, quiet: bool) -> None:
+    """Get the images that are not here, or (`--pull`) all of them. Raises: NotFound, Refused, Unavailable."""
+    images, always = invocation.engine.images, invocation.options.flag("pull")
+    for name, place in wanted.images:
+        try:
+            if name.startswith("sha256:") or (not always and await invocation.engine.builder.knows(name)):
+                continue
+        except LadingError:
+            continue  # it is told with the step that it is for
+        try:
+            await fetch(invocation, images.expand(name), to_stderr=True, quiet=quiet)
+        except LadingError as error:
+            raise Plain(f"{place}: {safe(name)} is not here, and {error.message}", hint=error.hint) from error
 
 
 async def _tell(invocation: Invocation, built: Built, *, quiet: bool) -> None:
@@ -74,7 +92,7 @@ async def _request(invocation: Invocation, sources: Sources, *, export: bool) ->
         target=options.text("target"),
         arguments=await _arguments(invocation),
         labels=dict(item.partition("=")[::2] for item in options.many("label")),
-        network=_network(options.text("network")),
+        network=await _network(invocation),
         ignore=sources.ignore,
         no_cache=options.flag("no-cache"),
         keep=not options.flag("rm") and not options.flag("force-rm"),
@@ -137,15 +155,17 @@ def _progress(text: str) -> str:
     return text
 
 
-def _network(text: str) -> str:
-    if text not in ("", "default", "none", "host"):
-        raise LadingError(f"network {safe(text)} not found")
+async def _network(invocation: Invocation) -> str:
+    """As `run` takes it; empty for what every container has."""
+    text = invocation.options.text("network")
+    if text.startswith("container:"):
+        return f"container:{await invocation.engine.resolve(text.removeprefix('container:'))}"
     return "" if text == "default" else text
 
 
 VERB = Verb(
     name="build",
-    usage="[OPTIONS] PATH|-",
+    usage="[OPTIONS] PATH|URL|-",
     summary="Build an image from a Dockerfile",
     run=_build,
     least=1,
@@ -159,11 +179,12 @@ VERB = Verb(
         flag("force-rm", "", "Take away the container of a step also when it has failed"),
         one("iidfile", "", "Write the image's id to a file", value=FILE),
         many("label", "", "Attach a label", value="KEY[=VALUE]"),
-        one("network", "", "Network of RUN steps: none or host", value="network"),
+        one("network", "", "Network of RUN steps: none, host, or one that was made", value="network"),
         flag("no-cache", "", "Build everything anew"),
         many("output", "o", "Bring out the files, and make no image: DIR, type=tar,dest=FILE or -", value="what"),
         one("platform", "", "Build for this platform, which can only be that of the host", value="os/arch"),
         one("progress", "", "How it is shown: auto, plain or quiet", value="how", default="auto"),
+        flag("pull", "", "Look in the registry for newer images to build on"),
         flag("quiet", "q", "Show nothing but the image's id"),
         flag("rm", "", "Take away containers of steps; --rm=false leaves one that fails", default=True),
         one("shm-size", "", "Size of /dev/shm in RUN steps", value="bytes"),
@@ -175,7 +196,7 @@ VERB = Verb(
             "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems", "memory", "memory-swap",
             "pids-limit"}),
         *refused("--add-host= --cache-from= --cache-to= --cgroup-parent= --compress --isolation= --load "
-                 "--pull --push --security-opt= --squash --ssh="),
+                 "--push --security-opt= --squash --ssh="),
     ),
     notes="""\
 Every step is an event (lading audit BUILD), and every RUN a container that is taken away when its changes are kept.
