@@ -106,6 +106,10 @@ def answering(engine: Engine) -> Callable[[Wire], Awaitable[None]]:
     """The handler of all calls: run the verb, end the call with its status."""
 
     async def answer(wire: Wire) -> None:
+        if wire.api:
+            from workers.gateway.dispatch import answer as answer_request  # nobody pays for what nobody uses
+
+            return await answer_request(wire, engine)
         await wire.exit(await dispatch(TerminalCall(wire), engine))
 
     return answer

@@ -9,6 +9,7 @@ from pathlib import Path
 from adapters.control.console import Console
 from adapters.control.listener import ControlSocket
 from adapters.files.logs import LogFiles
+from adapters.gateway.driver import GatewayProcess
 from adapters.images.building import BuildFiles
 from adapters.images.store import LocalImageStore, host_platform
 from adapters.kernel import init_program
@@ -42,10 +43,11 @@ from workers.door import Door
 from workers.engine import Engine, Parts
 from workers.filedesk import FileDesk
 from workers.folders import CONTAINERS, LOGS, STATE, STORE, TEMPORARY, VOLUMES
+from workers.gatewaydesk import GatewayDesk
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
-from workers.launcher import net_command
+from workers.launcher import gateway_command, net_command
 from workers.mover import Origin
 from workers.relay import Relay
 from workers.sampler import Sampler
@@ -73,6 +75,7 @@ class Plant:
     network: Door
     registries: RemoteRegistries
     control: ControlSocket
+    gateway: GatewayProcess
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ def open_plant(settings: Settings) -> Plant:
     root, run = settings.data_root, settings.run_dir
     server, contents = _server(settings), LocalImageStore(root / STORE)
     program = str(root / STATE / "lading-init")
+    control = ControlSocket(settings.socket, settings.host, server.locate, redacted)
     return Plant(
         store=SqliteEventStore(root, projections()),
         server=server,
@@ -111,8 +115,21 @@ def open_plant(settings: Settings) -> Plant:
         volumes=VolumeDirectories(root / VOLUMES),
         network=Door(NetworkProcess(net_command(), run, root)),
         registries=RemoteRegistries(settings.registries),
-        control=ControlSocket(settings.socket, settings.host, server.locate, redacted),
+        control=control,
+        gateway=_gateway(settings, control),
     )
+
+
+def _gateway(settings: Settings, control: ControlSocket) -> GatewayProcess:
+    wanted = {
+        "engine": str(settings.socket),
+        "group": settings.gateway_group,
+        "listen": settings.gateway_listen,
+        "certificate": settings.gateway_certificate,
+        "key": settings.gateway_key,
+        "authority": settings.gateway_authority,
+    }
+    return GatewayProcess(gateway_command(), wanted, control.trust, settings.data_root / STATE / "gateway.log")
 
 
 def _server(settings: Settings) -> EmbeddedServer | ExternalServer:
@@ -218,6 +235,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             facts=info.facts,
             check=plant.store.verify,
             builder=builder,
+            gateway=GatewayDesk(plant.gateway, settings),
             userns=settings.userns,
             apparmor=facts.apparmor(),
         )

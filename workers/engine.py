@@ -43,6 +43,7 @@ from workers.blueprint import blueprint, exec_spec
 from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.filedesk import FileDesk
+from workers.gatewaydesk import GatewayDesk
 from workers.imagedesk import ImageDesk
 from workers.leases import Leases
 from workers.mover import KEPT, Caller, Moved, Mover
@@ -94,6 +95,7 @@ class Parts:
     userns: str = "host"
     apparmor: bool = False
     builder: Builder | None = None
+    gateway: GatewayDesk | None = None
 
 
 class Engine:
@@ -103,7 +105,7 @@ class Engine:
         self.host, self.version = parts.host, parts.version
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
         self.files, self.networks, self._leases = parts.files, parts.networks, parts.leases
-        self.volumes, self._builder = parts.volumes, parts.builder
+        self.volumes, self._builder, self._gateway = parts.volumes, parts.builder, parts.gateway
         self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health, self._userns, self._prepare = parts.health, parts.userns, parts.prepare
@@ -119,6 +121,13 @@ class Engine:
         if self._builder is None:
             raise Unavailable("this engine builds nothing")
         return self._builder
+
+    @property
+    def gateway(self) -> GatewayDesk:
+        """The gateway of the Docker Engine API. Raises: Unavailable for an engine that was put together without."""
+        if self._gateway is None:
+            raise Unavailable("this engine has no gateway")
+        return self._gateway
 
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Write the container down; returns its id. Raises: Refused, NotFound."""

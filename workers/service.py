@@ -109,7 +109,19 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
     stack.push_async_callback(whole.console.close)
     await plant.control.start()
     stack.push_async_callback(plant.control.close)
+    stack.push_async_callback(plant.gateway.stop)
+    if settings.gateway:
+        await _open_gateway(whole)
     return whole
+
+
+async def _open_gateway(whole: Whole) -> None:
+    """The engine is of use without it, too: what is wrong with it is told where people look."""
+    try:
+        await whole.engine.gateway.start("")
+    except LadingError as error:
+        log.error("%s", error)
+        whole.info.health["Warning"] = str(error)
 
 
 async def _together(*works: Any) -> None:

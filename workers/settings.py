@@ -16,6 +16,7 @@ from domain.runtime.request import DEFAULT_IDS, IdRange
 
 DEFAULT_CONFIG = "/etc/lading/config.toml"
 _FEWEST_IDS, _NO_ID = 65536, 2**32 - 1
+_LAST_PORT = 65535
 _HOST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 _VARIABLES = {
@@ -23,6 +24,7 @@ _VARIABLES = {
     "run_dir": "LADING_RUN_DIR",
     "host": "LADING_HOST_NAME",
     "nats_url": "LADING_NATS_URL",
+    "gateway": "LADING_GATEWAY",
     "failpoints": "LADING_FAILPOINTS",
 }
 
@@ -44,6 +46,8 @@ class BusUser(BaseModel):
 class Settings:
     """`userns`: `remap` gives every container a user namespace of its own unless it is told otherwise, with the ids
     `userns_ids` (`first:count`) of the host. `log_retention_hours`: how long output outlives its container.
+    `gateway`: where the Docker Engine API is served, for whom in `gateway_group`, and `gateway_listen` (`ADDRESS:PORT`)
+    for clients elsewhere with a certificate that `gateway_authority` has signed.
     `nats_url` empty: the embedded server. `nats_credentials`: a file `user:password` for an external server."""
 
     data_root: Path = Path("/var/lib/lading")
@@ -56,6 +60,12 @@ class Settings:
     userns: str = "host"
     userns_ids: str = ""
     registries: Registries = field(default_factory=Registries)
+    gateway: str = ""
+    gateway_group: str = "lading"
+    gateway_listen: str = ""
+    gateway_certificate: str = ""
+    gateway_key: str = ""
+    gateway_authority: str = ""
     failpoints: str = ""
 
     @property
@@ -79,6 +89,10 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             values[key] = _absolute(key, str(values[key]))
     if values.get("userns", "host") not in ("host", "remap"):
         raise InvalidValue(f"userns must be host or remap, not {values['userns']!r}")
+    if values.get("gateway"):
+        _absolute("gateway", str(values["gateway"]))
+    if values.get("gateway_listen"):
+        _checked_listen(values)
     settings = Settings(**values)
     _checked_range(settings.id_range)
     return settings
@@ -102,6 +116,17 @@ def _checked_range(ids: IdRange) -> None:
             f"userns_ids {ids.first}:{ids.count} cannot be used",
             hint="FIRST and COUNT are at least 65536, and all ids lie below 4294967295",
         )
+
+
+def _checked_listen(values: Mapping[str, Any]) -> None:
+    """Whoever may use the API is root on this host: over a network only with certificates on both sides."""
+    host, _, port = str(values["gateway_listen"]).rpartition(":")
+    if not host or not port.isdigit() or int(port) > _LAST_PORT:
+        raise InvalidValue(f"gateway_listen must be ADDRESS:PORT, not {values['gateway_listen']!r}")
+    missing = [key for key in ("gateway_certificate", "gateway_key", "gateway_authority") if not values.get(key)]
+    if missing:
+        raise InvalidValue(f"gateway_listen needs {' and '.join(missing)}",
+                           hint="clients elsewhere prove themselves by a certificate: see docs/gateway.md")
 
 
 def _absolute(key: str, text: str) -> Path:

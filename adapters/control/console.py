@@ -21,6 +21,8 @@ Daemon to client, on the call's inbox, by the first byte:
     T options\0path   spread the tar that follows in that directory: pieces `B bytes`, until an empty one
     W mode\0path      write what follows, likewise, to a file that has this name once it is whole (`mode,parents`
                       makes its directory, too)
+    A 200\0name: v\0… of a request that the gateway passes on: the head of its answer, whose body are the O that follow
+    H 101\0name: v\0… the same, and from there on I and O are a stream in both directions
 
 Client to daemon, on `lading.<host>.io.<who>.<session>`:
 
@@ -36,6 +38,10 @@ back (see `adapters.control.frames`); the call itself does, and everything of a 
 
 Neither side has more than `WINDOW` bytes on the way: a writer waits for the other's `w`. Only one stream and one
 question at a time. The client puts its terminal back at every end of the call, also when the daemon vanishes.
+
+A call with `api=1` in its head is a request of the Docker Engine API: method, target and header lines stand in the
+place of words, and an empty item and the body follow (which may hold NULs, and is a stream instead when the head says
+`body=stream`); see `adapters.gateway`. `X 0` says that its answer is whole, another status that it broke off.
 """
 
 import asyncio
@@ -96,6 +102,7 @@ class Call:
         head, self.argv = _parse(message.data)
         self.actor_id = subjects.who(message.subject)
         self.session = head.get("session", "1")
+        self.api, self.streams_body = head.get("api") == "1", head.get("body") == "stream"
         self.cwd = head.get("cwd", "")
         self.umask = _number(head.get("umask", ""), 8) & 0o777
         self.terminal = Terminal(
@@ -121,6 +128,11 @@ class Call:
     async def err(self, data: bytes) -> None:
         """To standard error."""
         await self._put(b"E", data)
+
+    async def head(self, status: int, headers: Sequence[tuple[str, str]], *, hijack: bool = False) -> None:
+        """Begin to answer a request of the API; with `hijack` its connection becomes a stream in both directions."""
+        lines = "\0".join((str(status), *(f"{name}: {value}" for name, value in headers)))
+        await self._tell((b"H" if hijack else b"A") + lines.encode("utf-8", "surrogateescape"))
 
     async def exit(self, status: int) -> None:
         """End the call with this exit status. Only the first one counts."""

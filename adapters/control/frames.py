@@ -4,6 +4,7 @@ r"""What a local client sends, read frame by frame, and written anew in its prov
     PUB lading.@.call.@ _INBOX.@.1 5\r\nhello\r\n    → PUB lading.HOST.call.c17 _INBOX.local.c17.1 5\r\nhello\r\n
     SUB _INBOX.@.> 1\r\n                             → SUB _INBOX.local.c17.> 1\r\n
     HPUB … UNSUB … PING PONG
+    FOR TOKEN {"user":"ann","uid":1000,…}\r\n        swallowed: the gateway says for whom it speaks, in its first line
 
 Nothing of a client's control line is passed on as it came: subjects go through the rules of `domain.subjects`, numbers
 are printed anew, the payload is exactly as long as announced and its end is ours. So the server can never read another
@@ -31,6 +32,8 @@ class Violation(Exception):
     """The client broke the protocol or asked for what it may not have; the text goes to it in an error line."""
 
 
+Vouch = Callable[[bytes], None]
+"""Gets what a client says about whom it speaks for; raises Violation."""
 Take = Callable[[str, bytes], bool]
 """Gets session and payload of what belongs to a call; False when there is no such call here."""
 
@@ -38,8 +41,10 @@ Take = Callable[[str, bytes], bool]
 class Frames:
     """The state of one client's stream: `feed` what it sent, pass on what comes out."""
 
-    def __init__(self, host: str, number: str, take: Take = lambda session, payload: False) -> None:
-        self._host, self._number, self._take = host, number, take
+    def __init__(
+        self, host: str, number: str, take: Take = lambda session, payload: False, vouch: Vouch | None = None
+    ) -> None:
+        self._host, self._number, self._take, self._vouch = host, number, take, vouch
         self._line = bytearray()
         self._payload = 0
         self._ending = b""
@@ -106,8 +111,12 @@ class Frames:
     def _judge(self, line: bytes) -> bytes:
         name, _, rest = line.partition(b" ")
         name = name.upper()
+        vouch, self._vouch = self._vouch, None
         if name == b"CONNECT":
             return self._connect(rest)
+        if name == b"FOR" and vouch is not None:
+            vouch(rest)
+            return b""
         known = self._lines.get(name)
         if known is None:
             raise Violation("Unknown Protocol Operation")

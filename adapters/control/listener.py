@@ -12,6 +12,7 @@ moment without a socket when the file of a killed daemon is replaced.
 import asyncio
 import contextlib
 import grp
+import hmac
 import json
 import logging
 import os
@@ -51,6 +52,7 @@ class ControlSocket:
         self._numbered: dict[str, _Client] = {}
         self._gone: list[Callable[[str], None]] = []
         self._take: Callable[[str, str, bytes], bool] = lambda number, session, payload: False
+        self._trusted = ""
 
     async def start(self) -> None:
         """Listen. Raises Unavailable (somebody else listens there, or the directory does not fit)."""
@@ -103,6 +105,18 @@ class ControlSocket:
         False when it does not listen to exactly that subject."""
         client = self._numbered.get(number)
         return client is not None and await client.say(subject, payload)
+
+    def trust(self, token: str) -> None:
+        """Who knows the token, and is the same user as we are, may say for whom he speaks; empty: nobody may."""
+        self._trusted = token
+
+    def _vouched(self, number: str, said: bytes) -> None:
+        """The client `number` speaks for somebody else. Raises Violation."""
+        token, _, person = said.partition(b" ")
+        trusted = self._trusted.encode()
+        if self.identity(number).uid != os.geteuid() or not trusted or not hmac.compare_digest(token, trusted):
+            raise Violation("Authorization Violation")
+        self._peers.speak_for(number, person)
 
     def _full(self) -> bool:
         return len(self._clients) >= _MOST_CLIENTS
@@ -234,11 +248,14 @@ class _Client(asyncio.Protocol):
     def _admit(self, who: Credentials, name: str) -> None:
         self._number = self._control._peers.admit(who, name)
         self._control._numbered[self._number] = self
-        self._frames = Frames(self._control._host, self._number, self._take)
+        self._frames = Frames(self._control._host, self._number, self._take, self._vouch)
         self._transport.write(_greeting(self._number, self._control._host))
 
     def _take(self, session: str, payload: bytes) -> bool:
         return self._control._take(self._number, session, payload)
+
+    def _vouch(self, said: bytes) -> None:
+        self._control._vouched(self._number, said)
 
     def _join(self) -> None:
         """The first frame that may pass: get a connection to the server for it."""

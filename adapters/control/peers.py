@@ -1,6 +1,7 @@
 """Who is at the other end of a local connection, as the kernel says; and the numbers under which the bus knows them."""
 
 import asyncio
+import json
 import logging
 import pwd
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.control.frames import Violation
 from domain.errors import NotFound
 from domain.messages import Actor
 
@@ -102,6 +104,18 @@ class Peers:
         self._actors[number] = Actor("socket", user, who.uid, who.gid, who.pid, command, self._host)
         self._here.add(number)
         return number
+
+    def speak_for(self, number: str, person: bytes) -> None:
+        """The client is a gateway, and this is whom it serves: `{"via":"socket","user":"ann","uid":1000,"gid":1000,
+        "pid":4242}`. Raises Violation."""
+        try:
+            words = json.loads(person)
+            uid, gid, pid = (int(words.get(name, -1)) for name in ("uid", "gid", "pid"))
+            via, user = str(words["via"]), str(words["user"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise Violation("Parser Error") from error
+        command = self._mask(spoken(command_of(pid))) if pid > 0 else ""
+        self._actors[number] = Actor(via, user, uid, gid, max(pid, 0), command, self._host)
 
     def leave(self, number: str) -> None:
         """The client has gone."""

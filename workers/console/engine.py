@@ -156,6 +156,24 @@ class Networks(Protocol):
         """Take away those of `chosen` (ids) that nobody uses; the names of those that went."""
 
 
+class Gateway(Protocol):
+    """The process that serves the Docker Engine API."""
+
+    @property
+    def path(self) -> str:
+        """Where it listens; empty while it is not wanted."""
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while there is none."""
+
+    async def start(self, path: str) -> str:
+        """Serve at a path, or where the configuration says; returns where. Raises Refused, Unavailable."""
+
+    async def stop(self) -> None:
+        """Serve no more."""
+
+
 class Files(Protocol):
     """Containers' files and figures."""
 
@@ -218,6 +236,10 @@ class Engine(Protocol):
     @property
     def builder(self) -> Builder:
         """Builds."""
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway of the Docker Engine API."""
 
     @property
     def files(self) -> Files:

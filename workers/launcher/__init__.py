@@ -26,6 +26,11 @@ def net_command() -> tuple[str, ...]:
     return sys.executable, "-I", "-m", "lading_engine", "net"
 
 
+def gateway_command() -> tuple[str, ...]:
+    """The beginning of the command line that starts the gateway."""
+    return sys.executable, "-I", "-m", "lading_engine", "gateway"
+
+
 def cli() -> int:
     """Run the thin client with the arguments of this process."""
     sys.path.insert(0, root())
@@ -46,6 +51,14 @@ def daemon() -> int:
     """Run the daemon with the arguments of this process."""
     sys.path.insert(0, root())
     from workers.daemon import main
+
+    return main(sys.argv[1:])
+
+
+def gateway() -> int:
+    """Run the process that speaks HTTP with clients of the Docker Engine API."""
+    sys.path.insert(0, root())
+    from adapters.gateway.process import main
 
     return main(sys.argv[1:])
 

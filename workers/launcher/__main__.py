@@ -6,13 +6,14 @@ Never `python -m workers.…`: that would import, as root, whatever lies in the 
 import sys
 from collections.abc import Callable
 
-from . import cli, daemon, net, offline
+from . import cli, daemon, gateway, net, offline
 from .scripts import launchers
 from .shutdown import shutdown
 
 PROGRAMS: dict[str, Callable[[], int]] = {
     "cli": cli,
     "daemon": daemon,
+    "gateway": gateway,
     "launchers": launchers,
     "net": net,
     "offline": offline,

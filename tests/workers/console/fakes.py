@@ -575,6 +575,22 @@ class FakeClock:
         return 0
 
 
+class FakeGateway:
+    """Listens nowhere, and says where it would."""
+
+    def __init__(self) -> None:
+        self.path, self.pid = "", 0
+
+    async def start(self, path: str) -> str:
+        """There."""
+        self.path, self.pid = path or "/run/lading/docker.sock", 4242
+        return self.path
+
+    async def stop(self) -> None:
+        """Nowhere."""
+        self.path, self.pid = "", 0
+
+
 class FakeEngine:
     """Decides with the real machine and carries everything out at once."""
 
@@ -614,6 +630,7 @@ class FakeEngine:
         self.exec_lasts.set()
         self.exec_status = 0
         self.verdicts: dict[str, Verdict] = {}
+        self.gateway = FakeGateway()
 
     async def _reach(self) -> NetworkDriver:
         return self.driver

@@ -10,7 +10,7 @@ from workers.console.commands import NOUNS, VERBS
 GOLDEN = Path(__file__).parent / "golden"
 SPELLINGS = (
     [[name] for name in VERBS] + [[noun] for noun in NOUNS] + [["container", "inspect"], ["image", "inspect"], []]
-    + [["volume", name] for name in NOUNS["volume"][1]]
+    + [["volume", name] for name in NOUNS["volume"][1]] + [["gateway", name] for name in NOUNS["gateway"][1]]
     + [["container", "prune"], ["image", "prune"], ["system", "check"], ["system", "df"], ["system", "prune"]]
 )
 

@@ -13,6 +13,7 @@ from workers.console.commands import (
     events,
     exec_,
     export,
+    gateway,
     history,
     image,
     images,
@@ -112,6 +113,7 @@ NOUNS: dict[str, tuple[str, dict[str, Verb], dict[str, str]]] = {
         {"type": "container"},
     ),
     "builder": ("Manage builds", {**_below("builder"), "prune": builder_prune.VERB}, {}),
+    "gateway": ("Serve the Docker Engine API", {**gateway.VERBS}, {}),
     "image": (
         "Manage images",
         {**_below("image"), **image.VERBS, "inspect": inspect.below("image")},

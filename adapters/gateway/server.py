@@ -1,0 +1,299 @@
+r"""HTTP for clients of the Docker Engine API: one connection of theirs, and all that may go wrong with it.
+
+    POST /v1.50/exec/91ab/start HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 29\r\n\r\n{"Detach":…
+    HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n…\r\n\r\n      and from here on bytes, both ways
+
+h11 reads and writes the text of HTTP; who takes too long with a request is told so and hung up, who does not read is
+waited for, at the cost of a few hundred kilobytes. A body that fits into a message travels with the request, a longer
+one when the engine asks for it. A client that has closed only its own direction is still answered.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import select
+import socket
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import h11
+
+from adapters.gateway.line import Line, Lost
+
+log = logging.getLogger(__name__)
+LONGEST_HEAD = 64 * 1024
+INLINE = 256 * 1024
+"""Bytes of a body that is sent with its request."""
+_PIECE = 64 * 1024
+_IDLE_SECONDS = 900.0
+_HEAD_SECONDS = 30.0
+_BODY_SECONDS = 300.0
+_LOOK_SECONDS = 2.0
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | {101: b"UPGRADED"}
+Connect = Callable[[], Awaitable[Line]]
+"""Opens the client's own connection to the engine; raises Lost."""
+
+
+class Bad(Exception):
+    """The request cannot be answered by the engine: `status`, and why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class _Gone(Exception):
+    """The client hung up."""
+
+
+class Conversation:
+    """Everything that one client says on one connection, answered one request after the other."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connect: Connect) -> None:
+        self._reader, self._writer, self._connect = reader, writer, connect
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
+        self._line: Line | None = None
+        self._wanted = asyncio.Event()
+        self._raw = False
+        self._begun = False
+
+    async def run(self) -> None:
+        """Until one side hangs up."""
+        try:
+            while (request := await self._request()) is not None:
+                await self._answer(request)
+                if self._raw or self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+                    break
+                self._http.start_next_cycle()
+        except Bad as error:
+            await self._refuse(error)
+        except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
+            await self._refuse(Bad(error.error_status_hint, f"bad request: {error}"))
+        except (_Gone, OSError):
+            pass
+        finally:
+            if self._line is not None:
+                self._line.close()
+            self._writer.close()
+
+    # A request -------------------------------------------------------------------------------------------------------
+
+    async def _request(self) -> h11.Request | None:
+        """The head of the next request; None when the client has nothing more to say."""
+        waited = _IDLE_SECONDS
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Request):
+                return event
+            if event is not h11.NEED_DATA:
+                return None
+            try:
+                async with asyncio.timeout(waited):
+                    data = await self._reader.read(_PIECE)
+            except TimeoutError:
+                if waited == _IDLE_SECONDS:
+                    return None
+                raise Bad(408, "the request's head did not come in time") from None
+            self._http.receive_data(data)
+            waited = _HEAD_SECONDS
+
+    async def _body(self, request: h11.Request) -> bytes | None:
+        """All of a short body, None for one that is longer or of unknown length."""
+        length = next((int(value) for name, value in request.headers if name == b"content-length"), 0)
+        chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
+        if chunked or length > INLINE:
+            return None
+        found = bytearray()
+        while (piece := await self._piece()) is not None:
+            found += piece
+        return bytes(found)
+
+    async def _piece(self) -> bytes | None:
+        """The next piece of the body; None at its end. Raises: Bad, h11.RemoteProtocolError, _Gone."""
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Data):
+                return bytes(event.data)
+            if event is not h11.NEED_DATA:
+                return None
+            if self._http.they_are_waiting_for_100_continue:
+                go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                await self._write(self._http.send(go_on) or b"")
+            try:
+                async with asyncio.timeout(_BODY_SECONDS):
+                    self._http.receive_data(await self._reader.read(_PIECE))
+            except TimeoutError:
+                raise Bad(408, "the request's body did not come in time") from None
+
+    # Its answer ------------------------------------------------------------------------------------------------------
+
+    async def _answer(self, request: h11.Request) -> None:
+        self._wanted, self._begun = asyncio.Event(), False
+        body = await self._body(request)
+        words = [request.method.decode("ascii"), request.target.decode("latin-1")]
+        words += [f"{name.decode('ascii')}: {value.decode('latin-1')}" for name, value in request.headers]
+        if any("\0" in word for word in words):
+            raise Bad(400, "bad request: a NUL byte in its head")
+        try:
+            line = await self._engine()
+            line.begin(words, body)
+            await self._together(line, whole=body is not None)
+        except Lost as error:
+            self._line = None
+            if self._begun:
+                raise _Gone from error
+            raise Bad(503, error.message) from error
+
+    async def _engine(self) -> Line:
+        if self._line is None or self._line.lost:
+            self._line = await self._connect()
+        return self._line
+
+    async def _together(self, line: Line, *, whole: bool) -> None:
+        """Listen to the client while the engine's frames are passed on."""
+        passing = asyncio.ensure_future(self._pass_on(line))
+        listening = asyncio.ensure_future(self._watch() if whole else self._feed(line))
+        try:
+            await asyncio.wait({passing, listening}, return_when=asyncio.FIRST_COMPLETED)
+            if listening.done() and not passing.done():
+                listening.result()  # raises when the client is gone, or has said nonsense
+                await passing
+            first = passing.result()
+            if first is None:
+                return
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await self._hijacked(line, first)
+        finally:
+            for task in (passing, listening):
+                task.cancel()
+            await asyncio.gather(passing, listening, return_exceptions=True)
+
+    async def _hijacked(self, line: Line, first: bytes) -> None:
+        """Bytes in both directions, until the engine ends it or the client is gone."""
+        self._raw = True
+        passing = asyncio.ensure_future(self._pass_on(line))
+        feeding = asyncio.ensure_future(self._feed_raw(line, first))
+        gone = asyncio.ensure_future(self._until_gone())
+        works = (passing, feeding, gone)
+        try:
+            await asyncio.wait({passing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in works:
+                task.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
+
+    async def _pass_on(self, line: Line) -> bytes | None:
+        """The engine's frames to the client, to the end of the answer; or, if it becomes a stream in both directions,
+        to there: then what the client has said of it already."""
+        told = b""
+        while True:
+            kind, rest = await line.next()
+            if kind == b"O":
+                await self._write(rest if self._raw else self._http.send(h11.Data(data=rest)) or b"")
+                line.taken(len(rest))
+            elif kind == b"A":
+                await self._begin(rest)
+            elif kind == b"H":
+                await self._take_over(rest)
+                return bytes(self._http.trailing_data[0])
+            elif kind == b"I":
+                self._wanted.set()
+            elif kind == b"E":
+                told += rest
+                line.taken(len(rest))
+            elif kind == b"X":
+                await self._end(int(rest), told)
+                return None
+
+    async def _begin(self, head: bytes) -> None:
+        status, headers = _head(head)
+        self._begun = True
+        reason = _REASONS.get(status, b"")
+        data = self._http.send(h11.Response(status_code=status, headers=headers, reason=reason)) or b""
+        self._writer.write(data)
+
+    async def _take_over(self, head: bytes) -> None:
+        """The head of a hijacked answer is written as it is: from here on there is no HTTP on this connection."""
+        status, headers = _head(head)
+        self._begun = True
+        lines = [b"HTTP/1.1 %d %b" % (status, _REASONS.get(status, b"OK")), *(b"%b: %b" % pair for pair in headers)]
+        await self._write(b"\r\n".join(lines) + b"\r\n\r\n")
+
+    async def _end(self, status: int, told: bytes) -> None:
+        if self._raw:
+            return
+        if not self._begun:
+            message = told.decode("utf-8", "replace").strip().removeprefix("lading: ")
+            raise Bad(500, message or "the engine has failed")
+        if status:
+            raise _Gone  # half of an answer must not look like a whole one
+        await self._write(self._http.send(h11.EndOfMessage()) or b"")
+
+    async def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    # The client meanwhile --------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Notice that the client hangs up; what it says already belongs to the next request."""
+        while len(self._http.trailing_data[0]) <= LONGEST_HEAD:
+            data = await self._reader.read(_PIECE)
+            if not data:
+                return await self._until_gone()
+            self._http.receive_data(data)
+
+    async def _feed(self, line: Line) -> None:
+        """The body, when the engine asks for it."""
+        await self._wanted.wait()
+        try:
+            while (piece := await self._piece()) is not None:
+                for at in range(0, len(piece), _PIECE):
+                    await line.stream(piece[at:at + _PIECE])
+        except (Bad, h11.RemoteProtocolError) as error:
+            line.end_stream(error.message if isinstance(error, Bad) else f"bad request: {error}")
+            return
+        line.end_stream()
+        await self._watch()
+
+    async def _feed_raw(self, line: Line, first: bytes) -> None:
+        await self._wanted.wait()
+        data = first or await self._reader.read(_PIECE)
+        while data:
+            await line.stream(data)
+            data = await self._reader.read(_PIECE)
+        if not _hung_up(self._writer.get_extra_info("socket")):
+            line.end_stream()
+
+    async def _until_gone(self) -> None:
+        """The client says no more: is it only that, or does it not hear, either? Raises: _Gone."""
+        connection = self._writer.get_extra_info("socket")
+        while not self._writer.is_closing() and not _hung_up(connection):
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise _Gone
+
+    async def _refuse(self, error: Bad) -> None:
+        """The last answer on this connection."""
+        body = json.dumps({"message": error.message}).encode() + b"\n"
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        with contextlib.suppress(h11.LocalProtocolError, OSError):
+            data = self._http.send(h11.Response(status_code=error.status, headers=headers)) or b""
+            data += self._http.send(h11.Data(data=body)) or b""
+            await self._write(data + (self._http.send(h11.EndOfMessage()) or b""))
+
+
+def _head(words: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
+    """`200\\0name: value\\0…`."""
+    status, *lines = words.split(b"\0")
+    return int(status), [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+
+
+def _hung_up(connection: socket.socket) -> bool:
+    """Whether the other end is closed in both directions: a half-closed one is not reported as hung up (poll(2))."""
+    if connection.fileno() < 0:
+        return True
+    look = select.poll()
+    look.register(connection.fileno(), 0)
+    return bool(look.poll(0))

@@ -1,0 +1,139 @@
+"""A request's way: version, route, handler, and its answer or refusal.
+
+Its `except Exception` is the outermost one of a request: a defect in a handler becomes a 500 and a log entry.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable
+from urllib.parse import parse_qs, urlsplit
+
+from domain.errors import LadingError
+from domain.text.safe import safe
+from workers.console.engine import Engine
+from workers.gateway.call import Answer, Call, Duplex, Headers, Hijack, Reply, Stream, Version, Wire
+from workers.gateway.errors import Denied, message_of, status_of
+from workers.gateway.resources import ROUTES
+from workers.gateway.routes import NEWEST, OLDEST, Handler, find
+from workers.mover import Caller
+
+log = logging.getLogger(__name__)
+_VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(/.*)")
+_DEFECT = "the engine has failed inside; its log says more"
+
+
+async def answer(wire: Wire, engine: Engine) -> None:
+    """Answer one request."""
+    method, target = wire.argv[0], wire.argv[1]
+    common = _common(engine)
+    try:
+        call, route = _routed(wire, engine, method, target)
+        reply = await route(call)
+    except LadingError as error:
+        reply = Reply(status_of(error), {"message": message_of(error)})
+    except Exception:
+        log.exception("%s %s failed", method, safe(target))
+        reply = Reply(500, {"message": _DEFECT})
+    await _send(wire, method, reply, common)
+
+
+def text_of(version: Version) -> str:
+    """`1.50`."""
+    return f"{version[0]}.{version[1]}"
+
+
+def _common(engine: Engine) -> Headers:
+    """What every answer says."""
+    return (
+        ("Api-Version", text_of(NEWEST)),
+        ("Docker-Experimental", "false"),
+        ("Ostype", "linux"),
+        ("Server", f"Lading/{engine.version} (linux)"),
+    )
+
+
+def _routed(wire: Wire, engine: Engine, method: str, target: str) -> tuple[Call, Handler]:
+    """The request as a handler takes it, and the handler. Raises: Denied."""
+    parts = urlsplit(target)
+    version, path = _versioned(parts.path)
+    found = find(ROUTES, method, path, version)
+    if found is None:
+        raise Denied(404, "page not found")
+    end = wire.argv.index("")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in wire.argv[2:end])}
+    call = Call(
+        method=method,
+        version=version,
+        path=found.path,
+        query=parse_qs(parts.query, keep_blank_values=True),
+        headers=headers,
+        engine=engine,
+        who=Caller(wire.actor, wire.call_id),
+        wire=wire,
+        sent="\0".join(wire.argv[end + 1:]).encode("utf-8", "surrogateescape"),
+    )
+    return call, found.route.handler
+
+
+def _versioned(path: str) -> tuple[Version, str]:
+    """Raises: Denied for a version that is not served."""
+    match = _VERSION.fullmatch(path)
+    if match is None:
+        return NEWEST, path
+    version = int(match[1]), int(match[2])
+    if version > NEWEST:
+        raise Denied(400, f"client version {text_of(version)} is too new. Maximum supported API version is "
+                          f"{text_of(NEWEST)}")
+    if version < OLDEST:
+        raise Denied(400, f"client version {text_of(version)} is too old. Minimum supported API version is "
+                          f"{text_of(OLDEST)}, please upgrade your client to a newer version")
+    return version, match[3]
+
+
+async def _send(wire: Wire, method: str, reply: Answer, common: Headers) -> None:
+    if isinstance(reply, Reply):
+        await _reply(wire, method, reply, common)
+    elif isinstance(reply, Stream):
+        await wire.head(reply.status, (*common, ("Content-Type", reply.kind), *reply.headers))
+        await _whole(wire, _passed_on(wire, reply))
+    else:
+        status, head = _hijacked(wire, reply)
+        await wire.head(status, (*common, *head, *reply.headers), hijack=True)
+        await _whole(wire, reply.work(Duplex(wire)))
+
+
+async def _reply(wire: Wire, method: str, reply: Reply, common: Headers) -> None:
+    content = reply.content
+    bare = reply.status in (204, 304)
+    kind = () if bare or not content else (("Content-Type", reply.kind),)
+    length = () if bare else (("Content-Length", str(len(content))),)
+    await wire.head(reply.status, (*common, *kind, *length, *reply.headers))
+    if content and method != "HEAD" and not bare:
+        await wire.out(content)
+    await wire.exit(0)
+
+
+async def _passed_on(wire: Wire, reply: Stream) -> None:
+    async for piece in reply.pieces:
+        await wire.out(piece)
+
+
+async def _whole(wire: Wire, work: Awaitable[None]) -> None:
+    """What has begun to be answered cannot be refused any more, only broken off."""
+    try:
+        await work
+    except LadingError as error:
+        log.info("an answer broke off: %s", error)
+        await wire.exit(1)
+    except Exception:
+        log.exception("an answer broke off")
+        await wire.exit(1)
+    else:
+        await wire.exit(0)
+
+
+def _hijacked(wire: Wire, reply: Hijack) -> tuple[int, Headers]:
+    """Clients that ask for an upgrade get one; older ones get the head of an answer that never ends."""
+    if any(line.lower().startswith("upgrade: ") for line in wire.argv[2:wire.argv.index("")]):
+        return 101, (("Content-Type", reply.kind), ("Connection", "Upgrade"), ("Upgrade", "tcp"))
+    return 200, (("Content-Type", reply.kind),)
