@@ -31,9 +31,11 @@ from domain.lifecycle.update import LimitsChanged, Updated
 from domain.messages import Recorded
 from domain.network.events import NetworkCreated, NetworkRemoved
 from domain.redact import redacted
+from domain.text.units import SECOND
 from domain.volumes.events import VolumeClaimed, VolumeCreated, VolumeReleased, VolumeRemoved
 
 _KILL = "9"
+_OLD_KINDS = ("container", "image")
 _IMAGE_ACTIONS = {"imported": "import", "loaded": "load", "committed": "commit", "built": "build"}
 
 
@@ -47,6 +49,23 @@ class Notice:
     attributes: Mapping[str, str]
     time: int
     position: int
+
+
+def notice_document(notice: Notice) -> dict[str, object]:
+    """One as the Docker Engine API tells it; times in s and ns. The names of its first version stand before those of
+    today where it had them."""
+    old: dict[str, object] = {"status": notice.action, "id": notice.id} if notice.kind in _OLD_KINDS else {}
+    image = notice.attributes.get("image", "") if old else ""
+    return {
+        **old,
+        **({"from": image} if image else {}),
+        "Type": notice.kind,
+        "Action": notice.action,
+        "Actor": {"ID": notice.id, "Attributes": dict(sorted(notice.attributes.items()))},
+        "scope": "local",
+        "time": notice.time // SECOND,
+        "timeNano": notice.time,
+    }
 
 
 @dataclass

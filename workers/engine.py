@@ -51,6 +51,7 @@ from workers.networks import Networks
 from workers.relay import Relay
 from workers.requests import CreateRequest, ExecRequest
 from workers.streams import Begin, Streams, Window
+from workers.tidings import Tidings
 from workers.volumedesk import VolumeDesk
 
 NAME_TRIES = 20
@@ -106,7 +107,7 @@ class Engine:
         self.store, self.views, self.images, self.logs = parts.store, parts.views, parts.images, parts.logs
         self.files, self.networks, self._leases = parts.files, parts.networks, parts.leases
         self.volumes, self._builder, self._gateway = parts.volumes, parts.builder, parts.gateway
-        self._mover, self._clock, self._runtime, self._relay = parts.mover, parts.clock, parts.runtime, parts.relay
+        self._mover, self._clock, self._runtime = parts.mover, parts.clock, parts.runtime
         self._streams, self._facts, self._check = parts.streams, parts.facts, parts.check
         self._health, self._userns, self._prepare = parts.health, parts.userns, parts.prepare
         self._apparmor = parts.apparmor
@@ -114,6 +115,8 @@ class Engine:
         self._readings: set[asyncio.Task[None]] = set()
         self.board = Board(parts.store, parts.views)
         parts.relay.listen(self.board.hear)
+        self.tidings = Tidings(parts.store)
+        parts.relay.listen(self.tidings.hear)
 
     @property
     def builder(self) -> Builder:
@@ -358,17 +361,6 @@ class Engine:
     async def writable_size(self, id: str) -> int:
         """Bytes that the container has written over its image."""
         return await self._runtime.writable_size(id)
-
-    async def grown(self, beyond: int) -> int:
-        """The position of the last event, as soon as it is above `beyond`."""
-        follower = self._relay.follow()
-        try:
-            while self._relay.head <= beyond:
-                follower.clear()
-                await follower.wait()
-            return self._relay.head
-        finally:
-            self._relay.unfollow(follower)
 
     async def info(self) -> Mapping[str, object]:
         """Facts about the engine and its host."""

@@ -33,7 +33,6 @@ class Relay:
         self._queue: asyncio.Queue[Recorded] = asyncio.Queue()
         self._open: dict[int, Work] = {}
         self._intents: dict[int, Recorded] = {}
-        self._followers: set[asyncio.Event] = set()
         self._kinds: frozenset[str] = frozenset()
         self._listeners: list[Callable[[Recorded], None]] = []
         self.head = head
@@ -49,18 +48,6 @@ class Relay:
             self._queue.put_nowait(record)
             self.head = self._next
             self._next += 1
-        for follower in self._followers:
-            follower.set()
-
-    def follow(self) -> asyncio.Event:
-        """An event that is set whenever the log has grown; give it back with `unfollow`."""
-        follower = asyncio.Event()
-        self._followers.add(follower)
-        return follower
-
-    def unfollow(self, follower: asyncio.Event) -> None:
-        """The follower is not interested any more."""
-        self._followers.discard(follower)
 
     async def begin(self, kinds: frozenset[str], settle: Callable[[Work, Outcome], Awaitable[None]]) -> None:
         """Listen for outcomes and give them to `settle`; `kinds` are the intents that workers carry out."""

@@ -34,6 +34,7 @@ from domain.images.config import Settings, history, merged_env, parse_settings, 
 from domain.images.manifest import Platform
 from domain.images.model import Image, Layer
 from domain.messages import Append, Event, Meta
+from domain.network.asked import NetworkingWish
 from domain.ports import Clock, EventStore
 from domain.text.safe import safe
 from workers.build.files import FileSteps, Grown, Prepared
@@ -404,6 +405,7 @@ class Job:
             ulimits=self.request.ulimits,
             shm_size=self.request.shm_size,
             network=work.network,
+            networking=NetworkingWish(hosts=self.request.hosts),
         )
 
     # Context

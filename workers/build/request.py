@@ -13,7 +13,8 @@ from domain.spec import Ulimit
 
 class BuildRequest(BaseModel):
     """`dockerfile` is the text, `name` what it is called in errors, `ignore` the text of `.dockerignore`; `keep` leaves
-    the container of a step that has failed. With `export` the files of the result are wanted, and no image."""
+    the container of a step that has failed; `hosts` are `NAME:ADDRESS`. With `export` the files of the result are
+    wanted, and no image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +25,7 @@ class BuildRequest(BaseModel):
     arguments: dict[str, str] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
     network: str = ""
+    hosts: tuple[str, ...] = ()
     ignore: str = ""
     no_cache: bool = False
     keep: bool = False

@@ -48,23 +48,63 @@ class Sources:
 
 
 @dataclass
-class Reader:
-    """Reads what one call names; contexts are kept until `stack` is closed. `received` is told the size of one."""
+class Arrivals:
+    """Reads what is sent or fetched; contexts are kept until `stack` is closed. `received` is told the size of one."""
 
-    call: Call
     builder: Builder
     stack: AsyncExitStack
     received: Callable[[int], Awaitable[None]]
+
+    async def fetched(self, place: str, file: str) -> Sources | None:
+        """What is at an address or in a repository; None for anything else. Raises Plain, Refused, Unavailable."""
+        if is_repository(place):
+            return await self._inside(await self.stack.enter_async_context(self.builder.repository(place)), file)
+        if is_address(place):
+            return await self.sent(await self.stack.enter_async_context(self.builder.address(place)), file)
+        return None
+
+    async def sent(self, pieces: AsyncIterator[bytes], file: str) -> Sources:
+        """A Dockerfile or a context, by how it begins. Raises Plain, Refused."""
+        start = b""
+        async for piece in pieces:
+            start += piece
+            if len(start) >= _TAR_MAGIC.stop:
+                break
+        if sniff(start[:6]) == "plain" and start[_TAR_MAGIC] != b"ustar":
+            rest = await read_all(pieces, LARGEST)
+            return Sources(decoded(start + rest, file or STDIN), STDIN)
+        return await self._inside(await self._receive(_chained(start, pieces)), file)
+
+    async def _inside(self, context: Context, file: str) -> Sources:
+        """A context that has its Dockerfile and its `.dockerignore` in it."""
+        file = file or _DOCKERFILE
+        path = posixpath.normpath(file).lstrip("/")
+        found = context.look(path)
+        data = context.read(path, LARGEST + 1)
+        if found is None:
+            raise Plain(f"failed to read the Dockerfile: {legible(file)} is not in the context")
+        if data is None:
+            raise Plain(f"the Dockerfile ({legible(file)}) is not a regular file, but a {found.kind}")
+        return Sources(decoded(data, file), file, *_hidden(context, path))
+
+    async def _receive(self, pieces: AsyncIterator[bytes]) -> Context:
+        counted = Counted(pieces)
+        context = await self.stack.enter_async_context(self.builder.context(aiter(counted)))
+        await self.received(counted.size)
+        return context
+
+
+@dataclass
+class Reader(Arrivals):
+    """Reads what one call names as well."""
+
+    call: Call
 
     async def sources(self, path: str, file: str) -> Sources:
         """What PATH and `-f` mean. Raises Plain, Refused."""
         if path == STDIN:
             return await self._stdin(file)
-        if is_repository(path):
-            return await self._inside(await self.stack.enter_async_context(self.builder.repository(path)), file)
-        if is_address(path):
-            return await self._told(await self.stack.enter_async_context(self.builder.address(path)), file)
-        return await self._directory(path, file)
+        return await self.fetched(path, file) or await self._directory(path, file)
 
     async def _directory(self, path: str, file: str) -> Sources:
         kind, top = await self._look(path)
@@ -74,7 +114,7 @@ class Reader:
             raise Plain(f"unable to prepare context: {legible(path)} is not a directory",
                         hint="name the directory, and the Dockerfile with -f")
         if file == STDIN:
-            text, name, beside = decoded(await self._all(self.call.stdin(), LARGEST), STDIN), STDIN, ""
+            text, name, beside = decoded(await read_all(self.call.stdin(), LARGEST), STDIN), STDIN, ""
         else:
             beside = absolute(file, self.call.cwd) if file else posixpath.join(top, _DOCKERFILE)
             name = file or _DOCKERFILE
@@ -112,62 +152,20 @@ class Reader:
                         hint="name it with -f" if what == "the Dockerfile" else "")
         if kind != "file":
             raise Plain(f"{what} ({legible(name)}) is not a regular file, but a {kind}")
-        return await self._all(self.call.open_file(real), most)
+        return await read_all(self.call.open_file(real), most)
 
     async def _stdin(self, file: str) -> Sources:
         if self.call.terminal.stdin_tty:
             raise Plain("a Dockerfile or a context is expected on standard input, but that is a terminal")
         if file == STDIN:
             raise Plain("invalid argument: can't use stdin for both build context and dockerfile")
-        return await self._told(self.call.stdin(), file)
-
-    async def _told(self, pieces: AsyncIterator[bytes], file: str) -> Sources:
-        """A Dockerfile or a context, by how it begins."""
-        start = b""
-        async for piece in pieces:
-            start += piece
-            if len(start) >= _TAR_MAGIC.stop:
-                break
-        if sniff(start[:6]) == "plain" and start[_TAR_MAGIC] != b"ustar":
-            rest = await self._all(pieces, LARGEST)
-            return Sources(decoded(start + rest, file or STDIN), STDIN)
-        return await self._inside(await self._receive(_chained(start, pieces)), file)
+        return await self.sent(self.call.stdin(), file)
 
     async def _inside(self, context: Context, file: str) -> Sources:
-        """A context that has its Dockerfile and its `.dockerignore` in it."""
-        if file == STDIN:
-            text = await self._all(self.call.stdin(), LARGEST)
-            return Sources(decoded(text, STDIN), STDIN, *self._hidden(context, ""))
-        file = file or _DOCKERFILE
-        path = posixpath.normpath(file).lstrip("/")
-        found = context.look(path)
-        data = context.read(path, LARGEST + 1)
-        if found is None:
-            raise Plain(f"failed to read the Dockerfile: {legible(file)} is not in the context")
-        if data is None:
-            raise Plain(f"the Dockerfile ({legible(file)}) is not a regular file, but a {found.kind}")
-        return Sources(decoded(data, file), file, *self._hidden(context, path))
-
-    def _hidden(self, context: Context, path: str) -> tuple[str, Callable[[], Awaitable[Context]]]:
-        """What its `.dockerignore` says, and the context without that."""
-        names = (path + _IGNORE, _IGNORE) if path else (_IGNORE,)
-        found = next((data for name in names if (data := context.read(name, _LARGEST_IGNORE)) is not None), b"")
-        text = found.decode("utf-8", "surrogateescape").replace("\0", "")
-        try:
-            context.hide(Rules(text))
-        except Wrong as error:
-            raise Plain(f"{_IGNORE}: {error}") from error
-
-        async def bring() -> Context:
-            return context
-
-        return text, bring
-
-    async def _receive(self, pieces: AsyncIterator[bytes]) -> Context:
-        counted = Counted(pieces)
-        context = await self.stack.enter_async_context(self.builder.context(aiter(counted)))
-        await self.received(counted.size)
-        return context
+        if file != STDIN:
+            return await super()._inside(context, file)
+        text = await read_all(self.call.stdin(), LARGEST)
+        return Sources(decoded(text, STDIN), STDIN, *_hidden(context, ""))
 
     async def _look(self, path: str) -> tuple[str, str]:
         whole = absolute(path, self.call.cwd)
@@ -176,13 +174,31 @@ class Reader:
         kind, real = await self.call.look(whole.rstrip("/") or "/", follow=True)
         return kind, real.rstrip("/") or "/"
 
-    async def _all(self, pieces: AsyncIterator[bytes], most: int) -> bytes:
-        content = b""
-        async for piece in pieces:
-            content += piece
-            if len(content) > most:
-                raise InvalidValue(f"a file of more than {most} bytes is not read")
-        return content
+
+def _hidden(context: Context, path: str) -> tuple[str, Callable[[], Awaitable[Context]]]:
+    """What its `.dockerignore` says, and the context without that."""
+    names = (path + _IGNORE, _IGNORE) if path else (_IGNORE,)
+    found = next((data for name in names if (data := context.read(name, _LARGEST_IGNORE)) is not None), b"")
+    text = found.decode("utf-8", "surrogateescape").replace("\0", "")
+    try:
+        context.hide(Rules(text))
+    except Wrong as error:
+        raise Plain(f"{_IGNORE}: {error}") from error
+
+    async def bring() -> Context:
+        return context
+
+    return text, bring
+
+
+async def read_all(pieces: AsyncIterator[bytes], most: int) -> bytes:
+    """One whole file. Raises: InvalidValue for one with more bytes."""
+    content = b""
+    async for piece in pieces:
+        content += piece
+        if len(content) > most:
+            raise InvalidValue(f"a file of more than {most} bytes is not read")
+    return content
 
 
 async def _chained(start: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

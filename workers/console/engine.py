@@ -26,6 +26,7 @@ from workers.console.board import Board
 from workers.mover import Caller
 from workers.requests import CreateRequest, ExecRequest, NetworkRequest, VolumeRequest
 from workers.sampler import Sampler
+from workers.tidings import Tidings
 from workers.transfers import Arrived, Keys
 
 
@@ -218,6 +219,10 @@ class Engine(Protocol):
         """The containers, as lists show them."""
 
     @property
+    def tidings(self) -> Tidings:
+        """What has happened and what happens, for any number of listeners."""
+
+    @property
     def store(self) -> EventStore:
         """The log; the console only reads it."""
 
@@ -362,9 +367,6 @@ class Engine(Protocol):
 
     async def history(self, id: str) -> Sequence[Recorded]:
         """All events of one container, oldest first."""
-
-    async def grown(self, beyond: int) -> int:
-        """The position of the last event, once it is above `beyond`."""
 
     async def info(self) -> Mapping[str, object]:
         """Facts about the engine and its host."""

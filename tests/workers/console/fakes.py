@@ -67,6 +67,7 @@ from workers.console.dispatch import dispatch
 from workers.mover import Caller, Mover, Origin
 from workers.networks import Networks
 from workers.requests import CreateRequest, ExecRequest
+from workers.tidings import Tidings
 from workers.transfers import Arrived, Keys
 from workers.volumedesk import VolumeDesk
 from workers.volumes import Volumes
@@ -207,7 +208,6 @@ class FakeStore:
             Containers(), Names(), Past(), Refs(), NetworkRows(), PastNetworks(), Addresses(), Tenures(), VolumeRows(),
         )
         self.rows: dict[str, dict[str, Row]] = {projection.name: {} for projection in self.projections}
-        self.grown = asyncio.Condition()
         self.reply: dict[str, Reply] = {}
         self.now = EPOCH
 
@@ -600,6 +600,7 @@ class FakeEngine:
         self.store = FakeStore()
         self.views = FakeViews(self.store)
         self.board = Board(self.store, self.views)
+        self.tidings = Tidings(self.store)
         self.images = FakeImages(self.store)
         self.contents = MemoryVolumes()
         self.clock = FakeClock()
@@ -742,6 +743,8 @@ class FakeEngine:
     def _append(self, id: str, events: Sequence[Event], who: Caller, cause: int = 0) -> Sequence[Recorded]:
         meta = Meta(actor=who.actor, command_id=who.command_id, cause=cause, version=self.version)
         records = [self.store.add(StreamId("container", id), event, meta) for event in events]
+        for record in records:
+            self.tidings.hear(record)
         self.changed.set()
         self.changed = asyncio.Event()
         return records
@@ -901,12 +904,6 @@ class FakeEngine:
     async def writable_size(self, id: str) -> int:
         """Five bytes."""
         return 5
-
-    async def grown(self, beyond: int) -> int:
-        """Wait for another event."""
-        while len(self.store.records) <= beyond:
-            await self.changed.wait()
-        return len(self.store.records)
 
     async def info(self) -> Mapping[str, object]:
         """A few facts."""

@@ -38,7 +38,7 @@ async def _build(invocation: Invocation) -> int:
             await to(f"Sending build context to lading daemon  {human_size(size, 4)}\n".encode())
 
     async with AsyncExitStack() as stack:
-        reader = Reader(call, invocation.engine.builder, stack, received)
+        reader = Reader(invocation.engine.builder, stack, received, call)
         sources = await reader.sources(invocation.arguments[0], options.text("file"))
         request = await _request(invocation, sources, export=output is not None)
         wanted = invocation.engine.builder.plan(request)
@@ -93,6 +93,7 @@ async def _request(invocation: Invocation, sources: Sources, *, export: bool) ->
         arguments=await _arguments(invocation),
         labels=dict(item.partition("=")[::2] for item in options.many("label")),
         network=await _network(invocation),
+        hosts=options.many("add-host"),
         ignore=sources.ignore,
         no_cache=options.flag("no-cache"),
         keep=not options.flag("rm") and not options.flag("force-rm"),
@@ -174,6 +175,7 @@ VERB = Verb(
     also=("image build", "builder build"),
     group="Common Commands",
     options=(
+        many("add-host", "", "A line for /etc/hosts of RUN steps", value="NAME:ADDRESS"),
         many("build-arg", "", "Value of an ARG; NAME alone takes your own", value="NAME[=VALUE]"),
         one("file", "f", "The Dockerfile (PATH/Dockerfile); - for standard input", value=FILE),
         flag("force-rm", "", "Take away the container of a step also when it has failed"),
@@ -195,7 +197,7 @@ VERB = Verb(
         *(option for option in limits.OPTIONS if option.name in {
             "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems", "memory", "memory-swap",
             "pids-limit"}),
-        *refused("--add-host= --cache-from= --cache-to= --cgroup-parent= --compress --isolation= --load "
+        *refused("--cache-from= --cache-to= --cgroup-parent= --compress --isolation= --load "
                  "--push --security-opt= --squash --ssh="),
     ),
     notes="""\
