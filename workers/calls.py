@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from adapters.control.console import Call as Wire
 from domain.redact import redacted
 from workers.console.dispatch import dispatch
 from workers.console.engine import Engine
 from workers.mover import Caller
+
+if TYPE_CHECKING:
+    from workers.gateway.dispatch import Api
 
 
 class TerminalCall:
@@ -105,11 +109,16 @@ class TerminalCall:
 def answering(engine: Engine) -> Callable[[Wire], Awaitable[None]]:
     """The handler of all calls: run the verb, end the call with its status."""
 
-    async def answer(wire: Wire) -> None:
-        if wire.api:
-            from workers.gateway.dispatch import answer as answer_request  # nobody pays for what nobody uses
+    api: Api | None = None
 
-            return await answer_request(wire, engine)
+    async def answer(wire: Wire) -> None:
+        nonlocal api
+        if wire.api:
+            if api is None:
+                from workers.gateway.dispatch import Api  # nobody pays for what nobody uses
+
+                api = Api(engine)
+            return await api.answer(wire)
         await wire.exit(await dispatch(TerminalCall(wire), engine))
 
     return answer

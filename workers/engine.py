@@ -228,13 +228,14 @@ class Engine:
         *,
         size: tuple[int, int] = (0, 0),
         watched: bool = True,
+        exec_id: str = "",
     ) -> str:
-        """Execute one more command in a running container; returns its exec id when it was executed. If it is not
-        `watched` nobody will ask for what it writes, and it never waits for a reader.
+        """Execute one more command in a running container; returns its exec id (`exec_id`, if it has one already) when
+        it was executed. If it is not `watched` nobody will ask for what it writes, and it never waits for a reader.
 
         Raises: Refused, NotFound, CommandFailed (126, 127), KernelError.
         """
-        spec, exec_id = exec_spec(request), self._clock.new_id()
+        spec, exec_id = exec_spec(request), exec_id or self._clock.new_id()
         moved = await self._accept(id, (Exec(exec_id=exec_id, exec=spec, env=request.env, size=size),), who)
         self._remember(exec_id, moved.after.execs[exec_id].requested)
         if not await self._done(id, moved.intents):
@@ -295,6 +296,15 @@ class Engine:
         assert container is not None
         return container.exit_code
 
+    async def until_run(self, id: str, attempt: int) -> Container:
+        """The container as soon as it runs for that time, has done so, or is gone."""
+        container = await self._mover.until(
+            id, lambda c: c.attempt > attempt or (c.attempt == attempt and c.state is not State.STARTING)
+            or c.state in {State.REMOVED, State.DEAD}
+        )
+        assert container is not None
+        return container
+
     async def wait_removed(self, id: str) -> None:
         """Returns when the container is gone, or could not be removed."""
         container = await self._mover.until(id, lambda c: c.state in {State.REMOVED, State.DEAD})
@@ -340,6 +350,12 @@ class Engine:
         what comes once `begun` was called."""
         window = Window(begin=Begin.EXPECTED if from_start else Begin.NOW)
         return self._streams.follow(id, window, hold=hold, begun=begun)
+
+    def upcoming(
+        self, id: str, *, hold: float, begun: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[LogFrame]:
+        """What the container writes in its next run, which somebody else is going to start."""
+        return self._streams.upcoming(id, hold=hold, begun=begun)
 
     def stored(
         self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None

@@ -20,6 +20,7 @@ PATIENT = math.inf
 STALLED = 10.0
 """A hold for a person: after so many seconds without any progress nobody waits any more."""
 _EXPECTED = 10.0
+_OVER = frozenset({State.REMOVED, State.DEAD})
 _COMING = frozenset({State.STARTING, State.RESTARTING})
 
 
@@ -125,6 +126,24 @@ class Streams:
                     yield frame
         finally:
             ended.cancel()
+
+    async def upcoming(
+        self, id: str, *, hold: float, begun: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[LogFrame]:
+        """Frames of the next run from its first byte on, until it has ended; none when no other follows, because the
+        container is removed. `begun` is called once nothing of it can be missed."""
+        run = (await self._stories.container(id)).attempt + 1
+        position = await self._logs.end(id)
+        async with self._bells.watch(id, hold=position, with_start=True) as watch:
+            begun()
+            await self._stories.until(id, lambda c: c.attempt >= run or c.state in _OVER)
+            ended = asyncio.ensure_future(self._stories.until(id, _over(run)))
+            try:
+                frames = self._logs.frames(id, start=position, follow=_more(ended, watch))
+                async for frame in _held(frames, watch, hold):
+                    yield frame
+            finally:
+                ended.cancel()
 
     async def stored(self, id: str, window: Window) -> AsyncIterator[LogFrame]:
         """Frames that there are now. While the container runs they are held as for a person."""

@@ -285,9 +285,11 @@ class Engine(Protocol):
         *,
         size: tuple[int, int] = (0, 0),
         watched: bool = True,
+        exec_id: str = "",
     ) -> str:
-        """One more process in a running container; its exec id once it was executed. What one that is not `watched`
-        writes is dropped. Raises Refused, NotFound, CommandFailed (126, 127)."""
+        """One more process in a running container; its exec id (`exec_id`, if it has one already) once it was
+        executed. What one that is not `watched` writes is dropped.
+        Raises Refused, NotFound, CommandFailed (126, 127)."""
 
     def exec_output(self, id: str, exec_id: str) -> AsyncIterator[LogFrame]:
         """What that process writes, for one listener, until its end. Raises NotFound."""
@@ -325,6 +327,9 @@ class Engine(Protocol):
     async def wait_exit(self, id: str, attempt: int) -> int:
         """The exit status of one run."""
 
+    async def until_run(self, id: str, attempt: int) -> Container:
+        """The container as soon as it runs for that time, has done so, or is gone."""
+
     async def wait_removed(self, id: str) -> None:
         """Returns when nothing is left of it."""
 
@@ -336,6 +341,11 @@ class Engine(Protocol):
         With `from_start` all of the run that this caller has just started (`run` and `execute` with `attach` keep it
         for him), of another one all that is stored; else what comes once `begun` was called.
         """
+
+    def upcoming(
+        self, id: str, *, hold: float, begun: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[LogFrame]:
+        """What the container writes in its next run from its first byte on, once `begun` was called."""
 
     async def processes(self, id: str) -> Sequence[int]:
         """Host pids of the container's processes."""

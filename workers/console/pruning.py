@@ -14,6 +14,7 @@ from domain.options import filter_pair, flag, many
 from domain.text.safe import safe
 from domain.text.units import human_size
 from workers.console.containers import Listed
+from workers.console.engine import Engine
 from workers.console.moments import moment
 from workers.console.verb import Invocation
 from workers.mover import Caller
@@ -82,17 +83,17 @@ async def tell(invocation: Invocation, sections: Sequence[Section], *, dry: bool
 
 
 async def images(
-    invocation: Invocation, test: Test, *, everything: bool, dry: bool, gone: Collection[str] = ()
+    engine: Engine, who: Caller, test: Test, *, everything: bool, dry: bool, gone: Collection[str] = ()
 ) -> Section:
     """Take away images that no container uses, or only count them; containers in `gone` use nothing any more."""
-    desk = invocation.engine.images
+    desk = engine.images
 
     def goes(image: Image) -> bool:
         return test(image.created, labels_of(image))
 
     ids = await desk.unused(goes, everything=everything, gone=gone)
     if not dry:
-        untagged, deleted, freed = await desk.prune(ids, invocation.who)
+        untagged, deleted, freed = await desk.prune(ids, who)
         lines = (*(f"untagged: {key}" for key in untagged), *(f"deleted: {id}" for id in deleted))
         return Section("Images", lines, freed)
     known = {entry.image.id: entry for entry in await desk.all()}
@@ -114,18 +115,17 @@ def labels_of(image: Image) -> Mapping[str, str]:
 # Containers
 
 
-async def containers(invocation: Invocation, test: Test, *, dry: bool) -> Section:
+async def containers(engine: Engine, who: Caller, test: Test, *, dry: bool) -> Section:
     """Take away containers that do not run, or only count them; one that somebody starts meanwhile stays."""
-    engine = invocation.engine
     gone: list[str] = []
     size = 0
-    for place, row in enumerate(await resting(invocation)):
+    for place, row in enumerate(await resting(engine)):
         if not test(row.created_at, row.labels):
             continue
         try:
             written = await engine.writable_size(row.id)
             if not dry:
-                await engine.execute(row.id, Remove(), Caller(invocation.who.actor, _nth(invocation.who, place)))
+                await engine.execute(row.id, Remove(), Caller(who.actor, _nth(who, place)))
         except LadingError:
             continue
         gone.append(row.id)
@@ -133,9 +133,9 @@ async def containers(invocation: Invocation, test: Test, *, dry: bool) -> Sectio
     return Section("Containers", tuple(gone), size)
 
 
-async def resting(invocation: Invocation) -> Sequence[Listed]:
+async def resting(engine: Engine) -> Sequence[Listed]:
     """Containers that do not run, newest first."""
-    return [row for row in await invocation.engine.board.rows() if row.state in _RESTING]
+    return [row for row in await engine.board.rows() if row.state in _RESTING]
 
 
 def _nth(who: Caller, place: int) -> str:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from domain.container import LIVE
 from domain.errors import LadingError, NotFound, Refused
@@ -75,7 +75,38 @@ def size(terminal: Terminal, *, tty: bool) -> tuple[int, int]:
     return (terminal.rows, terminal.cols) if tty else (0, 0)
 
 
-async def until_gone(call: Call, work: Awaitable[T]) -> T | None:
+class Client(Protocol):
+    """Who takes part in a process: a command line, or a client of the API."""
+
+    @property
+    def terminal(self) -> Terminal:
+        """Its terminal."""
+
+    @property
+    def closed(self) -> asyncio.Event:
+        """Set when it is gone."""
+
+    @property
+    def deserted(self) -> bool:
+        """Whether it went by itself, and not because the engine goes down."""
+
+    async def out(self, data: bytes) -> None:
+        """Something that was written to standard output."""
+
+    async def err(self, data: bytes) -> None:
+        """Something that was written to standard error."""
+
+    def stdin(self) -> AsyncIterator[bytes]:
+        """What it sends, until it ends that."""
+
+    async def use_terminal(self, resized: Callable[[int, int], Awaitable[None]], *, raw: bool) -> None:
+        """From now on `resized` gets rows and columns of its terminal."""
+
+    async def release_terminal(self) -> None:
+        """Its terminal is as it was before."""
+
+
+async def until_gone(call: Client, work: Awaitable[T]) -> T | None:
     """The result of `work`, or None as soon as the client is gone; `work` is cancelled then."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(call.closed.wait())
     try:
@@ -93,7 +124,7 @@ def patience(terminal: Terminal) -> float:
     return STALLED if terminal.stdout_tty else PATIENT
 
 
-async def pump(call: Call, frames: AsyncIterator[LogFrame], streams: frozenset[int], *, raw: bool = False) -> None:
+async def pump(call: Client, frames: AsyncIterator[LogFrame], streams: frozenset[int], *, raw: bool = False) -> None:
     """Every frame to its stream of the client, byte for byte; streams that nobody attached are dropped. `raw` says that
     the client's terminal does not make lines by itself."""
     end = "\r\n" if raw else "\n"
@@ -142,7 +173,7 @@ class Signals:
 
 
 async def attached(
-    call: Call, engine: Engine, id: str, wiring: Wiring, frames: AsyncIterator[LogFrame], *, exec_id: str = "",
+    call: Client, engine: Engine, id: str, wiring: Wiring, frames: AsyncIterator[LogFrame], *, exec_id: str = "",
     late: asyncio.Event | None = None
 ) -> Left:
     """Take part in the first process of a container, or in an exec, until one of the ends; the terminal is back then.
@@ -159,7 +190,7 @@ async def attached(
             await _leave(call, input, wiring)
 
 
-async def _leave(call: Call, input: Input, wiring: Wiring) -> None:
+async def _leave(call: Client, input: Input, wiring: Wiring) -> None:
     """A client that died has ended its input, too: what reads it must not wait for ever. One at a terminal has not,
     and neither has one that lost the engine."""
     try:
@@ -172,7 +203,7 @@ async def _leave(call: Call, input: Input, wiring: Wiring) -> None:
 
 
 def _works(
-    call: Call, input: Input | None, wiring: Wiring, frames: AsyncIterator[LogFrame], late: asyncio.Event | None
+    call: Client, input: Input | None, wiring: Wiring, frames: AsyncIterator[LogFrame], late: asyncio.Event | None
 ) -> list[Coroutine[None, None, Left | None]]:
     works: list[Coroutine[None, None, Left | None]] = [_gone(call)]
     if wiring.streams:
@@ -193,17 +224,17 @@ async def _after(
     return await work()
 
 
-async def _gone(call: Call) -> Left:
+async def _gone(call: Client) -> Left:
     await call.closed.wait()
     return Left.GONE
 
 
-async def _show(call: Call, frames: AsyncIterator[LogFrame], wiring: Wiring) -> Left:
+async def _show(call: Client, frames: AsyncIterator[LogFrame], wiring: Wiring) -> Left:
     await pump(call, frames, wiring.streams, raw=wiring.tty and wiring.stdin)
     return Left.ENDED
 
 
-async def _feed(call: Call, input: Input | None, wiring: Wiring, *, alone: bool) -> Left | None:
+async def _feed(call: Client, input: Input | None, wiring: Wiring, *, alone: bool) -> Left | None:
     """What the client sends, until it ends, the process does not want any more, or the keys are pressed. None when
     there is still output to wait for."""
     watch = Watch(wiring.keys) if wiring.tty and wiring.keys else None
@@ -251,7 +282,7 @@ async def _input(engine: Engine, id: str, exec_id: str) -> Input | None:
 
 
 @asynccontextmanager
-async def _terminal(call: Call, input: Input | None, wiring: Wiring) -> AsyncIterator[None]:
+async def _terminal(call: Client, input: Input | None, wiring: Wiring) -> AsyncIterator[None]:
     """The client's terminal follows that of the process, and passes on all keys when they are attached."""
     if not wiring.tty:
         yield

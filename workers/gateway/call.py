@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from domain.errors import InvalidValue
 from domain.messages import Actor
 from workers.console.engine import Engine
+from workers.gateway.execs import Execs
 from workers.mover import Caller
 
 MOST_JSON = 4 * 1024 * 1024
@@ -44,6 +45,10 @@ class Wire(Protocol):
     @property
     def closed(self) -> asyncio.Event:
         """Set when the client is gone."""
+
+    @property
+    def deserted(self) -> bool:
+        """Whether it went by itself."""
 
     async def head(self, status: int, headers: Headers, *, hijack: bool = False) -> None:
         """Begin to answer."""
@@ -87,10 +92,11 @@ class Stream:
 @dataclass(frozen=True)
 class Hijack:
     """The connection becomes a stream in both directions for as long as `work` takes: `RAW` bytes, or output that is
-    `MULTIPLEXED` into frames."""
+    `MULTIPLEXED` into frames. It does with `Duplex.begin`; what `work` raises before is a refusal like others."""
 
     work: Callable[["Duplex"], Awaitable[None]]
     kind: str = RAW
+    upgrade: str = "tcp"
     headers: Headers = ()
 
 
@@ -100,15 +106,27 @@ EMPTY = Reply(status=204)
 
 
 class Duplex:
-    """A hijacked connection."""
+    """A hijacked connection; `status` and `headers` are the head of the answer with which it begins."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, wire: Wire, status: int, headers: Headers) -> None:
+        self._wire, self._status, self._headers = wire, status, headers
+        self.begun = False
+
+    async def begin(self) -> None:
+        """From now on it is a stream. Twice is fine."""
+        if not self.begun:
+            self.begun = True
+            await self._wire.head(self._status, self._headers, hijack=True)
 
     @property
     def closed(self) -> asyncio.Event:
         """Set when the client is gone."""
         return self._wire.closed
+
+    @property
+    def deserted(self) -> bool:
+        """Whether it went by itself, and not because the engine goes down."""
+        return self._wire.deserted
 
     def read(self) -> AsyncIterator[bytes]:
         """What the client says, until it closes its direction. Once only. Raises: Unavailable when it is gone."""
@@ -116,6 +134,7 @@ class Duplex:
 
     async def write(self, data: bytes) -> None:
         """Something for the client; waits while it is slow."""
+        await self.begin()
         await self._wire.out(data)
 
 
@@ -131,6 +150,7 @@ class Call:
     headers: Mapping[str, str]
     engine: Engine
     who: Caller
+    execs: Execs
     wire: Wire
     sent: bytes = b""
 

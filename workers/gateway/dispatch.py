@@ -13,6 +13,7 @@ from domain.text.safe import safe
 from workers.console.engine import Engine
 from workers.gateway.call import Answer, Call, Duplex, Headers, Hijack, Reply, Stream, Version, Wire
 from workers.gateway.errors import Denied, message_of, status_of
+from workers.gateway.execs import Execs
 from workers.gateway.resources import ROUTES
 from workers.gateway.routes import NEWEST, OLDEST, Handler, find
 from workers.mover import Caller
@@ -22,57 +23,58 @@ _VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(/.*)")
 _DEFECT = "the engine has failed inside; its log says more"
 
 
-async def answer(wire: Wire, engine: Engine) -> None:
-    """Answer one request."""
-    method, target = wire.argv[0], wire.argv[1]
-    common = _common(engine)
-    try:
-        call, route = _routed(wire, engine, method, target)
-        reply = await route(call)
-    except LadingError as error:
-        reply = Reply(status_of(error), {"message": message_of(error)})
-    except Exception:
-        log.exception("%s %s failed", method, safe(target))
-        reply = Reply(500, {"message": _DEFECT})
-    await _send(wire, method, reply, common)
+class Api:
+    """Answers requests; what has to be known from one to the next are execs that were made and not started yet."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._execs = engine, Execs()
+        self._common: Headers = (
+            ("Api-Version", text_of(NEWEST)),
+            ("Docker-Experimental", "false"),
+            ("Ostype", "linux"),
+            ("Server", f"Lading/{engine.version} (linux)"),
+        )
+
+    async def answer(self, wire: Wire) -> None:
+        """Answer one request."""
+        method, target = wire.argv[0], wire.argv[1]
+        try:
+            found, call = self._routed(wire, method, target)
+            reply: Answer = await found(call)
+        except LadingError as error:
+            reply = refusal(error)
+        except Exception:
+            log.exception("%s %s failed", method, safe(target))
+            reply = Reply(500, {"message": _DEFECT})
+        await _send(wire, method, reply, self._common)
+
+    def _routed(self, wire: Wire, method: str, target: str) -> tuple[Handler, Call]:
+        """The handler, and the request as it takes it. Raises: Denied."""
+        parts = urlsplit(target)
+        version, path = _versioned(parts.path)
+        found = find(ROUTES, method, path, version)
+        if found is None:
+            raise Denied(404, "page not found")
+        end = wire.argv.index("")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in wire.argv[2:end])}
+        call = Call(
+            method=method,
+            version=version,
+            path=found.path,
+            query=parse_qs(parts.query, keep_blank_values=True),
+            headers=headers,
+            engine=self._engine,
+            who=Caller(wire.actor, wire.call_id),
+            execs=self._execs,
+            wire=wire,
+            sent="\0".join(wire.argv[end + 1:]).encode("utf-8", "surrogateescape"),
+        )
+        return found.route.handler, call
 
 
 def text_of(version: Version) -> str:
     """`1.50`."""
     return f"{version[0]}.{version[1]}"
-
-
-def _common(engine: Engine) -> Headers:
-    """What every answer says."""
-    return (
-        ("Api-Version", text_of(NEWEST)),
-        ("Docker-Experimental", "false"),
-        ("Ostype", "linux"),
-        ("Server", f"Lading/{engine.version} (linux)"),
-    )
-
-
-def _routed(wire: Wire, engine: Engine, method: str, target: str) -> tuple[Call, Handler]:
-    """The request as a handler takes it, and the handler. Raises: Denied."""
-    parts = urlsplit(target)
-    version, path = _versioned(parts.path)
-    found = find(ROUTES, method, path, version)
-    if found is None:
-        raise Denied(404, "page not found")
-    end = wire.argv.index("")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in wire.argv[2:end])}
-    call = Call(
-        method=method,
-        version=version,
-        path=found.path,
-        query=parse_qs(parts.query, keep_blank_values=True),
-        headers=headers,
-        engine=engine,
-        who=Caller(wire.actor, wire.call_id),
-        wire=wire,
-        sent="\0".join(wire.argv[end + 1:]).encode("utf-8", "surrogateescape"),
-    )
-    return call, found.route.handler
 
 
 def _versioned(path: str) -> tuple[Version, str]:
@@ -95,11 +97,9 @@ async def _send(wire: Wire, method: str, reply: Answer, common: Headers) -> None
         await _reply(wire, method, reply, common)
     elif isinstance(reply, Stream):
         await wire.head(reply.status, (*common, ("Content-Type", reply.kind), *reply.headers))
-        await _whole(wire, _passed_on(wire, reply))
+        await wire.exit(await _whole(_passed_on(wire, reply)))
     else:
-        status, head = _hijacked(wire, reply)
-        await wire.head(status, (*common, *head, *reply.headers), hijack=True)
-        await _whole(wire, reply.work(Duplex(wire)))
+        await _hijacked(wire, method, reply, common)
 
 
 async def _reply(wire: Wire, method: str, reply: Reply, common: Headers) -> None:
@@ -118,22 +118,39 @@ async def _passed_on(wire: Wire, reply: Stream) -> None:
         await wire.out(piece)
 
 
-async def _whole(wire: Wire, work: Awaitable[None]) -> None:
-    """What has begun to be answered cannot be refused any more, only broken off."""
+async def _whole(work: Awaitable[None]) -> int:
+    """What has begun to be answered cannot be refused any more, only broken off. The exit status."""
     try:
         await work
     except LadingError as error:
         log.info("an answer broke off: %s", error)
-        await wire.exit(1)
     except Exception:
         log.exception("an answer broke off")
-        await wire.exit(1)
     else:
-        await wire.exit(0)
+        return 0
+    return 1
 
 
-def _hijacked(wire: Wire, reply: Hijack) -> tuple[int, Headers]:
+async def _hijacked(wire: Wire, method: str, reply: Hijack, common: Headers) -> None:
     """Clients that ask for an upgrade get one; older ones get the head of an answer that never ends."""
-    if any(line.lower().startswith("upgrade: ") for line in wire.argv[2:wire.argv.index("")]):
-        return 101, (("Content-Type", reply.kind), ("Connection", "Upgrade"), ("Upgrade", "tcp"))
-    return 200, (("Content-Type", reply.kind),)
+    asked = any(line.lower().startswith("upgrade: ") for line in wire.argv[2:wire.argv.index("")])
+    upgrade = (("Connection", "Upgrade"), ("Upgrade", reply.upgrade)) if asked else ()
+    kind = (("Content-Type", reply.kind),) if reply.kind else ()
+    duplex = Duplex(wire, 101 if asked else 200, (*common, *kind, *upgrade, *reply.headers))
+    try:
+        await reply.work(duplex)
+    except LadingError as error:
+        if not duplex.begun:
+            return await _reply(wire, method, refusal(error), common)
+        log.info("a stream broke off: %s", error)
+    except Exception:
+        log.exception("a stream broke off")
+        if not duplex.begun:
+            return await _reply(wire, method, Reply(500, {"message": _DEFECT}), common)
+    await duplex.begin()
+    await wire.exit(0)
+
+
+def refusal(error: LadingError) -> Reply:
+    """An error as an answer."""
+    return Reply(status_of(error), {"message": message_of(error)})

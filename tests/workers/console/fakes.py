@@ -694,9 +694,10 @@ class FakeEngine:
         *,
         size: tuple[int, int] = (0, 0),
         watched: bool = True,
+        exec_id: str = "",
     ) -> str:
         """Decided and noted; what a test has set decides whether it works."""
-        exec_id = f"{len(self.execs) + 1:x}" * 64
+        exec_id = exec_id or f"{len(self.execs) + 1:x}" * 64
         command = Exec(exec_id=exec_id, exec=exec_spec(request), env=request.env, size=size)
         (requested,) = self._append(id, MACHINE.decide(self._fold(id), command), who)
         if self.exec_error is not None:
@@ -853,9 +854,24 @@ class FakeEngine:
         exits = [r.event for r in self._stream(ended.id) if isinstance(r.event, Exited) and r.event.attempt == attempt]
         return exits[0].code if exits else ended.exit_code
 
+    async def until_run(self, id: str, attempt: int) -> Container:
+        """Until it runs for that time."""
+        return await self._until(id, lambda c: c.attempt >= attempt or c.state in (State.REMOVED, State.DEAD))
+
     async def wait_removed(self, id: str) -> None:
         """Until it is gone."""
         await self._until(id, lambda c: c.state in (State.REMOVED, State.DEAD))
+
+    async def upcoming(
+        self, id: str, *, hold: float, begun: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[LogFrame]:
+        """What is written from now on, until it has run once more."""
+        run, written = self._fold(id).attempt + 1, self.logs.written.setdefault(id, [])
+        seen = len(written)
+        begun()
+        await self.wait_exit(id, run) if (await self.until_run(id, run)).attempt else None
+        for frame in written[seen:]:
+            yield frame
 
     async def output(
         self, id: str, *, from_start: bool, hold: float | None = None, begun: Callable[[], None] = lambda: None

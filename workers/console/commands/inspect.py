@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
-from domain.documents import Document, container_document, image_document, volume_document
+from domain.documents import Document
 from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
-from domain.network.document import network_document
 from domain.options import Option, flag, one
 from domain.text.safe import safe, safe_json
 from domain.text.template.apply import Template, parse
+from workers import inspection
 from workers.console.engine import Engine
 from workers.console.errors import Plain, lines
 from workers.console.verb import Example, Invocation, Verb
@@ -54,10 +54,10 @@ async def _print(invocation: Invocation, found: list[Document], template: Templa
 
 async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> Document:
     readers: dict[str, Callable[[], Awaitable[Document]]] = {
-        "container": lambda: _container(engine, name, size=size),
-        "image": lambda: _image(engine, name),
-        "volume": lambda: _volume(engine, name),
-        "network": lambda: _network(engine, name),
+        "container": lambda: inspection.container(engine, name, size=size),
+        "image": lambda: inspection.image(engine, name),
+        "volume": lambda: inspection.volume(engine, name),
+        "network": lambda: inspection.network(engine, name),
     }
     if kind:
         return await readers[kind]()
@@ -69,41 +69,6 @@ async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> Docu
         except (NotFound, InvalidValue):
             continue
     raise NotFound(f"No such object: {name}")
-
-
-async def _container(engine: Engine, name: str, *, size: bool) -> Document:
-    container = await engine.container(await engine.resolve(name))
-    sizes = None
-    if size:
-        written = await engine.writable_size(container.id)
-        sizes = (written, written + await _image_size(engine, container.settled.image_id))
-    places = {mount.source: (await engine.volumes.find(mount.source)).mountpoint
-              for mount in container.settled.mounts if mount.type == "volume"}
-    path = engine.logs.path(container.id, container.settled.log.driver)
-    return container_document(container, log_path=path, size=sizes, health=engine.health(container.id),
-                              places=places)
-
-
-async def _image_size(engine: Engine, id: str) -> int:
-    try:
-        return (await engine.images.find(id)).image.size
-    except LadingError:
-        return 0
-
-
-async def _image(engine: Engine, name: str) -> Document:
-    entry = await engine.images.find(name)
-    return image_document(entry.image, entry.references)
-
-
-async def _volume(engine: Engine, name: str) -> Document:
-    known = await engine.volumes.find(name)
-    return volume_document(known.name, known.mountpoint, known.created, options=known.options, labels=known.labels)
-
-
-async def _network(engine: Engine, name: str) -> Document:
-    known = await engine.networks.find(name)
-    return network_document(known.id, known.network, known.created_at, await engine.networks.members(known))
 
 
 OPTIONS: tuple[Option, ...] = (

@@ -31,7 +31,7 @@ async def _show(invocation: Invocation) -> None:
         frames = engine.follow(container.id, since=since, until=until, tail=tail, restarts=True, hold=STALLED)
     else:
         frames = engine.stored(container.id, since=since, until=until, tail=tail)
-    prefixes = _Prefixes(times=options.flag("timestamps"), details=options.flag("details"))
+    prefixes = Prefixes(times=options.flag("timestamps"), details=options.flag("details"))
     async for frame in frames:
         if frame.missed:
             await invocation.warn(_missed(frame.missed))
@@ -65,7 +65,7 @@ def _tail(text: str | None) -> int | None:
 
 
 @dataclass
-class _Prefixes:
+class Prefixes:
     """Puts the time (and the details, of which there are none) in front of every line; knows for each stream whether
     its last line is still open."""
 

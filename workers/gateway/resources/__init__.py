@@ -1,7 +1,13 @@
 """The resources of the API: one file each, with its routes. The table of all of them stands here."""
 
-from workers.gateway.resources import containers, system
+from workers.gateway.resources import container_files, container_streams, containers, execs, system
 from workers.gateway.routes import Route
 
-ROUTES: tuple[Route, ...] = (*system.ROUTES, *containers.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *system.ROUTES,
+    *containers.ROUTES,
+    *container_streams.ROUTES,
+    *container_files.ROUTES,
+    *execs.ROUTES,
+)
 """All routes; the first that fits counts."""

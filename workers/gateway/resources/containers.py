@@ -1,14 +1,205 @@
-"""Containers."""
+"""Containers: made, started, stopped, changed, removed; listed and looked at."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+from pydantic import ValidationError
+
+from domain.container import LIVE, Container, State
+from domain.errors import InvalidValue, NotFound, Refused
+from domain.lifecycle.kill import Kill
 from domain.lifecycle.pause import Pause
-from workers.gateway.call import EMPTY, Answer, Call
+from domain.lifecycle.remove import Remove
+from domain.lifecycle.rename import Rename
+from domain.lifecycle.start import Start
+from domain.lifecycle.stop import Restart, Stop
+from domain.lifecycle.unpause import Unpause
+from domain.lifecycle.update import Update
+from domain.messages import Command
+from domain.names import container_name
+from domain.signals import number
+from domain.text.keys import parse
+from workers import inspection
+from workers.console import processes, pruning
+from workers.gateway import creating, listing, wishes
+from workers.gateway.call import EMPTY, Answer, Call, Reply, Stream
+from workers.gateway.commits import commit
 from workers.gateway.routes import Route
+from workers.gateway.sizes import rows_and_columns
+from workers.requests import CreateRequest
+
+_NOT_MODIFIED = Reply(status=304)
+_CONDITIONS = ("not-running", "next-exit", "removed")
 
 
-async def _pause(call: Call) -> Answer:
-    id = await call.engine.resolve(call.path["name"])
-    await call.engine.execute(id, Pause(), call.who)
+async def _create(call: Call) -> Answer:
+    wish = await call.model(wishes.Create, needed=True)
+    request = _request(wish, call.text("name").removeprefix("/"))
+    warnings = await call.engine.advice(request.resources) if request.resources else ()
+    id = await call.engine.create(request, call.who)
+    return Reply(201, {"Id": id, "Warnings": list(warnings)})
+
+
+def _request(wish: wishes.Create, name: str) -> CreateRequest:
+    if name:
+        container_name(name)
+    try:
+        return creating.request(wish, name)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidValue(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+async def _list(call: Call) -> Answer:
+    most = max(call.number("limit") or 0, 0)
+    wanted = call.filters(listing.FILTERS)
+    rows = await listing.chosen(call.engine, wanted, everything=call.flag("all"), most=most)
+    return Reply(document=await listing.documents(call.engine, rows, sizes=call.flag("size")))
+
+
+async def _inspect(call: Call) -> Answer:
+    document = await inspection.container(call.engine, call.path["name"], size=call.flag("size"))
+    return Reply(document=document)
+
+
+async def _found(call: Call) -> Container:
+    return await call.engine.container(await call.engine.resolve(call.path["name"]))
+
+
+async def _do(call: Call, command: Command, *, unless: Callable[[Container], bool] = lambda _: False) -> Answer:
+    """Carry out a command; nothing to do is an answer of its own."""
+    container = await _found(call)
+    if unless(container):
+        return _NOT_MODIFIED
+    await call.engine.execute(container.id, command, call.who)
     return EMPTY
 
 
-ROUTES = (Route("POST", "/containers/{name}/pause", _pause),)
+async def _start(call: Call) -> Answer:
+    parse(call.text("detachKeys"))
+    return await _do(call, Start(), unless=lambda container: container.state in LIVE - {State.PAUSED})
+
+
+async def _stop(call: Call) -> Answer:
+    command = Stop(signal=_signal(call), timeout=call.number("t"))
+    return await _do(call, command, unless=lambda c: not c.pid and c.state is not State.RESTARTING)
+
+
+async def _restart(call: Call) -> Answer:
+    return await _do(call, Restart(signal=_signal(call), timeout=call.number("t")))
+
+
+async def _kill(call: Call) -> Answer:
+    return await _do(call, Kill(signal=number(call.text("signal", "KILL"))))
+
+
+async def _pause(call: Call) -> Answer:
+    return await _do(call, Pause())
+
+
+async def _unpause(call: Call) -> Answer:
+    return await _do(call, Unpause())
+
+
+def _signal(call: Call) -> int | None:
+    text = call.text("signal")
+    return number(text) if text else None
+
+
+async def _rename(call: Call) -> Answer:
+    name = call.text("name").removeprefix("/")
+    if not name:
+        raise InvalidValue("Neither old nor new names may be empty")
+    return await _do(call, Rename(name=container_name(name)))
+
+
+async def _update(call: Call) -> Answer:
+    wish = await call.model(wishes.Update, needed=True)
+    container = await _found(call)
+    command = Update(restart=creating.policy_of(wish.RestartPolicy), limits=creating.changes(wish))
+    warnings = await call.engine.advice_on(container.id, command)
+    await call.engine.execute(container.id, command, call.who)
+    return Reply(document={"Warnings": list(warnings) or None})
+
+
+async def _remove(call: Call) -> Answer:
+    if call.flag("link"):
+        raise InvalidValue("link is not supported by Lading: a link goes with its container")
+    return await _do(call, Remove(force=call.flag("force"), volumes=call.flag("v")))
+
+
+async def _prune(call: Call) -> Answer:
+    wanted = call.filters(("until", "label", "label!"))
+    pairs = [f"{name}={value}" for name, values in wanted.items() for value in values]
+    gone = await pruning.containers(call.engine, call.who, pruning.chosen(pairs, time.time_ns()), dry=False)
+    return Reply(document={"ContainersDeleted": list(gone.lines) or None, "SpaceReclaimed": gone.size})
+
+
+async def _top(call: Call) -> Answer:
+    columns = processes.columns(call.text("ps_args", "-ef").split())
+    container = await _found(call)
+    if container.state not in LIVE:
+        raise Refused(f"container {container.id} is not running")
+    found = await asyncio.to_thread(processes.read, await call.engine.processes(container.id))
+    rows = [[column.text(process) for column in columns] for process in found]
+    return Reply(document={"Titles": [column.title for column in columns], "Processes": rows})
+
+
+async def _resize(call: Call) -> Answer:
+    rows, columns = rows_and_columns(call)
+    container = await _found(call)
+    try:
+        input = await call.engine.input(container.id)
+    except (NotFound, Refused) as error:
+        if container.pid:
+            return Reply()  # it has no terminal, and nothing to tell a size
+        raise Refused(f"Container {container.id} is not running") from error
+    try:
+        await input.resize(rows, columns)
+    finally:
+        input.close()
+    return Reply()
+
+
+async def _wait(call: Call) -> Answer:
+    condition = call.text("condition", "not-running")
+    if condition not in _CONDITIONS:
+        raise InvalidValue(f"invalid condition: {condition!r}")
+    container = await _found(call)
+    return Stream(_until(call, container, condition))
+
+
+async def _until(call: Call, container: Container, condition: str) -> AsyncIterator[bytes]:
+    """The status once the condition is met; the head of the answer is sent at once, and tells that it is waited for."""
+    if condition == "not-running":
+        status = await call.engine.wait(container.id)
+    elif condition == "next-exit":
+        run = container.attempt if container.pid or container.state is State.STARTING else container.attempt + 1
+        await call.engine.until_run(container.id, run)
+        status = await call.engine.wait_exit(container.id, run)
+    else:
+        await call.engine.wait_removed(container.id)
+        status = (await call.engine.container(container.id)).exit_code
+    yield Reply(document={"StatusCode": status}).content
+
+
+ROUTES = (
+    Route("GET", "/containers/json", _list),
+    Route("POST", "/containers/create", _create),
+    Route("POST", "/containers/prune", _prune, since=(1, 25)),
+    Route("GET", "/containers/{name}/json", _inspect),
+    Route("GET", "/containers/{name}/top", _top),
+    Route("POST", "/containers/{name}/start", _start),
+    Route("POST", "/containers/{name}/stop", _stop),
+    Route("POST", "/containers/{name}/restart", _restart),
+    Route("POST", "/containers/{name}/kill", _kill),
+    Route("POST", "/containers/{name}/pause", _pause),
+    Route("POST", "/containers/{name}/unpause", _unpause),
+    Route("POST", "/containers/{name}/rename", _rename),
+    Route("POST", "/containers/{name}/update", _update),
+    Route("POST", "/containers/{name}/resize", _resize),
+    Route("POST", "/containers/{name}/wait", _wait),
+    Route("DELETE", "/containers/{name}", _remove),
+    Route("POST", "/commit", commit),
+)

@@ -8,7 +8,8 @@ async def _prune(invocation: Invocation) -> int:
     options = invocation.options
     dry, test = options.flag("dry-run"), pruning.chosen(options.many("filter"), invocation.now())
     if dry or await pruning.agreed(invocation, "This will remove all stopped containers."):
-        await pruning.tell(invocation, [await pruning.containers(invocation, test, dry=dry)], dry=dry)
+        gone = await pruning.containers(invocation.engine, invocation.who, test, dry=dry)
+        await pruning.tell(invocation, [gone], dry=dry)
     return 0
 
 

@@ -13,7 +13,7 @@ async def _prune(invocation: Invocation) -> int:
     everything, dry = options.flag("all"), options.flag("dry-run")
     test = pruning.chosen(options.many("filter"), invocation.now())
     if dry or await pruning.agreed(invocation, _ALL if everything else _DANGLING):
-        section = await pruning.images(invocation, test, everything=everything, dry=dry)
+        section = await pruning.images(invocation.engine, invocation.who, test, everything=everything, dry=dry)
         await pruning.tell(invocation, [section], dry=dry)
     return 0
 

@@ -19,10 +19,11 @@ async def _prune(invocation: Invocation) -> int:
     if not dry and not await pruning.agreed(invocation, _warning(everything=everything, volumes=volumes)):
         return 0
     # In this order: what a container held may go once it is gone.
-    containers = await pruning.containers(invocation, test, dry=dry)
+    engine, who = invocation.engine, invocation.who
+    containers = await pruning.containers(engine, who, test, dry=dry)
     gone = frozenset(containers.lines)
     sections = [containers, *([await _volumes(invocation, test, gone, dry=dry)] if volumes else [])]
-    sections.append(await pruning.images(invocation, test, everything=everything, dry=dry, gone=gone))
+    sections.append(await pruning.images(engine, who, test, everything=everything, dry=dry, gone=gone))
     await pruning.tell(invocation, sections, dry=dry)
     return 0
 
