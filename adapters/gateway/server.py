@@ -55,8 +55,7 @@ class Conversation:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._line: Line | None = None
         self._wanted = asyncio.Event()
-        self._raw = False
-        self._begun = False
+        self._raw = self._begun = self._bodiless = False
 
     async def run(self) -> None:
         """Until one side hangs up."""
@@ -129,7 +128,7 @@ class Conversation:
     # Its answer ------------------------------------------------------------------------------------------------------
 
     async def _answer(self, request: h11.Request) -> None:
-        self._wanted, self._begun = asyncio.Event(), False
+        self._wanted, self._begun, self._bodiless = asyncio.Event(), False, request.method == b"HEAD"
         body = await self._body(request)
         words = [request.method.decode("ascii"), request.target.decode("latin-1")]
         words += [f"{name.decode('ascii')}: {value.decode('latin-1')}" for name, value in request.headers]
@@ -280,7 +279,7 @@ class Conversation:
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
         with contextlib.suppress(h11.LocalProtocolError, OSError):
             data = self._http.send(h11.Response(status_code=error.status, headers=headers)) or b""
-            data += self._http.send(h11.Data(data=body)) or b""
+            data += b"" if self._bodiless else self._http.send(h11.Data(data=body)) or b""
             await self._write(data + (self._http.send(h11.EndOfMessage()) or b""))
 
 

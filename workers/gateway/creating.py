@@ -20,7 +20,7 @@ from domain.text.units import SECOND
 from domain.userns import REMAP
 from domain.volumes.driver import checked_driver
 from workers.gateway import wishes
-from workers.gateway.wishes import Config, Create, Endpoint, HostConfig
+from workers.gateway.wishes import Config, Create, Endpoint, Host
 from workers.requests import CreateRequest, HealthRequest
 
 _DEFAULTS = ("", "default")
@@ -72,7 +72,7 @@ def request(wish: Create, name: str) -> CreateRequest:
     )
 
 
-def _refuse_unsupported(host: HostConfig) -> None:
+def _refuse_unsupported(host: Host) -> None:
     asked: dict[str, object] = {
         "CgroupParent": host.CgroupParent,
         "Cgroup": host.Cgroup,
@@ -93,14 +93,14 @@ def _refuse_unsupported(host: HostConfig) -> None:
     checked_driver(host.VolumeDriver)
 
 
-def _restart(host: HostConfig) -> RestartPolicy:
+def _restart(host: Host) -> RestartPolicy:
     policy = policy_of(host.RestartPolicy) or RestartPolicy()
     if host.AutoRemove and policy.name != "no":
         raise InvalidValue("can't create 'AutoRemove' container with restart policy")
     return policy
 
 
-def policy_of(wish: wishes.RestartPolicy | None) -> RestartPolicy | None:
+def policy_of(wish: wishes.Restart | None) -> RestartPolicy | None:
     """A restart policy. Raises: InvalidValue."""
     if wish is None or not wish.Name:
         return None
@@ -114,16 +114,16 @@ def policy_of(wish: wishes.RestartPolicy | None) -> RestartPolicy | None:
     return RestartPolicy(name=cast(RestartName, wish.Name), retries=wish.MaximumRetryCount)
 
 
-def _log(host: HostConfig) -> LogConfig:
+def _log(host: Host) -> LogConfig:
     if host.LogConfig is None:
         return LogConfig()
     driver = host.LogConfig.Type or "local"
     if driver not in get_args(LogDriver):
         raise InvalidValue(f"no log driver named '{driver}' is registered")
-    return LogConfig(driver=cast(LogDriver, driver), options=dict(host.LogConfig.Config))
+    return LogConfig(driver=cast(LogDriver, driver), options=dict(host.LogConfig.options))
 
 
-def _health(wish: wishes.Healthcheck | None) -> HealthRequest:
+def _health(wish: wishes.Health | None) -> HealthRequest:
     if wish is None:
         return HealthRequest()
     times = {"interval": wish.Interval, "timeout": wish.Timeout, "start_period": wish.StartPeriod,
@@ -198,7 +198,7 @@ def _device(wish: wishes.Device) -> Device:
                   access=wish.CgroupPermissions or "rwm")
 
 
-def _isolation(host: HostConfig) -> Isolation | None:
+def _isolation(host: Host) -> Isolation | None:
     found = Isolation(
         privileged=host.Privileged,
         cap_add=tuple(host.CapAdd),
@@ -238,14 +238,14 @@ def _security(text: str) -> dict[str, object]:
 # Mounts --------------------------------------------------------------------------------------------------------------
 
 
-def _binds(host: HostConfig) -> Iterator[Mount]:
+def _binds(host: Host) -> Iterator[Mount]:
     for text in host.Binds:
         if text.startswith("."):
             raise InvalidValue(f"invalid volume specification: {text!r}: a path of the host must be absolute")
         yield parse_volume(text, "/")
 
 
-def _volumes(wish: Config, host: HostConfig) -> Iterator[Mount]:
+def _volumes(wish: Config, host: Host) -> Iterator[Mount]:
     """Volumes without a name, but for places where something else is mounted."""
     taken = {clean(each.Target) for each in host.Mounts} | {each.target for each in _binds(host)}
     for path in wish.Volumes:
@@ -267,7 +267,7 @@ def _mount(wish: wishes.Mount) -> Mount:
 
 
 def _bind(wish: wishes.Mount, target: str) -> Mount:
-    options = wish.BindOptions or wishes.BindOptions()
+    options = wish.BindOptions or wishes.BindWish()
     if wish.VolumeOptions or wish.TmpfsOptions:
         raise InvalidValue('invalid mount config for type "bind": it has options of another type')
     if not wish.Source.startswith("/"):
@@ -283,10 +283,10 @@ def _bind(wish: wishes.Mount, target: str) -> Mount:
 
 
 def _volume(wish: wishes.Mount, target: str) -> Mount:
-    options = wish.VolumeOptions or wishes.VolumeOptions()
+    options = wish.VolumeOptions or wishes.VolumeWish()
     if wish.BindOptions or wish.TmpfsOptions:
         raise InvalidValue('invalid mount config for type "volume": it has options of another type')
-    driver = options.DriverConfig or wishes.DriverConfig()
+    driver = options.DriverConfig or wishes.Driver()
     checked_driver(driver.Name)
     return Mount(type="volume", source=wish.Source, target=target, read_only=wish.ReadOnly, anonymous=not wish.Source,
                  copy_image=not options.NoCopy, subpath=options.Subpath, driver_options=dict(driver.Options),
@@ -294,7 +294,7 @@ def _volume(wish: wishes.Mount, target: str) -> Mount:
 
 
 def _tmpfs(wish: wishes.Mount, target: str) -> Mount:
-    options = wish.TmpfsOptions or wishes.TmpfsOptions()
+    options = wish.TmpfsOptions or wishes.TmpfsWish()
     if wish.Source or wish.BindOptions or wish.VolumeOptions:
         raise InvalidValue('invalid mount config for type "tmpfs": it has a source, or options of another type')
     words = ["ro"] if wish.ReadOnly else []
@@ -360,7 +360,7 @@ def network_wish(name: str, endpoint: Endpoint, mac: str = "") -> NetworkWish:
     )
 
 
-def _published(host: HostConfig) -> Iterator[str]:
+def _published(host: Host) -> Iterator[str]:
     """`PortBindings` as `-p` spells them."""
     for port, bindings in host.PortBindings.items():
         for each in bindings or [wishes.PortBinding()]:

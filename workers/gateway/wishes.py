@@ -28,7 +28,7 @@ Words = Annotated[list[str], BeforeValidator(_words)]
 Objects = Annotated[dict[str, dict[str, Any]], BeforeValidator(_objects)]
 
 
-class Healthcheck(Document):
+class Health(Document):
     """Times in ns."""
 
     Test: list[str] = Field(default_factory=list)
@@ -54,7 +54,7 @@ class Config(Document):
     StdinOnce: bool = False
     Env: list[str] = Field(default_factory=list)
     Cmd: Words = Field(default_factory=list)
-    Healthcheck: "Healthcheck | None" = None
+    Healthcheck: Health | None = None
     Image: str = ""
     Volumes: Objects = Field(default_factory=dict)
     WorkingDir: str = ""
@@ -74,21 +74,21 @@ class PortBinding(Document):
     HostPort: str = ""
 
 
-class LogConfig(Document):
+class Log(Document):
     """Where output is kept."""
 
     Type: str = ""
-    Config: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, str] = Field(default_factory=dict, alias="Config")  # pydantic means something else by Config
 
 
-class RestartPolicy(Document):
+class Restart(Document):
     """When it is started again."""
 
     Name: str = ""
     MaximumRetryCount: int = 0
 
 
-class BindOptions(Document):
+class BindWish(Document):
     """Of a directory of the host."""
 
     Propagation: str = ""
@@ -98,23 +98,23 @@ class BindOptions(Document):
     ReadOnlyForceRecursive: bool = False
 
 
-class DriverConfig(Document):
+class Driver(Document):
     """Of a volume that is made if it is missing."""
 
     Name: str = ""
     Options: dict[str, str] = Field(default_factory=dict)
 
 
-class VolumeOptions(Document):
+class VolumeWish(Document):
     """Of a volume."""
 
     NoCopy: bool = False
     Labels: dict[str, str] = Field(default_factory=dict)
-    DriverConfig: "DriverConfig | None" = None
+    DriverConfig: Driver | None = None
     Subpath: str = ""
 
 
-class TmpfsOptions(Document):
+class TmpfsWish(Document):
     """Of memory; `Mode` is a number as Go knows it."""
 
     SizeBytes: int = 0
@@ -130,9 +130,9 @@ class Mount(Document):
     Target: str = ""
     ReadOnly: bool = False
     Consistency: str = ""
-    BindOptions: "BindOptions | None" = None
-    VolumeOptions: "VolumeOptions | None" = None
-    TmpfsOptions: "TmpfsOptions | None" = None
+    BindOptions: BindWish | None = None
+    VolumeOptions: VolumeWish | None = None
+    TmpfsOptions: TmpfsWish | None = None
     ImageOptions: dict[str, Any] = Field(default_factory=dict)
     ClusterOptions: dict[str, Any] = Field(default_factory=dict)
 
@@ -197,14 +197,14 @@ class Resources(Document):
     OomKillDisable: bool = False
     PidsLimit: int | None = None
     Ulimits: list[Ulimit] = Field(default_factory=list)
-    RestartPolicy: "RestartPolicy | None" = None
+    RestartPolicy: Restart | None = None
 
 
-class HostConfig(Resources):
+class Host(Resources):
     """What depends on the host."""
 
     Binds: list[str] = Field(default_factory=list)
-    LogConfig: "LogConfig | None" = None
+    LogConfig: Log | None = None
     NetworkMode: str = ""
     PortBindings: Annotated[dict[str, list[PortBinding]], BeforeValidator(_lists)] = Field(default_factory=dict)
     AutoRemove: bool = False
@@ -262,7 +262,7 @@ class Endpoint(Document):
     GwPriority: int = 0
 
 
-class NetworkingConfig(Document):
+class Networking(Document):
     """Its networks by name."""
 
     EndpointsConfig: Annotated[dict[str, Endpoint], BeforeValidator(_objects)] = Field(default_factory=dict)
@@ -271,8 +271,8 @@ class NetworkingConfig(Document):
 class Create(Config):
     """The whole body."""
 
-    HostConfig: "HostConfig" = Field(default_factory=lambda: HostConfig())
-    NetworkingConfig: "NetworkingConfig" = Field(default_factory=lambda: NetworkingConfig())
+    HostConfig: Host = Field(default_factory=lambda: Host())
+    NetworkingConfig: Networking = Field(default_factory=lambda: Networking())
 
 
 class Update(Resources):
