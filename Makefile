@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 PYTEST_ARGS ?=
+TEST_JOBS ?= 2
 BENCH_ARGS ?=
 
 help: ## this list
@@ -24,7 +25,7 @@ test: ## prepare .venv, then linters, types, import rules and every test
 	@.ci/busybox >/dev/null || echo "lading: without a static busybox the tests that need a base image are skipped"
 	@.ci/registry >/dev/null || echo "lading: without docker-registry the tests of pull and push against it are skipped"
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \
-	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m pytest -q -m "" $(PYTEST_ARGS) || status=1; exit $$status
+	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m pytest -q -m "" -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS) || status=1; exit $$status
 
 lint: ## ruff, mypy, import rules
 	@.ci/prepare dev

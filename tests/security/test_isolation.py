@@ -185,7 +185,7 @@ SPACES = ("pid", "ipc", "uts", "cgroup", "mnt", "net")
     (("--cgroupns", "host"), {"cgroup"}), (("--network", "host"), {"net"}), (("--ipc", "none"), set()),
     (("--ipc", "shareable", "--cgroupns", "private"), set()),
     (("--pid", "host", "--ipc", "host", "--uts", "host", "--cgroupns", "host"), {"pid", "ipc", "uts", "cgroup"}),
-], ids=str)
+], ids=lambda value: " ".join(sorted(value)) or "nothing")
 def test_namespaces_are_shared_where_that_was_asked_for_and_nowhere_else(
     twice: Twice, options: tuple[str, ...], shared: set[str]
 ) -> None:

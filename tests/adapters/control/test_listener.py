@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import stat
@@ -156,7 +157,7 @@ async def test_who_tries_to_speak_as_another_is_noted_by_user_and_process(
 
 
 @pytest.mark.parametrize("garbage", [
-    b"\0" * 100_000, os.urandom(65536), b"A" * 60_000, b"PUB lading.@.call.@ -5\r\n", b"\r\n\r\n",
+    b"\0" * 100_000, random.Random(7).randbytes(65536), b"A" * 60_000, b"PUB lading.@.call.@ -5\r\n", b"\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",
     HELLO + b"HPUB lading.@.call.@ _INBOX.@.1 60000 60001\r\n" + b"NATS/1.0\r\n" + b"x" * 59_990 + b"y\r\n",
     HELLO + b"PUB lading.@.call.@ _INBOX.@.1 3\r\nabc\r\n", HELLO + b"PUB lading.@.call.@ 100\r\nhalf", b"P",
