@@ -21,6 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.nftables.main import NFTables
+
 from tests.tutorial.line import Line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,13 +231,13 @@ class Engine:
         return sorted(found)
 
     def tables(self) -> list[str]:
-        """Rules on the host that are this engine's, where the program that lists them is there."""
-        if shutil.which("nft") is None:
+        """Tables of nftables on the host that are this engine's; none where the kernel has no nftables."""
+        try:
+            with NFTables(nfgen_family=0) as nft:
+                names = [table.get_attr("NFTA_TABLE_NAME") for table in nft.get_tables()]
+        except (OSError, NetlinkError):
             return []
-        listed = subprocess.run(
-            ["nft", "list", "tables"], capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-        return [line for line in listed.stdout.splitlines() if line.endswith(f"lading-{self._digest}")]
+        return [f"table {name}" for name in names if name == f"lading-{self._digest}"]
 
     def erase(self) -> None:
         """Take away whatever is there."""

@@ -11,6 +11,8 @@ from tests.tutorial.engine import CGROUPS, Engine, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
+NONE = ("--network", "none")  # limits are shown to hold also where the kernel has no nftables
+RUN = ("run", *NONE)
 BUSY = ("sh", "-c", "while :; do :; done")
 HOG = "x=a; while :; do x=$x$x; done"
 MIB = 1 << 20
@@ -43,7 +45,7 @@ def test_two_busy_containers_share_a_processor_by_their_shares(engine: Engine) -
     one = () if not controlled(engine, "cpuset.cpus") else ("--cpuset-cpus", str(min(os.sched_getaffinity(0))))
     if not one and len(os.sched_getaffinity(0)) > 1:
         pytest.skip("this machine cannot keep two containers on one processor")
-    ids = [engine.ok("run", "-d", *one, "--cpu-shares", shares, "busybox", *BUSY) for shares in ("1024", "512")]
+    ids = [engine.ok(*RUN, "-d", *one, "--cpu-shares", shares, "busybox", *BUSY) for shares in ("1024", "512")]
     begun = [processor_time(engine, id) for id in ids]
     until(lambda: sum(processor_time(engine, id) for id in ids) - sum(begun) > 3_000_000, "both have worked", 60)
     first, second = (processor_time(engine, id) - before for id, before in zip(ids, begun, strict=True))
@@ -52,7 +54,7 @@ def test_two_busy_containers_share_a_processor_by_their_shares(engine: Engine) -
 
 def test_a_quota_is_not_exceeded_and_can_be_used_up(engine: Engine) -> None:
     """A tenth of a processor: of every period in which it wanted more it had ten percent, and not less than eight."""
-    id = engine.ok("run", "-d", "--cpus", "0.1", "busybox", *BUSY)
+    id = engine.ok(*RUN, "-d", "--cpus", "0.1", "busybox", *BUSY)
     periods = counter(engine, id, "cpu.stat", "nr_periods")
     before = processor_time(engine, id)
     until(lambda: counter(engine, id, "cpu.stat", "nr_periods") - periods >= 20, "twenty periods have passed", 60)
@@ -64,7 +66,7 @@ def test_a_quota_is_not_exceeded_and_can_be_used_up(engine: Engine) -> None:
 
 def test_a_memory_hog_ends_at_its_limit_and_is_named(engine: Engine) -> None:
     """137, out of memory in the list, the limit in the answer to why, the victim in the history."""
-    done = engine.cli("run", "--name", "hog", "-m", "16m", "busybox", "sh", "-c", HOG)
+    done = engine.cli(*RUN, "--name", "hog", "-m", "16m", "busybox", "sh", "-c", HOG)
     assert done.code == 137
     assert engine.ok("inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "hog") == "true 137"
     assert engine.ok("ps", "-a", "--format", "{{.Reason}}") == "out of memory"
@@ -77,7 +79,7 @@ def test_a_memory_hog_ends_at_its_limit_and_is_named(engine: Engine) -> None:
 
 def test_a_child_that_is_killed_for_its_memory_is_named_while_the_first_process_lives(engine: Engine) -> None:
     """The container goes on; who looks later still finds which process it was, and when."""
-    engine.ok("run", "-d", "--name", "parent", "-m", "16m", "busybox", "sh", "-c",
+    engine.ok(*RUN, "-d", "--name", "parent", "-m", "16m", "busybox", "sh", "-c",
               f"sh -c '{HOG}'; echo survived; while :; do sleep 1; done")
     engine.written("parent", "survived")
     until(lambda: "oom-killed" in engine.ok("audit", "parent"), "the kill is in the history")
@@ -88,7 +90,7 @@ def test_a_child_that_is_killed_for_its_memory_is_named_while_the_first_process_
 
 def test_a_kill_for_memory_while_no_daemon_runs_is_not_lost(engine: Engine) -> None:
     """The group counts, and the kernel's log remembers the name."""
-    engine.ok("run", "-d", "--name", "parent", "-m", "16m", "busybox", "sh", "-c",
+    engine.ok(*RUN, "-d", "--name", "parent", "-m", "16m", "busybox", "sh", "-c",
               f"while [ ! -e /go ]; do sleep 0.05; done; sh -c '{HOG}'; echo survived; while :; do sleep 1; done")
     engine.kill("daemon")
     pid = next(iter(engine.processes().contained))
@@ -105,14 +107,14 @@ def _stored(engine: Engine) -> str:
 
 def test_an_exec_is_limited_as_well(engine: Engine) -> None:
     """It is in the same group: its hunger ends at the same place, and its end says so."""
-    engine.ok("run", "-d", "--name", "it", "-m", "16m", "busybox", "sleep", "600")
+    engine.ok(*RUN, "-d", "--name", "it", "-m", "16m", "busybox", "sleep", "600")
     assert engine.cli("exec", "it", "sh", "-c", HOG).code == 137
     assert engine.state("it") == "running"
 
 
 def test_a_fork_bomb_stops_at_its_limit_and_the_engine_answers(engine: Engine) -> None:
     """Forking fails inside; outside nobody notices, and the container is ended at once."""
-    engine.ok("run", "-d", "--name", "bomb", "--pids-limit", "50", "busybox", "sh", "-c",
+    engine.ok(*RUN, "-d", "--name", "bomb", "--pids-limit", "50", "busybox", "sh", "-c",
               "(b() { b & b; }; b) 2>/dev/null & exec sleep 600")
     id = engine.ok("inspect", "-f", "{{.Id}}", "bomb")
     until(lambda: counter(engine, id, "pids.current") > 40 or counter(engine, id, "pids.events", "max") > 0,
@@ -126,16 +128,16 @@ def test_a_fork_bomb_stops_at_its_limit_and_the_engine_answers(engine: Engine) -
 
 def test_a_container_without_a_wish_has_the_engines_own_limit_of_processes(engine: Engine) -> None:
     """Nobody has to think of it; who wants none says so."""
-    assert engine.ok("run", "--rm", "busybox", "sh", "-c", "cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max "
+    assert engine.ok(*RUN, "--rm", "busybox", "sh", "-c", "cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max "
                      "2>/dev/null || true").splitlines()[0] == "4096"
-    shown = engine.ok("run", "--rm", "--pids-limit", "-1", "busybox", "sh", "-c",
+    shown = engine.ok(*RUN, "--rm", "--pids-limit", "-1", "busybox", "sh", "-c",
                       "cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null || true")
     assert shown.splitlines()[0] == "max"
 
 
 def test_an_update_changes_what_runs_and_says_what_was_before(engine: Engine) -> None:
     """At once, for what runs; the history has both values."""
-    id = engine.ok("run", "-d", "--name", "it", "-m", "32m", "busybox", "sleep", "600")
+    id = engine.ok(*RUN, "-d", "--name", "it", "-m", "32m", "busybox", "sleep", "600")
     assert engine.ok("update", "-m", "64m", "--memory-swap", "-1", "--pids-limit", "99", "it") == "it"
     assert counter(engine, id, "pids.max") == 99
     assert engine.ok("inspect", "-f", "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}", "it") == f"{64 * MIB} -1"
@@ -149,7 +151,7 @@ def test_an_update_changes_what_runs_and_says_what_was_before(engine: Engine) ->
 def test_an_update_that_the_kernel_refuses_leaves_everything_as_it_was(engine: Engine) -> None:
     """Less than is in use cannot be had; version 2 would kill for it, so it may also take it."""
     fill = "dd if=/dev/zero of=/dev/shm/x bs=1M count=24 2>/dev/null; echo full; sleep 600"
-    engine.shell(fill, "-m", "64m", name="it")
+    engine.shell(fill, *NONE, "-m", "64m", name="it")
     engine.written("it", "full")
     done = engine.cli("update", "-m", "8m", "--memory-swap", "8m", "it")
     if done.code == 0:
@@ -178,7 +180,7 @@ def test_a_limit_that_cannot_be_is_refused_before_anything_is_made(
     engine: Engine, options: tuple[str, ...], says: str
 ) -> None:
     """125, one reason, no container."""
-    done = engine.cli("run", "--rm", *options, "busybox", "true")
+    done = engine.cli(*RUN, "--rm", *options, "busybox", "true")
     assert done.code == 125
     assert says in done.err
     assert engine.ok("ps", "-aq") == ""
@@ -187,7 +189,7 @@ def test_a_limit_that_cannot_be_is_refused_before_anything_is_made(
 def test_limits_are_shown_as_they_were_asked_for(engine: Engine) -> None:
     """In the document that tools read."""
     one = ("--cpuset-cpus", "0") if controlled(engine, "cpuset.cpus") else ()
-    engine.ok("create", "--name", "it", "-m", "64m", "-c", "512", *one, "--pids-limit", "7", "busybox", "sh")
+    engine.ok("create", *NONE, "--name", "it", "-m", "64m", "-c", "512", *one, "--pids-limit", "7", "busybox", "sh")
     shown = json.loads(engine.ok("inspect", "-f", "{{json .HostConfig}}", "it"))
     assert (shown["Memory"], shown["MemorySwap"], shown["CpuShares"]) == (64 * MIB, 128 * MIB, 512)
     assert (shown["CpusetCpus"], shown["PidsLimit"], shown["NanoCpus"]) == ("0" if one else "", 7, 0)
@@ -215,8 +217,8 @@ def test_a_disk_is_not_used_faster_than_allowed(engine: Engine, option: str, cop
     disk = disk_of(engine.data)
     if not any(controlled(engine, file) for file in ("blkio.throttle.write_bps_device", "io.max")):
         pytest.skip("this machine has no rates of disks")
-    engine.ok("run", "--rm", "-v", "disk:/v", "busybox", "sh", "-c", "dd if=/dev/zero of=/v/old bs=1M count=8")
+    engine.ok(*RUN, "--rm", "-v", "disk:/v", "busybox", "sh", "-c", "dd if=/dev/zero of=/v/old bs=1M count=8")
     script = f"cat /proc/uptime; cd /v; {copy}; cat /proc/uptime"
-    done = engine.ok("run", "--rm", option.format(disk), "-v", "disk:/v", "busybox", "sh", "-c", script)
+    done = engine.ok(*RUN, "--rm", option.format(disk), "-v", "disk:/v", "busybox", "sh", "-c", script)
     before, after = (float(line.split()[0]) for line in done.splitlines())
     assert after - before > 1.5

@@ -76,6 +76,7 @@ def test_a_daemon_is_stopped_without_a_trace_of_its_networks(engine: Engine) -> 
     """Unless a container needs them; also after the death of the process that made them."""
     engine.ok("network", "create", "shop")
     engine.ok("run", "-d", "--name", "web", "busybox", "sleep", "600")
+    assert engine.tables() == [f"table {engine.group_root}"]
     assert "containers still run on networks (1 interfaces)" in engine.refused("daemon", "stop", "--clean")
     engine.start()
     engine.ok("rm", "-f", "web")
