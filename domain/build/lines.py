@@ -27,6 +27,7 @@ LARGEST = 4 << 20
 _DIRECTIVE = re.compile(r"#[ \t]*([A-Za-z][A-Za-z0-9_-]*)[ \t]*=[ \t]*(.*?)[ \t]*")
 _KNOWN = ("syntax", "escape", "check")
 _HEREDOC = re.compile(r"(\d*)<<(-?)([^<]*)", re.DOTALL)
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _BODIED = frozenset({"RUN", "COPY", "ADD"})
 
 
@@ -44,7 +45,7 @@ class Heredoc:
         """The text, without the tabs at the beginning of its lines if `<<-` was said."""
         if not self.strips:
             return self.text
-        return "".join(line.lstrip("\t") for line in self.text.splitlines(keepends=True))
+        return "\n".join(line.lstrip("\t") for line in self.text.split("\n"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ class _Reader:
         if not text:
             return None
         line = Line(self.file, text, tuple(marks))
+        _must_be_text(line)
         return Line(self.file, text, line.marks, tuple(self._bodies(line)))
 
     def _continued(self, piece: str) -> tuple[str, bool]:
@@ -190,11 +192,27 @@ class _Reader:
             self.at += 1
             if (line.lstrip("\t") if heredoc.strips else line) == heredoc.name:
                 text = "".join(f"{inner}\n" for inner in self.physical[begin : self.at - 1])
+                _must_be_text(Line(self.file, text, tuple(_begins(text, begin + 1))))
                 return Heredoc(heredoc.name, text, heredoc.expands, heredoc.strips)
         raise Misread(place, f"unterminated heredoc: no line is just {safe(heredoc.name)}")
 
     def _warn(self, number: int, text: str) -> None:
         self.warnings.append(f"{Place(self.file, number)}: {text}")
+
+
+def _must_be_text(line: Line) -> None:
+    """Instructions go into events and configurations, which are JSON; comments may be in any encoding."""
+    if (match := _NOT_UTF8.search(line.text)) is not None:
+        byte = ord(match[0]) & 0xFF
+        raise Misread(line.place(match.start()), f"byte 0x{byte:02x} is not UTF-8: save the file as UTF-8")
+
+
+def _begins(text: str, number: int) -> Iterator[tuple[int, int, int]]:
+    """The marks of lines that stand below each other."""
+    at = 0
+    for inner in text.split("\n"):
+        yield at, number, 1
+        at, number = at + len(inner) + 1, number + 1
 
 
 def heredoc_of(word: str) -> Heredoc | None:

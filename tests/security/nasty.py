@@ -209,8 +209,8 @@ frames = st.one_of(
 
 
 @st.composite
-def archives(draw: st.DrawFn) -> bytes:
-    """A root file system or an image as `import` and `load` take it: strange entries, and some bytes changed."""
+def _tarballs(draw: st.DrawFn, wholesome: Mapping[str, bytes] = {}, most: int = 5) -> bytes:
+    """Strange entries between the wholesome ones."""
     kinds = [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE,
              tarfile.FIFOTYPE, b"9"]
     names = st.sampled_from(["a", "a/b", "../x", "/etc/x", "..", ".", "", "a/../../x", "x" * 300, "proc", "dev",
@@ -218,7 +218,11 @@ def archives(draw: st.DrawFn) -> bytes:
                              "oci-layout", "config.json", "layer.tar", "a/" * 400 + "b", "a\nb", ESCAPES, "\udcff"])
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for _ in range(draw(st.integers(0, 5))):
+        for name, data in wholesome.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        for _ in range(draw(st.integers(0, most))):
             member = tarfile.TarInfo(draw(names))
             member.type, member.linkname = draw(st.sampled_from(kinds)), draw(names)
             member.mode = draw(st.sampled_from([0o755, 0o7777, 0]))
@@ -233,7 +237,52 @@ def archives(draw: st.DrawFn) -> bytes:
                 data = json.dumps(draw(junk)).encode()
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    changed = bytearray(stream.getvalue())
+    return stream.getvalue()
+
+
+@st.composite
+def archives(draw: st.DrawFn) -> bytes:
+    """A root file system or an image as `import` and `load` take it: strange entries, and some bytes changed."""
+    changed = bytearray(draw(_tarballs()))
     for _ in range(draw(st.sampled_from([0, 0, 1, 3]))):
         changed[draw(st.integers(0, min(len(changed), 3000) - 1))] = draw(st.integers(0, 255))
     return bytes(changed[:draw(st.sampled_from([len(changed), len(changed), 700]))])
+
+
+INSTRUCTIONS = (
+    "FROM {}", "FROM {} AS {}", "FROM scratch", "ARG {}", "ARG A={}", "ENV {}", "ENV A={} B=$A", "ENV A=${{A:-{}}}",
+    "LABEL {}", "WORKDIR {}", "USER {}", "VOLUME {}", "VOLUME [{}]", "EXPOSE {}", "STOPSIGNAL {}", "SHELL [{}]",
+    "SHELL {}", "CMD {}", "ENTRYPOINT [{}]", "HEALTHCHECK {}", "HEALTHCHECK --interval={} CMD true", "ONBUILD {}",
+    "ONBUILD COPY {} {}", "COPY {} {}", "COPY {} /", "COPY . {}", "COPY * .", "COPY --from={} {} {}",
+    "COPY --chown={} a b", "COPY --chmod={} a b", "COPY --parents {} /", "COPY --exclude={} . /x",
+    "COPY <<{} /x\ny\nE", "ADD {} {}", "ADD {} /", "ADD --checksum={} a b", "RUN true", "RUN exit 3",
+    'RUN ["true", {}]', "RUN <<E\ntrue\nE", "RUN <<{}\ntrue", "RUN --mount={} true",
+    "RUN --mount=type=bind,source={},target=/x true", "RUN --mount=type=cache,id={},target=/x true",
+    "RUN --mount=type=secret,id={} true", "RUN --mount=type=tmpfs,target={} true", "RUN --network={} true", "{}",
+    "{} {}", "# escape={}", "# syntax={}",
+)
+"""Lines of a Dockerfile, with places for words."""
+
+
+class Context(bytes):
+    """An archive that shows what is to be built."""
+
+    dockerfile = b""
+
+    def __repr__(self) -> str:
+        return f"a context with {self.dockerfile[:500]!r}"
+
+
+@st.composite
+def contexts(draw: st.DrawFn) -> Context:
+    """What `build -` takes: a Dockerfile of strange lines, or of strange bytes, among strange entries."""
+    lines = ["FROM busybox"] if draw(st.integers(0, 5)) else []
+    for form in draw(st.lists(st.sampled_from(INSTRUCTIONS), max_size=4)):
+        lines.append(form.format(*draw(st.lists(words, min_size=3, max_size=3))))
+    dockerfile = _encoded_word("\n".join(lines)) if draw(st.integers(0, 15)) else draw(st.binary(max_size=200))
+    wholesome = {"Dockerfile": dockerfile, "a": b"x"}
+    if draw(st.booleans()):
+        wholesome[".dockerignore"] = _encoded_word("\n".join(draw(st.lists(words, max_size=3))))
+    context = Context(draw(_tarballs(wholesome, draw(st.sampled_from([0, 0, 1, 5])))))
+    context.dockerfile = dockerfile
+    return context

@@ -30,7 +30,7 @@ USUAL = 10_000
 INPUTS = int(os.environ.get("LADING_TEST_INPUTS", str(USUAL)))
 HELLO = b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n'
 STATUSES = {0, 1, 125, 126, 127}
-PASS_ON = {b"attach", b"exec", b"run", b"start", b"wait"}
+PASS_ON = {b"attach", b"build", b"exec", b"run", b"start", b"wait"}
 """Verbs whose status is that of a container's program."""
 GIVES_UP, HANGS = 1.0, 30.0
 MORE_MEMORY = 48 << 20
@@ -114,7 +114,7 @@ def judge(said: Said) -> None:
     assert said.code != 125 or said.err, said
 
 
-@few(0.55)
+@few(0.54)
 @given(line=nasty.command_lines())
 def test_every_command_line_gets_an_answer(target: Target, line: tuple[bytes, ...]) -> None:
     """Any verb with any options and arguments: a status, and a reason in plain words."""
@@ -180,6 +180,17 @@ def test_every_archive_is_an_image_or_refused(target: Target, data: st.DataObjec
     target.speaker.files = {b"file": data.draw(nasty.archives())}
     said = target.speaker.call(*((b"import", b"file", b"strange") if verb == b"import" else (b"load", b"-i", b"file")))
     assert said.code in (0, 1), said
+    judge(said)
+
+
+@few(0.01)
+@given(data=st.data())
+def test_every_context_is_built_or_refused(target: Target, data: st.DataObject) -> None:
+    """`build` of Dockerfiles that nobody would write, with files that nobody would send."""
+    target.tend()
+    target.speaker.stdin = data.draw(nasty.contexts())
+    said = target.speaker.call(b"build", b"--network", b"none", b"-q", b"-", seconds=HANGS)
+    assert said.code is not None, said
     judge(said)
 
 

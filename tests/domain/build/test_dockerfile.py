@@ -71,6 +71,7 @@ def test_directives_stand_first() -> None:
     assert parse("# syntax=docker/dockerfile:1\n# escape = `\nFROM a").escape == "`"
     assert parse("# hello\n# escape=`\nFROM a").escape == "\\"
     assert parse("\n# escape=`\nFROM a").escape == "\\"
+    assert parse("# caf\udce9\nFROM a\nRUN x\\\n# caf\udce9\n y").instructions[1].text == "RUN x y"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,8 @@ def test_directives_stand_first() -> None:
         ("FROM a\nCOPY --chown=1 --chown=2 x y", "Dockerfile:2:16", "--chown is given twice"),
         ("FROM a\nCOPY --link=maybe x y", "Dockerfile:2:6", "--link is true or false"),
         ("FROM a\nCOPY x", "Dockerfile:2:6", "COPY requires at least two arguments"),
+        ("FROM a\nLABEL x=\\\n  k\udce9", "Dockerfile:3:4", "byte 0xe9 is not UTF-8"),
+        ("FROM a\nCOPY <<E /x\none\nk\udce9\nE", "Dockerfile:4:2", "byte 0xe9 is not UTF-8"),
         ("FROM a\nRUN", "Dockerfile:2:1", "RUN requires at least one argument"),
         ("FROM a b", "Dockerfile:1:6", "FROM requires either one or three arguments"),
         ("FROM a AS 1x", "Dockerfile:1:11", "invalid name for build stage"),
