@@ -278,7 +278,8 @@ class Conversation:
         body = json.dumps({"message": error.message}).encode() + b"\n"
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
         with contextlib.suppress(h11.LocalProtocolError, OSError):
-            data = self._http.send(h11.Response(status_code=error.status, headers=headers)) or b""
+            data = self._http.send(h11.Response(
+                status_code=error.status, headers=headers, reason=_REASONS.get(error.status, b""))) or b""
             data += b"" if self._bodiless else self._http.send(h11.Data(data=body)) or b""
             await self._write(data + (self._http.send(h11.EndOfMessage()) or b""))
 

@@ -8,10 +8,10 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from domain.errors import InvalidValue
+from domain.errors import InvalidValue, Refused
 from domain.messages import Actor
 from workers.console.engine import Engine
-from workers.gateway.execs import Execs
+from workers.gateway.pending import Pending
 from workers.mover import Caller
 
 MOST_JSON = 4 * 1024 * 1024
@@ -150,7 +150,7 @@ class Call:
     headers: Mapping[str, str]
     engine: Engine
     who: Caller
-    execs: Execs
+    pending: Pending
     wire: Wire
     sent: bytes = b""
 
@@ -195,9 +195,17 @@ class Call:
                 raise InvalidValue(f"invalid filter '{name}'")
         return found
 
-    def body(self) -> AsyncIterator[bytes]:
-        """The body in pieces. Raises: Refused when the client breaks off, Unavailable when it is gone."""
-        return self.wire.stdin() if self.wire.streams_body else _once(self.sent)
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body in pieces. Raises: InvalidValue when the client breaks off, Unavailable when it is gone."""
+        if not self.wire.streams_body:
+            if self.sent:
+                yield self.sent
+            return
+        try:
+            async for piece in self.wire.stdin():
+                yield piece
+        except Refused as error:
+            raise InvalidValue(error.message) from error
 
     async def read(self) -> bytes:
         """A whole body. Raises: InvalidValue for one that is too long."""
@@ -246,8 +254,3 @@ def _chosen(values: object) -> Sequence[object]:
     if isinstance(values, list):
         return values
     raise TypeError("neither a list nor an object")
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    if data:
-        yield data

@@ -13,7 +13,7 @@ from domain.text.safe import safe
 from workers.console.engine import Engine
 from workers.gateway.call import Answer, Call, Duplex, Headers, Hijack, Reply, Stream, Version, Wire
 from workers.gateway.errors import Denied, message_of, status_of
-from workers.gateway.execs import Execs
+from workers.gateway.pending import Pending
 from workers.gateway.resources import ROUTES
 from workers.gateway.routes import NEWEST, OLDEST, Handler, find
 from workers.mover import Caller
@@ -27,7 +27,7 @@ class Api:
     """Answers requests; what has to be known from one to the next are execs that were made and not started yet."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self._execs = engine, Execs()
+        self._engine, self._pending = engine, Pending()
         self._common: Headers = (
             ("Api-Version", text_of(NEWEST)),
             ("Docker-Experimental", "false"),
@@ -65,7 +65,7 @@ class Api:
             headers=headers,
             engine=self._engine,
             who=Caller(wire.actor, wire.call_id),
-            execs=self._execs,
+            pending=self._pending,
             wire=wire,
             sent="\0".join(wire.argv[end + 1:]).encode("utf-8", "surrogateescape"),
         )

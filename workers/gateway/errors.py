@@ -29,6 +29,10 @@ STATUSES: tuple[tuple[type[LadingError], int], ...] = (
 """The first that fits counts."""
 
 
+_COMMAND = "lading "
+"""Hints that begin so are for people at the command line."""
+
+
 class Denied(LadingError):
     """A refusal with a status of its own, for what only the API has."""
 
@@ -45,6 +49,7 @@ def status_of(error: LadingError) -> int:
 
 
 def message_of(error: LadingError) -> str:
-    """What the client shows: the refusal, and what mends it where the engine knows that."""
+    """What the client shows: the refusal, and what mends it where the engine knows something that helps here."""
     hint = " ".join(error.hint.split())
-    return safe(error.message) + (f" ({safe(hint)})" if hint else "")
+    told = f" ({safe(hint)})" if hint and not hint.startswith(_COMMAND) else ""
+    return safe(error.message) + told

@@ -77,10 +77,9 @@ def _moment(call: Call, name: str) -> int | None:
         return None
     if (match := _SECONDS.fullmatch(text)) is not None:
         return int(match[1]) * SECOND + int((match[2] or "0").ljust(9, "0"))
-    try:
-        return parse_rfc3339(text)
-    except (InvalidValue, ValueError) as error:
-        raise InvalidValue(f'invalid value for "{name}": {text[:100]}') from error
+    if (time := parse_rfc3339(text)) <= 0:
+        raise InvalidValue(f'invalid value for "{name}": {text[:100]}')
+    return time
 
 
 def _tail(call: Call) -> int | None:

@@ -26,7 +26,7 @@ from workers.gateway import creating, listing, wishes
 from workers.gateway.call import EMPTY, Answer, Call, Reply, Stream
 from workers.gateway.commits import commit
 from workers.gateway.routes import Route
-from workers.gateway.sizes import rows_and_columns
+from workers.gateway.sizes import initial, rows_and_columns
 from workers.requests import CreateRequest
 
 _NOT_MODIFIED = Reply(status=304)
@@ -37,7 +37,9 @@ async def _create(call: Call) -> Answer:
     wish = await call.model(wishes.Create, needed=True)
     request = _request(wish, call.text("name").removeprefix("/"))
     warnings = await call.engine.advice(request.resources) if request.resources else ()
+    size = initial(wish.HostConfig.ConsoleSize)
     id = await call.engine.create(request, call.who)
+    call.pending.resize(id, size)
     return Reply(201, {"Id": id, "Warnings": list(warnings)})
 
 
@@ -78,7 +80,8 @@ async def _do(call: Call, command: Command, *, unless: Callable[[Container], boo
 
 async def _start(call: Call) -> Answer:
     parse(call.text("detachKeys"))
-    return await _do(call, Start(), unless=lambda container: container.state in LIVE - {State.PAUSED})
+    size = call.pending.size(await call.engine.resolve(call.path["name"]))
+    return await _do(call, Start(size=size), unless=lambda container: container.state in LIVE - {State.PAUSED})
 
 
 async def _stop(call: Call) -> Answer:
@@ -149,12 +152,13 @@ async def _top(call: Call) -> Answer:
 async def _resize(call: Call) -> Answer:
     rows, columns = rows_and_columns(call)
     container = await _found(call)
+    if not container.pid:
+        call.pending.resize(container.id, (rows, columns))
+        raise Refused(f"Container {container.id} is not running")
     try:
         input = await call.engine.input(container.id)
-    except (NotFound, Refused) as error:
-        if container.pid:
-            return Reply()  # it has no terminal, and nothing to tell a size
-        raise Refused(f"Container {container.id} is not running") from error
+    except (NotFound, Refused):
+        return Reply()  # it has no terminal, and nobody to tell a size
     try:
         await input.resize(rows, columns)
     finally:

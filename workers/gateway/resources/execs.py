@@ -7,12 +7,12 @@ from functools import partial
 from pydantic import Field
 
 from domain.container import State
-from domain.errors import CommandFailed, LadingError, NotFound, Refused
+from domain.errors import CommandFailed, InvalidValue, LadingError, NotFound, Refused
 from domain.text.keys import parse
 from workers.console.streams import STDERR, STDOUT, Left, Wiring, attached
 from workers.gateway.call import MULTIPLEXED, RAW, Answer, Call, Duplex, Hijack, Reply
 from workers.gateway.documents import Document
-from workers.gateway.execs import Exec
+from workers.gateway.pending import Exec
 from workers.gateway.routes import Route
 from workers.gateway.sizes import initial, rows_and_columns
 from workers.gateway.streams import Participant
@@ -50,7 +50,7 @@ async def _create(call: Call) -> Answer:
     id = await call.engine.resolve(call.path["name"])
     container = await call.engine.container(id)
     if not wish.Cmd:
-        raise Refused("No exec command specified")
+        raise InvalidValue("No exec command specified")
     parse(wish.DetachKeys)
     if container.state is State.PAUSED:
         raise Refused(f"Container {container.name} is paused, unpause the container before exec")
@@ -68,13 +68,13 @@ async def _create(call: Call) -> Answer:
     outputs = {STDOUT: wish.AttachStdout, STDERR: wish.AttachStderr}
     streams = frozenset(kind for kind, wanted in outputs.items() if wanted)
     made = Exec(secrets.token_hex(32), id, request, streams, wish.DetachKeys, initial(wish.ConsoleSize))
-    call.execs.add(made)
+    call.pending.add(made)
     return Reply(201, {"Id": made.id})
 
 
 async def _start(call: Call) -> Answer:
     wish = await call.model(_Start)
-    made = call.execs.find(call.path["id"])
+    made = call.pending.find(call.path["id"])
     if made.started:
         raise Refused(f"exec command {made.id} has already run" if made.exit_code is not None
                       else f"exec command {made.id} is already running")
@@ -120,7 +120,7 @@ async def _together(call: Call, made: Exec, duplex: Duplex) -> None:
 
 
 async def _inspect(call: Call) -> Answer:
-    made = call.execs.find(call.path["id"])
+    made = call.pending.find(call.path["id"])
     container = await call.engine.container(made.container)
     running = container.execs.get(made.id)
     if made.started and running is None and made.exit_code is None:
@@ -155,7 +155,7 @@ async def _exit_code(call: Call, made: Exec) -> int | None:
 
 
 async def _resize(call: Call) -> Answer:
-    made = call.execs.find(call.path["id"])
+    made = call.pending.find(call.path["id"])
     rows, columns = rows_and_columns(call)
     if not made.started:
         made.size = rows, columns
