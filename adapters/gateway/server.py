@@ -132,6 +132,8 @@ class Conversation:
         body = await self._body(request)
         words = [request.method.decode("ascii"), request.target.decode("latin-1")]
         words += [f"{name.decode('ascii')}: {value.decode('latin-1')}" for name, value in request.headers]
+        if request.http_version not in (b"1.0", b"1.1"):
+            raise Bad(505, f"bad request: HTTP/{request.http_version.decode('ascii')} is not spoken here")
         if any("\0" in word for word in words):
             raise Bad(400, "bad request: a NUL byte in its head")
         try:

@@ -155,3 +155,19 @@ def test_whatever_is_sent_only_judged_frames_come_out(bits: list[bytes], size: i
             assert len(words) == 2
         else:
             assert name in ("UNSUB", "PING", "PONG")
+
+
+def test_a_gateway_says_for_whom_it_speaks_in_its_first_line_and_never_later() -> None:
+    """Nothing of it goes to the server."""
+    heard: list[bytes] = []
+    frames = Frames("box", "c17", vouch=heard.append)
+    assert frames.feed(b'FOR token {"user":"ann"}\r\nPING\r\n') == b"PING\r\n"
+    assert heard == [b'token {"user":"ann"}']
+    with pytest.raises(Violation):
+        frames.feed(b"FOR token {}\r\n")
+    late = Frames("box", "c17", vouch=heard.append)
+    late.feed(b"CONNECT {}\r\n")
+    with pytest.raises(Violation):
+        late.feed(b"FOR token {}\r\n")
+    with pytest.raises(Violation):
+        Frames("box", "c17").feed(b"FOR token {}\r\n")
