@@ -311,8 +311,9 @@ def _rates(rates: Sequence[DeviceRate]) -> list[Document]:
     return [{"Path": each.path, "Rate": each.rate} for each in rates]
 
 
-def image_document(image: Image, references: Sequence[str]) -> Document:
-    """An image; of its references those with a tag are `RepoTags`, those with a digest `RepoDigests`."""
+def image_document(image: Image, references: Sequence[str], parent: str = "") -> Document:
+    """An image; of its references those with a tag are `RepoTags`, those with a digest `RepoDigests`. `parent` is the
+    id of the image that it was made from on this host."""
     config = image.config
     inner = config.get("config")
     created = config.get("created")
@@ -320,7 +321,7 @@ def image_document(image: Image, references: Sequence[str]) -> Document:
         "Id": image.id,
         "RepoTags": [name for name in references if "@" not in name],
         "RepoDigests": [name for name in references if "@" in name],
-        "Parent": str(config.get("parent") or ""),
+        "Parent": parent or str(config.get("parent") or ""),
         "Comment": _comment(config),
         "Created": rfc3339(parse_rfc3339(str(created))) if created else rfc3339(image.created) or ZERO,
         "DockerVersion": str(config.get("docker_version") or ""),
@@ -332,6 +333,7 @@ def image_document(image: Image, references: Sequence[str]) -> Document:
         "Size": image.size,
         "GraphDriver": {"Data": None, "Name": "overlay2"},
         "RootFS": {"Type": "layers", "Layers": [layer.diff_id for layer in image.layers]},
+        "Metadata": {"LastTagTime": ZERO},
     }
 
 

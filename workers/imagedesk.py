@@ -19,7 +19,7 @@ from domain.messages import Meta
 from domain.ports import Sent
 from workers.images import Images
 from workers.mover import Caller, Mover
-from workers.transfers import Arrived, Keys, Transfers
+from workers.transfers import Arrived, Described, Keys, Transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,14 @@ class ImageDesk:
     async def all(self) -> Sequence[Registered]:
         """Every image with its references."""
         references: dict[str, list[str]] = {}
-        images: dict[str, Image] = {}
+        parents: dict[str, str] = {}
         for row in await self.images.list():
             references.setdefault(row.image_id, []).extend([row.reference] if row.reference else [])
-            if row.image_id not in images:
-                images[row.image_id] = await self.images.image(row.image_id)
-        return [Registered(image=image, references=tuple(references[id])) for id, image in images.items()]
+            parents[row.image_id] = row.parent
+        return [
+            Registered(image=await self.images.image(id), references=tuple(references[id]), parent=parent)
+            for id, parent in parents.items()
+        ]
 
     async def tag(self, source: str, target: str, who: Caller) -> None:
         """Give an image another name. Raises: Refused, NotFound."""
@@ -118,6 +120,10 @@ class ImageDesk:
     async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
         """All tags in the registry. Raises: NotFound, Refused, Unavailable."""
         return await self.transfers.tags(reference, keys)
+
+    async def described(self, reference: Reference, keys: Keys) -> Described:
+        """What the reference means in its registry. Raises: NotFound, Refused, Unavailable."""
+        return await self.transfers.described(reference, keys)
 
     async def local_tags(self, repository: str) -> Sequence[str]:
         """All tags here."""

@@ -31,7 +31,7 @@ class Info:
             "ContainersRunning": running,
             "ContainersPaused": paused,
             "ContainersStopped": len(states) - running - paused,
-            "Images": len(await self._views.select("images")),
+            "Images": len(await self._views.select("images", where={"state": "present"})),
             "Driver": "overlay2",
             "LoggingDriver": "local",
             "CgroupDriver": "cgroupfs",

@@ -42,6 +42,11 @@ class Tidings:
         self._news = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
 
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def hear(self, record: Recorded) -> None:
         """A committed record, in order of position."""
         if self._listeners:

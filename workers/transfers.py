@@ -11,18 +11,19 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from domain.errors import LadingError, NotFound
+from domain.errors import LadingError, NotFound, Refused
+from domain.images.config import parse_config
 from domain.images.credentials import ANONYMOUS, Credentials
 from domain.images.events import Pulled, PullFailed, PullRequested, Pushed, PushFailed, PushRequested
-from domain.images.layer import is_digest
-from domain.images.manifest import Platform
+from domain.images.layer import digest_of, is_digest
+from domain.images.manifest import LARGEST_CONFIG, OCI_INDEX, Index, Platform, parse_document
 from domain.images.model import Image
 from domain.images.progress import Progress
 from domain.images.reference import Reference, parse, split_key
 from domain.images.registries import Registries
 from domain.images.search import Hit
 from domain.messages import Event, Meta
-from domain.ports import Remotes, Sent
+from domain.ports import Remotes, Sent, Source
 from workers.images import Contents, Images
 
 Keys = Mapping[str, Credentials]
@@ -43,6 +44,32 @@ class Arrived:
     def is_news(self) -> bool:
         """Whether the reference names something else now."""
         return self.previous != self.image_id
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a reference means in its registry: a manifest or an index of `size` bytes, and what it is for."""
+
+    media_type: str
+    digest: str
+    size: int
+    platforms: tuple[Platform, ...]
+
+
+class _Memory:
+    """A blob that is small enough to be held."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    @property
+    def offset(self) -> int:
+        """Bytes that are here."""
+        return len(self.data)
+
+    def take(self, data: bytes) -> None:
+        """The next ones."""
+        self.data += data
 
 
 class Transfers:
@@ -106,6 +133,14 @@ class Transfers:
             raise
         return sent
 
+    async def described(self, reference: Reference, keys: Keys) -> Described:
+        """What the reference means in its registry; nothing is pulled. Raises: NotFound, Refused, Unavailable."""
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(_described, self._remotes.source(reference, _of(keys), stop), reference)
+        finally:
+            stop.set()
+
     async def tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
         """All tags of the repository, in its registry. Raises: NotFound, Refused, Unavailable."""
         stop = threading.Event()
@@ -162,6 +197,22 @@ class Transfers:
     async def _failed(self, key: str, event: Event, meta: Meta) -> None:
         """Also for who was cancelled: it must be in the log before he is let go."""
         await asyncio.shield(self._images.note(key, event, meta))
+
+
+def _described(source: Source, reference: Reference) -> Described:
+    data = source.manifest(reference.digest or reference.tag)
+    document = parse_document(data, f"the manifest of {reference}")
+    if isinstance(document, Index):
+        platforms = tuple(one.platform for one in document.manifests if one.platform and one.platform.os != "unknown")
+        return Described(document.media_type or OCI_INDEX, digest_of(data), len(data), platforms)
+    if document.config.size > LARGEST_CONFIG:
+        raise Refused(f"the config of {reference} is too large: {document.config.size} bytes")
+    config = _Memory()
+    source.download(document.config, config)
+    if digest_of(bytes(config.data)) != document.config.digest:
+        raise Refused(f"the config of {reference} is not what its digest says")
+    platform = parse_config(bytes(config.data), f"the config of {reference}").platform
+    return Described(document.kind, digest_of(data), len(data), (platform,))
 
 
 def _of(keys: Keys) -> Callable[[str], Credentials]:

@@ -26,9 +26,21 @@ class Image(BaseModel):
 
 
 class Registered(BaseModel):
-    """An image that a load has brought, and the references (`name:tag`, normalised) the archive gives it."""
+    """An image with its references (`name:tag` and `name@digest`, normalised); `parent` is the id of the image that it
+    was made from, where that is known."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     image: Image
     references: tuple[str, ...] = ()
+    parent: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its references with a tag."""
+        return tuple(name for name in self.references if "@" not in name)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Its references with a digest."""
+        return tuple(name for name in self.references if "@" in name)

@@ -27,7 +27,7 @@ from workers.mover import Caller
 from workers.requests import CreateRequest, ExecRequest, NetworkRequest, VolumeRequest
 from workers.sampler import Sampler
 from workers.tidings import Tidings
-from workers.transfers import Arrived, Keys
+from workers.transfers import Arrived, Described, Keys
 
 
 class Images(Protocol):
@@ -93,6 +93,9 @@ class Images(Protocol):
 
     async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
         """All tags in the registry. Raises NotFound, Refused, Unavailable."""
+
+    async def described(self, reference: Reference, keys: Keys) -> Described:
+        """What the reference means in its registry. Raises NotFound, Refused, Unavailable."""
 
     async def local_tags(self, repository: str) -> Sequence[str]:
         """All tags here."""

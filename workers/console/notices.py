@@ -9,6 +9,8 @@ from workers.tidings import Test
 
 _ELSEWHERE = ("config", "daemon", "node", "plugin", "secret", "service")
 """Kinds of things that this engine does not have."""
+KNOWN = ("container", "event", "image", "label", "network", "scope", "type", "volume", *_ELSEWHERE)
+"""The keys of filters."""
 
 
 def filters(values: Sequence[str]) -> Test:

@@ -68,7 +68,7 @@ from workers.mover import Caller, Mover, Origin
 from workers.networks import Networks
 from workers.requests import CreateRequest, ExecRequest
 from workers.tidings import Tidings
-from workers.transfers import Arrived, Keys
+from workers.transfers import Arrived, Described, Keys
 from workers.volumedesk import VolumeDesk
 from workers.volumes import Volumes
 
@@ -455,6 +455,13 @@ class FakeImages:
         """Those in `remote`."""
         names = [parse(name) for name in self.remote]
         return [one.tag for one in names if (one.host, one.path) == (reference.host, reference.path)]
+
+    async def described(self, reference: Reference, keys: Keys) -> Described:
+        """What a test has set for it."""
+        digest = self.remote.get(reference.key)
+        if digest is None:
+            raise NotFound(f"manifest for {reference} not found: manifest unknown")
+        return Described("application/vnd.oci.image.index.v1+json", digest, 7, (Platform(os="linux", architecture="amd64"),))
 
     async def local_tags(self, repository: str) -> Sequence[str]:
         """Those here."""
