@@ -30,7 +30,7 @@ async def image_size(engine: Engine, id: str) -> int:
 async def image(engine: Engine, name: str) -> Document:
     """An image. Raises: NotFound, Ambiguous."""
     entry = await engine.images.find(name)
-    return image_document(entry.image, entry.references)
+    return image_document(entry.image, entry.references, entry.parent)
 
 
 async def volume(engine: Engine, name: str) -> Document:

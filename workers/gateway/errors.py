@@ -15,6 +15,7 @@ from domain.errors import (
     Unavailable,
 )
 from domain.text.safe import safe
+from workers.console.errors import Plain
 
 STATUSES: tuple[tuple[type[LadingError], int], ...] = (
     (InvalidValue, 400),
@@ -23,6 +24,7 @@ STATUSES: tuple[tuple[type[LadingError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (Refused, 409),
+    (Plain, 400),
     (Unavailable, 503),
     (LadingError, 500),
 )

@@ -458,10 +458,11 @@ class FakeImages:
 
     async def described(self, reference: Reference, keys: Keys) -> Described:
         """What a test has set for it."""
-        digest = self.remote.get(reference.key)
+        digest = self.remote.get(reference.full)
         if digest is None:
             raise NotFound(f"manifest for {reference} not found: manifest unknown")
-        return Described("application/vnd.oci.image.index.v1+json", digest, 7, (Platform(os="linux", architecture="amd64"),))
+        return Described("application/vnd.oci.image.index.v1+json", f"sha256:{digest * 64}", 7,
+                         (Platform(os="linux", architecture="amd64"),))
 
     async def local_tags(self, repository: str) -> Sequence[str]:
         """Those here."""

@@ -1,6 +1,18 @@
 """The resources of the API: one file each, with its routes. The table of all of them stands here."""
 
-from workers.gateway.resources import container_files, container_streams, containers, execs, system
+from workers.gateway.resources import (
+    absent,
+    builds,
+    container_files,
+    container_streams,
+    containers,
+    execs,
+    images,
+    networks,
+    system,
+    transfers,
+    volumes,
+)
 from workers.gateway.routes import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -9,5 +21,11 @@ ROUTES: tuple[Route, ...] = (
     *container_streams.ROUTES,
     *container_files.ROUTES,
     *execs.ROUTES,
+    *images.ROUTES,
+    *transfers.ROUTES,
+    *builds.ROUTES,
+    *networks.ROUTES,
+    *volumes.ROUTES,
+    *absent.ROUTES,
 )
 """All routes; the first that fits counts."""

@@ -1,0 +1,145 @@
+"""Builds."""
+
+import time
+from contextlib import AsyncExitStack
+
+from domain.build.stages import Plan, same_platform
+from domain.errors import InvalidValue, LadingError
+from domain.images.credentials import AuthFile
+from domain.images.manifest import parse_platform
+from domain.images.reference import Reference, parse_target
+from domain.text.safe import safe
+from workers.build.request import Built
+from workers.console.buildlog import Quiet
+from workers.console.contexts import Arrivals, Sources
+from workers.gateway import credentials
+from workers.gateway.building import Screen, json_value, refuse_unsupported, request
+from workers.gateway.call import Answer, Call, Reply
+from workers.gateway.lines import Say, told
+from workers.gateway.moments import moment
+from workers.gateway.resources.transfers import pull
+from workers.gateway.routes import Route
+from workers.transfers import Keys
+
+
+async def _build(call: Call) -> Answer:
+    refuse_unsupported(call)
+    _check_platform(call)
+    for name in call.many("t"):
+        if name:
+            parse_target(name)
+    known = credentials.several(call.headers.get(credentials.CONFIG, ""))
+    network, fresh = await _network(call), await _without_cache(call)
+    quiet = call.flag("q")
+
+    async def work(say: Say) -> None:
+        async def write(data: bytes) -> None:
+            await say({"stream": data.decode("utf-8", "replace")})
+
+        builder, screen = call.engine.builder, Quiet(write) if quiet else Screen(say)
+        async with AsyncExitStack() as stack:
+            sources = await _sources(call, Arrivals(builder, stack, _unheard))
+            wanted = request(call, sources, network, fresh=fresh)
+            await _pull(call, builder.plan(wanted), known, _silent if quiet else say)
+            async with screen.shown():
+                built = await builder.build(wanted, sources.bring, call.who, screen)
+        await _tell(built, say, quiet=quiet)
+
+    return await told(work)
+
+
+def _check_platform(call: Call) -> None:
+    wanted, own = call.text("platform"), call.engine.builder.platform
+    if wanted and not same_platform(str(parse_platform(wanted)), own):
+        raise InvalidValue(f"nothing can be built here for {safe(wanted)}: only for {own}")
+
+
+async def _network(call: Call) -> str:
+    """As a container takes it; empty for what every one has."""
+    mode = call.text("networkmode")
+    if mode.startswith("container:"):
+        return f"container:{await call.engine.resolve(mode.removeprefix('container:'))}"
+    return "" if mode in ("", "default", "bridge") else mode
+
+
+async def _without_cache(call: Call) -> bool:
+    """Images that the cache may be taken from are named, and none of them is here."""
+    names = json_value(call, "cachefrom", [])
+    for name in names:
+        try:
+            if await call.engine.builder.knows(str(name)):
+                return False
+        except LadingError:
+            continue
+    return bool(names)
+
+
+async def _sources(call: Call, arrivals: Arrivals) -> Sources:
+    """The body, or what `remote` leads to."""
+    remote, file = call.text("remote"), call.text("dockerfile")
+    if not remote or remote == "client-session":
+        return await arrivals.sent(call.body(), file)
+    found = await arrivals.fetched(remote, file)
+    if found is None:
+        raise InvalidValue(f"invalid remote: {safe(remote[:200])}: neither an address nor a repository")
+    return found
+
+
+async def _pull(call: Call, plan: Plan, known: AuthFile, say: Say) -> None:
+    """Get the images that are not here, or (`pull`) all of them. Raises: NotFound, Refused, Unavailable."""
+    engine = call.engine
+    for name, place in plan.images:
+        try:
+            if name.startswith("sha256:") or (not call.flag("pull") and await engine.builder.knows(name)):
+                continue
+            reference = engine.images.expand(name)
+        except LadingError:
+            continue  # it is told with the step that it is for
+        await say({"stream": f"Pulling {safe(name)}, which is not here\n"})
+        try:
+            await pull(engine, reference, call.who, _keys(call, reference, known), say)
+        except LadingError as error:
+            raise type(error)(f"{place}: {safe(name)} is not here, and {error.message}", hint=error.hint) from error
+
+
+def _keys(call: Call, reference: Reference, known: AuthFile) -> Keys:
+    found = {host: known.find(host, reference.path) for host in call.engine.images.hosts(reference)}
+    return {host: entry for host, entry in found.items() if entry is not None}
+
+
+async def _tell(built: Built, say: Say, *, quiet: bool) -> None:
+    if quiet:
+        await say({"stream": f"{built.image_id}\n"})
+        return
+    await say({"aux": {"ID": built.image_id}})
+    await say({"stream": f"Successfully built {built.image_id.removeprefix('sha256:')[:12]}\n"})
+    for reference in built.references:
+        await say({"stream": f"Successfully tagged {reference}\n"})
+
+
+async def _unheard(size: int) -> None:
+    """The client knows what it has sent."""
+
+
+async def _silent(document: object) -> None:
+    """Nothing is told."""
+
+
+async def _prune(call: Call) -> Answer:
+    given = call.filters(("id", "inuse", "parent", "private", "shared", "type", "description", "unused-for", "until"))
+    refused = next((name for name in given if name not in ("until", "unused-for")), None)
+    if refused is not None:
+        raise InvalidValue(f"the filter {refused} is not supported by Lading")
+    for name in ("keep-storage", "reserved-space", "max-used-space", "min-free-space"):
+        if call.number(name):
+            raise InvalidValue(f"{name} is not supported by Lading")
+    now = time.time_ns()
+    untils = [moment(text, now) for texts in given.values() for text in texts]
+    pruned = await call.engine.builder.prune(call.who, all=call.flag("all"), until=min(untils, default=None))
+    return Reply(document={"CachesDeleted": list(pruned.keys) or None, "SpaceReclaimed": pruned.freed})
+
+
+ROUTES = (
+    Route("POST", "/build", _build),
+    Route("POST", "/build/prune", _prune, since=(1, 31)),
+)
