@@ -206,7 +206,7 @@ def _host_config(spec: ContainerSpec) -> Document:
         "ShmSize": spec.shm_size,
         "Sysctls": dict(sorted(spec.sysctls.items())) or None,
         "Runtime": "lading",
-        "Isolation": "",
+        "Isolation": "default",
         "Init": spec.init,
         **_limits(spec.limits),
         "CgroupParent": "",

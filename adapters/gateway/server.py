@@ -10,10 +10,12 @@ one when the engine asks for it. A client that has closed only its own direction
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import select
 import socket
+import termios
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -30,6 +32,8 @@ _IDLE_SECONDS = 900.0
 _HEAD_SECONDS = 30.0
 _BODY_SECONDS = 300.0
 _LOOK_SECONDS = 2.0
+_LOOKS, _LOOK_AGAIN_SECONDS = 500, 0.0005
+_NOTHING = bytes(4)
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | {101: b"UPGRADED"}
 Connect = Callable[[], Awaitable[Line]]
 """Opens the client's own connection to the engine; raises Lost."""
@@ -221,6 +225,7 @@ class Conversation:
         self._begun = True
         lines = [b"HTTP/1.1 %d %b" % (status, _REASONS.get(status, b"OK")), *(b"%b: %b" % pair for pair in headers)]
         await self._write(b"\r\n".join(lines) + b"\r\n\r\n")
+        await _taken(self._writer.get_extra_info("socket"))
 
     async def _end(self, status: int, told: bytes) -> None:
         if self._raw:
@@ -290,6 +295,15 @@ def _head(words: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
     """`200\\0name: value\\0…`."""
     status, *lines = words.split(b"\0")
     return int(status), [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+
+
+async def _taken(connection: socket.socket) -> None:
+    """Returns when the client has read what it was sent, or does not hurry: docker-py reads a head through a buffer
+    that it throws away, with whatever came along. What the other end has not read yet is told by SIOCOUTQ (unix(7))."""
+    for _ in range(_LOOKS):
+        if connection.fileno() < 0 or fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, _NOTHING) == _NOTHING:
+            return
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _hung_up(connection: socket.socket) -> bool:

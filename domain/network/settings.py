@@ -61,7 +61,7 @@ def _endpoint(container: Container, wish: Attachment | None, interface: Interfac
         "GwPriority": wish.priority if wish else 0,
         "NetworkID": interface.network if interface else wish.id if wish else "",
         "EndpointID": interface.link if interface else "",
-        **(_addresses(interface) if interface else _NO_ADDRESS),
+        **(_addresses(interface) if interface else {**_NO_ADDRESS, "MacAddress": wish.mac if wish else ""}),
         "DNSNames": list(dict.fromkeys(names)) if interface else None,
     }
 

@@ -6,12 +6,13 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from domain.errors import InvalidValue
 from domain.resources import Resources
 from domain.spec import Ulimit
-from workers.build.request import BuildRequest, Step
+from workers.build.request import BuildRequest, Ended, Step
 from workers.console.buildlog import Plain
 from workers.console.contexts import Sources
 from workers.gateway import wishes
@@ -102,15 +103,23 @@ def json_value(call: Call, name: str, default: Any) -> Any:
 
 
 class Screen(Plain):
-    """What a build shows, as documents; what its commands write as errors is red, as the industry's engine has it."""
+    """What a build shows, as documents; what its commands write as errors is red, as the industry's engine has it. With
+    `cached`, settings after nothing but steps of the cache count as found there, too: there is nothing to be done."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, *, cached: bool = True) -> None:
         super().__init__(self._tell)
-        self._say_document = say
+        self._say_document, self._cached = say, cached
 
     async def output(self, step: Step, stream: int, data: bytes) -> None:
         """See Progress."""
         await super().output(step, stream, _RED + data + _BACK if stream == _STDERR else data)
+
+    async def ended(self, step: Step, ended: Ended) -> None:
+        """See Progress."""
+        self._cached = self._cached and ended.how != "ran"
+        if ended.how == "set" and self._cached and not step.text.upper().startswith("FROM"):
+            ended = replace(ended, how="cached")
+        await super().ended(step, ended)
 
     async def _tell(self, data: bytes) -> None:
         await self._say_document({"stream": data.decode("utf-8", "replace")})

@@ -20,7 +20,7 @@ from domain.text.units import SECOND
 from domain.userns import REMAP
 from domain.volumes.driver import checked_driver
 from workers.gateway import wishes
-from workers.gateway.wishes import Config, Create, Endpoint, Host
+from workers.gateway.wishes import DEFAULT_LOG, Config, Create, Endpoint, Host
 from workers.requests import CreateRequest, HealthRequest
 
 _DEFAULTS = ("", "default")
@@ -115,11 +115,12 @@ def policy_of(wish: wishes.Restart | None) -> RestartPolicy | None:
 
 
 def _log(host: Host) -> LogConfig:
+    """What nobody has chosen is the industry's default: some clients read no logs of another one."""
     if host.LogConfig is None:
-        return LogConfig()
-    driver = host.LogConfig.Type or "local"
+        return LogConfig(driver=DEFAULT_LOG)
+    driver = host.LogConfig.Type or DEFAULT_LOG
     if driver not in get_args(LogDriver):
-        raise InvalidValue(f"no log driver named '{driver}' is registered")
+        raise InvalidValue(f"logger: no log driver named '{driver}' is registered")
     return LogConfig(driver=cast(LogDriver, driver), options=dict(host.LogConfig.options))
 
 

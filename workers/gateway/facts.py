@@ -7,6 +7,7 @@ from domain.images.credentials import DOCKER_KEY
 from domain.images.reference import DEFAULT_HOST
 from domain.projections.fold import Row
 from domain.text.times import rfc3339, rfc3339_fixed
+from workers.gateway.wishes import DEFAULT_LOG
 
 _DRIVERS = {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": None,
             "Log": ["json-file", "local", "none"]}
@@ -18,6 +19,7 @@ def info_document(facts: Mapping[str, object], *, now: int, listeners: int, desc
     """`GET /info`: what `info` prints, and what clients of the API expect besides; `listeners` to events."""
     return {
         **facts,
+        "LoggingDriver": DEFAULT_LOG,
         "DriverStatus": [["Backing Filesystem", "overlayfs"]],
         "Plugins": _DRIVERS,
         "MemoryLimit": True,

@@ -7,7 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from domain.spec import LogDriver
 from workers.gateway.documents import Document
+
+DEFAULT_LOG: LogDriver = "json-file"
+"""How output is kept where a client does not say it."""
 
 
 def _words(value: object) -> object:

@@ -28,8 +28,9 @@ def hosted(**fields: Any) -> CreateRequest:
 
 
 def test_an_empty_wish_is_the_engines_own_default() -> None:
-    """Also with all the zeros and nulls that clients send for nothing."""
-    nothing = CreateRequest(image="web:1", name="shop")
+    """Also with all the zeros and nulls that clients send for nothing. Only logs are kept as other engines do it, for
+    docker-py reads no others."""
+    nothing = CreateRequest(image="web:1", name="shop", log=LogConfig(driver="json-file"))
     assert asked() == nothing
     zeros = {
         "Hostname": "", "Env": None, "Cmd": None, "Entrypoint": None, "Labels": {}, "Volumes": None, "OnBuild": None,

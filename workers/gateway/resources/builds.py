@@ -30,13 +30,13 @@ async def _build(call: Call) -> Answer:
             parse_target(name)
     known = credentials.several(call.headers.get(credentials.CONFIG, ""))
     network, fresh = await _network(call), await _without_cache(call)
-    quiet = call.flag("q")
+    quiet, cached = call.flag("q"), not fresh and not call.flag("nocache")
 
     async def work(say: Say) -> None:
         async def write(data: bytes) -> None:
             await say({"stream": data.decode("utf-8", "replace")})
 
-        builder, screen = call.engine.builder, Quiet(write) if quiet else Screen(say)
+        builder, screen = call.engine.builder, Quiet(write) if quiet else Screen(say, cached=cached)
         async with AsyncExitStack() as stack:
             sources = await _sources(call, Arrivals(builder, stack, _unheard))
             wanted = request(call, sources, network, fresh=fresh)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from signal import SIGKILL
 
 from pydantic import ValidationError
 
@@ -94,7 +95,12 @@ async def _restart(call: Call) -> Answer:
 
 
 async def _kill(call: Call) -> Answer:
-    return await _do(call, Kill(signal=number(call.text("signal", "KILL"))))
+    """Who kills for good is answered when it is dead."""
+    signal, container = number(call.text("signal", "KILL")), await _found(call)
+    await call.engine.execute(container.id, Kill(signal=signal), call.who)
+    if signal == SIGKILL:
+        await call.engine.wait_exit(container.id, container.attempt)
+    return EMPTY
 
 
 async def _pause(call: Call) -> Answer:
@@ -175,10 +181,12 @@ async def _wait(call: Call) -> Answer:
 
 
 async def _until(call: Call, container: Container, condition: str) -> AsyncIterator[bytes]:
-    """The status once the condition is met; the head of the answer is sent at once, and tells that it is waited for."""
-    if condition == "not-running":
-        status = await call.engine.wait(container.id)
-    elif condition == "next-exit":
+    """The status once the condition is met; the head of the answer is sent at once, and tells that it is waited for. A
+    run that ends is told although another one follows."""
+    runs = bool(container.pid) or container.state in (State.STARTING, State.RESTARTING)
+    if condition == "not-running" and not runs:
+        status = container.exit_code
+    elif condition != "removed":
         run = container.attempt if container.pid or container.state is State.STARTING else container.attempt + 1
         await call.engine.until_run(container.id, run)
         status = await call.engine.wait_exit(container.id, run)

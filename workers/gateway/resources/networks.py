@@ -33,7 +33,7 @@ class _Ipam(Document):
     """Who gives addresses, and which."""
 
     Driver: str = ""
-    Config: list[_Pool] = Field(default_factory=list)
+    pools: list[_Pool] = Field(default_factory=list, alias="Config")
     Options: dict[str, str] = Field(default_factory=dict)
 
 
@@ -80,7 +80,7 @@ def request(wish: Create) -> NetworkRequest:
     refused = next(_unsupported(wish), None)
     if refused is not None:
         raise InvalidValue(f"{refused} is not supported by Lading")
-    pools = wish.IPAM.Config
+    pools = wish.IPAM.pools
     return NetworkRequest(
         name=wish.Name or " ",
         driver=wish.Driver or "bridge",
@@ -140,7 +140,8 @@ async def _connect(call: Call) -> Answer:
 
 async def _disconnect(call: Call) -> Answer:
     engine, wish = call.engine, await call.model(_Disconnect, needed=True)
-    await engine.disconnect(call.path["name"], await engine.resolve(wish.Container), call.who, force=wish.Force)
+    # Clients may leave a container without any network, as the industry's engine does; the command line asks twice.
+    await engine.disconnect(call.path["name"], await engine.resolve(wish.Container), call.who, force=True)
     return Reply()
 
 
