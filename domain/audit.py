@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from domain.build.events import StepDone, StepStarted
+from domain.build.events import CacheStored, StepDone, StepStarted
 from domain.container import Container
 from domain.images.events import Tagged, Untagged
 from domain.lifecycle import MACHINE
@@ -20,6 +20,9 @@ from domain.network.ports import Binding, shown
 from domain.redact import SECRET, redacted
 from domain.signals import name as signal_name
 from domain.spec import ContainerSpec, ExecSpec
+
+_KEY = 12
+"""Digits of a key that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Step:
 
 
 def steps(records: Sequence[Recorded]) -> Iterator[Step]:
-    """Every event of one stream, oldest first."""
+    """Every event of one stream, oldest first; of an entry of the cache also what builds say of it."""
     times = {record.position: record.time for record in records}
     container = Container(id=records[0].stream.key) if records else Container(id="")
     names = ""
@@ -52,7 +55,10 @@ def steps(records: Sequence[Recorded]) -> Iterator[Step]:
             state = container.state.value
         elif record.stream.kind == "ref":
             state = names = _named(record.event, names)
-        yield Step(record, title(record.event), state, _took(before, record, times), detail(record.event))
+        told = detail(record.event)
+        if record.stream != records[0].stream:
+            told = f"{record.stream.kind}={record.stream.key[:_KEY]} {told}"
+        yield Step(record, title(record.event), state, _took(before, record, times), told)
 
 
 def _named(event: Event, before: str) -> str:
@@ -102,6 +108,8 @@ def detail(event: Event) -> str:
         return " ".join(_changes(event))
     if isinstance(event, StepDone | StepStarted):
         return " ".join(_step_words(event))
+    if isinstance(event, CacheStored):
+        return " ".join(_entry_words(event))
     return " ".join(word for name, value in facts(event).items() for word in _words(name, value))
 
 
@@ -120,7 +128,16 @@ def _step_words(event: StepDone | StepStarted) -> Iterator[str]:
     if isinstance(event, StepStarted):
         yield f"cause={event.cause!r} inputs={','.join(name for name, _ in event.inputs)}"
     else:
-        yield f"({event.how})"
+        yield f"({event.how})" + (f" key={event.key[:_KEY]}" if event.key else "")
+
+
+def _entry_words(event: CacheStored) -> Iterator[str]:
+    """`RUN make image=… build=…`, and everything that the step depends on, by name."""
+    yield event.text or "the whole image"
+    yield f"image={event.image_id.removeprefix('sha256:')[:12]} build={event.build[:12]}"
+    if event.source:
+        yield f"taken-from={event.source.removeprefix('sha256:')[:12]}"
+    yield f"size={event.size} inputs={','.join(name for name, _ in event.inputs)}"
 
 
 def _exec_words(spec: ExecSpec) -> Iterator[str]:

@@ -89,6 +89,10 @@ class TerminalCall:
         """A line from the person on the terminal."""
         return await self._wire.ask(text, hidden=hidden)
 
+    async def agent(self, path: str, message: bytes) -> bytes:
+        """An answer of one of the client's agents."""
+        return await self._wire.agent(path, message)
+
     async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
         """A program of the client's."""
         return await self._wire.credential_helper(name, verb, text)

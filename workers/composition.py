@@ -22,7 +22,7 @@ from adapters.nats.server import EmbeddedServer
 from adapters.net.driver import NetworkProcess, lingers
 from adapters.registry.registries import RemoteRegistries
 from adapters.sqlite.event_store import SqliteEventStore
-from adapters.system import facts
+from adapters.system import binaries, facts
 from adapters.system.clock import SystemClock
 from domain import subjects
 from domain.catalogue import projections
@@ -204,6 +204,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             runner=Runner(core.mover, streams, plant.runtime, clock, advice, join, settings.userns),
             clock=clock,
             platform=host_platform(),
+            rules=binaries.rules,
             caches=settings.data_root / STORE / "build" / "cache",
             budget=build_files.budget,
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",

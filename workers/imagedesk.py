@@ -117,6 +117,10 @@ class ImageDesk:
         """Bring it to its registry. Raises: NotFound, Refused, Unavailable, StorageError."""
         return await self.transfers.push(reference, credentials, progress, self._meta(who))
 
+    async def digest_for(self, reference: Reference, keys: Keys, platform: Platform) -> str:
+        """The digest of what the reference means for a platform. Raises: NotFound, Refused, Unavailable."""
+        return await self.transfers.digest_for(reference, keys, platform)
+
     async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
         """All tags in the registry. Raises: NotFound, Refused, Unavailable."""
         return await self.transfers.tags(reference, keys)

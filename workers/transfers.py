@@ -16,7 +16,7 @@ from domain.images.config import parse_config
 from domain.images.credentials import ANONYMOUS, Credentials
 from domain.images.events import Pulled, PullFailed, PullRequested, Pushed, PushFailed, PushRequested
 from domain.images.layer import digest_of, is_digest
-from domain.images.manifest import LARGEST_CONFIG, OCI_INDEX, Index, Platform, parse_document
+from domain.images.manifest import LARGEST_CONFIG, OCI_INDEX, Index, Platform, choose, parse_document
 from domain.images.model import Image
 from domain.images.progress import Progress
 from domain.images.reference import Reference, parse, split_key
@@ -26,6 +26,7 @@ from domain.messages import Event, Meta
 from domain.ports import Remotes, Sent, Source
 from workers.images import Contents, Images
 
+_DEEPEST_INDEX = 4
 Keys = Mapping[str, Credentials]
 """Credentials by host, as the client has them."""
 
@@ -141,6 +142,19 @@ class Transfers:
         finally:
             stop.set()
 
+    async def digest_for(self, reference: Reference, keys: Keys, platform: Platform) -> str:
+        """The digest of the manifest that the reference means for a platform, in its registry; nothing is brought.
+
+        Raises: NotFound, Refused, Unavailable.
+        """
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(
+                _digest_for, self._remotes.source(reference, _of(keys), stop), reference, platform
+            )
+        finally:
+            stop.set()
+
     async def tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
         """All tags of the repository, in its registry. Raises: NotFound, Refused, Unavailable."""
         stop = threading.Event()
@@ -197,6 +211,17 @@ class Transfers:
     async def _failed(self, key: str, event: Event, meta: Meta) -> None:
         """Also for who was cancelled: it must be in the log before he is let go."""
         await asyncio.shield(self._images.note(key, event, meta))
+
+
+def _digest_for(source: Source, reference: Reference, platform: Platform) -> str:
+    which = reference.digest or reference.tag
+    for _ in range(_DEEPEST_INDEX):
+        data = source.manifest(which)
+        document = parse_document(data, f"the manifest of {reference}")
+        if not isinstance(document, Index):
+            return digest_of(data)
+        which = choose(document.manifests, platform, str(reference)).digest
+    raise Refused(f"the indexes of {reference} are nested too deeply")
 
 
 def _described(source: Source, reference: Reference) -> Described:

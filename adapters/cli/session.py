@@ -139,7 +139,7 @@ class Session:
             self._tell_environment(rest)
         elif kind == b"?":
             self._ask(rest)
-        elif kind in (b"!", b"H"):
+        elif kind in (b"!", b"H", b"K"):
             from adapters.cli import confidential
 
             confidential.do(self, self._line, kind, rest)

@@ -11,6 +11,7 @@ Daemon to client, on the call's inbox, by the first byte:
     X 0               the exit status: end of the call      S 1 / S 0     forward signals from now on / no more
     G name\0name      tell the values of these variables    ? text        ask the person on the terminal
     ! text            ask, and do not show what is typed    H name\0verb\0input   run docker-credential-NAME VERB
+    K path\0message   ask the agent of ssh at that socket
     R path            stream that file                      I             stream standard input
     N path\0mode\0…   make that file, it must be new        U path        delete it again
     w 65536           that many bytes of a stream have been taken so far
@@ -27,7 +28,7 @@ Daemon to client, on the call's inbox, by the first byte:
 Client to daemon, on `lading.<host>.io.<who>.<session>`:
 
     d bytes  e  f text    a piece, the end, or the failure of a stream; `f` also answers N
-    k fields              N, L, T, W or H worked            a line        the answer to a question (nothing at its end)
+    k fields              N, L, T, W, H or K worked          a line        the answer to a question (nothing at its end)
     v =value\0\0=value    a `=` and the value of each variable, nothing for one that is not set
     s 15                  a signal that was asked for       c             the person pressed ^C
     w 262144              that many bytes of O and E have been written so far
@@ -205,6 +206,11 @@ class Call:
         """What `docker-credential-NAME VERB`, run as the client with `text` for its input, has printed. Raises Refused
         (there is none, or it failed), Gone."""
         return await self._ask(b"H" + "\0".join((name, verb, text)).encode("utf-8", "surrogateescape"), b"k")
+
+    async def agent(self, path: str, message: bytes) -> bytes:
+        """What the agent of ssh behind one of the client's sockets answers to a message (`domain.agents`). Raises
+        Refused (it does not), Gone."""
+        return await self._ask(b"K" + path.encode("utf-8", "surrogateescape") + b"\0" + message, b"k")
 
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]] | None) -> None:
         """From now on await `callback` with the number of each signal the client gets; None: no more."""

@@ -15,7 +15,7 @@ from adapters.images.context import Context
 from adapters.images.merged import Merged
 from adapters.images.placed import Readable
 from adapters.images.remote import Remote
-from adapters.images.repository import Repository
+from adapters.images.repository import Repository, Ssh
 from adapters.images.store import LocalImageStore
 from adapters.tar.reader import Damaged, Reader
 from adapters.tar.spread import Impossible, Rules, Spreader
@@ -40,6 +40,11 @@ class BuildFiles:
         """Delete what a crash has left."""
         for left in (*self._spool.glob(f"{_MARK}*"), *self._secrets.glob(f"{_MARK}*")):
             trees.delete_path(str(left))
+
+    @property
+    def private(self) -> tuple[Path, str]:
+        """Where nothing lasts longer than the machine runs, and how names of builds begin there."""
+        return self._secrets, _MARK
 
     @contextmanager
     def temporary_file(self, content: bytes) -> Iterator[Path]:
@@ -122,7 +127,7 @@ class BuildFiles:
             os.close(fd)
 
     @asynccontextmanager
-    async def repository(self, text: str, *, keep: bool = False) -> AsyncIterator[Context]:
+    async def repository(self, text: str, *, keep: bool = False, ssh: Ssh | None = None) -> AsyncIterator[Context]:
         """The tree of a git repository as a context, for as long as the block lasts; `keep` takes `.git` along.
 
         Raises: Refused, Unavailable, StorageError.
@@ -132,7 +137,7 @@ class BuildFiles:
         fd = self._unnamed()
         try:
             try:
-                await wanted.fetch(folder)
+                await wanted.fetch(folder, ssh)
                 await asyncio.to_thread(lambda: wanted.pack(folder, lambda data: _write(fd, data), keep=keep))
             finally:
                 await asyncio.to_thread(trees.delete_path, str(folder))

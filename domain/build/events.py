@@ -95,7 +95,7 @@ class BuildCancelled(Event, stored_as="build-cancelled.v1", settles=_SETTLED):
 
 class CacheStored(Event, stored_as="build-cache-stored.v1"):
     """The image is what a step gives with this key; `step` tells the same step of other builds, `size` are the bytes
-    that the step has added."""
+    that the step has added, `source` is the image that it was taken from (`--cache-from`) if it was not built here."""
 
     image_id: str
     step: str
@@ -103,6 +103,7 @@ class CacheStored(Event, stored_as="build-cache-stored.v1"):
     inputs: tuple[tuple[str, str], ...] = ()
     size: int = 0
     build: str = ""
+    source: str = ""
 
 
 class CacheUsed(Event, stored_as="build-cache-used.v1"):

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from domain.build.scope import Bring, Enter, Execute
 from domain.text.safe import safe
@@ -95,9 +96,17 @@ def of_directory(work: Enter, base: str, owner: str) -> Key:
     return key([("base", base), ("directory", work.path), ("owner", owner)])
 
 
-def of_image(layers: str, document: object) -> Key:
+def of_image(layers: str, document: Mapping[str, Any]) -> Key:
     """A whole image but for its times: the same again is the same image."""
-    return key([("layers", layers), ("configuration", document)])
+    return key([("layers", layers), ("configuration", timeless(document))])
+
+
+def timeless(document: Mapping[str, Any]) -> dict[str, Any]:
+    """An image's config as far as it says what the image is: neither when it was made nor by which steps it is found
+    again."""
+    entries = document.get("history") or ()
+    kept = {name: value for name, value in document.items() if not name.startswith("lading.")}
+    return {**kept, "created": "", "history": [{**entry, "created": ""} for entry in entries]}
 
 
 def condensed(files: Sequence[File]) -> list[tuple[str, str]]:

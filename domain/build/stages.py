@@ -21,6 +21,8 @@ PROXIES = tuple(
         upper, upper.lower())
 )
 """Arguments that need no ARG, reach every RUN, and neither history nor cache keys."""
+_INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
+"""Asks other builders for what images of ours always have: what `--cache-from` finds steps by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,18 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """An image that is needed: `place` is where it is named first, `platform` what it has to be for if that is said."""
+
+    name: str
+    place: Place
+    platform: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All stages, the one that is wanted, and those that it needs, itself included, in the order of the file. `images`
-    are the images that these begin with or take files from, each with the place where it is named first."""
+    are the images that these begin with or take files from, each once for a platform."""
 
     stages: tuple[Stage, ...]
     target: int
@@ -61,7 +72,7 @@ class Plan:
     used: frozenset[str] = frozenset()
     escape: str = "\\"
     warnings: tuple[str, ...] = ()
-    images: tuple[tuple[str, Place], ...] = ()
+    images: tuple["Need", ...] = ()
 
     @property
     def instructions(self) -> int:
@@ -85,14 +96,6 @@ def platform_arguments(target: str, build: str) -> dict[str, str]:
         found |= {f"{prefix}PLATFORM": text, f"{prefix}OS": os, f"{prefix}ARCH": architecture,
                   f"{prefix}VARIANT": variant}
     return found
-
-
-def same_platform(wanted: str, here: str) -> bool:
-    """Whether what is wanted is what this host builds for; the variant counts only if it is said."""
-    parts, own = wanted.lower().split("/"), here.split("/")
-    if len(parts) == 1:
-        return parts[0] in (own[0], own[1])
-    return parts[:2] == own[:2] and (len(parts) < 3 or parts[2:] == own[2:])
 
 
 def plan(dockerfile: Dockerfile, arguments: Arguments, target: str = "") -> Plan:
@@ -153,7 +156,8 @@ def unused(plan: Plan, arguments: Arguments) -> tuple[str, ...]:
         for instruction in stage.body:
             if isinstance(instruction, Arg):
                 declared |= {name for name, _ in instruction.pairs}
-    return tuple(sorted(name for name in arguments.given if name not in declared and name not in PROXIES))
+    known = (*PROXIES, _INLINE_CACHE)
+    return tuple(sorted(name for name in arguments.given if name not in declared and name not in known))
 
 
 def _grouped(dockerfile: Dockerfile) -> tuple[list[Arg], list[tuple[From, list[Instruction]]]]:
@@ -233,17 +237,17 @@ def _needs(stage: Stage, stages: Sequence[Stage], values: Values, escape: str) -
 
 def _images(
     needed: Sequence[Stage], stages: Sequence[Stage], values: Values, escape: str
-) -> tuple[tuple[str, Place], ...]:
-    found: dict[str, Place] = {}
+) -> tuple[Need, ...]:
+    found: dict[tuple[str, str], Place] = {}
     for stage in needed:
         if stage.base.image:
-            found.setdefault(stage.base.image, stage.head.place)
+            found.setdefault((stage.base.image, stage.platform), stage.head.place)
         for instruction in stage.body:
             for name in _named(instruction):
                 image = find(stages, expanded(instruction, name, values, escape), stage.number).image
                 if image and image != SCRATCH:
-                    found.setdefault(image, instruction.place)
-    return tuple(found.items())
+                    found.setdefault((image, ""), instruction.place)
+    return tuple(Need(name, place, platform) for (name, platform), place in found.items())
 
 
 def _check_not_later(instruction: Instruction, name: str, stage: Stage, stages: Sequence[Stage]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.registry.servers import distribution
+from tests.adapters.registry.servers import distribution, raw
 from tests.chaos.points import BUILDS
 from tests.tutorial.dockerfiles import CASES, TREE, Case
 from tests.tutorial.engine import PROGRAMS, Done, Engine, until
@@ -568,15 +568,160 @@ def test_a_cache_directory_lasts_between_builds(engine: Engine, tmp_path: Path) 
     assert show(engine, "cat /lines3") == "1"
 
 
-def test_only_this_platform_can_be_built_for(engine: Engine, tmp_path: Path) -> None:
-    """Both ways of asking."""
+def foreign(engine: Engine, folder: Path) -> None:
+    """An image `foreign` like the base, that says it is for another platform."""
+    engine.ok("save", "busybox", "-o", str(folder / "base.tar"))
+    with tarfile.open(folder / "base.tar") as archive:
+        files = {entry.name: archive.extractfile(entry).read() for entry in archive if entry.isfile()}  # type: ignore[union-attr]
+    (entry,) = json.loads(files["manifest.json"])
+    config = json.dumps(json.loads(files[entry["Config"]]) | {"architecture": "s390x"}).encode()
+    told = [{"Config": "config.json", "RepoTags": ["foreign:latest"], "Layers": ["layer.tar"]}]
+    parts = {"config.json": config, "layer.tar": files[entry["Layers"][0]], "manifest.json": json.dumps(told).encode()}
+    with tarfile.open(folder / "foreign.tar", "w") as archive:
+        for name, data in parts.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    engine.ok("load", "-i", str(folder / "foreign.tar"))
+
+
+def test_what_another_platform_executes_is_not_built_here(engine: Engine, tmp_path: Path) -> None:
+    """Everything else is: an image for another platform with the files of a stage for this one. An image that is here
+    for one platform is not taken for another, unless its registry has that; then its name stays what it was."""
     here = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
     built(engine, tmp_path, f"FROM --platform=linux/{here} busybox", "--platform", f"linux/{here}")
-    assert "only for linux/" in build(engine, tmp_path, "FROM busybox", "--platform", "linux/s390x").err
-    assert (
-        "Dockerfile:1:1: a stage cannot be built for linux/s390x"
-        in build(engine, tmp_path, "FROM --platform=linux/s390x busybox").err
+    foreign(engine, tmp_path)
+    text = (
+        "FROM --platform=$BUILDPLATFORM busybox AS make\nARG TARGETPLATFORM BUILDPLATFORM\n"
+        "RUN echo $TARGETPLATFORM $BUILDPLATFORM > /x\nFROM {0}\nCOPY --from=make /x /x\nWORKDIR /w\nCMD cat /x\n"
     )
+    for base in ("foreign", "scratch"):
+        built(engine, tmp_path, text.format(base), "--platform", "linux/s390x")
+        image = json.loads(engine.ok("inspect", "--type", "image", "built"))[0]
+        assert (image["Os"], image["Architecture"]) == ("linux", "s390x")
+    refused = build(engine, tmp_path, "FROM foreign\nRUN true", "--platform", "s390x")
+    assert "Dockerfile:2:1: RUN needs a kernel that executes programs for linux/s390x" in refused.err
+    assert "one platform at a time" in build(engine, tmp_path, "FROM busybox", "--platform", "amd64,arm64").err
+    with distribution(tmp_path / "registry") as registry:
+        listed = []
+        for name in ("busybox", "foreign"):
+            engine.ok("tag", name, f"{registry.host}/base:{name}")
+            engine.ok("push", f"{registry.host}/base:{name}")
+            accept = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+            _, data = raw("GET", f"http://{registry.host}/v2/base/manifests/{name}", headers=accept)
+            listed.append(
+                {
+                    "mediaType": accept["Accept"],
+                    "size": len(data),
+                    "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
+                    "platform": {"os": "linux", "architecture": here if name == "busybox" else "s390x"},
+                }
+            )
+        kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+        index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": listed}).encode()
+        raw("PUT", f"http://{registry.host}/v2/base/manifests/1", index, {"Content-Type": kind})
+        name = f"{registry.host}/base:1"
+        engine.ok("pull", name)
+        before = engine.ok("images", "-q", name)
+        for _ in range(2):
+            built(engine, tmp_path, f"FROM {name}\nCOPY Dockerfile /", "--platform", "linux/s390x")
+            assert engine.ok("inspect", "--type", "image", "-f", "{{.Architecture}}", "built") == "s390x"
+        assert engine.ok("images", "-q", name) == before
+        missing = build(engine, tmp_path, f"FROM {name}", "--platform", "linux/riscv64")
+        assert "It offers: linux/" in missing.err
+        engine.ok("rmi", "foreign", name, *(f"{registry.host}/base:{one}" for one in ("busybox", "foreign")))
+
+
+def test_steps_are_taken_from_an_image_that_was_built_elsewhere(engine: Engine, tmp_path: Path) -> None:
+    """By what it says of itself: the same image comes of it, and what follows is kept here. What was asked for and is
+    not there does not end the build."""
+    lay(tmp_path, TREE)
+    text = f"FROM busybox\nRUN {ANEW} > /x\nCOPY src /d\nRUN {ANEW} > /y\n"
+    built(engine, tmp_path, text)
+    id = engine.ok("images", "-q", "--no-trunc", "built")
+    engine.ok("save", "built", "-o", str(tmp_path / "saved"))
+    forget(engine)
+    engine.ok("load", "-i", str(tmp_path / "saved"))
+    engine.ok("tag", "built", "lender")
+    os.utime(tmp_path / "src" / "x.py", (1, 1))
+    done = built(engine, tmp_path, text, "--cache-from", "127.0.0.1:1/x,lender", "--cache-to", "type=inline")
+    assert "no steps can be taken from 127.0.0.1:1/x" in done.err
+    assert cached(done) == 3
+    assert engine.ok("images", "-q", "--no-trunc", "built") == id
+    longer = built(engine, tmp_path, f"{text}RUN echo more > /z")
+    assert cached(longer) == 3
+    assert cached(built(engine, tmp_path, text, "--cache-from", "lender", "--no-cache")) == 0
+    assert "cannot be written to" in build(engine, tmp_path, text, "--cache-to", "type=local,dest=x").err
+    build_id = engine.ok("events", "--since", "0", "--until", "0s", "-f", "type=builder", "--format", "{{.ID}}")
+    key = json.loads(engine.ok("audit", "--json", build_id.splitlines()[-2]).splitlines()[2])["data"]["key"]
+    told = [json.loads(line) for line in engine.ok("audit", "--json", "cache", key[:12]).splitlines()]
+    assert [one["event"] for one in told].count("build-cache-stored") >= 1
+    assert sum(one["event"] == "build-step-done" for one in told) >= 2
+    assert "nothing is kept under the key" in engine.refused("audit", "cache", "0" * 64)
+    engine.ok("rmi", "lender")
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Path]:
+    """The socket of an agent that has no keys and says so."""
+    path = tmp_path / "agent"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def answer() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                with client:
+                    if client.recv(5) == b"\0\0\0\1\x0b":
+                        client.sendall(b"\0\0\0\5\x0c\0\0\0\0")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield path
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def asked(path: str, message: bytes) -> bytes:
+    """What an agent answers behind a path that may be longer than an address can be."""
+    folder = os.open(os.path.dirname(path), os.O_PATH)
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+            client.sendall(message)
+            return client.recv(100)
+    finally:
+        os.close(folder)
+
+
+def test_an_agent_can_be_asked_by_a_step_that_wants_it(engine: Engine, tmp_path: Path, agent: Path) -> None:
+    """For its keys and for signatures, and for nothing else; no trace of it stays, and no other step has it."""
+    text = (
+        "FROM busybox\nRUN --mount=type=ssh,uid=7 stat -c '%a %u' $SSH_AUTH_SOCK > /x; touch /dev/shm/on; "
+        "while [ -e /dev/shm/on ]; do sleep 0.01; done\nRUN echo [$SSH_AUTH_SOCK] >> /x; ls /run >> /x 2>&1\n"
+    )
+    (tmp_path / "Dockerfile").write_text(text)
+    process = engine.begin("build", "-t", "built", "--ssh", "default", str(tmp_path), env={"SSH_AUTH_SOCK": str(agent)})
+    until(lambda: runs(engine, "/dev/shm/on"), "the step runs")
+    (pid,) = [int(str(row["pid"])) for row in engine.rows().values() if row["state"] == "running"]
+    mark = Path(f"/proc/{pid}/root/dev/shm/on")
+    until(mark.exists, "the step waits")
+    inside = f"/proc/{pid}/root/run/buildkit/ssh_agent.0"
+    assert asked(inside, b"\0\0\0\1\x0b") == b"\0\0\0\5\x0c\0\0\0\0"
+    assert asked(inside, b"\0\0\0\1\x13") == b"\0\0\0\1\5"
+    mark.unlink()
+    assert process.wait(60) == 0
+    assert show(engine, "cat /x; test -e /run/buildkit; echo $?").splitlines()[:2] == ["600 7", "[]"]
+    assert show(engine, "test -e /run/buildkit; echo $?") == "1"
+    want = "FROM busybox\nRUN --mount=type=ssh,required true"
+    assert "the ssh agent default is required and not there" in build(engine, tmp_path, want).err
+    assert "SSH_AUTH_SOCK is not set" in build(engine, tmp_path, want, "--ssh", "default").err
+    assert "is a file" in build(engine, tmp_path, want, "--ssh", "default=/etc/passwd").err
+    assert "there is no agent to ask for keys" in engine.cli("build", "git@github.com:a/b.git").err
 
 
 def test_limits_hold_for_steps(engine: Engine, tmp_path: Path) -> None:
@@ -660,7 +805,6 @@ def test_a_repository_is_a_context_and_can_be_added(engine: Engine, tmp_path: Pa
     assert show(engine, "cat /r/a /g/a; ls -d /g/.git; ls -d /r/.git 2>/dev/null; true") == "other\nmain\n/g/.git"
     assert cached(built(engine, tmp_path, f"FROM busybox\nADD {repository}#other /r")) == 1
     assert "git: " in engine.cli("build", f"{repository}#nosuch").err
-    assert "cannot be reached by the engine" in engine.cli("build", "git@github.com:a/b.git").err
     assert "lead out of the repository" in engine.cli("build", f"{repository}#main:../..").err
     assert not list((engine.data / "tmp").iterdir())
 

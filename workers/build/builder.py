@@ -7,14 +7,15 @@ what it has finished in the cache, and nothing else.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.images.building import BuildFiles
 from adapters.images.context import Context
-from domain.build import streams
+from adapters.images.repository import is_behind_ssh
+from domain.build import platforms, streams
 from domain.build.dockerfile import parse
 from domain.build.events import BuildCancelled, BuildRequested, CacheDropped
 from domain.build.lines import decoded
@@ -24,10 +25,11 @@ from domain.images.layer import digest_of
 from domain.images.reference import parse_target
 from domain.messages import Meta
 from domain.ports import Clock, EventStore, Views
+from workers.build.agents import ssh_of
 from workers.build.job import Contents, Job, Tools
 from workers.build.ledger import Cache, load_entry
 from workers.build.mounts import Caches
-from workers.build.request import BuildRequest, Built, Progress
+from workers.build.request import BuildRequest, Built, Keyring, Progress
 from workers.build.runner import LABEL, Runner
 from workers.images import Images
 from workers.mover import Caller, Mover
@@ -37,8 +39,9 @@ Bring = Callable[[], Awaitable[Context]]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a builder works with; `platform` is that of this host, `upper` the writable layer of a container, `caches`
-    where directories lie that last between builds, `budget` how many bytes the cache of steps may hold."""
+    """What a builder works with; `platform` is that of this host, `rules` are its kernel's for others, `upper` the
+    writable layer of a container, `caches` where directories lie that last between builds, `budget` how many bytes the
+    cache of steps may hold."""
 
     store: EventStore
     views: Views
@@ -49,6 +52,7 @@ class Site:
     runner: Runner
     clock: Clock
     platform: str
+    rules: Callable[[], Sequence[str]]
     upper: Callable[[str], Path]
     caches: Path
     budget: Callable[[], int]
@@ -74,19 +78,24 @@ class Builder:
         """A context that arrives as a tar, for as long as the block lasts. Raises: Refused, StorageError."""
         return self._site.files.context(pieces)
 
-    async def knows(self, name: str) -> bool:
-        """Whether the image is here. Raises: InvalidValue, Ambiguous."""
+    async def knows(self, name: str) -> str | None:
+        """What the image is for (`linux/amd64`; empty if it does not say it), None if it is not here.
+
+        Raises: InvalidValue, Ambiguous.
+        """
         try:
-            await self._site.images.resolve(name)
+            return platforms.of_document((await self._site.images.resolve(name)).config)
         except Ambiguous:
             raise
         except NotFound:
-            return False
-        return True
+            return None
 
-    def repository(self, text: str) -> AbstractAsyncContextManager[Context]:
+    @asynccontextmanager
+    async def repository(self, text: str, keyring: Keyring) -> AsyncIterator[Context]:
         """The tree of a git repository as a context. Raises: Refused, Unavailable, StorageError."""
-        return self._site.files.repository(text)
+        async with AsyncExitStack() as stack:
+            ssh = await ssh_of(keyring, self._site.files, stack) if is_behind_ssh(text) else None
+            yield await stack.enter_async_context(self._site.files.repository(text, ssh=ssh))
 
     def address(self, url: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """What is at an address, in pieces. Raises: Refused, Unavailable, StorageError."""
@@ -103,18 +112,26 @@ class Builder:
         return self._site.platform
 
     def _arguments(self, request: BuildRequest) -> Arguments:
-        return Arguments(request.arguments, platform_arguments(self._site.platform, self._site.platform))
+        target = request.platform or self._site.platform
+        return Arguments(request.arguments, platform_arguments(target, self._site.platform))
 
-    async def build(self, request: BuildRequest, bring: Bring | None, who: Caller, progress: Progress) -> Built:
-        """Build it; `bring` gives the context if there is one. Raises: Refused, NotFound, StepFailed, StorageError."""
+    async def build(
+        self, request: BuildRequest, bring: Bring | None, who: Caller, progress: Progress,
+        keyring: Keyring | None = None,
+    ) -> Built:
+        """Build it; `bring` gives the context if there is one, `keyring` what is lent for as long as it lasts.
+
+        Raises: Refused, NotFound, StepFailed, StorageError.
+        """
         wanted, arguments = self.plan(request), self._arguments(request)
         references = tuple(dict.fromkeys(parse_target(reference).key for reference in request.references))
         tools = Tools(
             self._site.store, self._site.images, self._site.contents, self._site.files, self._site.runner,
-            self._cache, self._caches, self._site.clock, self._site.platform, self._site.upper,
+            self._cache, self._caches, self._site.clock, self._site.platform, self._site.upper, self._site.rules,
         )
         meta = self._site.mover.meta(Caller(who.actor))
-        job = Job(self._site.clock.new_id(), request, wanted, arguments, tools, bring, progress, meta, who)
+        job = Job(self._site.clock.new_id(), request, wanted, arguments, tools, bring, progress, meta, who,
+                  keyring or Keyring())
         begun = BuildRequested(
             dockerfile=request.name,
             digest=digest_of(request.dockerfile.encode("utf-8", "surrogateescape")),
@@ -122,7 +139,7 @@ class Builder:
             target=wanted.stages[wanted.target].called,
             references=references,
             arguments=tuple(sorted(request.arguments)),
-            platform=self._site.platform,
+            platform=request.platform or self._site.platform,
             no_cache=request.no_cache,
         )
         for warning in wanted.warnings:

@@ -13,7 +13,7 @@ from adapters.images.building import BuildFiles
 from adapters.images.context import Context
 from adapters.images.merged import LARGEST_LIST, Merged
 from adapters.images.remote import Remote, is_address
-from adapters.images.repository import is_repository
+from adapters.images.repository import is_behind_ssh, is_repository
 from domain.build import keys
 from domain.build.ignore import Rules
 from domain.build.keys import File, Key
@@ -34,6 +34,8 @@ from domain.build.scope import Bring, Enter
 from domain.errors import Refused
 from domain.images.model import Image
 from domain.text.safe import safe
+from workers.build.agents import ssh_of
+from workers.build.request import Keyring
 
 _ROOT = Owner(0, 0)
 Tree = Context | Merged | Remote
@@ -50,6 +52,10 @@ class Workshop(Protocol):
 
     async def known(self, key: Key) -> bool:
         """Whether something is kept under a key."""
+
+    @property
+    def keyring(self) -> Keyring:
+        """What may be used of the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,10 @@ class FileSteps:
             raise Refused("ADD: a repository is added alone", hint="say ADD once for each")
         if work.checksum:
             raise Refused("ADD: --checksum is for files", hint="name the commit: …#COMMIT")
-        repository = self._files.repository(work.sources[0], keep=work.keep_git_dir)
+        ssh = None
+        if is_behind_ssh(work.sources[0]):
+            ssh = await ssh_of(self._workshop.keyring, self._files, self._later)
+        repository = self._files.repository(work.sources[0], keep=work.keep_git_dir, ssh=ssh)
         tree = await self._later.enter_async_context(repository)
         named = replace(work, sources=(".",), unpack=False)
         return await self._prepared(named, on, image, tree, owner or _ROOT, mode, ())

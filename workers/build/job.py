@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from adapters.images.building import BuildFiles
 from adapters.images.context import Context
-from domain.build import keys
+from domain.build import keys, lenders, platforms
 from domain.build.dockerfile import parse_trigger
 from domain.build.events import (
     BuildCancelled,
@@ -24,13 +24,14 @@ from domain.build.events import (
 from domain.build.events import StepFailed as StepFailedEvent
 from domain.build.instructions import Instruction, OnBuild
 from domain.build.keys import Key
+from domain.build.lenders import Loan
 from domain.build.places import Misread
 from domain.build.scope import Bring, Done, Enter, Execute, Scope, begin, history_entry
-from domain.build.stages import Arguments, Plan, Stage, find, same_platform
-from domain.errors import CommandFailed, LadingError, NotFound, StepFailed
+from domain.build.stages import Arguments, Plan, Stage, find
+from domain.errors import CommandFailed, LadingError, NotFound, Refused, StepFailed
 from domain.failpoints import failpoint
 from domain.images import authoring
-from domain.images.config import Settings, history, merged_env, parse_settings, rfc3339
+from domain.images.config import Settings, history, merged_env, parse_settings, rfc3339, timestamp
 from domain.images.manifest import Platform
 from domain.images.model import Image, Layer
 from domain.messages import Append, Event, Meta
@@ -40,7 +41,7 @@ from domain.text.safe import safe
 from workers.build.files import FileSteps, Grown, Prepared
 from workers.build.ledger import Cache, Ledger
 from workers.build.mounts import SCRIPT, Caches, Mounts, Ready
-from workers.build.request import BuildRequest, Built, Ended, Progress, Step
+from workers.build.request import BuildRequest, Built, Ended, Keyring, Progress, Step
 from workers.build.runner import LABEL, Runner
 from workers.images import Images, More
 from workers.mover import Caller
@@ -69,7 +70,7 @@ class Contents(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a job works with."""
+    """What a job works with; `rules` are the kernel's for programs of other platforms."""
 
     store: EventStore
     images: Images
@@ -81,19 +82,23 @@ class Tools:
     clock: Clock
     platform: str
     upper: Callable[[str], Path]
+    rules: Callable[[], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Where a stage stands: `image` is one that is known and has exactly its layers; `entries` is its history, `base`
-    the document of what it began with."""
+    the document of what it began with, `platform` what its programs are for, `keys` what its steps are kept under,
+    each with the number of layers after it."""
 
     scope: Scope
     image: Image
     entries: tuple[dict[str, Any], ...]
     base: Mapping[str, Any]
     base_id: str
+    platform: str
     triggers: tuple[str, ...] = ()
+    keys: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def chain(self) -> str:
@@ -103,13 +108,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a step has made: an image with the layers after it, found or new."""
+    """What a step has made: an image with the layers after it, found or new; `keys` are all that it is kept under."""
 
     image: Image
     how: How
     key: Key
     size: int = 0
     container: str = ""
+    keys: tuple[Key, ...] = ()
 
 
 @dataclass
@@ -125,6 +131,8 @@ class Job:
     progress: Progress
     meta: Meta
     who: Caller
+    keyring: Keyring = field(default_factory=Keyring)
+    lenders: list[Image] = field(default_factory=list)
     ledger: Ledger = field(init=False)
     stages: dict[int, "asyncio.Task[State]"] = field(default_factory=dict)
     containers: list[str] = field(default_factory=list)
@@ -168,6 +176,7 @@ class Job:
 
     async def _prepare(self) -> None:
         """Look up what stages begin with, and number all steps. Raises: NotFound, Misread."""
+        await self._find_lenders()
         number = 1
         pending: dict[int, tuple[str, ...]] = {}
         for place in self.plan.needed:
@@ -178,9 +187,16 @@ class Job:
             extra = tuple(parse_trigger(trigger, called, self.plan.escape) for trigger in wanted)
             body = (*extra, *stage.body)
             pending[place] = tuple(i.trigger for i in body if isinstance(i, OnBuild))
-            self.heads[place] = (state or _EMPTY, number, body)
+            self.heads[place] = (state or self._empty(stage), number, body)
             number += 1 + len(body)
         self.total = number - 1
+
+    async def _find_lenders(self) -> None:
+        for name in self.request.cache_from:
+            try:
+                self.lenders.append(await self.tools.images.resolve(name))
+            except LadingError as error:
+                await self.progress.note(f"[Warning] no steps can be taken from {safe(name)}: {error.message}")
 
     async def _all_stages(self) -> State:
         try:
@@ -209,19 +225,35 @@ class Job:
 
     async def _base(self, stage: Stage) -> State:
         """What an image gives. Raises: NotFound, Misread."""
-        if stage.platform and not same_platform(stage.platform, self.tools.platform):
-            raise Misread(stage.head.place, f"a stage cannot be built for {safe(stage.platform)[:50]}: only for "
-                                            f"{self.tools.platform}")
         if not stage.base.image:
-            return _EMPTY
+            return self._empty(stage)
+        wanted = stage.platform or self.request.platform
         try:
-            image = await self.tools.images.resolve(stage.base.image)
+            image = await self.resolved(stage.base.image, wanted)
         except NotFound as error:
             raise NotFound(f"{stage.head.place}: {error.message}", hint=error.hint) from error
         except LadingError as error:
             raise Misread(stage.head.place, error.message, hint=error.hint) from error
         settings = parse_settings(image.config.get("config"))
-        return State(begin(settings), image, tuple(history(image.config)), image.config, image.id, settings.on_build)
+        platform = platforms.of_document(image.config) or self.tools.platform
+        if platforms.same(platform, self.tools.platform):
+            platform = self.tools.platform
+        return State(
+            begin(settings), image, tuple(history(image.config)), image.config, image.id, platform, settings.on_build
+        )
+
+    async def resolved(self, name: str, wanted: str) -> Image:
+        """The image of that name, for that platform if one is wanted. Raises: NotFound, Ambiguous, InvalidValue."""
+        image = await self.tools.images.resolve(self.request.bases.get(f"{name}@{wanted}", name))
+        own = platforms.of_document(image.config)
+        if wanted and own and not platforms.same(wanted, own):
+            raise NotFound(f"{safe(name)} is here for {own}, and not for {safe(wanted)[:50]}")
+        return image
+
+    def _empty(self, stage: Stage) -> State:
+        """What `scratch` is."""
+        platform = stage.platform or self.request.platform or self.tools.platform
+        return State(begin(Settings()), SCRATCH, (), {}, "", platform)
 
     async def _from(self, stage: Stage, number: int, state: State, triggers: int) -> State:
         step = Step(number, self.total, stage.called, stage.head.text)
@@ -251,7 +283,10 @@ class Job:
             rfc3339(made.image.created or self._begun) if made.how != "set" else rfc3339(self._begun),
             done.created_by, empty=made.how == "set", author=done.scope.author,
         )
-        return replace(state, scope=done.scope, image=made.image, entries=(*state.entries, entry))
+        kept = {key.digest: len(made.image.layers) for key in made.keys}
+        return replace(
+            state, scope=done.scope, image=made.image, entries=(*state.entries, entry), keys={**state.keys, **kept}
+        )
 
     def _done(self, step: Step, made: Made, took: int) -> StepDone:
         return StepDone(
@@ -279,7 +314,7 @@ class Job:
             case None:
                 return Made(state.image, "set", _NO_KEY)
             case Execute() as work:
-                return await self._execute(step, work, on, stage)
+                return await self._execute(step, work, on, stage, state)
             case Bring() as work:
                 async with AsyncExitStack() as later:
                     stack = later.enter_context(ExitStack())
@@ -301,13 +336,18 @@ class Job:
 
         return await self._made(step, prepared.keys, on, make)
 
-    async def _made(self, step: Step, wanted: Sequence[Key], on: Grown, make: Make) -> Made:
-        """What is kept under one of the keys, or else what `make` makes: then it is kept under all of them."""
+    async def _made(
+        self, step: Step, wanted: tuple[Key, ...], on: Grown, make: Make, said: Callable[[], Loan | None] | None = None
+    ) -> Made:
+        """What is kept under one of the keys, or else what `make` makes: then it is kept under all of them. `said`
+        looks for it in the histories of images that steps may be taken from."""
         async with self.tools.cache.maker(wanted[0]):
             for key in wanted:
                 if (found := await self.find(key)) is not None:
-                    return Made(found, "cached", key)
+                    return Made(found, "cached", key, keys=wanted)
             key = wanted[0]
+            if (loan := self.lent(wanted, on) or (said() if said is not None else None)) is not None:
+                return await self._borrow(step, loan, wanted, on)
             cause = "--no-cache" if self.request.no_cache else await self.tools.cache.cause(step.text, key)
             await self.ledger.write(StepStarted(
                 number=step.number, stage=step.stage, text=step.text, key=key.digest, inputs=key.parts, cause=cause,
@@ -316,7 +356,7 @@ class Job:
             failpoint("build.before-step")
             image, container = await make(cause)
             failpoint("build.before-keep")
-            made = Made(image, "ran", key, image.layers[-1].size, container)
+            made = Made(image, "ran", key, image.layers[-1].size, container, wanted)
             await self._keep(step, made, on, self.tools.clock.now() - begun, wanted)
             return made
 
@@ -324,34 +364,69 @@ class Job:
         """What is kept under a key, if that may be used."""
         return None if self.request.no_cache else await self.tools.cache.find(key, self.ledger)
 
-    async def _keep(self, step: Step, made: Made, on: Grown, took: int, wanted: Sequence[Key]) -> None:
+    def lent(self, wanted: Sequence[Key], on: Grown) -> Loan | None:
+        """The step in one of the images that steps may be taken from."""
+        if self.request.no_cache:
+            return None
+        return lenders.by_key(self.lenders, [key.digest for key in wanted], on.image.layers)
+
+    async def _borrow(self, step: Step, loan: Loan, wanted: tuple[Key, ...], on: Grown) -> Made:
+        """Keep what another image has, as if it had been made here."""
+        document = authoring.committed(
+            on.image, on.config, loan.layer.diff_id, timestamp(loan.created) or self._begun,
+            authoring.Step(created_by=on.created_by), _platform(self.tools.platform),
+        )
+        image = await self.tools.contents.compose(loan.layers, document)
+        made = Made(image, "cached", wanted[0], loan.layer.size, keys=wanted)
+        await self._keep(step, made, on, 0, wanted, source=loan.lender.id)
+        return made
+
+    async def _keep(
+        self, step: Step, made: Made, on: Grown, took: int, wanted: Sequence[Key], source: str = ""
+    ) -> None:
         async def record(more: More) -> None:
             async def batch() -> Sequence[Append]:
                 entries = [
-                    await self.tools.cache.storing(key, step.text, made.image, made.size, self.id) for key in wanted
+                    await self.tools.cache.storing(key, step.text, made.image, made.size, self.id, source)
+                    for key in wanted
                 ]
                 return (*await more(), *entries)
 
             await self.tools.images.record_cached(made.image, parent=on.image.id, more=batch, meta=self.meta)
 
-        await self.ledger.write_with(record, self._done(step, made, took))
+        await self.ledger.write_with(record, *([self._done(step, made, took)] if made.how == "ran" else []))
         failpoint("build.kept")
 
     # Commands
 
-    async def _execute(self, step: Step, work: Execute, on: Grown, stage: Stage) -> Made:
+    async def _execute(self, step: Step, work: Execute, on: Grown, stage: Stage, state: State) -> Made:
         if work.network in ("", "default"):
             work = replace(work, network=self.request.network)
         with ExitStack() as stack:
             mounts = Mounts(work, self.tools.files, _Workshop(self, stage), self.request.ignore, self.tools.caches,
-                            self.request.secrets)
+                            self.request.secrets, self.keyring.agents)
             mounted = await mounts.look(stack)
 
+            def said() -> Loan | None:
+                if self.request.no_cache:
+                    return None
+                return lenders.by_history(self.lenders, work, state.entries, on.created_by, on.image.layers)
+
             async def make(cause: str) -> tuple[Image, str]:
+                self._check_runs(state.platform)
                 async with AsyncExitStack() as beside:
                     return await self._run(step, work, on, cause, await mounts.ready(beside))
 
-            return await self._made(step, (keys.of_run(work, on.chain, self.tools.platform, mounted),), on, make)
+            return await self._made(step, (keys.of_run(work, on.chain, state.platform, mounted),), on, make, said)
+
+    def _check_runs(self, platform: str) -> None:
+        """Raises: Refused."""
+        if not platforms.executes(platform, self.tools.platform, self.tools.rules()):
+            raise Refused(
+                f"RUN needs a kernel that executes programs for {platform}, and this host is {self.tools.platform}",
+                hint="register an emulator with binfmt_misc (packages call it qemu-user-static), or give such stages "
+                     "only COPY, and build in one FROM --platform=$BUILDPLATFORM",
+            )
 
     async def _run(self, step: Step, work: Execute, on: Grown, cause: str, ready: Ready) -> tuple[Image, str]:
         runner, who = self.tools.runner, Caller(self.who.actor)
@@ -440,16 +515,22 @@ class Job:
         if state.base_id and len(state.entries) == len(history(state.base)) and not self.request.labels:
             return await self._record(await self.tools.images.image(state.base_id), state, references)
         document = self._document(state, settings)
-        told = {**document, "created": "", "history": [{**entry, "created": ""} for entry in document["history"]]}
-        key = keys.of_image(state.chain, told)
+        key = keys.of_image(state.chain, document)
         async with self.tools.cache.maker(key):
-            image = await self.find(key)
+            image = await self.find(key) or self._whole(state, document)
             if image is None:
-                image = made = await self.tools.contents.compose(
-                    state.image.layers, authoring.config_bytes(document)
-                )
+                whole = {**document, **lenders.record(state.keys)}
+                image = made = await self.tools.contents.compose(state.image.layers, authoring.config_bytes(whole))
                 self.ledger.also(lambda: self.tools.cache.storing(key, "", made, 0, self.id))
             return await self._record(image, state, references)
+
+    def _whole(self, state: State, document: Mapping[str, Any]) -> Image | None:
+        """One of the images that steps may be taken from, if the result is nothing else."""
+        if self.request.no_cache:
+            return None
+        same = keys.timeless(document)
+        return next((one for one in self.lenders
+                     if one.layers == state.image.layers and keys.timeless(one.config) == same), None)
 
     async def _record(self, image: Image, state: State, references: tuple[str, ...]) -> Built:
         """The base itself if nothing was changed, one that was built before, or a new one: it has these names now."""
@@ -467,15 +548,13 @@ class Job:
         return Built(self.id, image.id, image.size, took, references)
 
     def _document(self, state: State, settings: Settings) -> dict[str, Any]:
-        os, architecture, variant = (*self.tools.platform.split("/"), "")[:3]
         return authoring.built(
             dict(state.base), settings, [layer.diff_id for layer in state.image.layers], state.entries,
-            rfc3339(self._begun), state.scope.author, Platform(os=os, architecture=architecture, variant=variant),
+            rfc3339(self._begun), state.scope.author, _platform(state.platform),
         )
 
 
 _NO_KEY = Key("", ())
-_EMPTY = State(begin(Settings()), SCRATCH, (), {}, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,7 +572,7 @@ class _Workshop:
         """See `workers.build.files.Workshop`. Raises: NotFound."""
         source = find(self.job.plan.stages, name, self.stage.number)
         if source.stage < 0:
-            return await self.job.tools.images.resolve(source.image)
+            return await self.job.resolved(source.image, self.job.request.platform)
         if source.stage not in self.job.stages:
             raise NotFound(f"the stage {safe(name)} is not built for this target")
         return (await self.job.stages[source.stage]).image
@@ -501,6 +580,16 @@ class _Workshop:
     async def known(self, key: Key) -> bool:
         """See `workers.build.files.Workshop`."""
         return await self.job.find(key) is not None
+
+    @property
+    def keyring(self) -> Keyring:
+        """See `workers.build.files.Workshop`."""
+        return self.job.keyring
+
+
+def _platform(text: str) -> Platform:
+    os, architecture, variant = (*text.split("/"), "")[:3]
+    return Platform(os=os, architecture=architecture, variant=variant)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

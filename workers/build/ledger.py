@@ -133,10 +133,10 @@ class Cache:
         pairs = listed if isinstance(listed, list) else []
         return cause(tuple((str(name), str(value)) for name, value in pairs), key.parts)
 
-    async def storing(self, key: Key, text: str, image: Image, size: int, build: str) -> Append:
+    async def storing(self, key: Key, text: str, image: Image, size: int, build: str, source: str = "") -> Append:
         """What keeps an image under a key."""
         entry = await load_entry(self._store, key.digest)
         event = CacheStored(
-            image_id=image.id, step=step(text), text=text, inputs=key.parts, size=size, build=build
+            image_id=image.id, step=step(text), text=text, inputs=key.parts, size=size, build=build, source=source
         )
         return entry.append(event)

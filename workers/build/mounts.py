@@ -1,5 +1,5 @@
 """What `RUN --mount` puts beside a step: files of the context or of a stage, a directory that lasts between builds,
-memory, secrets. None of it is a part of the layer, nor are the places that were made for it.
+memory, secrets, agents of ssh. None of it is a part of the layer, nor are the places that were made for it.
 
 Files are copied out, never mounted from where they lie: a step may write to its copy, and that vanishes. Secrets lie in
 the run directory for as long as the step lasts, and are in neither key nor event.
@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.images.building import BuildFiles
+from adapters.system.agent import agent_socket
+from domain.agents import Ask
 from domain.build import keys
 from domain.build.ignore import Rules
 from domain.build.placing import Node, Owner, Placed, Placing, clean, origins
@@ -22,9 +24,12 @@ from domain.mounts import Mount
 from domain.mounts import clean as clean_target
 from domain.text.safe import safe
 from domain.text.units import parse_size
+from workers.build.agents import DEFAULT
 from workers.build.files import Tree, Workshop
 
 SCRIPT = "/dev/lading-script"
+_SOCKETS = "/run/buildkit/ssh_agent."
+"""Where programs of other builders look for it, too."""
 _SHARING = ("shared", "private", "locked")
 _LARGEST_ID = 2147483647
 
@@ -94,13 +99,13 @@ class Mounts:
 
     def __init__(
         self, work: Execute, files: BuildFiles, workshop: Workshop, ignore: str, caches: Caches,
-        secrets: Mapping[str, bytes],
+        secrets: Mapping[str, bytes], agents: Mapping[str, Ask],
     ) -> None:
         self._work, self._files, self._workshop, self._caches = work, files, workshop, caches
         self._hidden = Rules(ignore) if ignore else None
-        self._secrets = secrets
+        self._secrets, self._agents = secrets, agents
         self._binds: dict[int, _Bind] = {}
-        self._targets = [self._target(options) for options in work.mounts]
+        self._targets = [self._target(number, options) for number, options in enumerate(work.mounts)]
 
     async def look(self, stack: ExitStack) -> list[tuple[str, str]]:
         """Find what is to be mounted from elsewhere; (place, digest of its content). Raises: Refused, NotFound."""
@@ -150,7 +155,7 @@ class Mounts:
                 case "secret":
                     self._ready_secret(number, options, stack, mounts, env)
                 case _:
-                    self._refuse_if_required(options, "ssh", "agents of clients cannot be reached yet")
+                    await self._ready_ssh(number, options, stack, mounts, env)
         places = tuple(mount.target for mount in mounts if not mount.target.startswith("/dev/"))
         return Ready(tuple(mounts), tuple(env), places)
 
@@ -188,17 +193,35 @@ class Mounts:
             path = stack.enter_context(self._files.secret_file(self._secrets[id], mode, uid, gid))
             mounts.append(Mount(type="bind", source=str(path), target=self._targets[number], read_only=True))
 
+    async def _ready_ssh(
+        self, number: int, options: Mapping[str, str], stack: AsyncExitStack, mounts: list[Mount], env: list[str]
+    ) -> None:
+        """The socket of an agent, and the variable by which programs find it; the last one of a step has that."""
+        id = options.get("id") or DEFAULT
+        if id not in self._agents:
+            self._refuse_if_required(options, f"the ssh agent {safe(id)}", f"give it with --ssh {safe(id)}")
+            return
+        folder, mark = self._files.private
+        mode, uid, gid = _octal(options, "mode", 0o600), _id(options, "uid"), _id(options, "gid")
+        socket = agent_socket(folder, mark, self._agents[id], mode=mode, uid=uid, gid=gid)
+        path = await stack.enter_async_context(socket)
+        mounts.append(Mount(type="bind", source=str(path), target=self._targets[number], read_only=True))
+        env[:] = [item for item in env if not item.startswith("SSH_AUTH_SOCK=")]
+        env.append(f"SSH_AUTH_SOCK={self._targets[number]}")
+
     def _refuse_if_required(self, options: Mapping[str, str], what: str, hint: str) -> None:
         if _said(options, "required"):
             raise Refused(f"RUN --mount: {what} is required and not there", hint=hint)
 
-    def _target(self, options: Mapping[str, str]) -> str:
+    def _target(self, number: int, options: Mapping[str, str]) -> str:
         target = options.get("target", "")
+        if options["type"] == "ssh" and not target:
+            target = f"{_SOCKETS}{number}"
         if options["type"] == "secret" and not target:
             target = f"/run/secrets/{options.get('id', '')}"
-        if not target and options["type"] != "ssh":
+        if not target:
             raise InvalidValue(f"RUN --mount=type={options['type']} needs a target")
-        return clean_target(target if target.startswith("/") else f"{self._work.workdir}/{target}") if target else ""
+        return clean_target(target if target.startswith("/") else f"{self._work.workdir}/{target}")
 
 
 def _said(options: Mapping[str, str], name: str) -> bool:

@@ -1,10 +1,12 @@
 """What may be asked of a builder, and what it tells meanwhile and at the end."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.agents import Ask
 from domain.build.events import How
 from domain.images.model import Layer
 from domain.resources import Resources
@@ -14,7 +16,11 @@ from domain.spec import Ulimit
 class BuildRequest(BaseModel):
     """`dockerfile` is the text, `name` what it is called in errors, `ignore` the text of `.dockerignore`; `keep` leaves
     the container of a step that has failed; `hosts` are `NAME:ADDRESS`. With `export` the files of the result are
-    wanted, and no image."""
+    wanted, and no image.
+
+    `platform` is what to build for (empty: what the images are for), `bases` maps NAME@PLATFORM to what is to be
+    used here for an image that is needed for that platform, and `cache_from` names images to take steps from.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,6 +40,18 @@ class BuildRequest(BaseModel):
     ulimits: tuple[Ulimit, ...] = ()
     shm_size: int | None = None
     secrets: dict[str, bytes] = Field(default_factory=dict)
+    platform: str = ""
+    bases: dict[str, str] = Field(default_factory=dict)
+    cache_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """What a build may use of its client, and never keeps: agents by their ids, and the hosts that he trusts as
+    ssh writes them down (see sshd(8), known_hosts)."""
+
+    agents: Mapping[str, Ask] = field(default_factory=dict)
+    known_hosts: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

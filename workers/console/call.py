@@ -105,6 +105,9 @@ class Call(Protocol):
     async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
         """What `docker-credential-NAME VERB` of the client, with `text` for its input, has printed. Raises Refused."""
 
+    async def agent(self, path: str, message: bytes) -> bytes:
+        """What the agent of ssh behind one of the client's sockets answers to a message. Raises Refused."""
+
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         """From now on signals do not end the client: `callback` gets their numbers."""
 

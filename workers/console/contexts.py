@@ -14,7 +14,7 @@ the user's other files in an error message.
 import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapters.images.compression import sniff
 from adapters.images.context import Context
@@ -27,6 +27,7 @@ from domain.copying import absolute
 from domain.errors import InvalidValue
 from domain.text.safe import legible
 from workers.build.builder import Builder
+from workers.build.request import Keyring
 from workers.console.call import Call
 from workers.console.copies import Counted
 from workers.console.errors import Plain
@@ -49,16 +50,19 @@ class Sources:
 
 @dataclass
 class Arrivals:
-    """Reads what is sent or fetched; contexts are kept until `stack` is closed. `received` is told the size of one."""
+    """Reads what is sent or fetched; contexts are kept until `stack` is closed. `received` is told the size of
+    one, `keyring` is lent to fetch them."""
 
     builder: Builder
     stack: AsyncExitStack
     received: Callable[[int], Awaitable[None]]
+    keyring: Keyring = field(default_factory=Keyring, kw_only=True)
 
     async def fetched(self, place: str, file: str) -> Sources | None:
         """What is at an address or in a repository; None for anything else. Raises Plain, Refused, Unavailable."""
         if is_repository(place):
-            return await self._inside(await self.stack.enter_async_context(self.builder.repository(place)), file)
+            repository = self.builder.repository(place, self.keyring)
+            return await self._inside(await self.stack.enter_async_context(repository), file)
         if is_address(place):
             return await self.sent(await self.stack.enter_async_context(self.builder.address(place)), file)
         return None

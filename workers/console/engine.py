@@ -91,6 +91,9 @@ class Images(Protocol):
     async def push(self, reference: Reference, who: Caller, credentials: Credentials, progress: Progress) -> Sent:
         """Bring what it names here to its registry. Raises NotFound, Refused, Unavailable, StorageError."""
 
+    async def digest_for(self, reference: Reference, keys: Keys, platform: Platform) -> str:
+        """The digest of what the reference means for a platform. Raises NotFound, Refused, Unavailable."""
+
     async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
         """All tags in the registry. Raises NotFound, Refused, Unavailable."""
 

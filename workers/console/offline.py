@@ -94,6 +94,9 @@ class _Here:
     async def credential_helper(self, name: str, verb: str, text: str) -> bytes:
         return b""
 
+    async def agent(self, path: str, message: bytes) -> bytes:
+        return b""
+
     async def forward_signals(self, callback: Callable[[int], Awaitable[None]]) -> None:
         return None
 

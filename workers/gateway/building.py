@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from domain.errors import InvalidValue
+from domain.images.manifest import parse_platform
 from domain.resources import Resources
 from domain.spec import Ulimit
 from workers.build.request import BuildRequest, Ended, Step
@@ -63,6 +64,8 @@ def request(call: Call, sources: Sources, network: str, *, fresh: bool) -> Build
         resources=_resources(call),
         ulimits=tuple(_ulimit(given) for given in json_value(call, "ulimits", [])),
         shm_size=call.number("shmsize") or None,
+        platform=str(parse_platform(call.text("platform"))) if call.text("platform") else "",
+        cache_from=tuple(str(name) for name in json_value(call, "cachefrom", [])),
     )
 
 

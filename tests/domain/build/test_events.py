@@ -137,4 +137,4 @@ def test_builds_are_told_in_the_words_of_the_industry() -> None:
 def test_the_history_says_what_a_step_depends_on_and_why_it_was_not_found() -> None:
     """In one line; values are not in it."""
     assert detail(STARTED) == "2 of one: RUN make cause='base changed' inputs=base,command"
-    assert detail(DONE) == "2 of one: RUN make (ran)"
+    assert detail(DONE) == "2 of one: RUN make (ran) key=k"

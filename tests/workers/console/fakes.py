@@ -1,6 +1,7 @@
 """A call and an engine without kernel, disk and bus: the real state machine on a log in memory."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -112,6 +113,7 @@ class FakeCall:
     asked: list[tuple[str, bool]] = field(default_factory=list)
     helpers: dict[str, bytes] = field(default_factory=dict)
     helped: list[tuple[str, str, str]] = field(default_factory=list)
+    agents: dict[str, bytes] = field(default_factory=dict)
 
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
         """In the client's tree, or among its files."""
@@ -147,6 +149,12 @@ class FakeCall:
         if answer is None:
             raise Refused(f"docker-credential-{name}: credentials not found in native keychain")
         return answer
+
+    async def agent(self, path: str, message: bytes) -> bytes:
+        """What a test has set for the socket."""
+        if path not in self.agents:
+            raise Refused("Connection refused")
+        return self.agents[path]
 
     async def out(self, data: bytes) -> None:
         """Keep it."""
@@ -450,6 +458,10 @@ class FakeImages:
             Part(f"sha256:{'3' * 64}", 5, "mounted", source="team/other"),
         ]
         return Sent(f"sha256:{'9' * 64}", 735)
+
+    async def digest_for(self, reference: Reference, keys: Keys, platform: Platform) -> str:
+        """Another one for each platform."""
+        return "sha256:" + hashlib.sha256(f"{reference} {platform}".encode()).hexdigest()
 
     async def remote_tags(self, reference: Reference, keys: Keys) -> Sequence[str]:
         """Those in `remote`."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from domain.audit import Step, facts, steps
+from domain.build.events import StepDone
 from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
 from domain.images import reference
 from domain.messages import Recorded, StreamId
@@ -21,6 +22,8 @@ from workers.console.tenures import tenures
 from workers.console.verb import Example, Invocation, Verb
 
 _WIDEST = 48
+MOST_BUILDS = 1000
+"""The last builds that are asked whether they have used an entry of the cache."""
 
 
 def _shape(*, full: bool) -> Shape[Step]:
@@ -84,11 +87,37 @@ async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
     first, *rest = invocation.arguments
     if not rest:
         return await _records(invocation.engine, first)
-    readers = {"image": _of_known_image, "network": _of_network, "volume": _of_volume}
+    readers = {"build": _of_known_build, "cache": _of_cache, "image": _of_known_image, "network": _of_network,
+               "volume": _of_volume}
     if first not in readers:
         raise Plain(f'"{safe(first)}" is no kind of object with a history',
-                    hint="write: lading audit image NAME, network NAME, volume NAME, or address ADDRESS")
+                    hint="write: lading audit build ID, cache KEY, image NAME, network NAME, volume NAME, or address "
+                         "ADDRESS")
     return await readers[first](invocation.engine, rest[0])
+
+
+async def _of_known_build(engine: Engine, name: str) -> Sequence[Recorded]:
+    if not (records := await _of_build(engine, name)):
+        raise NotFound(f"No such build: {name}")
+    return records
+
+
+async def _of_cache(engine: Engine, name: str) -> Sequence[Recorded]:
+    """Who has made what is kept under a key, or the beginning of one, and every build that has found it there: using an
+    entry often is told by the builds alone."""
+    rows = await engine.views.select("build_cache", prefix=("key", name), limit=2) if is_id_prefix(name) else ()
+    if len(rows) > 1:
+        raise Ambiguous(f"multiple keys found with provided prefix: {name}")
+    key = str(rows[0]["key"]) if rows else name
+    records = await engine.store.load(StreamId("cache", key))
+    if not records:
+        raise NotFound(f"nothing is kept under the key {name}", hint="lading audit BUILD shows the keys of its steps")
+    builds = await engine.views.select("builds", order="started", descending=True, limit=MOST_BUILDS)
+    for build in builds:
+        if int(str(build["finished"])) >= records[0].time or not build["finished"]:
+            records = [*records, *(record for record in await engine.store.load(StreamId("build", str(build["id"])))
+                                   if isinstance(record.event, StepDone) and record.event.key == key)]
+    return sorted(records, key=lambda record: record.position)
 
 
 async def _of_known_image(engine: Engine, name: str) -> Sequence[Recorded]:
@@ -198,7 +227,7 @@ async def _verify(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="audit",
-    usage="[OPTIONS] NAME|image NAME|network NAME|volume NAME|address ADDRESS|verify",
+    usage="[OPTIONS] NAME|build ID|cache KEY|image NAME|network NAME|volume NAME|address ADDRESS|verify",
     summary="Show the whole history of a container, image, build, network or volume, also of a removed one",
     run=_audit,
     least=1,
@@ -214,6 +243,7 @@ VERB = Verb(
     examples=(
         Example("lading audit web", "who did what to web, when, and how long it took"),
         Example("lading audit image web:1.2", "what that name pointed to, since when, and who pulled and pushed it"),
+        Example("lading audit cache 3f9ad1c07b22", "which build has made a step of the cache, and who has used it"),
         Example("lading audit network shop", "the same of a network"),
         Example("lading audit volume data", "the same of a volume: who used it, and when"),
         Example("lading audit address 10.213.0.5", "which containers had this address, from when to when"),

@@ -3,13 +3,14 @@
 import time
 from contextlib import AsyncExitStack
 
-from domain.build.stages import Plan, same_platform
+from domain.build.stages import Plan
 from domain.errors import InvalidValue, LadingError
 from domain.images.credentials import AuthFile
 from domain.images.manifest import parse_platform
 from domain.images.reference import Reference, parse_target
 from domain.text.safe import safe
-from workers.build.request import Built
+from workers.build.request import BuildRequest, Built
+from workers.console.bases import Bases
 from workers.console.buildlog import Quiet
 from workers.console.contexts import Arrivals, Sources
 from workers.gateway import credentials
@@ -24,7 +25,6 @@ from workers.transfers import Keys
 
 async def _build(call: Call) -> Answer:
     refuse_unsupported(call)
-    _check_platform(call)
     for name in call.many("t"):
         if name:
             parse_target(name)
@@ -40,18 +40,12 @@ async def _build(call: Call) -> Answer:
         async with AsyncExitStack() as stack:
             sources = await _sources(call, Arrivals(builder, stack, _unheard))
             wanted = request(call, sources, network, fresh=fresh)
-            await _pull(call, builder.plan(wanted), known, _silent if quiet else say)
+            wanted = await _with_images(call, wanted, builder.plan(wanted), known, _silent if quiet else say)
             async with screen.shown():
                 built = await builder.build(wanted, sources.bring, call.who, screen)
         await _tell(built, say, quiet=quiet)
 
     return await told(work)
-
-
-def _check_platform(call: Call) -> None:
-    wanted, own = call.text("platform"), call.engine.builder.platform
-    if wanted and not same_platform(str(parse_platform(wanted)), own):
-        raise InvalidValue(f"nothing can be built here for {safe(wanted)}: only for {own}")
 
 
 async def _network(call: Call) -> str:
@@ -65,13 +59,7 @@ async def _network(call: Call) -> str:
 async def _without_cache(call: Call) -> bool:
     """Images that the cache may be taken from are named, and none of them is here."""
     names = json_value(call, "cachefrom", [])
-    for name in names:
-        try:
-            if await call.engine.builder.knows(str(name)):
-                return False
-        except LadingError:
-            continue
-    return bool(names)
+    return bool(names) and not any([await _is_here(call, str(name)) for name in names])
 
 
 async def _sources(call: Call, arrivals: Arrivals) -> Sources:
@@ -85,21 +73,30 @@ async def _sources(call: Call, arrivals: Arrivals) -> Sources:
     return found
 
 
-async def _pull(call: Call, plan: Plan, known: AuthFile, say: Say) -> None:
-    """Get the images that are not here, or (`pull`) all of them. Raises: NotFound, Refused, Unavailable."""
-    engine = call.engine
-    for name, place in plan.images:
-        try:
-            if name.startswith("sha256:") or (not call.flag("pull") and await engine.builder.knows(name)):
-                continue
-            reference = engine.images.expand(name)
-        except LadingError:
-            continue  # it is told with the step that it is for
-        await say({"stream": f"Pulling {safe(name)}, which is not here\n"})
-        try:
-            await pull(engine, reference, call.who, _keys(call, reference, known), say)
-        except LadingError as error:
-            raise type(error)(f"{place}: {safe(name)} is not here, and {error.message}", hint=error.hint) from error
+async def _with_images(
+    call: Call, wanted: BuildRequest, plan: Plan, known: AuthFile, say: Say
+) -> BuildRequest:
+    """The same, with what is used here for what it needs: images that are not here are pulled first, or (`pull`) all of
+    them. Raises: NotFound, Refused, Unavailable."""
+
+    async def get(reference: Reference, platform: str) -> None:
+        await say({"stream": f"Pulling {safe(str(reference))}, which is not here\n"})
+        keys = _keys(call, reference, known)
+        await pull(call.engine, reference, call.who, keys, say, parse_platform(platform) if platform else None)
+
+    async def keys(reference: Reference) -> Keys:
+        return _keys(call, reference, known)
+
+    bases = Bases(call.engine, wanted.platform, call.flag("pull"), get, keys)
+    lent = [name for name in wanted.cache_from if await _is_here(call, name)]
+    return wanted.model_copy(update={"bases": await bases.bring(plan), "cache_from": tuple(lent)})
+
+
+async def _is_here(call: Call, name: str) -> bool:
+    try:
+        return await call.engine.builder.knows(name) is not None
+    except LadingError:
+        return False
 
 
 def _keys(call: Call, reference: Reference, known: AuthFile) -> Keys:
