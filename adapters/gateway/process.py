@@ -17,16 +17,19 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from adapters.gateway.line import Line, Person
 from adapters.gateway.server import Conversation
+from adapters.gateway.tls import TlsStream
 
 log = logging.getLogger(__name__)
 _MOST_CLIENTS = 3500
 """Fewer than the engine's socket takes, so that the command line finds a place there."""
+_HANDSHAKE_SECONDS = 30.0
 _LIMIT = 128 * 1024
 _UCRED = struct.Struct("3i")
 
@@ -68,7 +71,7 @@ class Gateway:
         if self._listen:
             host, _, port = self._listen.rpartition(":")
             servers.append(await asyncio.start_server(
-                self._connected, host.strip("[]"), int(port), ssl=_mutual(*self._certificates), limit=_LIMIT))
+                partial(self._secured, _mutual(*self._certificates)), host.strip("[]"), int(port), limit=_LIMIT))
         os.write(1, b"ready\n")
         await ended.wait()
         for server in servers:
@@ -81,14 +84,38 @@ class Gateway:
                 os.unlink(self._path)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(writer, Conversation(reader, writer, lambda: self._local(writer)).run())
+
+    async def _secured(
+        self, context: ssl.SSLContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await self._serve(writer, self._encrypted(context, reader, writer))
+
+    async def _encrypted(
+        self, context: ssl.SSLContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+                stream = await TlsStream.accept(reader, writer, context)
+        except OSError as error:  # TimeoutError, too
+            log.warning("a client could not prove itself: %s", error)
+            with contextlib.suppress(OSError):
+                await writer.drain()
+            writer.close()
+            return
+        person: Person = {"via": "tls", "user": _common_name(stream.certificate)}
+        await Conversation(stream, stream, partial(self._line, person)).run()
+
+    async def _serve(self, writer: asyncio.StreamWriter, work: Coroutine[None, None, None]) -> None:
         if len(self._clients) >= _MOST_CLIENTS:
+            work.close()
             writer.close()
             return
         task = asyncio.current_task()
         assert task is not None
         self._clients.add(task)
         try:
-            await Conversation(reader, writer, lambda: self._line(writer)).run()
+            await work
         except asyncio.CancelledError:
             pass  # the daemon has ended
         except Exception:
@@ -96,16 +123,15 @@ class Gateway:
         finally:
             self._clients.discard(task)
 
-    async def _line(self, writer: asyncio.StreamWriter) -> Line:
-        return await Line.connect(self._engine, self._token, await _person(writer))
+    async def _local(self, writer: asyncio.StreamWriter) -> Line:
+        return await self._line(await _person(writer.get_extra_info("socket")))
+
+    async def _line(self, person: Person) -> Line:
+        return await Line.connect(self._engine, self._token, person)
 
 
-async def _person(writer: asyncio.StreamWriter) -> Person:
-    """Who is at the other end: as the kernel says, or the name in the certificate."""
-    certificate = writer.get_extra_info("peercert")
-    if certificate is not None:
-        return {"via": "tls", "user": _common_name(certificate)}
-    connection: socket.socket = writer.get_extra_info("socket")
+async def _person(connection: socket.socket) -> Person:
+    """Who is at the other end, as the kernel says."""
     pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return {"via": "socket", "user": await _name(uid), "uid": uid, "gid": gid, "pid": pid}
 
@@ -124,7 +150,8 @@ async def _name(uid: int) -> str:
     return _NAMES[uid]
 
 
-def _common_name(certificate: dict[str, Any]) -> str:
+def _common_name(certificate: Mapping[str, Any]) -> str:
+    """The client's name in its certificate."""
     parts: Sequence[Sequence[tuple[str, str]]] = certificate.get("subject", ())
     names = [value for part in parts for key, value in part if key == "commonName"]
     return names[0] if names else "a certificate without a name"

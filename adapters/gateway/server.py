@@ -18,6 +18,7 @@ import socket
 import termios
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Any, Protocol
 
 import h11
 
@@ -51,10 +52,36 @@ class _Gone(Exception):
     """The client hung up."""
 
 
+class Reader(Protocol):
+    """What a client says."""
+
+    async def read(self, size: int, /) -> bytes:
+        """Something; nothing at the end."""
+
+
+class Writer(Protocol):
+    """What a client hears."""
+
+    def write(self, data: bytes, /) -> None:
+        """Something for it."""
+
+    async def drain(self) -> None:
+        """Waits while it is slow."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+    def is_closing(self) -> bool:
+        """Whether that was done."""
+
+    def get_extra_info(self, name: str, /) -> Any:
+        """`socket`: the connection."""
+
+
 class Conversation:
     """Everything that one client says on one connection, answered one request after the other."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connect: Connect) -> None:
+    def __init__(self, reader: Reader, writer: Writer, connect: Connect) -> None:
         self._reader, self._writer, self._connect = reader, writer, connect
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._line: Line | None = None
