@@ -39,7 +39,8 @@ def _file(entries: dict[str, Any], what: str) -> AuthFile:
 
 def _decoded(text: str, what: str) -> dict[str, Any]:
     try:
-        data = base64.b64decode(text.strip().rstrip("=") + "=" * (-len(text.strip().rstrip("=")) % 4), altchars=b"-_")
+        plain = text.strip().rstrip("=")
+        data = base64.b64decode(plain + "=" * (-len(plain) % 4), altchars=b"-_", validate=True)
         found = json.loads(data) if data.strip() else None
     except (binascii.Error, ValueError, RecursionError) as error:
         raise InvalidValue(f"{what} is invalid: it must be base64url of a JSON object") from error
