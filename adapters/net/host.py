@@ -181,8 +181,9 @@ class Host:
             return room
 
     def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
-        """One interface more."""
+        """One interface more; one that was taken away a moment ago may still have its name inside."""
         room = self._room(id, attempt, pid)
+        self.reap()
         self._bridge(endpoint.network)
         with namespaces.inside(room.namespace):
             _write_inside("ipv6", "default", "disable_ipv6", "0" if _has_v6(endpoint.addresses) else "1")

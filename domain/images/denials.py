@@ -93,7 +93,8 @@ def missing(asked: Asked, code: str, said: str) -> LadingError:
     if asked.doing == "push":
         return NotFound(f"cannot push {asked.name}: {asked.host} does not have it" + (f": {said}" if said else ""))
     return NotFound(
-        f"cannot pull {asked.name}: {asked.host} says it does not exist, or needs a login (asked {asked.who})",
+        f"cannot pull {asked.name}: the repository does not exist or needs a login, says {asked.host} (asked "
+        f"{asked.who})",
         hint=f"is the name right? If it is private: lading login {asked.host}",
     )
 

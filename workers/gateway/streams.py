@@ -7,7 +7,7 @@ A frame is the stream (0 stdin, 1 stdout, 2 stderr), three zeros, and the length
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from domain.ports import LogFrame
 from workers.console.call import Terminal
@@ -64,6 +64,16 @@ class Participant:
 
     async def release_terminal(self) -> None:
         """Nothing."""
+
+
+def lines_of(data: bytes) -> Iterator[bytes]:
+    """Lines with their ends: clients that read logs frame by frame expect one in each."""
+    start = 0
+    while end := data.find(b"\n", start) + 1:
+        yield data[start:end]
+        start = end
+    if start < len(data):
+        yield data[start:]
 
 
 async def framed(frames: AsyncIterator[LogFrame], streams: frozenset[int], *, raw: bool) -> AsyncIterator[bytes]:

@@ -21,7 +21,7 @@ from workers.console.streams import STDERR, STDOUT, Wiring, attached, pump
 from workers.gateway.call import MULTIPLEXED, RAW, Answer, Call, Duplex, Hijack, Reply, Stream
 from workers.gateway.figures import figures, traffic
 from workers.gateway.routes import Route
-from workers.gateway.streams import Participant, frame
+from workers.gateway.streams import Participant, frame, lines_of
 from workers.gateway.websocket import WebSocket, accepted
 from workers.streams import PATIENT, STALLED
 
@@ -67,7 +67,7 @@ async def _lines(
     async for each in frames:
         if each.stream in streams and each.data:
             data = prefixes.prefixed(each)
-            yield data if raw else frame(each.stream, data)
+            yield data if raw else b"".join(frame(each.stream, line) for line in lines_of(data))
 
 
 def _moment(call: Call, name: str) -> int | None:

@@ -82,16 +82,17 @@ async def _start(call: Call) -> Answer:
     made.started = True
     if wish.Detach:
         return await _start_detached(call, made)
-    multiplexed = not made.request.tty and call.version >= (1, 42)
+    # Whether output is framed is said here, by who reads it, and not where the exec was made.
+    multiplexed = not wish.Tty and call.version >= (1, 42)
     try:
         await call.engine.exec(made.container, made.request, call.who, size=size, exec_id=made.id)
     except CommandFailed as error:
         made.exit_code = error.exit_code
-        return Hijack(partial(_tell_failure, made, error.message), MULTIPLEXED if multiplexed else RAW)
+        return Hijack(partial(_tell_failure, error.message, wish.Tty), MULTIPLEXED if multiplexed else RAW)
     except LadingError:
         made.started = False
         raise
-    return Hijack(partial(_together, call, made), MULTIPLEXED if multiplexed else RAW)
+    return Hijack(partial(_together, call, made, wish.Tty), MULTIPLEXED if multiplexed else RAW)
 
 
 async def _start_detached(call: Call, made: Exec) -> Answer:
@@ -104,16 +105,16 @@ async def _start_detached(call: Call, made: Exec) -> Answer:
     return Reply()
 
 
-async def _tell_failure(made: Exec, reason: str, duplex: Duplex) -> None:
+async def _tell_failure(reason: str, raw: bool, duplex: Duplex) -> None:
     """As the industry's engine does it: the reason takes the place of what the command would have written."""
-    await Participant(duplex, raw=made.request.tty).out(f"exec failed: {reason}\r\n".encode())
+    await Participant(duplex, raw=raw).out(f"exec failed: {reason}\r\n".encode())
 
 
-async def _together(call: Call, made: Exec, duplex: Duplex) -> None:
+async def _together(call: Call, made: Exec, raw: bool, duplex: Duplex) -> None:
     request = made.request
     wiring = Wiring(made.streams, stdin=request.stdin, tty=request.tty, once=True, keys=parse(made.keys))
     frames = call.engine.exec_output(made.container, made.id)
-    participant = Participant(duplex, raw=request.tty)
+    participant = Participant(duplex, raw=raw)
     left = await attached(participant, call.engine, made.container, wiring, frames, exec_id=made.id)
     if left is Left.ENDED:  # clients ask for the status as soon as the output has ended
         made.exit_code = await _exit_code(call, made)
