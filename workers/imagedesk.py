@@ -21,6 +21,10 @@ from workers.images import Images
 from workers.mover import Caller, Mover
 from workers.transfers import Arrived, Described, Keys, Transfers
 
+_PORTION = 1 << 19
+_MOST_PIECES = 512
+"""At most 1024 (IOV_MAX) go into one call."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageDesk:
@@ -91,13 +95,15 @@ class ImageDesk:
         async with self._spooled(content) as archive:
             meta = self._meta(who)
             return (
-                await self.images.import_(archive, reference=reference, message=message, changes=changes, meta=meta)
+                await self.images.import_(
+                    archive, reference=reference, message=message, changes=changes, spent=True, meta=meta
+                )
             ).id
 
     async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
         """All images of an archive; what `load` prints. Raises: Refused."""
         async with self._spooled(content) as archive:
-            return (await self.images.load(archive, meta=self._meta(who))).lines()
+            return (await self.images.load(archive, spent=True, meta=self._meta(who))).lines()
 
     def expand(self, name: str, *, default_tag: bool = True) -> Reference:
         """The reference that somebody means. Raises: InvalidValue."""
@@ -154,8 +160,8 @@ class ImageDesk:
         fd, name = tempfile.mkstemp(prefix="spool-", dir=self.spool)
         try:
             try:
-                async for piece in content:
-                    await asyncio.to_thread(_write, fd, piece)
+                async for portion in _portions(content):
+                    await asyncio.to_thread(_write, fd, portion)
             finally:
                 os.close(fd)
             yield Path(name)
@@ -163,11 +169,28 @@ class ImageDesk:
             Path(name).unlink(missing_ok=True)
 
 
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
+async def _portions(content: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """Many pieces at once: a change of threads costs more than writing one."""
+    portion: list[bytes] = []
+    size = 0
+    async for piece in content:
+        portion.append(piece)
+        size += len(piece)
+        if size >= _PORTION:
+            yield portion
+            portion, size = [], 0
+    yield portion
+
+
+def _write(fd: int, pieces: Sequence[bytes]) -> None:
     try:
-        while view:
-            view = view[os.write(fd, view) :]
+        for start in range(0, len(pieces), _MOST_PIECES):
+            some = pieces[start : start + _MOST_PIECES]
+            written = os.writev(fd, some)
+            if written < sum(map(len, some)):
+                rest = memoryview(b"".join(some))[written:]
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
     except OSError as error:
         raise StorageError(f"the archive cannot be kept: {error.strerror}") from error
 

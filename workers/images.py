@@ -184,26 +184,31 @@ class Images:
         message: str = "",
         changes: Sequence[str] = (),
         source: str = "",
+        spent: bool = False,
         meta: Meta | None = None,
     ) -> Image:
-        """One layer from a tar of a root file system, named `reference` if given. Raises: Refused, StorageError."""
+        """One layer from a tar of a root file system, named `reference` if given; the file is emptied if it is `spent`
+        then. Raises: Refused, StorageError."""
         key, meta = _key(reference), meta or Meta()
         if (done := await self._replied(meta)) is not None:
             return await self.image(done)
-        image = await self._contents.import_tar(archive, message=message, changes=changes)
+        image = await self._contents.import_tar(archive, message=message, changes=changes, spent=spent)
         events = {image.id: ImageRegistered(image=image, how="imported", source=source)}
         await self._record(events, {key: image.id} if key else {}, [image.id], meta, lambda before: image.id)
         return image
 
-    async def load(self, archive: Path, *, source: str = "", meta: Meta | None = None) -> Loaded:
-        """Every image of a saved archive, with its references, which move here from the images that had them.
+    async def load(
+        self, archive: Path, *, source: str = "", spent: bool = False, meta: Meta | None = None
+    ) -> Loaded:
+        """Every image of a saved archive, with its references, which move here from the images that had them. The file
+        is emptied if it is `spent` then.
 
         Raises: Refused, StorageError.
         """
         meta = meta or Meta()
         if (done := await self._replied(meta)) is not None:
             return Loaded.model_validate_json(done)
-        found = await self._contents.load(archive)
+        found = await self._contents.load(archive, spent=spent)
         events = {one.image.id: ImageRegistered(image=one.image, how="loaded", source=source) for one in found}
         keys = {key: one.image.id for one in found for key in one.references}
 

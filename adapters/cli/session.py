@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adapters.cli.screen import Screen
 
 _SIGHUP, _SIGINT, _SIGCONT, _SIGSTOP, _SIGTSTP, _SIGWINCH = 1, 2, 18, 19, 20, 28
-_PIECE = 64 * 1024
+_PIECE = 256 * 1024
 _ATOMIC = 4096
 """A pipe that poll reports writable takes at least this much without blocking (PIPE_BUF, pipe(7))."""
 _EIO = 5

@@ -70,7 +70,7 @@ class Content:
         self.stubs, self.tmp, self.ingest = root / "stubs", root / "tmp", root / "ingest"
         self._active: set[Path] = set()
         self._unsealed: dict[str, LayerRecord] = {}
-        self._sealing = threading.Lock()
+        self._sealing, self._linking = threading.Lock(), threading.Lock()
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (self.blobs, self.layers, self.links, self.stubs, self.tmp, self.ingest):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -159,15 +159,24 @@ class Content:
 
     def link(self, target: str, wanted: str) -> str:
         """The short name of `target` (relative to l/) below l/: as many digits of `wanted` as make it unique."""
-        for length in range(SHORTEST_LINK, len(wanted) + 1):
-            name = wanted[:length]
-            try:
-                os.symlink(target, self.links / name)
-                return name
-            except FileExistsError:
-                if os.readlink(self.links / name) == target:
+        with self._linking:
+            for length in range(SHORTEST_LINK, len(wanted) + 1):
+                name = wanted[:length]
+                try:
+                    os.symlink(target, self.links / name)
                     return name
+                except FileExistsError:
+                    if os.readlink(self.links / name) == target:
+                        return name
         raise StorageError(f"no short name is left for {target}")
+
+    def drop_dead_links(self) -> None:
+        """Short names that lead nowhere. Looked at and deleted in one step: a layer that has gone may come back, and then
+        its name is asked for again."""
+        for name in os.listdir(self.links):
+            with self._linking:
+                if not os.path.exists(self.links / name):
+                    (self.links / name).unlink(missing_ok=True)
 
     def kinds(self) -> dict[str, Path]:
         """What a sweep judges, name by name."""

@@ -105,7 +105,7 @@ def kept(content: Content, held: set[str], *, spare: bool, now: float | None = N
     names: set[str] = set()
     now = time.time() if now is None else now
     for path in content.ingest.glob(f"*{_KEEP}"):
-        young = spare and now - path.stat().st_mtime < KEPT_FOR
+        young = spare and now - _written_at(path) < KEPT_FOR
         if not young and f"ingest/{path.name}" not in held:
             path.unlink(missing_ok=True)
             continue
@@ -113,6 +113,14 @@ def kept(content: Content, held: set[str], *, spare: bool, now: float | None = N
         names |= listed | {f"ingest/{path.name}"}
         names |= {name.replace("blobs/", "ingest/", 1) for name in listed if name.startswith("blobs/")}
     return names
+
+
+def _written_at(path: Path) -> float:
+    """Long ago for a list whose pull has ended since the directory was read."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _listed(path: Path) -> set[str]:

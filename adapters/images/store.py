@@ -87,15 +87,23 @@ class LocalImageStore:
             threads.shutdown(wait=True, cancel_futures=True)
         self._downloads.close()
 
-    async def import_tar(self, archive: Path, *, message: str = "", changes: Sequence[str] = ()) -> Image:
-        """One layer from a tar of a root file system, of any compression. Raises: Refused, StorageError."""
-        apply_changes(Settings(), changes)  # a wrong one is refused before anything is unpacked
-        return (await self._given(lambda stop: (self._import(archive, message, changes, stop),)))[0]
+    async def import_tar(
+        self, archive: Path, *, message: str = "", changes: Sequence[str] = (), spent: bool = False
+    ) -> Image:
+        """One layer from a tar of a root file system, of any compression. A file that is `spent` is emptied.
 
-    async def load(self, archive: Path) -> Sequence[Registered]:
-        """Every image of a docker-archive or OCI archive with its references. Raises: Refused, StorageError."""
+        Raises: Refused, StorageError.
+        """
+        apply_changes(Settings(), changes)  # a wrong one is refused before anything is unpacked
+        return (await self._given(lambda stop: (self._import(archive, message, changes, spent, stop),)))[0]
+
+    async def load(self, archive: Path, *, spent: bool = False) -> Sequence[Registered]:
+        """Every image of a docker-archive or OCI archive with its references. A file that is `spent` is emptied.
+
+        Raises: Refused, StorageError.
+        """
         references: list[tuple[str, ...]] = []
-        images = await self._given(lambda stop: self._load(archive, references, stop))
+        images = await self._given(lambda stop: self._load(archive, references, spent, stop))
         return tuple(map(_registered, images, references))
 
     async def commit(
@@ -250,7 +258,9 @@ class LocalImageStore:
 
     # Operations, in a thread
 
-    def _import(self, archive: Path, message: str, changes: Sequence[str], stop: threading.Event) -> Image:
+    def _import(
+        self, archive: Path, message: str, changes: Sequence[str], spent: bool, stop: threading.Event
+    ) -> Image:
         with self._lease() as lease:
             fd = os.open(archive, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
@@ -259,10 +269,14 @@ class LocalImageStore:
                 diff_id, record = self._new_layer(pieces, (), Expected("the archive"), lease)
             finally:
                 os.close(fd)
+            if spent:
+                os.truncate(archive, 0)  # the sync that follows would write all of it
             config = imported(changes, diff_id, self._now(), message, _platform())
             return self._image(config, (_layer("", diff_id, record),), lease)
 
-    def _load(self, path: Path, references: list[tuple[str, ...]], stop: threading.Event) -> tuple[Image, ...]:
+    def _load(
+        self, path: Path, references: list[tuple[str, ...]], spent: bool, stop: threading.Event
+    ) -> tuple[Image, ...]:
         images: list[Image] = []
         with self._content.workspace() as work:
             budget = min(self._limits.bytes, self._content.free() - self._limits.reserve)
@@ -272,6 +286,9 @@ class LocalImageStore:
                 for saved in images_of(archive, _platform()):
                     images.append(self._load_one(archive, saved, stop))
                     references.append(saved.references)
+                for own in ([path] if spent else []) + [*work.iterdir()]:
+                    os.truncate(own, 0)  # the sync that follows would write all of it
+                self._content.seal()
             except BaseException:
                 for image in images:
                     self.release(image.id)
@@ -288,7 +305,7 @@ class LocalImageStore:
                 expected = Expected(f"layer {number} of {saved.name}", diff_id, source.digest, source.size)
                 record = self._known_layer(archive, source, below, expected, lease, stop)
                 layers.append(_layer(below[-1] if below else "", diff_id, record))
-            return self._image(saved.config, tuple(layers), lease)
+            return self._image(saved.config, tuple(layers), lease, seal=False)
 
     def _known_layer(
         self,
@@ -416,8 +433,9 @@ class LocalImageStore:
             empty.chmod(0o755)  # what a start would give it, whatever the umask is
             yield empty
 
-    def _image(self, config: bytes, layers: tuple[Layer, ...], lease: Lease) -> Image:
-        """Keep the config, and with it the image: from here on it only needs to be recorded."""
+    def _image(self, config: bytes, layers: tuple[Layer, ...], lease: Lease, *, seal: bool = True) -> Image:
+        """Keep the config, and with it the image: from here on it only needs to be recorded (and sealed before, by who
+        does not have that done here)."""
         id = digest_of(config)
         lease.add(f"blobs/{hex_of(id)}")
         self._content.put_blob(config)
@@ -431,7 +449,8 @@ class LocalImageStore:
         )
         lease.add(f"stubs/{hex_of(top_of(image))}")
         self._stubs(image)
-        self._content.seal()
+        if seal:
+            self._content.seal()
         self._leases.give(id, lease)
         return image
 

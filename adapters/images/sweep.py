@@ -30,7 +30,7 @@ def sweep(
         needed |= _blob_of(content, name)
     needed |= documents.needed(content, manifests)
     freed += _judge(content, leases, ("blobs",), needed)
-    _clear_links(content)
+    content.drop_dead_links()
     for path in content.idle():
         failpoint("images.sweeping")
         trees.delete_path(str(path))
@@ -58,7 +58,7 @@ def inventory(content: Content) -> dict[str, int]:
              content.kinds().items()}  # fmt: skip
     known = {"blobs", "layers", "l", "stubs", "tmp", "ingest"}
     strays = [content.root / name for name in os.listdir(content.root) if name not in known]
-    sizes["other"] = sum(_weight(path) for path in (*strays, *content.idle()))
+    sizes["other"] = sum(_weight_of(path) for path in (*strays, *content.idle()))
     return sizes
 
 
@@ -114,8 +114,13 @@ def _size(content: Content, name: str) -> int:
             record = None  # damaged, or not ours
         if record is not None:
             return record.size
+    return _weight_of(_path(content, name))
+
+
+def _weight_of(path: Path) -> int:
+    """Apparent bytes; nothing of what goes away meanwhile."""
     try:
-        return _weight(_path(content, name))
+        return _weight(path)
     except FileNotFoundError:
         return 0
 
@@ -140,10 +145,3 @@ def _move_away(content: Content, leases: Leases, name: str) -> bool:
             return False
     failpoint("images.moved-away")
     return True
-
-
-def _clear_links(content: Content) -> None:
-    """Short names that lead nowhere."""
-    for name in os.listdir(content.links):
-        if not os.path.exists(content.links / name):
-            (content.links / name).unlink(missing_ok=True)

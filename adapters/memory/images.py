@@ -32,21 +32,27 @@ class MemoryImageStore:
         self._given: Counter[str] = Counter()
         self._images: dict[str, Image] = {}
 
-    async def import_tar(self, archive: Path, *, message: str = "", changes: Sequence[str] = ()) -> Image:
+    async def import_tar(
+        self, archive: Path, *, message: str = "", changes: Sequence[str] = (), spent: bool = False
+    ) -> Image:
         """One layer from a tar; nothing is unpacked."""
         with _opened(archive) as tar:
             size = sum(member.size for member in tar)
         diff_id = digest_of(archive.read_bytes())
+        if spent:
+            archive.write_bytes(b"")
         config = imported(changes, diff_id, self._now(), message, _PLATFORM)
         return self._keep(config, (Layer(diff_id=diff_id, chain_id=diff_id, size=size),))
 
-    async def load(self, archive: Path) -> Sequence[Registered]:
+    async def load(self, archive: Path, *, spent: bool = False) -> Sequence[Registered]:
         """Every image of a docker-archive."""
         with _opened(archive) as tar:
             found = [
                 (_read(tar, saved.config), tuple(_size(tar, name) for name in saved.layers), saved.tags)
                 for saved in parse_saved(_read(tar, "manifest.json"))
             ]
+        if spent:
+            archive.write_bytes(b"")
         return tuple(
             Registered(image=self._load(config, sizes), references=tuple(parse(tag).key for tag in tags))
             for config, sizes, tags in found

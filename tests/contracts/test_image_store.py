@@ -91,6 +91,19 @@ async def test_a_load_gives_ids_layers_and_references(store: Store, tmp_path: Pa
     assert found.image.config["config"] == {"Cmd": ["sh"]}
 
 
+async def test_a_file_that_is_spent_is_emptied_and_no_other(store: Store, tmp_path: Path) -> None:
+    """Else the next sync would bring to the disk what nobody will ever read."""
+    path = saved(tmp_path, [layer(a="1")], ["a:b"])
+    data = path.read_bytes()
+    assert await store.load(path)
+    assert path.read_bytes() == data
+    assert await store.load(path, spent=True)
+    assert path.read_bytes() == b""
+    root = rootfs(tmp_path, a="1")
+    assert await store.import_tar(root) == await store.import_tar(root, spent=True)
+    assert root.read_bytes() == b""
+
+
 async def test_what_is_no_archive_is_refused(store: Store, tmp_path: Path) -> None:
     """By both ways in, and so is a change that cannot be meant."""
     (tmp_path / "rubbish").write_bytes(b"rubbish" * 1000)
