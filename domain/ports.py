@@ -311,13 +311,23 @@ class ImageStore(Protocol):
     """Contents of images: blobs and extracted layers. It appends nothing; callers record what it returns."""
 
     async def import_tar(
-        self, archive: Path, *, message: str = "", changes: Sequence[str] = (), spent: bool = False
+        self,
+        archive: Path,
+        *,
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: Platform | None = None,
+        spent: bool = False,
     ) -> Image:
-        """One layer from a tar of a root file system (any compression). A file that is `spent` afterwards is nobody's
-        any more: it is emptied, so that it need not reach the disk before the image counts. Raises Refused."""
+        """One layer from a tar of a root file system (any compression), for this machine or `platform`. A file that is
+        `spent` afterwards is nobody's any more: it is emptied, so that it need not reach the disk before the image
+        counts. Raises Refused."""
 
-    async def load(self, archive: Path, *, spent: bool = False) -> Sequence[Registered]:
-        """Every image of a docker-archive or OCI archive with its references. Raises Refused."""
+    async def load(
+        self, archive: Path, *, platform: Platform | None = None, spent: bool = False
+    ) -> Sequence[Registered]:
+        """Every image of a docker-archive or OCI archive with its references; of those for several platforms the one
+        for this machine, or only what is for `platform`. Raises Refused."""
 
     async def commit(
         self,

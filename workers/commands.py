@@ -9,6 +9,8 @@
                                               "stdout":"0\n","stderr":"","truncated":false}
     request  lading.<host>.q.<who>.containers   {"where":{"state":"running"}}
     answer                                   {"ok":true,"rows":[…]}
+    request  lading.<host>.cmd.<who>.pull    {"reference":"host:5000/web:1","registry":{"user":"ann","password":"…"}}
+    answer                                   {"ok":true,"image":"sha256:…","digest":"sha256:…","news":true}
     refusal                                  {"ok":false,"error":"NameTaken","message":"…","hint":"…"}
 
 `exec` answers when the command has ended, with the beginning of what it has written; with `"detach":true` as soon as it
@@ -27,6 +29,8 @@ from pydantic_core import from_json
 
 from domain import subjects
 from domain.errors import InvalidValue, LadingError, Unavailable
+from domain.images.manifest import parse_platform
+from domain.images.progress import Progress
 from domain.lifecycle.commit import Commit
 from domain.lifecycle.kill import Kill
 from domain.lifecycle.pause import Pause
@@ -43,7 +47,7 @@ from domain.spec import RestartPolicy
 from workers.engine import Engine
 from workers.mover import Caller
 from workers.relay import live
-from workers.requests import CreateRequest, ExecRequest, strangers
+from workers.requests import CreateRequest, ExecRequest, RegistryKey, strangers
 
 log = logging.getLogger(__name__)
 MOST_ROWS = 1000
@@ -73,6 +77,8 @@ class Wish(BaseModel):
     name: str = ""
     force: bool = False
     reference: str = ""
+    platform: str = ""
+    registry: RegistryKey = RegistryKey()
     author: str = ""
     message: str = ""
     changes: tuple[str, ...] = ()
@@ -144,6 +150,8 @@ class Programs:
         if verb == "wait":
             id = await self._engine.resolve_past(wish.container)
             return {"ok": True, "container": id, "status": await self._engine.wait(id)}
+        if verb in {"pull", "push"}:
+            return {"ok": True, **await (self._pull if verb == "pull" else self._push)(wish, caller)}
         id = await self._engine.resolve(wish.container)
         if verb == "exec":
             return {"ok": True, "container": id, **await self._exec(id, wish, caller)}
@@ -161,6 +169,23 @@ class Programs:
             raise InvalidValue(f"unknown wish: {verb!r}", hint=f"known: {', '.join(sorted([*VERBS, *_OTHERS]))}")
         container = await self._engine.execute(id, make(wish), caller)
         return {"ok": True, "container": id, "state": container.state.value}
+
+    async def _pull(self, wish: Wish, caller: Caller) -> Answer:
+        """The credentials go to the registry itself, not to its mirrors."""
+        images, reference = self._engine.images, self._engine.images.expand(wish.reference)
+        platform = parse_platform(wish.platform) if wish.platform else None
+        keys = {reference.host: wish.registry.credentials}
+        arrived = await images.pull(reference, caller, keys, Progress(), platform)
+        return {"image": arrived.image_id, "digest": arrived.digest, "news": arrived.is_news}
+
+    async def _push(self, wish: Wish, caller: Caller) -> Answer:
+        images, reference = self._engine.images, self._engine.images.expand(wish.reference)
+        if not reference.tag or reference.digest:
+            raise InvalidValue("push needs a reference with a tag", hint='{"reference":"host:5000/web:1"}')
+        if wish.platform:
+            await images.require(reference.key, parse_platform(wish.platform))
+        sent = await images.push(reference, caller, wish.registry.credentials, Progress())
+        return {"digest": sent.digest, "size": sent.size}
 
     async def _exec(self, id: str, wish: Wish, caller: Caller) -> Answer:
         if wish.exec is None:
@@ -207,7 +232,7 @@ class Programs:
 _VIEWS = (
     "containers", "images", "refs", "past", "networks", "past_networks", "addresses", "tenures", "volumes",
 )
-_OTHERS = ("run", "create", "commit", "wait", "exec")
+_OTHERS = ("run", "create", "commit", "wait", "exec", "pull", "push")
 
 
 def _documents(records: Sequence[Recorded]) -> list[Any]:

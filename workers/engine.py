@@ -16,6 +16,8 @@ from typing import Protocol
 from domain.container import LIVE, Container, State
 from domain.errors import Ambiguous, CommandFailed, KernelError, LadingError, NameTaken, NotFound, Refused, Unavailable
 from domain.health import Verdict
+from domain.images.manifest import parse_platform
+from domain.images.model import Image
 from domain.isolation import LENT, lends_ipc
 from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitFailed, Committed
@@ -417,7 +419,7 @@ class Engine:
         request = await self._with_lenders(request)
         networks = await self._leases.look_up(request.asked_networking, self.resolve, named=bool(request.hostname))
         async with self.images.images.guard:
-            image = await self.images.images.resolve(request.image)
+            image = await self._image_for(request)
             spec, env = blueprint(request, image, id, networks=networks, machine=uname().nodename,
                                   apparmor=self._apparmor, userns=self._userns, others=await self._shared(request),
                                   new_name=self._clock.new_id)
@@ -433,6 +435,13 @@ class Engine:
                     if request.name or attempt == NAME_TRIES - 1:
                         raise _conflict(name, error) from error
         raise AssertionError("the last try returns or raises")
+
+    async def _image_for(self, request: CreateRequest) -> Image:
+        """Raises: NotFound, also for one of another platform than was asked for."""
+        images = self.images.images
+        if not request.platform:
+            return await images.resolve(request.image)
+        return await images.suiting(request.image, parse_platform(request.platform))
 
     async def _with_lenders(self, request: CreateRequest) -> CreateRequest:
         """Containers whose namespaces are to be shared by their ids. Raises: Refused for one that is not there, or that

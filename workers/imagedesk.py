@@ -52,6 +52,10 @@ class ImageDesk:
             for id, parent in parents.items()
         ]
 
+    async def require(self, name: str, platform: Platform) -> None:
+        """Returns when the image is here, and for this platform. Raises: NotFound, Ambiguous."""
+        await self.images.suiting(name, platform)
+
     async def tag(self, source: str, target: str, who: Caller) -> None:
         """Give an image another name. Raises: Refused, NotFound."""
         await self.images.tag(source, target, meta=self._meta(who))
@@ -89,21 +93,36 @@ class ImageDesk:
         return await self.images.check()
 
     async def import_stream(
-        self, content: AsyncIterator[bytes], reference: str, who: Caller, *, message: str, changes: Sequence[str]
+        self,
+        content: AsyncIterator[bytes],
+        reference: str,
+        who: Caller,
+        *,
+        message: str,
+        changes: Sequence[str],
+        platform: Platform | None = None,
     ) -> str:
         """An image of one layer; its id. Raises: Refused."""
         async with self._spooled(content) as archive:
             meta = self._meta(who)
             return (
                 await self.images.import_(
-                    archive, reference=reference, message=message, changes=changes, spent=True, meta=meta
+                    archive,
+                    reference=reference,
+                    message=message,
+                    changes=changes,
+                    platform=platform,
+                    spent=True,
+                    meta=meta,
                 )
             ).id
 
-    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
-        """All images of an archive; what `load` prints. Raises: Refused."""
+    async def load_stream(
+        self, content: AsyncIterator[bytes], who: Caller, platform: Platform | None = None
+    ) -> Sequence[str]:
+        """All images of an archive, or those for one platform; what `load` prints. Raises: Refused."""
         async with self._spooled(content) as archive:
-            return (await self.images.load(archive, spent=True, meta=self._meta(who))).lines()
+            return (await self.images.load(archive, platform=platform, spent=True, meta=self._meta(who))).lines()
 
     def expand(self, name: str, *, default_tag: bool = True) -> Reference:
         """The reference that somebody means. Raises: InvalidValue."""

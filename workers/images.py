@@ -19,7 +19,7 @@ from domain.failpoints import failpoint
 from domain.health import as_config
 from domain.images import removal
 from domain.images.changes import apply_changes
-from domain.images.config import of_container, parse_settings
+from domain.images.config import of_container, parse_settings, platform_of
 from domain.images.events import (
     How,
     ImageCached,
@@ -32,6 +32,7 @@ from domain.images.events import (
     PushFailed,
     PushRequested,
 )
+from domain.images.manifest import Platform, suits
 from domain.images.model import Image
 from domain.images.reference import Reference, parse, parse_target, split_key
 from domain.images.registries import Registries
@@ -146,6 +147,16 @@ class Images:
         """
         return _image((await self._find(name))[0])
 
+    async def suiting(self, name: str, platform: Platform) -> Image:
+        """The image called `name`, if it is one for this platform. Raises: NotFound, Ambiguous, InvalidValue."""
+        row, key = await self._find(name)
+        image = _image(row)
+        offered = platform_of(image.config)
+        if not suits(offered, platform):
+            called = key or name
+            raise NotFound(f"No such image: {called} for {platform}", hint=f"what is called so here is for {offered}")
+        return image
+
     async def found(self, name: str) -> tuple[Image, str]:
         """The same, and the reference it was found by (empty: its id). Raises: NotFound, Ambiguous, InvalidValue."""
         row, key = await self._find(name)
@@ -183,6 +194,7 @@ class Images:
         reference: str = "",
         message: str = "",
         changes: Sequence[str] = (),
+        platform: Platform | None = None,
         source: str = "",
         spent: bool = False,
         meta: Meta | None = None,
@@ -192,23 +204,31 @@ class Images:
         key, meta = _key(reference), meta or Meta()
         if (done := await self._replied(meta)) is not None:
             return await self.image(done)
-        image = await self._contents.import_tar(archive, message=message, changes=changes, spent=spent)
+        image = await self._contents.import_tar(
+            archive, message=message, changes=changes, platform=platform, spent=spent
+        )
         events = {image.id: ImageRegistered(image=image, how="imported", source=source)}
         await self._record(events, {key: image.id} if key else {}, [image.id], meta, lambda before: image.id)
         return image
 
     async def load(
-        self, archive: Path, *, source: str = "", spent: bool = False, meta: Meta | None = None
+        self,
+        archive: Path,
+        *,
+        platform: Platform | None = None,
+        source: str = "",
+        spent: bool = False,
+        meta: Meta | None = None,
     ) -> Loaded:
-        """Every image of a saved archive, with its references, which move here from the images that had them. The file
-        is emptied if it is `spent` then.
+        """Every image of a saved archive (for `platform`, if one is given), with its references, which move here from
+        the images that had them. The file is emptied if it is `spent` then.
 
         Raises: Refused, StorageError.
         """
         meta = meta or Meta()
         if (done := await self._replied(meta)) is not None:
             return Loaded.model_validate_json(done)
-        found = await self._contents.load(archive, spent=spent)
+        found = await self._contents.load(archive, platform=platform, spent=spent)
         events = {one.image.id: ImageRegistered(image=one.image, how="loaded", source=source) for one in found}
         keys = {key: one.image.id for one in found for key in one.references}
 
@@ -394,7 +414,7 @@ class Images:
             freed += size
         return Removed(untagged=tuple(untagged), deleted=tuple(deleted)), freed + await self.sweep(spare=False)
 
-    async def would_free(self, image_ids: Sequence[str], *, spare: bool = False) -> int:
+    async def would_free(self, image_ids: Collection[str], *, spare: bool = False) -> int:
         """The bytes that `prune` of these would free now."""
         gone = set(image_ids)
         keys = [str(ref["reference"]) for ref in await self._views.select("refs") if ref["image_id"] not in gone]

@@ -8,7 +8,7 @@ is in no log, and `settle` takes it away. A removal is recorded first, because o
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -172,10 +172,10 @@ class Networks:
             await self._rest()
         return gone
 
-    async def wanted(self, network: Known) -> bool:
-        """Whether any container, also one at rest, is to be on it."""
+    async def wanted(self, network: Known, gone: Collection[str] = ()) -> bool:
+        """Whether any container, also one at rest, is to be on it; those in `gone` (ids) are on nothing."""
         wish = [network.name, network.id]
-        rows = await self._views.select("containers")
+        rows = [row for row in await self._views.select("containers") if row["id"] not in gone]
         return any(pair == wish or pair == [network.name, ""] for row in rows for pair in _pairs(row["networks"]))
 
     # The engine's own

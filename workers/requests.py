@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import InvalidValue
 from domain.health import Wanted
+from domain.images.credentials import Credentials
 from domain.isolation import Isolation
 from domain.mounts import Mount
 from domain.network.asked import NetworkingWish, NetworkWish
@@ -74,7 +75,8 @@ class HealthRequest(BaseModel):
 class CreateRequest(BaseModel):
     """`run` and `create`: what was typed. None means "as the image says", or as the engine does; `env` items are
     `NAME=value`, `volumes_from` items a container's name or id with `:ro` or `:rw` behind it if given. `network` is the
-    short form of a `networking` that names one network, `host`, `none` or `container:NAME`, and nothing else."""
+    short form of a `networking` that names one network, `host`, `none` or `container:NAME`, and nothing else.
+    `platform` is what the image must be for, `linux/arm64` or `arm64`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -114,6 +116,7 @@ class CreateRequest(BaseModel):
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()
     pull: Literal["missing", "never", "always"] = "missing"
+    platform: str = ""
 
     @property
     def asked_networking(self) -> NetworkingWish:
@@ -123,6 +126,21 @@ class CreateRequest(BaseModel):
         if self.networking.networks:
             raise InvalidValue("the network is named twice")
         return self.networking.model_copy(update={"networks": (NetworkWish(name=self.network),)})
+
+
+class RegistryKey(BaseModel):
+    """Who a program is for the registry of a `pull` or `push`: for this one request, kept nowhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    user: str = ""
+    password: str = Field(default="", repr=False)
+    identity_token: str = Field(default="", repr=False)
+
+    @property
+    def credentials(self) -> Credentials:
+        """As the registry's client takes them."""
+        return Credentials(self.user, self.password, self.identity_token)
 
 
 class NetworkRequest(BaseModel):

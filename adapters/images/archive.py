@@ -34,6 +34,7 @@ from domain.images.manifest import (
     choose,
     parse_document,
     parse_saved,
+    suits,
 )
 from domain.images.reference import parse
 from domain.text.safe import safe
@@ -169,8 +170,17 @@ def file_pieces(fd: int) -> Iterator[bytes]:
         yield piece
 
 
-def images_of(archive: Archive, platform: Platform) -> tuple[SavedImage, ...]:
-    """Every image in the archive for this platform. Raises: Refused, saying what is wrong with it."""
+def images_of(archive: Archive, platform: Platform, *, forced: bool = False) -> tuple[SavedImage, ...]:
+    """Every image in the archive for this platform; if that was asked for (`forced`), one that only exists for another
+    is none. Raises: Refused, saying what is wrong with it."""
+    images = _images_of(archive, platform)
+    for image in images if forced else ():
+        if not suits(image.parsed.platform, platform):
+            raise Refused(f"{image.name} is in the archive, but not for {platform}. It offers: {image.parsed.platform}")
+    return images
+
+
+def _images_of(archive: Archive, platform: Platform) -> tuple[SavedImage, ...]:
     if "manifest.json" in archive:
         data = archive.read("manifest.json", LARGEST_MANIFEST)
         if data.lstrip().startswith(b"{"):

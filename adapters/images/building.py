@@ -88,13 +88,17 @@ class BuildFiles:
         os.chown(path, uid, gid)
         path.chmod(mode)
 
-    def delete_cache(self, path: Path) -> int:
-        """Its size in bytes; it is gone."""
+    def size_of_cache(self, path: Path) -> int:
+        """In bytes."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            size = trees.apparent_size(fd)
+            return trees.apparent_size(fd)
         finally:
             os.close(fd)
+
+    def delete_cache(self, path: Path) -> int:
+        """Its size in bytes; it is gone."""
+        size = self.size_of_cache(path)
         trees.delete_path(str(path))
         return size
 

@@ -171,8 +171,8 @@ class Content:
         raise StorageError(f"no short name is left for {target}")
 
     def drop_dead_links(self) -> None:
-        """Short names that lead nowhere. Looked at and deleted in one step: a layer that has gone may come back, and then
-        its name is asked for again."""
+        """Delete short names that lead nowhere. Looked at and deleted in one step: a layer that has gone may come back,
+        and then its name is asked for again."""
         for name in os.listdir(self.links):
             with self._linking:
                 if not os.path.exists(self.links / name):

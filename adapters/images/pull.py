@@ -29,6 +29,7 @@ from domain.images.manifest import (
     Platform,
     choose,
     parse_document,
+    suits,
 )
 from domain.images.model import Image, Layer
 from domain.images.progress import Part, Progress
@@ -134,7 +135,7 @@ class Pull:
         if len(parsed.diff_ids) != len(manifest.layers):
             raise Refused(f"{name} has {len(manifest.layers)} layers, but its config speaks of {len(parsed.diff_ids)}")
         wanted = self._wanted.platform
-        if self._wanted.forced and parsed.platform.architecture not in ("", wanted.architecture):
+        if self._wanted.forced and not suits(parsed.platform, wanted):
             raise Refused(f"{name} exists, but not for {wanted}. It offers: {parsed.platform}")
         return parsed
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,6 +56,15 @@ _ARCHITECTURES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import says of its image."""
+
+    message: str
+    changes: tuple[str, ...]
+    platform: Platform
+
+
 class LocalImageStore:
     """Contents below one directory, which belongs to this object alone."""
 
@@ -88,22 +98,31 @@ class LocalImageStore:
         self._downloads.close()
 
     async def import_tar(
-        self, archive: Path, *, message: str = "", changes: Sequence[str] = (), spent: bool = False
+        self,
+        archive: Path,
+        *,
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: Platform | None = None,
+        spent: bool = False,
     ) -> Image:
         """One layer from a tar of a root file system, of any compression. A file that is `spent` is emptied.
 
         Raises: Refused, StorageError.
         """
         apply_changes(Settings(), changes)  # a wrong one is refused before anything is unpacked
-        return (await self._given(lambda stop: (self._import(archive, message, changes, spent, stop),)))[0]
+        note = Imported(message, tuple(changes), platform or _platform())
+        return (await self._given(lambda stop: (self._import(archive, note, spent, stop),)))[0]
 
-    async def load(self, archive: Path, *, spent: bool = False) -> Sequence[Registered]:
+    async def load(
+        self, archive: Path, *, platform: Platform | None = None, spent: bool = False
+    ) -> Sequence[Registered]:
         """Every image of a docker-archive or OCI archive with its references. A file that is `spent` is emptied.
 
         Raises: Refused, StorageError.
         """
         references: list[tuple[str, ...]] = []
-        images = await self._given(lambda stop: self._load(archive, references, spent, stop))
+        images = await self._given(lambda stop: self._load(archive, platform, references, spent, stop))
         return tuple(map(_registered, images, references))
 
     async def commit(
@@ -258,9 +277,7 @@ class LocalImageStore:
 
     # Operations, in a thread
 
-    def _import(
-        self, archive: Path, message: str, changes: Sequence[str], spent: bool, stop: threading.Event
-    ) -> Image:
+    def _import(self, archive: Path, note: "Imported", spent: bool, stop: threading.Event) -> Image:
         with self._lease() as lease:
             fd = os.open(archive, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
@@ -271,11 +288,16 @@ class LocalImageStore:
                 os.close(fd)
             if spent:
                 os.truncate(archive, 0)  # the sync that follows would write all of it
-            config = imported(changes, diff_id, self._now(), message, _platform())
+            config = imported(note.changes, diff_id, self._now(), note.message, note.platform)
             return self._image(config, (_layer("", diff_id, record),), lease)
 
     def _load(
-        self, path: Path, references: list[tuple[str, ...]], spent: bool, stop: threading.Event
+        self,
+        path: Path,
+        platform: Platform | None,
+        references: list[tuple[str, ...]],
+        spent: bool,
+        stop: threading.Event,
     ) -> tuple[Image, ...]:
         images: list[Image] = []
         with self._content.workspace() as work:
@@ -283,7 +305,7 @@ class LocalImageStore:
             fd = open_plain(path, work / "archive.tar", budget)
             try:
                 archive = Archive(fd)
-                for saved in images_of(archive, _platform()):
+                for saved in images_of(archive, platform or _platform(), forced=platform is not None):
                     images.append(self._load_one(archive, saved, stop))
                     references.append(saved.references)
                 for own in ([path] if spent else []) + [*work.iterdir()]:

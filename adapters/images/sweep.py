@@ -53,11 +53,13 @@ def weigh(
 
 
 def inventory(content: Content) -> dict[str, int]:
-    """Bytes by kind, of everything that is in the store; `other` is what has no business there."""
+    """Bytes by kind, of everything that is in the store; `build` is what builds cache (its own room), and `other` what
+    has no business there."""
     sizes = {kind: sum(_size(content, f"{kind}/{name}") for name in os.listdir(path)) for kind, path in
              content.kinds().items()}  # fmt: skip
-    known = {"blobs", "layers", "l", "stubs", "tmp", "ingest"}
+    known = {"blobs", "layers", "l", "stubs", "tmp", "ingest", "build"}
     strays = [content.root / name for name in os.listdir(content.root) if name not in known]
+    sizes["build"] = _weight_of(content.root / "build")
     sizes["other"] = sum(_weight_of(path) for path in (*strays, *content.idle()))
     return sizes
 

@@ -13,7 +13,7 @@ from domain.errors import Refused, StorageError
 from domain.images.authoring import Step, committed, imported
 from domain.images.config import parse_config
 from domain.images.layer import chain_id, digest_of
-from domain.images.manifest import Descriptor, Manifest, Platform, composed, parse_document, parse_saved
+from domain.images.manifest import Descriptor, Manifest, Platform, composed, parse_document, parse_saved, suits
 from domain.images.model import Image, Layer, Registered
 from domain.images.progress import Part, Progress
 from domain.images.reference import parse
@@ -33,7 +33,13 @@ class MemoryImageStore:
         self._images: dict[str, Image] = {}
 
     async def import_tar(
-        self, archive: Path, *, message: str = "", changes: Sequence[str] = (), spent: bool = False
+        self,
+        archive: Path,
+        *,
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: Platform | None = None,
+        spent: bool = False,
     ) -> Image:
         """One layer from a tar; nothing is unpacked."""
         with _opened(archive) as tar:
@@ -41,16 +47,21 @@ class MemoryImageStore:
         diff_id = digest_of(archive.read_bytes())
         if spent:
             archive.write_bytes(b"")
-        config = imported(changes, diff_id, self._now(), message, _PLATFORM)
+        config = imported(changes, diff_id, self._now(), message, platform or _PLATFORM)
         return self._keep(config, (Layer(diff_id=diff_id, chain_id=diff_id, size=size),))
 
-    async def load(self, archive: Path, *, spent: bool = False) -> Sequence[Registered]:
+    async def load(
+        self, archive: Path, *, platform: Platform | None = None, spent: bool = False
+    ) -> Sequence[Registered]:
         """Every image of a docker-archive."""
         with _opened(archive) as tar:
             found = [
                 (_read(tar, saved.config), tuple(_size(tar, name) for name in saved.layers), saved.tags)
                 for saved in parse_saved(_read(tar, "manifest.json"))
             ]
+        for config, _, _ in found if platform else ():
+            if platform and not suits(offered := parse_config(config).platform, platform):
+                raise Refused(f"the image in the archive is not for {platform}. It offers: {offered}")
         if spent:
             archive.write_bytes(b"")
         return tuple(

@@ -82,13 +82,18 @@ class Parsed:
     platform: Platform
 
 
+def platform_of(document: Mapping[str, object]) -> Platform:
+    """What an image with this config is for. Raises: InvalidValue."""
+    return Platform(**{key: _text(document.get(key), key) for key in ("os", "architecture", "variant")})
+
+
 def parse_config(data: bytes, what: str = "the image's config") -> Parsed:
     """The config in foreign bytes. Raises: Refused, naming the value that cannot be meant."""
     document = parse_json(data, what, LARGEST_CONFIG)
     if not isinstance(document, dict) or not isinstance(document.get("rootfs"), dict):
         raise InvalidValue(f"{what} is not an image configuration")
     settings = parse_settings(document.get("config"))
-    platform = Platform(**{key: _text(document.get(key), key) for key in ("os", "architecture", "variant")})
+    platform = platform_of(document)
     if platform.os not in ("", "linux"):
         raise Refused(f"{what} is for the operating system {safe(platform.os)[:50]}; only linux images can run here")
     return Parsed(

@@ -232,6 +232,11 @@ def choose(descriptors: Sequence[Descriptor], platform: Platform, what: str) -> 
     raise Refused(f"{what} exists, but not for {platform}. It offers: {offered}")
 
 
+def suits(offered: Platform, wanted: Platform) -> bool:
+    """Whether an image for `offered` is one for `wanted`; one that says nothing is for everything."""
+    return not offered.architecture or any(_fits(offered, wanted, variant) for variant in _variants(wanted))
+
+
 def _attestation(entry: Descriptor) -> bool:
     return entry.platform is not None and entry.platform.os == "unknown"
 

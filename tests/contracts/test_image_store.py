@@ -12,8 +12,9 @@ import pytest
 
 from adapters.images.store import LocalImageStore
 from adapters.memory.images import MemoryImageStore
-from domain.errors import InvalidValue, LadingError, StorageError
+from domain.errors import InvalidValue, LadingError, Refused, StorageError
 from domain.images.layer import chain_ids, digest_of
+from domain.images.manifest import parse_platform
 from domain.images.model import Image
 
 Store = LocalImageStore | MemoryImageStore
@@ -178,3 +179,15 @@ async def test_releasing_what_was_not_given_is_fine(store: Store) -> None:
     """Nothing to do."""
     store.release("sha256:" + "0" * 64)
     assert await store.sweep([]) == 0
+
+
+async def test_what_is_for_another_platform_is_loaded_only_by_who_does_not_ask(store: Store, tmp_path: Path) -> None:
+    """An import says what it is for."""
+    (tmp_path / "rootfs.tar").write_bytes(layer(a="1"))
+    image = await store.import_tar(tmp_path / "rootfs.tar", platform=parse_platform("arm64"))
+    assert (image.config["os"], image.config["architecture"]) == ("linux", "arm64")
+    path = saved(tmp_path, [layer(a="1")], ["a:b"])
+    await store.load(path, platform=parse_platform("amd64"))
+    with pytest.raises(Refused, match=r"not for linux/s390x\. It offers: linux/amd64"):
+        await store.load(path, platform=parse_platform("s390x"), spent=True)
+    assert path.stat().st_size

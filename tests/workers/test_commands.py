@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from adapters.memory.bus import MemoryBus
 from domain.errors import CommandFailed
+from domain.images.credentials import Credentials
 from domain.messages import Actor
 from tests.workers.console.fakes import ROOT, FakeEngine
 from workers.commands import MOST_OUTPUT, Programs, Wish
@@ -136,3 +137,39 @@ def test_what_is_known_is_no_stranger() -> None:
         {"request": 1}, {"restart": []}, {"limits": {"memory": 1}}, [], None, 7)
     for wish in wishes:
         assert list(strangers(Wish, wish)) == [], wish
+
+
+async def test_a_program_pulls_and_pushes(engine: FakeEngine, bus: MemoryBus) -> None:
+    """With a key for this one request; for the platform that it asks for."""
+    engine.images.remote["reg:5000/web:1"] = "5"
+    key = {"user": "ann", "password": "right"}
+    answer = await ask(bus, "pull", reference="reg:5000/web:1", platform="arm64", registry=key)
+    assert answer == {"ok": True, "image": f"sha256:{'5' * 64}", "digest": f"sha256:{'9' * 64}", "news": True}
+    kind, reference, keys, platform = engine.images.done[-1]
+    assert (kind, reference, platform) == ("pull", "reg:5000/web:1", "linux/arm64")
+    assert keys == {"reg:5000": Credentials("ann", "right")}
+    assert await ask(bus, "push", reference="reg:5000/web:1", registry=key) == {
+        "ok": True, "digest": f"sha256:{'9' * 64}", "size": 735,
+    }  # fmt: skip
+    assert engine.images.done[-1] == ("push", "reg:5000/web:1", Credentials("ann", "right"))
+
+
+@pytest.mark.parametrize(
+    ("verb", "payload", "error"),
+    [
+        ("pull", {"reference": "reg:5000/nothing:1"}, "NotFound"),
+        ("pull", {"reference": "UPPER/x"}, "InvalidValue"),
+        ("pull", {"reference": "x", "platform": "windows/amd64"}, "InvalidValue"),
+        ("pull", {"reference": "x", "registry": {"user": "ann", "pass": "secret"}}, "InvalidValue"),
+        ("push", {"reference": f"x@sha256:{'1' * 64}"}, "InvalidValue"),
+        ("push", {"reference": "nothing:1"}, "NotFound"),
+        ("push", {"reference": "alpine:3.10", "platform": "arm64"}, "NotFound"),
+    ],
+)
+async def test_what_cannot_be_pulled_or_pushed_is_a_refusal(
+    bus: MemoryBus, verb: str, payload: dict[str, Any], error: str
+) -> None:
+    """With its kind, and no word of a secret."""
+    answer = await ask(bus, verb, **payload)
+    assert (answer["ok"], answer["error"]) == (False, error)
+    assert "secret" not in str(answer)

@@ -7,7 +7,7 @@ what it has finished in the cache, and nothing else.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from domain.images.layer import digest_of
 from domain.images.reference import parse_target
 from domain.messages import Meta
 from domain.ports import Clock, EventStore, Views
+from domain.projections.fold import Row
 from workers.build.agents import ssh_of
 from workers.build.job import Contents, Job, Tools
 from workers.build.ledger import Cache, load_entry
@@ -64,6 +65,30 @@ class Pruned:
 
     keys: tuple[str, ...]
     freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One entry of the cache: `size` are the bytes that it has added, times in ns; it is `shared` when an image that
+    has a name is made of it."""
+
+    key: str
+    text: str
+    size: int
+    created: int
+    used: int
+    uses: int
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is kept, the last used first, and the bytes that nothing else needs. `mounts` is how many directories of
+    `RUN --mount=type=cache` there are; what is in them does not count here."""
+
+    entries: tuple[Kept, ...]
+    mounts: int
+    size: int
 
 
 class Builder:
@@ -174,16 +199,28 @@ class Builder:
             if isinstance(labels, Mapping) and labels.get(LABEL) in builds:
                 await self._site.runner.remove(str(row["id"]), Caller())
 
+    async def usage(self) -> Usage:
+        """What the cache holds."""
+        rows = await self._site.views.select("build_cache", order="used", descending=True)
+        named = await self._named_layers(())
+        entries = [
+            Kept(
+                key=str(row["key"]),
+                text=str(row["text"]),
+                size=int(str(row["size"])),
+                created=int(str(row["created"])),
+                used=int(str(row["used"])),
+                uses=int(str(row["uses"])),
+                shared=await self._is_named(str(row["image_id"]), named),
+            )
+            for row in rows
+        ]
+        return Usage(tuple(entries), len(self._caches.all()), await self._freed_by(rows, rows, ()))
+
     async def prune(self, who: Caller, *, all: bool, until: int | None = None) -> Pruned:
         """Take out of the cache what no image has, or (`all`) everything, if it was not used after `until` (ns)."""
-        rows = await self._site.views.select("build_cache", order="used")
-        named = await self._named_layers()
         dropped: list[str] = []
-        for row in rows:
-            if until is not None and int(str(row["used"])) > until:
-                continue
-            if not all and await self._is_named(str(row["image_id"]), named):
-                continue
+        for row in (await self._chosen(all, until, ()))[0]:
             if await self._drop(str(row["key"]), self._site.mover.meta(Caller(who.actor))):
                 dropped.append(str(row["key"]))
         freed = await self._site.images.sweep() if dropped else 0
@@ -192,6 +229,33 @@ class Builder:
                 freed += await asyncio.to_thread(self._site.files.delete_cache, path)
                 dropped.append(path.name)
         return Pruned(tuple(dropped), freed)
+
+    async def would_prune(self, *, all: bool, until: int | None = None, gone: Collection[str] = ()) -> Pruned:
+        """What `prune` would do now, if the images in `gone` (ids) were away."""
+        chosen, rows = await self._chosen(all, until, gone)
+        idle = self._caches.idle() if all and until is None else []
+        sizes = [await asyncio.to_thread(self._site.files.size_of_cache, path) for path in idle]
+        names = [*(str(row["key"]) for row in chosen), *(path.name for path in idle)]
+        return Pruned(tuple(names), await self._freed_by(chosen, rows, gone) + sum(sizes))
+
+    async def _chosen(
+        self, all: bool, until: int | None, gone: Collection[str]
+    ) -> tuple[Sequence[Row], Sequence[Row]]:
+        """The rows of what would be pruned, and all rows."""
+        rows = await self._site.views.select("build_cache", order="used")
+        named = frozenset() if all else await self._named_layers(gone)
+        old = [row for row in rows if until is None or int(str(row["used"])) <= until]
+        return [row for row in old if all or not await self._is_named(str(row["image_id"]), named)], rows
+
+    async def _freed_by(self, dropped: Sequence[Row], rows: Sequence[Row], gone: Collection[str]) -> int:
+        """Bytes of images that only these entries keep, when the images in `gone` are away."""
+        dropping = {str(row["key"]) for row in dropped}
+        kept = {str(row["image_id"]) for row in rows if row["key"] not in dropping}
+        used = {str(row["image_id"]) for row in await self._site.views.select("containers")}
+        held = {str(row["id"]) for row in await self._site.views.select("images", where={"state": "held"})}
+        going = {str(row["image_id"]) for row in dropped} & (held | set(gone)) - kept - used
+        both = await self._site.images.would_free({*gone, *going}, spare=True)
+        return both - await self._site.images.would_free(gone, spare=True)
 
     async def _trim(self, meta: Meta) -> None:
         """Take out of the cache what was not used for the longest time, until it fits its budget."""
@@ -216,9 +280,11 @@ class Builder:
             return False  # it is being used at this moment
         return True
 
-    async def _named_layers(self) -> frozenset[str]:
+    async def _named_layers(self, gone: Collection[str]) -> frozenset[str]:
         found: set[str] = set()
         for listed in await self._site.images.list():
+            if listed.image_id in gone:
+                continue
             image = await self._site.images.image(listed.image_id)
             found |= {layer.chain_id for layer in image.layers}
         return frozenset(found)

@@ -59,11 +59,13 @@ class Caches:
             finally:
                 self._users[name] -= 1
 
+    def all(self) -> list[Path]:
+        """Every one that there is."""
+        return sorted(self.root.iterdir()) if self.root.is_dir() else []
+
     def idle(self) -> list[Path]:
         """Those that nobody uses at the moment."""
-        if not self.root.is_dir():
-            return []
-        return [path for path in sorted(self.root.iterdir()) if not self._users.get(path.name)]
+        return [path for path in self.all() if not self._users.get(path.name)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from domain.text.safe import legible
 from workers.console import checks, devices, isolation, limits, mounts, networks
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
+from workers.console.platforms import platform
 from workers.console.streams import STREAMS
 from workers.console.verb import Invocation
 from workers.requests import CreateRequest
 
 Pull = Literal["missing", "never", "always"]
 _LATER = (
-    "--cpu-rt-period= --cpu-rt-runtime= --gpus= --link-local-ip= --platform= --use-api-socket"
+    "--cpu-rt-period= --cpu-rt-runtime= --gpus= --link-local-ip= --use-api-socket"
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -39,6 +40,7 @@ OPTIONS: tuple[Option, ...] = (
     one("log-driver", "", "Where output is kept: local (default), json-file, none", value="driver"),
     many("log-opt", "", "How much of it: max-size=20m (of a file), max-file=5", value="NAME=VALUE"),
     one("name", "", "Name of the container; made up if none is given", value="name"),
+    one("platform", "", "What the image must be for: OS/ARCHITECTURE[/VARIANT]", value="platform"),
     one("pull", "", "Get the image before: missing, never or always", value="when", default="missing"),
     flag("quiet", "q", "No progress, no notes"),
     flag("read-only", "", "Make the root file system read-only"),
@@ -109,6 +111,7 @@ async def request(invocation: Invocation) -> CreateRequest:
         sysctls=devices.sysctls(options),
         isolation=devices.with_identity(await isolation.isolation(options, invocation.call), options),
         pull=_pull(options.text("pull")),
+        platform=str(platform(options, status=UNREADABLE) or ""),
     )
 
 

@@ -66,12 +66,24 @@ class Images(Protocol):
     async def check(self) -> Sequence[str]:
         """What is missing or damaged in the store, one sentence each."""
 
+    async def require(self, name: str, platform: Platform) -> None:
+        """Returns when the image is here, and for this platform. Raises NotFound."""
+
     async def import_stream(
-        self, content: AsyncIterator[bytes], reference: str, who: Caller, *, message: str, changes: Sequence[str]
+        self,
+        content: AsyncIterator[bytes],
+        reference: str,
+        who: Caller,
+        *,
+        message: str,
+        changes: Sequence[str],
+        platform: Platform | None = None,
     ) -> str:
         """An image of one layer; its id. Raises Refused."""
 
-    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
+    async def load_stream(
+        self, content: AsyncIterator[bytes], who: Caller, platform: Platform | None = None
+    ) -> Sequence[str]:
         """All images of an archive; one line for each. Raises Refused."""
 
     def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
@@ -150,8 +162,8 @@ class Networks(Protocol):
     async def members(self, network: networks.Known) -> Mapping[str, tuple[str, Interface | None]]:
         """The containers that live on it: id → name and what it has there."""
 
-    async def wanted(self, network: networks.Known) -> bool:
-        """Whether any container, also one at rest, is to be on it."""
+    async def wanted(self, network: networks.Known, gone: Collection[str] = ()) -> bool:
+        """Whether any container, also one at rest, is to be on it; those in `gone` (ids) are on nothing."""
 
     async def create(self, request: NetworkRequest, who: Caller) -> str:
         """A new network; its id. Raises Refused, KernelError."""

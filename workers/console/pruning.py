@@ -46,6 +46,13 @@ def chosen(values: Sequence[str], now: int) -> Test:
     return lambda created, labels: all(test(created, labels) for test in tests)
 
 
+def edge(values: Sequence[str], now: int) -> int | None:
+    """The moment (ns) that `until` names, the earliest if there are several."""
+    pairs = [filter_pair(value) for value in values]
+    found = [moment("filter until", text, now).time or 0 for key, text in pairs if key == "until"]
+    return min(found, default=None)
+
+
 def _test(key: str, text: str, now: int) -> Test:
     if key == "until":
         edge = moment("filter until", text, now).time or 0
@@ -110,6 +117,50 @@ def labels_of(image: Image) -> Mapping[str, str]:
     config = image.config.get("config")
     labels = config.get("Labels") if isinstance(config, Mapping) else None
     return labels if isinstance(labels, Mapping) else {}
+
+
+# Builds
+
+
+async def build_cache(
+    engine: Engine,
+    who: Caller,
+    *,
+    everything: bool,
+    until: int | None = None,
+    dry: bool,
+    gone: Collection[str] = (),
+) -> Section:
+    """Take steps of builds out of their cache, or only count them; images in `gone` (ids) are made of nothing any
+    more."""
+    builder = engine.builder
+    if dry:
+        pruned = await builder.would_prune(all=everything, until=until, gone=gone)
+    else:
+        pruned = await builder.prune(who, all=everything, until=until)
+    return Section("build cache objects", tuple(key[:25] for key in pruned.keys), pruned.freed)
+
+
+# Networks
+
+
+async def networks(
+    engine: Engine, who: Caller, test: Test, *, dry: bool, gone: Collection[str] = ()
+) -> Section:
+    """Take away networks that no container is to be on, or only count them; containers in `gone` are on nothing any
+    more."""
+    desk = engine.networks
+    chosen = [
+        known
+        for known in await desk.all()
+        if not known.network.built_in
+        and not await desk.wanted(known, gone)
+        and test(known.created_at, known.network.labels)
+    ]
+    if dry:
+        return Section("Networks", tuple(known.name for known in chosen))
+    names = await desk.prune([known.id for known in chosen], who)
+    return Section("Networks", tuple(names))
 
 
 # Containers

@@ -40,7 +40,7 @@ def honest(digest: str, offset: int, data: bytes) -> bytes:
 
 @dataclass
 class Shelf:
-    """A repository in memory, and a `Source` of it; `calls` is what was asked for, `given` the bytes that were taken."""
+    """A repository in memory, and a `Source` of it; `calls` is what was asked for, `given` how many bytes came."""
 
     blobs: dict[str, bytes] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
@@ -496,7 +496,7 @@ async def test_a_pull_that_is_killed_anywhere_leaves_a_store_that_the_next_one_c
         await store.sweep([])
         needed = {digest_of(data): len(data) for data in (config_of([BASE, TOP]), BASE, TOP)}
         kept = sum(had(tmp_path / "store", digest) for digest in needed)
-        if point.isdigit():  # so many pieces were given out, one of them the config; one a download may not have arrived
+        if point.isdigit():  # so many pieces were given out, one of them the config; one a download may be lost
             assert kept >= sum(sorted(PIECE_SIZES)[: max(int(point) - 1 - AT_ONCE, 0)])
         found = await pull(store, shelf, "v1")
         assert sum(shelf.given) == sum(needed.values()) - kept, "it went on where it was"

@@ -22,6 +22,7 @@ from domain.images.manifest import (
     parse_document,
     parse_platform,
     parse_saved,
+    suits,
 )
 
 DIGEST = "sha256:" + "a" * 64
@@ -167,3 +168,21 @@ def test_a_document_that_calls_itself_something_else_is_refused() -> None:
     ):
         with pytest.raises(Refused, match="ambiguous"):
             parse_document(json.dumps(document).encode(), "it")
+
+
+@pytest.mark.parametrize(
+    ("offered", "wanted", "does"),
+    [
+        ("amd64", "amd64", True), ("amd64", "linux/amd64/v3", True), ("linux/amd64/v3", "amd64", False),
+        ("arm64", "linux/arm64/v8", True), ("linux/arm/v6", "linux/arm/v7", True),
+        ("linux/arm/v7", "linux/arm/v6", False), ("arm64", "amd64", False),
+    ],
+)  # fmt: skip
+def test_an_image_suits_who_can_run_it(offered: str, wanted: str, does: bool) -> None:
+    """Newer machines run what was made for older ones."""
+    assert suits(parse_platform(offered), parse_platform(wanted)) is does
+
+
+def test_an_image_that_says_nothing_suits_everybody() -> None:
+    """Old archives hold such ones."""
+    assert suits(Platform(), parse_platform("arm64"))

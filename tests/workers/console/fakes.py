@@ -17,12 +17,12 @@ from domain.errors import (
     NameTaken,
     NotFound,
     Refused,
-    Unavailable,
 )
 from domain.health import Verdict
+from domain.images.config import platform_of
 from domain.images.credentials import Credentials
 from domain.images.events import ImageRegistered, Tagged
-from domain.images.manifest import Platform
+from domain.images.manifest import Platform, parse_platform, suits
 from domain.images.model import Image, Layer, Registered
 from domain.images.progress import Part, Progress
 from domain.images.reference import Reference, parse, split_key
@@ -62,7 +62,7 @@ from domain.resources import Resources
 from domain.volumes.wanted import inherited, volumes_from
 from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
 from workers.blueprint import blueprint, exec_spec
-from workers.build.builder import Builder
+from workers.build.builder import Builder, Kept, Pruned, Usage
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
 from workers.mover import Caller, Mover, Origin
@@ -336,7 +336,7 @@ class FakeImages:
         self.remote: dict[str, str] = {}
         self.registries = Registries()
         self.slow = 0.0
-        self.unknown = 0
+        self.unknown = self.build = 0
         self.faults: list[str] = []
 
     def add(self, digit: str, *references: str, created: int = EPOCH, size: int = 1_990_000, **config: object) -> Image:
@@ -375,16 +375,31 @@ class FakeImages:
         return [f"Untagged: {parse(name).key}", f"Deleted: {entry.image.id}"]
 
     async def import_stream(
-        self, content: AsyncIterator[bytes], reference: str, who: Caller, *, message: str, changes: Sequence[str]
+        self,
+        content: AsyncIterator[bytes],
+        reference: str,
+        who: Caller,
+        *,
+        message: str,
+        changes: Sequence[str],
+        platform: Platform | None = None,
     ) -> str:
         """Noted."""
         data = b"".join([chunk async for chunk in content])
-        self.done.append(("import", data, reference, message, tuple(changes)))
+        self.done.append(("import", data, reference, message, tuple(changes), str(platform or "")))
         return f"sha256:{'e' * 64}"
 
-    async def load_stream(self, content: AsyncIterator[bytes], who: Caller) -> Sequence[str]:
+    async def require(self, name: str, platform: Platform) -> None:
+        """By the config."""
+        offered = platform_of((await self.find(name)).image.config)
+        if not suits(offered, platform):
+            raise NotFound(f"No such image: {name} for {platform}", hint=f"what is called so here is for {offered}")
+
+    async def load_stream(
+        self, content: AsyncIterator[bytes], who: Caller, platform: Platform | None = None
+    ) -> Sequence[str]:
         """Everything that is there."""
-        self.done.append(("load", b"".join([chunk async for chunk in content])))
+        self.done.append(("load", b"".join([chunk async for chunk in content]), str(platform or "")))
         return [f"Loaded image: {name}" for entry in self.entries.values() for name in entry.references]
 
     async def would_remove(self, name: str, *, force: bool, prune: bool) -> Sequence[str]:
@@ -415,7 +430,8 @@ class FakeImages:
 
     async def inventory(self) -> Mapping[str, int]:
         """A few bytes."""
-        return {"layers": 9_000_000, "blobs": 3_000_000, "ingest": 0, "stubs": 0, "other": 0, "unknown": self.unknown}
+        kinds = {"layers": 9_000_000, "blobs": 3_000_000, "ingest": 0, "stubs": 0, "build": self.build, "other": 0}
+        return {**kinds, "unknown": self.unknown}
 
     async def check(self) -> Sequence[str]:
         """What a test has set."""
@@ -611,6 +627,29 @@ class FakeGateway:
         self.path, self.pid = "", 0
 
 
+class FakeBuilder(Builder):
+    """A cache of builds; `kept` is what is in it."""
+
+    def __init__(self) -> None:
+        self.kept: list[Kept] = []
+
+    async def usage(self) -> Usage:
+        """The sum of what nothing else needs."""
+        return Usage(tuple(self.kept), 1, sum(entry.size for entry in self.kept if not entry.shared))
+
+    async def would_prune(self, *, all: bool, until: int | None = None, gone: Collection[str] = ()) -> Pruned:
+        """By what is shared and the last use."""
+        old = [entry for entry in self.kept if until is None or entry.used <= until]
+        going = [entry for entry in old if all or not entry.shared]
+        return Pruned(tuple(entry.key for entry in going), sum(entry.size for entry in going))
+
+    async def prune(self, who: Caller, *, all: bool, until: int | None = None) -> Pruned:
+        """They go."""
+        pruned = await self.would_prune(all=all, until=until)
+        self.kept = [entry for entry in self.kept if entry.key not in pruned.keys]
+        return pruned
+
+
 class FakeEngine:
     """Decides with the real machine and carries everything out at once."""
 
@@ -652,14 +691,15 @@ class FakeEngine:
         self.exec_status = 0
         self.verdicts: dict[str, Verdict] = {}
         self.gateway = FakeGateway()
+        self.cache = FakeBuilder()
 
     async def _reach(self) -> NetworkDriver:
         return self.driver
 
     @property
     def builder(self) -> Builder:
-        """None: builds are tested with everything that they need."""
-        raise Unavailable("this engine builds nothing")
+        """It has only a cache: builds are tested with everything that they need."""
+        return self.cache
 
     def now(self) -> int:
         """The time of the last event, or what a test has set."""
@@ -676,6 +716,8 @@ class FakeEngine:
     async def create(self, request: CreateRequest, who: Caller) -> str:
         """Written down."""
         image = (await self.images.find(request.image)).image
+        if request.platform:
+            await self.images.require(request.image, parse_platform(request.platform))
         self.ids += 1
         id = f"{self.ids:x}" * 64
         spec, env = blueprint(request, image, id, others=await self._shared(request), new_name=self.clock.new_id)

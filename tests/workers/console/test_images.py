@@ -129,8 +129,8 @@ async def test_import_takes_a_file_or_a_pipe(engine: FakeEngine, prompt: Prompt)
     call = FakeCall(["import", "-m", "mine", "-"], input=b"piped")
     assert (await prompt(call=call)).status == 0
     assert engine.images.done == [
-        ("import", b"content", "base:1", "Imported from root.tar", ("CMD x",)),
-        ("import", b"piped", "", "mine", ()),
+        ("import", b"content", "base:1", "Imported from root.tar", ("CMD x",), ""),
+        ("import", b"piped", "", "mine", (), ""),
     ]
     for call in (
         FakeCall(["import", "http://x/y"]),
@@ -147,7 +147,43 @@ async def test_load_names_what_came(engine: FakeEngine, prompt: Prompt) -> None:
     answer = await prompt(call=FakeCall(["load", "-i", "x.tar"], files={"x.tar": b"tar"}))
     names = ["alpine:3.10", "web:1", "web:2", "host:5000/team/db:latest"]
     assert answer.lines == [f"Loaded image: {name}" for name in names]
-    assert engine.images.done == [("load", b"tar")]
+    assert engine.images.done == [("load", b"tar", "")]
     answer = await prompt(call=FakeCall(["load"], terminal=Terminal(stdin_tty=True)))
     assert (answer.status, answer.out) == (1, "")
     assert answer.err.startswith("requested load from stdin, but stdin is empty\n")
+
+
+async def test_a_platform_that_is_asked_for_is_made_sure_of(prompt: Prompt, engine: FakeEngine) -> None:
+    """A name leads to one image: where others choose, here it is looked at."""
+    for words in (["history", "web:1"], ["rmi", "web:1"], ["save", "web:1"], ["push", "host:5000/team/db"]):
+        verb, *names = words
+        assert (await prompt(verb, "--platform", "linux/amd64", *names)).status == 0
+        answer = await prompt(verb, "--platform", "arm64", *names)
+        assert answer.status == 1
+        assert answer.err.splitlines()[0].endswith(" for linux/arm64")
+        assert (await prompt(verb, "--platform", "plan9/mips", *names)).status == 1
+    assert [done[0] for done in engine.images.done] == ["remove", "push"]
+
+
+async def test_load_and_import_take_a_platform_along(prompt: Prompt, engine: FakeEngine) -> None:
+    """As the engine understands it."""
+    for verb, *words in (["load"], ["import", "-", "base:1"]):
+        call = FakeCall([verb, "--platform", "aarch64", *words], input=b"x")
+        assert (await prompt(call=call)).status == 0
+        assert engine.images.done[-1][-1] == "linux/arm64"
+
+
+@pytest.mark.parametrize("verb", ["run", "create"])
+async def test_an_image_of_another_platform_is_pulled_before_it_is_used(
+    prompt: Prompt, engine: FakeEngine, verb: str
+) -> None:
+    """And refused where nobody has it."""
+    answer = await prompt(verb, "--platform", "arm64", "web:1", "true")
+    assert answer.status == (125 if verb == "run" else 1)
+    assert "Unable to find image 'web:1' locally for linux/arm64" in answer.err
+    assert engine.images.done[-1][-1] == "linux/arm64"
+    answer = await prompt(verb, "--pull", "never", "--platform", "arm64", "web:1", "true")
+    assert "No such image: web:1 for linux/arm64" in answer.err
+    detached = ["-d"] if verb == "run" else []
+    assert (await prompt(verb, *detached, "--platform", "linux/amd64", "web:1", "true")).status == 0
+    assert (await prompt(verb, "--platform", "beos/x", "web:1", "true")).status == 125

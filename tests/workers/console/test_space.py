@@ -7,6 +7,7 @@ import pytest
 from domain.images.events import Tagged
 from domain.messages import Meta, StreamId
 from tests.workers.console.fakes import EPOCH, SECOND, FakeCall, FakeEngine, Prompt, Terminal
+from workers.build.builder import Kept
 
 DAY = 86_400 * SECOND
 
@@ -213,3 +214,59 @@ async def test_a_narrow_terminal_gets_the_same_df(prompt: Prompt) -> None:
     """Nothing wraps into nonsense."""
     call = FakeCall(["system", "df"], terminal=Terminal(cols=60, stdout_tty=True))
     assert len((await prompt("system", "df", call=call)).lines) == 5
+
+
+@pytest.fixture
+def cached(engine: FakeEngine) -> None:
+    """Two steps of builds: an old one that an image is made of, and one that only the cache has."""
+    engine.cache.kept = [
+        Kept("1" * 64, "COPY . /src", 4_000, EPOCH - 2 * DAY, EPOCH - 2 * DAY, 1, shared=True),
+        Kept("2" * 64, "RUN make all", 700_000, EPOCH - DAY, EPOCH - SECOND, 3, shared=False),
+    ]
+
+
+@pytest.mark.usefixtures("cached")
+async def test_df_counts_what_only_builds_need(prompt: Prompt, engine: FakeEngine) -> None:
+    """In its own row, and in no other one; directories of cache mounts are in it."""
+    engine.images.build = 50_000
+    lines = (await prompt.ok("system", "df")).lines
+    assert lines[4].split() == ["Build", "Cache", "3", "1", "750kB", "750kB", "(100%)"]
+    assert lines[1].split()[3] == "11.3MB"
+    out = (await prompt.ok("system", "df", "-v")).out
+    assert "Build cache usage: 750kB" in out
+    assert [line.split()[:3] for line in out.splitlines() if line.startswith("2" * 12)] == [["2" * 12, "RUN", "make"]]
+    assert "caches of builds" in out
+
+
+@pytest.mark.usefixtures("cached")
+async def test_a_system_prune_takes_networks_and_steps_of_builds_along(prompt: Prompt, engine: FakeEngine) -> None:
+    """In the known order; the network of a stopped container goes with it, and a dry run knows that."""
+    for name in ("shop", "vault"):
+        await prompt.ok("network", "create", name)
+    await prompt.ok("run", "-d", "--name", "up", "--network", "vault", "alpine:3.10", "sleep", "9")
+    await prompt.ok("create", "--name", "one", "--network", "shop", "web:1")
+    dry = (await prompt.ok("system", "prune", "--dry-run")).lines
+    titles = [line.removesuffix(" that would be deleted:") for line in dry if line.endswith("deleted:")]
+    assert titles == ["Containers", "Networks", "Images", "build cache objects"]
+    assert "shop" in dry
+    assert "vault" not in dry
+    assert len(engine.cache.kept) == 2
+    lines = (await prompt.ok("system", "prune", "-f")).lines
+    assert [line for line in lines if line.startswith("Deleted")] == [
+        "Deleted Containers:", "Deleted Networks:", "Deleted Images:", "Deleted build cache objects:",
+    ]  # fmt: skip
+    assert [entry.shared for entry in engine.cache.kept] == [True]
+    assert "shop" not in (await prompt.ok("network", "ls", "--format", "{{.Name}}")).lines
+    await prompt.ok("system", "prune", "-af", "--filter", "until=1h")
+    assert engine.cache.kept == []
+
+
+@pytest.mark.usefixtures("cached")
+async def test_a_prune_of_the_cache_can_be_looked_at_first(prompt: Prompt, engine: FakeEngine) -> None:
+    """Labels leave it alone: steps have none."""
+    lines = (await prompt.ok("builder", "prune", "--dry-run")).lines
+    assert lines == ["build cache objects that would be deleted:", "2" * 25, "", "Space that would be reclaimed: 700kB"]
+    await prompt.ok("system", "prune", "-af", "--filter", "label=x")
+    assert len(engine.cache.kept) == 2
+    assert (await prompt.ok("builder", "prune", "-af")).lines[0] == "Deleted build cache objects:"
+    assert engine.cache.kept == []

@@ -2,7 +2,7 @@
 
 from domain.errors import InvalidValue
 from domain.options import OptionError, filter_pair, flag, many, refused
-from domain.text.units import human_size
+from workers.console import pruning
 from workers.console.errors import Plain
 from workers.console.moments import moment
 from workers.console.verb import Example, Invocation, Verb
@@ -10,14 +10,14 @@ from workers.console.verb import Example, Invocation, Verb
 
 async def _prune(invocation: Invocation) -> int:
     options = invocation.options
-    until = _until(invocation)
-    if not options.flag("force"):
+    until, dry = _until(invocation), options.flag("dry-run")
+    if not options.flag("force") and not dry:
         raise Plain("this takes away steps of builds that the next build would not have to repeat",
                     hint="say -f (--force) to do it")
-    pruned = await invocation.engine.builder.prune(invocation.who, all=options.flag("all"), until=until)
-    if pruned.keys:
-        await invocation.say("Deleted build cache objects:\n" + "\n".join(key[:25] for key in pruned.keys) + "\n")
-    await invocation.say(f"Total reclaimed space: {human_size(pruned.freed, 4)}")
+    section = await pruning.build_cache(
+        invocation.engine, invocation.who, everything=options.flag("all"), until=until, dry=dry
+    )
+    await pruning.tell(invocation, [section], dry=dry)
     return 0
 
 
@@ -43,6 +43,7 @@ VERB = Verb(
     also=("builder prune",),
     options=(
         flag("all", "a", "Also what images that have a name are made of"),
+        pruning.DRY_RUN,
         many("filter", "", "Only what was not used since: until=24h", value="filter"),
         flag("force", "f", "Do it without being asked"),
         *refused("--keep-storage="),

@@ -1,10 +1,11 @@
 """history: the steps by which an image was made."""
 
 from domain.images.steps import Step, steps
-from domain.options import flag, one, refused
+from domain.options import flag, one
 from domain.text.times import created_at, rfc3339
 from domain.text.units import ago, human_size
 from workers.console.listing import Field, Shape
+from workers.console.platforms import SURE, ensure
 from workers.console.verb import Example, Invocation, Verb
 
 _WIDEST = 45
@@ -37,6 +38,7 @@ def _shape(now: int, *, full: bool, human: bool) -> Shape[Step]:
 
 async def _history(invocation: Invocation) -> int:
     options = invocation.options
+    await ensure(invocation, invocation.arguments[0])
     found = steps((await invocation.engine.images.find(invocation.arguments[0])).image)
     shape = _shape(invocation.now(), full=options.flag("no-trunc"), human=options.flag("human"))
     form = "{{.ID}}" if options.flag("quiet") else options.text("format")
@@ -57,7 +59,7 @@ VERB = Verb(
         flag("human", "H", "Sizes and times for people", default=True),
         flag("no-trunc", "", "Do not shorten ids and commands"),
         flag("quiet", "q", "Print ids only"),
-        *refused("--platform="),
+        SURE,
     ),
     notes="What happened to an image on this host is another story: lading audit image NAME.",
     examples=(

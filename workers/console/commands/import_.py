@@ -1,8 +1,9 @@
 """import: make an image of one layer from a tar of a root file system."""
 
-from domain.options import many, one, refused
+from domain.options import many, one
 from domain.text.safe import legible
 from workers.console.errors import Plain
+from workers.console.platforms import platform
 from workers.console.verb import Example, Invocation, Verb
 
 
@@ -18,7 +19,12 @@ async def _import(invocation: Invocation) -> int:
     content = call.stdin() if path == "-" else call.open_file(path)
     message = options.text("message") or f"Imported from {legible(path)}"
     id = await invocation.engine.images.import_stream(
-        content, reference, invocation.who, message=message, changes=options.many("change")
+        content,
+        reference,
+        invocation.who,
+        message=message,
+        changes=options.many("change"),
+        platform=platform(options),
     )
     await invocation.say(id)
     return 0
@@ -36,7 +42,7 @@ VERB = Verb(
     options=(
         many("change", "c", "Change its configuration: CMD, ENTRYPOINT, ENV, LABEL …", value="instruction"),
         one("message", "m", "A note for its history", value="text"),
-        *refused("--platform="),
+        one("platform", "", "What it is for, if not for this machine: OS/ARCHITECTURE", value="platform"),
     ),
     examples=(
         Example("lading import rootfs.tar.gz base:1", "from a file, packed or not"),

@@ -3,10 +3,11 @@
 from domain.errors import InvalidValue, NotFound
 from domain.images.progress import Progress
 from domain.images.reference import Reference
-from domain.options import flag, refused
+from domain.options import flag
 from domain.text.safe import safe
 from workers.console.errors import Plain
 from workers.console.keyring import keyring
+from workers.console.platforms import SURE, ensure
 from workers.console.transfers import shown
 from workers.console.verb import Example, Invocation, Verb
 
@@ -29,6 +30,7 @@ async def _push(invocation: Invocation) -> int:
 
 
 async def _one(invocation: Invocation, reference: Reference) -> None:
+    await ensure(invocation, reference.key)
     quiet, progress = invocation.options.flag("quiet"), Progress()
     credentials = await keyring(invocation.call).find(reference.host, reference.path)
     sent = await shown(
@@ -68,7 +70,7 @@ VERB = Verb(
     options=(
         flag("all-tags", "a", "All tags of the repository that are here"),
         flag("quiet", "q", "Only the name of what was pushed"),
-        *refused("--platform="),
+        SURE,
     ),
     notes="""\
 An image that was pulled goes with its own manifest, so its digest stays the same. What the registry has is not sent

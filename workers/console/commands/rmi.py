@@ -1,9 +1,10 @@
 """rmi: remove names of images, and the images that nothing names any more."""
 
 from domain.errors import NotFound
-from domain.options import flag, refused
+from domain.options import flag
 from domain.text.safe import safe
 from workers.console.errors import each, lines
+from workers.console.platforms import SURE, ensure
 from workers.console.verb import Example, Invocation, Verb
 from workers.mover import Caller
 
@@ -14,6 +15,7 @@ async def _rmi(invocation: Invocation) -> int:
     async def act(name: str, who: Caller) -> None:
         images, force, prune = invocation.engine.images, options.flag("force"), not options.flag("no-prune")
         try:
+            await ensure(invocation, name)
             if options.flag("dry-run"):
                 done = await images.would_remove(name, force=force, prune=prune)
             else:
@@ -39,7 +41,7 @@ VERB = Verb(
         flag("dry-run", "", "Only say what would be done"),
         flag("force", "f", "Also when a stopped container uses it or it has several names"),
         flag("no-prune", "", "Keep parents that nothing names"),
-        *refused("--platform="),
+        SURE,
     ),
     examples=(
         Example("lading rmi web:1.1", "drop one name; the last one takes the image with it"),

@@ -152,13 +152,15 @@ async def _fetched(invocation: Invocation, wanted: CreateRequest, error: NotFoun
         raise error
     if not invocation.options.flag("quiet"):
         reference = invocation.engine.images.expand(wanted.image)
-        await invocation.warn(f"Unable to find image '{safe(str(reference))}' locally")
+        suffix = f" for {wanted.platform}" if wanted.platform else ""
+        await invocation.warn(f"Unable to find image '{safe(str(reference))}' locally{suffix}")
     await _pull(invocation, wanted)
 
 
 async def _pull(invocation: Invocation, wanted: CreateRequest) -> None:
     reference = invocation.engine.images.expand(wanted.image)
-    await fetch(invocation, reference, to_stderr=True, quiet=invocation.options.flag("quiet"))
+    quiet = invocation.options.flag("quiet")
+    await fetch(invocation, reference, platform=wanted.platform, to_stderr=True, quiet=quiet)
 
 
 VERB = Verb(

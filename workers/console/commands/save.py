@@ -1,7 +1,8 @@
 """save: write images to an archive that load, docker, podman and skopeo read."""
 
-from domain.options import FILE, one, refused
+from domain.options import FILE, one
 from workers.console.errors import Plain
+from workers.console.platforms import SURE, ensure
 from workers.console.verb import Example, Invocation, Verb
 
 _MODE = 0o600
@@ -11,6 +12,7 @@ async def _save(invocation: Invocation) -> int:
     call, path = invocation.call, invocation.options.one("output")
     if path is None and call.terminal.stdout_tty:
         raise Plain("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    await ensure(invocation, *invocation.arguments)
     archive = invocation.engine.images.save(invocation.arguments)
     if path is not None:
         await call.write_file(path, _MODE, archive)
@@ -29,7 +31,7 @@ VERB = Verb(
     also=("image save",),
     options=(
         one("output", "o", "Write to a file (mode 0600) instead of standard output", value=FILE),
-        *refused("--platform="),
+        SURE,
     ),
     notes="""\
 A repository without a tag stands for all its tags. The archive is an OCI layout and docker's format in one; the same

@@ -8,6 +8,7 @@ from domain.errors import LadingError
 from domain.images.usage import Share, percent, shares
 from domain.options import flag, one
 from domain.text.units import ago, human_size
+from workers.build.builder import Kept, Usage
 from workers.console import containers as words
 from workers.console.containers import LIVELY, Listed
 from workers.console.images import Named, rows
@@ -19,6 +20,7 @@ _KINDS = {
     "layers": "unpacked layers",
     "blobs": "blobs, for push and save",
     "ingest": "interrupted pulls",
+    "build": "caches of builds",
     "stubs": "mount points",
     "unknown": "unknown",
 }
@@ -45,6 +47,12 @@ class _Found:
     volumes: Sequence[tuple[Known, int]]
     kinds: Mapping[str, int]
     free: int
+    cache: Usage
+
+    @property
+    def cached(self) -> int:
+        """Bytes that only builds to come need."""
+        return self.cache.size + self.kinds.get("build", 0)
 
 
 async def _df(invocation: Invocation) -> int:
@@ -61,7 +69,9 @@ async def _df(invocation: Invocation) -> int:
         ("Local Volumes", _volumes().render(found.volumes, "", columns=columns)),
     )
     await invocation.out("".join(f"{title} space usage:\n\n{text}\n" for title, text in texts))
-    await invocation.out(f"Build cache usage: 0B\n\nImage store:\n\n{_store().render(_store_rows(found), '')}")
+    cache = _cache(now).render(found.cache.entries, "", columns=columns)
+    await invocation.out(f"Build cache usage: {human_size(found.cached, digits=4)}\n\n{cache}\n")
+    await invocation.out(f"Image store:\n\n{_store().render(_store_rows(found), '')}")
     return 0
 
 
@@ -79,6 +89,7 @@ async def _look(invocation: Invocation) -> _Found:
         volumes=tuple(zip(volumes, sizes, strict=True)),
         kinds=await engine.images.inventory(),
         free=await engine.images.would_free(unused),
+        cache=await engine.builder.usage(),
     )
 
 
@@ -95,7 +106,7 @@ def _rows(found: _Found) -> tuple[_Kind, ...]:
     idle = [row for row in found.containers if row.state not in LIVELY]
     busy = [size for volume, size in found.volumes if volume.users]
     total = sum(size for _, size in found.volumes)
-    store = sum(size for kind, size in found.kinds.items() if kind in _KINDS and kind != "unknown")
+    store = sum(found.kinds.get(kind, 0) for kind in _KINDS if kind not in ("unknown", "build")) - found.cache.size
     return (
         _Kind("Images", len(ids), len(ids & used), store, found.free),
         _Kind(
@@ -106,7 +117,13 @@ def _rows(found: _Found) -> tuple[_Kind, ...]:
             sum(found.written[row.id] for row in idle),
         ),
         _Kind("Local Volumes", len(found.volumes), len(busy), total, total - sum(busy)),
-        _Kind("Build Cache", 0, 0, 0, 0),
+        _Kind(
+            "Build Cache",
+            len(found.cache.entries) + found.cache.mounts,
+            sum(entry.shared for entry in found.cache.entries),
+            found.cached,
+            found.cached,
+        ),
     )
 
 
@@ -172,6 +189,19 @@ def _volumes() -> Shape[tuple[Known, int]]:
     return Shape({field.header: field for field in fields}, fields)
 
 
+def _cache(now: int) -> Shape[Kept]:
+    fields = (
+        Field[Kept]("CACHE ID", lambda entry: entry.key[:12]),
+        Field[Kept]("STEP", lambda entry: entry.text[:40]),
+        Field[Kept]("SIZE", lambda entry: human_size(entry.size, digits=4)),
+        Field[Kept]("CREATED", lambda entry: ago(entry.created, now)),
+        Field[Kept]("LAST USED", lambda entry: ago(entry.used, now)),
+        Field[Kept]("USAGE", lambda entry: str(entry.uses)),
+        Field[Kept]("SHARED", lambda entry: str(entry.shared).lower()),
+    )
+    return Shape({field.header: field for field in fields}, fields)
+
+
 def _store() -> Shape[tuple[str, int]]:
     fields = (
         Field[tuple[str, int]]("KIND", lambda row: _KINDS[row[0]]),
@@ -197,7 +227,8 @@ VERB = Verb(
     ),
     notes="""\
 Images counts every layer once, unpacked, together with the blobs that are kept for push and save. RECLAIMABLE is what
-lading image prune -a would free.""",
+lading image prune -a would free. Build Cache counts what only builds to come need: lading builder prune -a frees that;
+its ACTIVE steps are also in an image that has a name.""",
     examples=(
         Example("lading system df", "the sums"),
         Example("lading system df -v", "shared and unique sizes of images, and the containers that hold them"),
