@@ -24,6 +24,7 @@ from typing import Any
 
 from adapters.gateway.line import Line, Person
 from adapters.gateway.server import Conversation
+from adapters.gateway.sharing import Hall
 from adapters.gateway.tls import TlsStream
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Gateway:
         self._token, self._path, self._engine, self._group = token, path, engine, group
         self._listen, self._certificates = listen, (certificate, key, authority)
         self._clients: set[asyncio.Task[None]] = set()
+        self._hall = Hall()
 
     async def serve(self) -> None:
         """Until standard input ends. Raises: OSError."""
@@ -84,7 +86,7 @@ class Gateway:
                 os.unlink(self._path)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._serve(writer, Conversation(reader, writer, lambda: self._local(writer)).run())
+        await self._serve(writer, Conversation(reader, writer, lambda: self._local(writer), self._hall).run())
 
     async def _secured(
         self, context: ssl.SSLContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -104,7 +106,7 @@ class Gateway:
             writer.close()
             return
         person: Person = {"via": "tls", "user": _common_name(stream.certificate)}
-        await Conversation(stream, stream, partial(self._line, person)).run()
+        await Conversation(stream, stream, partial(self._line, person), self._hall).run()
 
     async def _serve(self, writer: asyncio.StreamWriter, work: Coroutine[None, None, None]) -> None:
         if len(self._clients) >= _MOST_CLIENTS:

@@ -16,13 +16,14 @@ import logging
 import select
 import socket
 import termios
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Protocol
 
 import h11
 
 from adapters.gateway.line import Line, Lost
+from adapters.gateway.sharing import Broadcast, Hall, unmarked
 
 log = logging.getLogger(__name__)
 LONGEST_HEAD = 64 * 1024
@@ -33,6 +34,7 @@ _IDLE_SECONDS = 900.0
 _HEAD_SECONDS = 30.0
 _BODY_SECONDS = 300.0
 _LOOK_SECONDS = 2.0
+_MOST_UNREAD = 1024 * 1024
 _LOOKS, _LOOK_AGAIN_SECONDS = 500, 0.0005
 _NOTHING = bytes(4)
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | {101: b"UPGRADED"}
@@ -77,16 +79,22 @@ class Writer(Protocol):
     def get_extra_info(self, name: str, /) -> Any:
         """`socket`: the connection."""
 
+    @property
+    def transport(self) -> asyncio.WriteTransport:
+        """What knows how much waits to be heard."""
+
 
 class Conversation:
     """Everything that one client says on one connection, answered one request after the other."""
 
-    def __init__(self, reader: Reader, writer: Writer, connect: Connect) -> None:
-        self._reader, self._writer, self._connect = reader, writer, connect
+    def __init__(self, reader: Reader, writer: Writer, connect: Connect, hall: Hall) -> None:
+        self._reader, self._writer, self._connect, self._hall = reader, writer, connect, hall
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._line: Line | None = None
         self._wanted = asyncio.Event()
         self._raw = self._begun = self._bodiless = False
+        self._target = ""
+        self._over: asyncio.Future[bool] | None = None
 
     async def run(self) -> None:
         """Until one side hangs up."""
@@ -167,10 +175,13 @@ class Conversation:
             raise Bad(505, f"bad request: HTTP/{request.http_version.decode('ascii')} is not spoken here")
         if any("\0" in word for word in words):
             raise Bad(400, "bad request: a NUL byte in its head")
+        self._target = words[1] if words[0] == "GET" and body == b"" else ""
         try:
+            if (shared := self._hall.find(self._target)) is not None:
+                return await self._together(self._attend(shared), self._watch(), None)
             line = await self._engine()
             line.begin(words, body)
-            await self._together(line, whole=body is not None)
+            await self._together(self._pass_on(line), self._feed(line) if body is None else self._watch(), line)
         except Lost as error:
             self._line = None
             if self._begun:
@@ -182,17 +193,18 @@ class Conversation:
             self._line = await self._connect()
         return self._line
 
-    async def _together(self, line: Line, *, whole: bool) -> None:
-        """Listen to the client while the engine's frames are passed on."""
-        passing = asyncio.ensure_future(self._pass_on(line))
-        listening = asyncio.ensure_future(self._watch() if whole else self._feed(line))
+    async def _together(
+        self, answering: Coroutine[None, None, bytes | None], hearing: Coroutine[None, None, None], line: Line | None
+    ) -> None:
+        """Listen to the client while it is answered; what comes of the answer may be a stream in both directions."""
+        passing, listening = asyncio.ensure_future(answering), asyncio.ensure_future(hearing)
         try:
             await asyncio.wait({passing, listening}, return_when=asyncio.FIRST_COMPLETED)
             if listening.done() and not passing.done():
                 listening.result()  # raises when the client is gone, or has said nonsense
                 await passing
             first = passing.result()
-            if first is None:
+            if first is None or line is None:
                 return
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -226,7 +238,12 @@ class Conversation:
                 await self._write(rest if self._raw else self._http.send(h11.Data(data=rest)) or b"")
                 line.taken(len(rest))
             elif kind == b"A":
-                await self._begin(rest)
+                head, shared = unmarked(rest)
+                if shared and self._target:
+                    self._line = None  # it belongs to all who listen from now on
+                    await self._attend(self._hall.open(self._target, head, line))
+                    return None
+                self._begin(head)
             elif kind == b"H":
                 await self._take_over(rest)
                 return bytes(self._http.trailing_data[0])
@@ -239,7 +256,32 @@ class Conversation:
                 await self._end(int(rest), told)
                 return None
 
-    async def _begin(self, head: bytes) -> None:
+    async def _attend(self, shared: Broadcast) -> None:
+        """Hear what others hear, too, until that ends."""
+        self._over = asyncio.get_running_loop().create_future()
+        shared.join(self)
+        try:
+            self._begin(shared.head)
+            await self._writer.drain()
+            if not await self._over:
+                raise _Gone
+        finally:
+            shared.leave(self)
+        await self._write(self._http.send(h11.EndOfMessage()) or b"")
+
+    def hear(self, data: bytes) -> None:
+        """A piece of what others hear, too; who does not take it is not waited for."""
+        if self._begun and self._over is not None and not self._over.done():
+            self._writer.write(self._http.send(h11.Data(data=data)) or b"")
+            if self._writer.transport.get_write_buffer_size() > _MOST_UNREAD:
+                self.end(whole=False)
+
+    def end(self, *, whole: bool) -> None:
+        """Nothing more of it comes."""
+        if self._over is not None and not self._over.done():
+            self._over.set_result(whole)
+
+    def _begin(self, head: bytes) -> None:
         status, headers = _head(head)
         self._begun = True
         reason = _REASONS.get(status, b"")

@@ -81,6 +81,11 @@ class TlsStream:
         """As asyncio's."""
         return self._writer.get_extra_info(name)
 
+    @property
+    def transport(self) -> asyncio.WriteTransport:
+        """What knows how much waits to be heard."""
+        return self._writer.transport
+
     async def _exchange(self) -> None:
         """What OpenSSL has to say goes out, and what the client says comes in."""
         self._send()

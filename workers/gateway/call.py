@@ -81,12 +81,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Stream:
-    """An answer that comes in pieces; the first refusals were found before there was one."""
+    """An answer that comes in pieces; the first refusals were found before there was one. `shared` says that it is the
+    same for all who ask, whenever they do (`adapters.gateway.sharing`)."""
 
     pieces: AsyncIterator[bytes]
     kind: str = "application/json"
     status: int = 200
     headers: Headers = ()
+    shared: bool = False
 
 
 @dataclass(frozen=True)

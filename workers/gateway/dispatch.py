@@ -96,7 +96,8 @@ async def _send(wire: Wire, method: str, reply: Answer, common: Headers) -> None
     if isinstance(reply, Reply):
         await _reply(wire, method, reply, common)
     elif isinstance(reply, Stream):
-        await wire.head(reply.status, (*common, ("Content-Type", reply.kind), *reply.headers))
+        shared = (("Lading-Shared", "1"),) if reply.shared else ()
+        await wire.head(reply.status, (*common, ("Content-Type", reply.kind), *reply.headers, *shared))
         await wire.exit(await _whole(_passed_on(wire, reply)))
     else:
         await _hijacked(wire, method, reply, common)

@@ -10,6 +10,7 @@ import pytest
 from adapters.gateway import server
 from adapters.gateway.line import Frame, Line, Lost
 from adapters.gateway.server import INLINE, LONGEST_HEAD, Conversation
+from adapters.gateway.sharing import Hall
 
 PING = b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
 OK: tuple[Frame, ...] = ((b"A", b"200\0Content-Length: 2"), (b"O", b"OK"), (b"X", b"0"))
@@ -111,7 +112,7 @@ async def talk() -> AsyncIterator[Talk]:
         return line
 
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
-    conversation = Conversation(reader, writer, connect)
+    conversation = Conversation(reader, writer, connect, Hall())
     task = asyncio.create_task(conversation.run())
     client = await asyncio.open_unix_connection(sock=ours)
     yield Talk(*client, line, task)

@@ -91,7 +91,7 @@ async def _auth(call: Call) -> Answer:
 
 async def _events(call: Call) -> Answer:
     fits = notices.filters(pairs(call.filters(notices.KNOWN)))
-    now, after, until = time.time_ns(), None, None
+    now, after, until = time.time_ns(), await call.engine.store.head(), None
     if call.text("since"):
         after = await call.engine.store.position_at(moment(call.text("since"), now) - 1)
     if call.text("until"):
@@ -103,7 +103,7 @@ async def _events(call: Call) -> Answer:
             async for notice in told:
                 yield line(notice_document(notice))
 
-    return Stream(pieces())
+    return Stream(pieces(), shared=not (call.text("since") or call.text("until")))
 
 
 # Space ---------------------------------------------------------------------------------------------------------------
