@@ -25,15 +25,15 @@ _SEALED = "~sealed"
 
 def to_bytes(event: Event) -> bytes:
     """The payload without its sealed fields."""
-    return type(event).__pydantic_serializer__.to_json(event, exclude=_sealed_names(type(event)))
+    serializer = type(event).__pydantic_serializer__
+    return serializer.to_json(event, exclude=set(event.sealed)) if event.sealed else serializer.to_json(event)
 
 
 def sealed_bytes(event: Event) -> bytes:
     """The sealed fields that differ from their defaults as a JSON object; empty if there are none."""
     if not event.sealed:
         return b""
-    names = _sealed_names(type(event))
-    data = type(event).__pydantic_serializer__.to_json(event, include=names, exclude_defaults=True)
+    data = type(event).__pydantic_serializer__.to_json(event, include=set(event.sealed), exclude_defaults=True)
     return b"" if data == b"{}" else data
 
 
@@ -75,11 +75,6 @@ def closed(event: Event) -> Event:
     if not event.sealed:
         return event
     return event.model_copy(update=_defaults(type(event)))
-
-
-@cache
-def _sealed_names(kind: type[Event]) -> set[str] | None:
-    return set(kind.sealed) or None
 
 
 @cache

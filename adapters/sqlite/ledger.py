@@ -3,13 +3,15 @@
 Everything is worked out in memory first, caller by caller, each on a sheet of its own: a refused caller's sheet is
 thrown away and the others never notice. Only then the rows are written, all together. What stays in memory between
 transactions (the tip of the chain, ids, versions of streams, open intents) is a copy of what was committed.
+
+A lone append waits for one flush of the disk, and whatever is done here beside it is waited for as well: that is why
+the common path makes few objects and calls few functions.
 """
 
 import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
@@ -53,6 +55,7 @@ _SELECT_STREAM = (
 _COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 _STREAMS_KEPT = 16_384
 _ORIGINS_KEPT = 256
+_NONE: "Intents" = {}
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -60,27 +63,17 @@ V = TypeVar("V")
 Outcome = tuple[Recorded, ...] | Exception
 Intents = Mapping[int, str]
 
+Payload = tuple[Event, bytes, bytes]
+"""An event, encoded before it comes to the writer: the event itself, its data, and its sealed fields."""
 
-class Payload(NamedTuple):
-    """An event, encoded before it comes to the writer; `secret` are its sealed fields."""
-
-    event: Event
-    data: bytes
-    secret: bytes
-
-
-class Part(NamedTuple):
-    """Encoded events for one stream."""
-
-    stream: StreamId
-    expected: int
-    payloads: tuple[Payload, ...]
+Part = tuple[StreamId, int, Sequence[Payload]]
+"""Encoded events for one stream, which is expected to be at a version."""
 
 
 class Order(NamedTuple):
     """What one caller wants to have appended."""
 
-    parts: tuple[Part, ...]
+    parts: Sequence[Part]
     meta: Meta
     origin: bytes
     meta_hash: bytes
@@ -90,11 +83,11 @@ class Order(NamedTuple):
 
 def order(batch: Sequence[Append], meta: Meta, reply: str | None) -> Order:
     """Encode an append; runs with the caller, while the writer waits for the disk."""
-    parts = tuple([Part(each.stream, each.expected, tuple(map(_payload, each.events))) for each in batch])
-    command = meta.command_id.encode() or None
+    parts = [(each.stream, each.expected, [_payload(event) for event in each.events]) for each in batch]
+    command = meta.command_id.encode()
     origin = origin_bytes(meta)
-    about = meta_hash(origin, meta.cause, meta.correlation, command or b"")
-    return Order(parts, meta, origin, about, command, reply if command else None)
+    about = meta_hash(origin, meta.cause, meta.correlation, command)
+    return Order(parts, meta, origin, about, command or None, reply if command else None)
 
 
 def origin_bytes(meta: Meta) -> bytes:
@@ -110,68 +103,64 @@ def _origin_bytes(a: Actor, boot: str, version: str) -> bytes:
 def _payload(event: Event) -> Payload:
     if not event.stored_as:
         raise TypeError(f"{type(event).__name__} has no stored name")
-    return Payload(event, to_bytes(event), sealed_bytes(event))
+    return event, to_bytes(event), sealed_bytes(event)
 
 
-@dataclass(slots=True)
-class _Writes:
-    """Rows to be written, table by table."""
-
-    streams: list[tuple[int, str, str]] = field(default_factory=list)
-    types: list[tuple[int, str]] = field(default_factory=list)
-    origins: list[tuple[int, bytes]] = field(default_factory=list)
-    events: list[tuple[object, ...]] = field(default_factory=list)
-    keys: dict[int, bytes | None] = field(default_factory=dict)
-    drops: int = 0
-    commands: list[tuple[str, int, int, str]] = field(default_factory=list)
-    begun: list[tuple[int, int, int]] = field(default_factory=list)
-    ended: list[tuple[int]] = field(default_factory=list)
-
-    def add(self, more: "_Writes") -> None:
-        """Write these as well."""
-        self.streams += more.streams
-        self.types += more.types
-        self.origins += more.origins
-        self.events += more.events
-        self.keys.update(more.keys)
-        self.drops += more.drops
-        self.commands += more.commands
-        self.begun += more.begun
-        self.ended += more.ended
-
-
-@dataclass(slots=True)
 class _Sheet:
-    """What the log looks like after some events that are not written yet; `below` is what it looked like before."""
+    """What the log looks like after some events that are not written yet; `below` is what it looked like before.
 
-    tip: Head
-    time: int
-    ids: tuple[int, int, int]
-    below: "_Sheet | None" = None
-    streams: dict[StreamId, tuple[int, int]] = field(default_factory=dict)
-    types: dict[str, int] = field(default_factory=dict)
-    origins: dict[bytes, int] = field(default_factory=dict)
-    intents: dict[int, Intents] = field(default_factory=dict)
-    commands: set[str] = field(default_factory=set)
-    touched: dict[Rows, None] = field(default_factory=dict)
-    writes: _Writes = field(default_factory=_Writes)
+    Rows for the tables wait in `events`, `begun` and `ended` (intents) and `keys` (None: dropped); those of a table that
+    seldom gets any, in `others`, by the statement that inserts them. Written out, for every append makes one.
+    """
+
+    __slots__ = (
+        "begun", "below", "commands", "drops", "ended", "events", "hash", "ids", "intents", "keys", "origins", "others",
+        "position", "streams", "time", "touched", "types",
+    )  # fmt: skip
+
+    def __init__(
+        self, position: int, hash: bytes, time: int, ids: tuple[int, int, int], below: "_Sheet | None" = None
+    ) -> None:
+        self.position, self.hash, self.time, self.ids, self.below = position, hash, time, ids, below
+        self.streams: dict[StreamId, tuple[int, int]] = {}
+        self.types: dict[str, int] = {}
+        self.origins: dict[bytes, int] = {}
+        self.intents: dict[int, Intents] = {}
+        self.commands: set[str] = set()
+        self.touched: dict[Rows, None] = {}
+        self.events: list[tuple[object, ...]] = []
+        self.begun: list[tuple[int, int, int]] = []
+        self.ended: list[tuple[int]] = []
+        self.keys: dict[int, bytes | None] = {}
+        self.drops = 0
+        self.others: dict[str, list[tuple[object, ...]]] = {}
+
+    def insert(self, statement: str, row: tuple[object, ...]) -> None:
+        """A row for one of the other tables."""
+        self.others.setdefault(statement, []).append(row)
 
     def on_top(self) -> "_Sheet":
         """An empty sheet on top of this one."""
-        return _Sheet(self.tip, self.time, self.ids, self)
+        return _Sheet(self.position, self.hash, self.time, self.ids, self)
 
     def onto(self, below: "_Sheet | None") -> "_Sheet":
         """The sheet below with what is on this one; without one below, this one itself."""
         if below is None:
             return self
-        below.tip, below.time, below.ids = self.tip, self.time, self.ids
+        below.position, below.hash, below.time, below.ids = self.position, self.hash, self.time, self.ids
         below.streams.update(self.streams)
         below.types.update(self.types)
         below.origins.update(self.origins)
         below.intents.update(self.intents)
         below.commands |= self.commands
         below.touched.update(self.touched)
-        below.writes.add(self.writes)
+        below.events += self.events
+        below.begun += self.begun
+        below.ended += self.ended
+        below.keys.update(self.keys)
+        below.drops += self.drops
+        for statement, rows in self.others.items():
+            below.others.setdefault(statement, []).extend(rows)
         return below
 
 
@@ -182,7 +171,7 @@ class Ledger:
         self.keys_dropped = 0
         self._connection = connection
         self._inline = tuple(inline)
-        self._rows: dict[type[Event], tuple[Rows, ...]] = {}
+        self._rows: dict[type[Event], Sequence[Rows]] = {}
         self._now = now
         self._disowned = False
         self._streams: OrderedDict[StreamId, tuple[int, int]] = OrderedDict()
@@ -190,9 +179,16 @@ class Ledger:
         self._types: dict[str, int] = {name: id for id, name in connection.execute("SELECT id, name FROM types")}
         self._intents = _open_intents(connection)
         last = connection.execute("SELECT pos, hash, ts FROM events ORDER BY pos DESC LIMIT 1").fetchone()
-        self.tip = Head() if last is None else Head(last[0], last[1])
-        self._time: int = 0 if last is None else last[2]
+        self._position: int
+        self._hash: bytes
+        self._time: int
+        self._position, self._hash, self._time = (*Head(), 0) if last is None else last
         self._ids = _last_ids(connection)
+
+    @property
+    def tip(self) -> Head:
+        """The end of the log."""
+        return Head(self._position, self._hash)
 
     def store(self, orders: Sequence[Order]) -> Sequence[Outcome]:
         """Append for all callers in one transaction; each gets its records, or its own refusal.
@@ -205,12 +201,12 @@ class Ledger:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for each in orders:
-                top = sheet.on_top() if sheet is not None else _Sheet(self.tip, self._time, self._ids)
+                top = sheet.on_top() if sheet is not None else self._sheet()
                 outcome = self._work_out(top, each)
                 if not isinstance(outcome, Exception):
                     sheet = top.onto(sheet)
                 outcomes.append(outcome)
-            if sheet is not None and (sheet.writes.events or sheet.writes.commands):
+            if sheet is not None and (sheet.events or sheet.others):
                 self._write(sheet)
             failpoint("store.before-commit")
             self._connection.execute("COMMIT")
@@ -222,9 +218,18 @@ class Ledger:
         failpoint("store.after-commit")
         return outcomes
 
+    def _sheet(self) -> _Sheet:
+        return _Sheet(self._position, self._hash, self._time, self._ids)
+
     def _work_out(self, sheet: _Sheet, order: Order) -> Outcome:
+        records: list[Recorded] = []
         try:
-            records = self._append(sheet, order)
+            if order.reply is not None:
+                self._refuse_twice(sheet, order.meta.command_id)
+            for stream, expected, payloads in order.parts:
+                self._append(sheet, order, stream, expected, payloads, records)
+            if order.reply is not None:
+                self._reply(sheet, order.meta.command_id, order.reply, records)
         except Exception as refusal:
             for rows in sheet.touched:
                 rows.drop()
@@ -233,33 +238,30 @@ class Ledger:
             return refusal
         for rows in sheet.touched:
             rows.keep()
-        return records
+        return tuple(records)
 
     def _write(self, sheet: _Sheet) -> None:
-        writes = sheet.writes
-        self._disown()
-        self._run(_INSERT_TYPE, writes.types)
-        self._run(_INSERT_STREAM, writes.streams)
-        self._run(_INSERT_ORIGIN, writes.origins)
-        self._run(_INSERT_EVENT, writes.events)
+        if not self._disowned:
+            self._disown()
+        run = self._connection.executemany
+        if sheet.events:
+            run(_INSERT_EVENT, sheet.events)
         failpoint("store.after-insert")
-        self._run(_INSERT_COMMAND, writes.commands)
-        if writes.drops:
-            self._run(_DELETE_KEY, [(stream,) for stream in writes.keys])
-        self._run(_INSERT_KEY, [(stream, key) for stream, key in writes.keys.items() if key is not None])
-        self._run(_INSERT_INTENT, writes.begun)
-        self._run(_DELETE_INTENT, writes.ended)
+        for statement, inserted in sheet.others.items():
+            run(statement, inserted)
+        if sheet.keys:
+            if sheet.drops:
+                run(_DELETE_KEY, [(stream,) for stream in sheet.keys])
+            run(_INSERT_KEY, [(stream, key) for stream, key in sheet.keys.items() if key is not None])
+        if sheet.begun:
+            run(_INSERT_INTENT, sheet.begun)
+        if sheet.ended:
+            run(_DELETE_INTENT, sheet.ended)
         for rows in sheet.touched:
             rows.flush()
 
-    def _run(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if rows:
-            self._connection.executemany(statement, rows)
-
     def _disown(self) -> None:
         """Inline projections that are not written from here on must be folded anew by whoever knows them again."""
-        if self._disowned:
-            return
         kept = [rows.projection.name for rows in self._inline]
         marks = ",".join("?" * len(kept))
         self._connection.execute(
@@ -273,12 +275,15 @@ class Ledger:
             self._connection.execute("ROLLBACK")
 
     def _adopt(self, sheet: _Sheet) -> None:
-        self._disowned = self._disowned or bool(sheet.writes.events)
-        self.tip, self._time, self._ids = sheet.tip, sheet.time, sheet.ids
-        self.keys_dropped += sheet.writes.drops
-        self._types.update(sheet.types)
+        self._position, self._hash, self._time, self._ids = sheet.position, sheet.hash, sheet.time, sheet.ids
+        if sheet.events:
+            self._disowned = True
+        self.keys_dropped += sheet.drops
         _keep_latest(self._streams, sheet.streams, _STREAMS_KEPT)
-        _keep_latest(self._origins, sheet.origins, _ORIGINS_KEPT)
+        if sheet.types:
+            self._types.update(sheet.types)
+        if sheet.origins:
+            _keep_latest(self._origins, sheet.origins, _ORIGINS_KEPT)
         for stream, intents in sheet.intents.items():
             if intents:
                 self._intents[stream] = intents
@@ -287,55 +292,61 @@ class Ledger:
         for rows in sheet.touched:
             rows.settle()
 
-    def _append(self, sheet: _Sheet, order: Order) -> tuple[Recorded, ...]:
-        if order.reply is not None:
-            self._refuse_twice(sheet, order.meta.command_id)
-        records: list[Recorded] = []
-        for part in order.parts:
-            records += self._append_part(sheet, order, part)
-        if order.reply is not None:
-            first, last = (records[0].position, records[-1].position) if records else (0, 0)
-            sheet.commands.add(order.meta.command_id)
-            sheet.writes.commands.append((order.meta.command_id, first, last, order.reply))
-        return tuple(records)
-
     def _refuse_twice(self, sheet: _Sheet, command: str) -> None:
         known = sheet.below is not None and command in sheet.below.commands
         if known or self._connection.execute(_SELECT_COMMAND, (command,)).fetchone() is not None:
             raise Conflict(f"the command {command} was carried out before")
 
-    def _append_part(self, sheet: _Sheet, order: Order, part: Part) -> list[Recorded]:
-        id, version = self._stream(sheet, part.stream)
-        if version != part.expected:
-            raise Conflict(f"{part.stream} is at version {version}, not at {part.expected}")
-        if not id and part.payloads:
+    def _reply(self, sheet: _Sheet, command: str, reply: str, records: Sequence[Recorded]) -> None:
+        first, last = (records[0].position, records[-1].position) if records else (0, 0)
+        sheet.commands.add(command)
+        sheet.insert(_INSERT_COMMAND, (command, first, last, reply))
+
+    def _append(
+        self,
+        sheet: _Sheet,
+        order: Order,
+        stream: StreamId,
+        expected: int,
+        payloads: Sequence[Payload],
+        records: list[Recorded],
+    ) -> None:
+        id, version = self._stream(sheet, stream)
+        if version != expected:
+            raise Conflict(f"{stream} is at version {version}, not at {expected}")
+        if not payloads:
+            return
+        if not id:
             id = self._next_id(sheet, 0)
-            sheet.writes.streams.append((id, part.stream.kind, part.stream.key))
-        records = []
-        for payload in part.payloads:
+            sheet.insert(_INSERT_STREAM, (id, stream.kind, stream.key))
+        sheet.streams[stream] = id, version + len(payloads)
+        for payload in payloads:
             version += 1
-            sheet.streams[part.stream] = (id, version)
-            record = self._append_event(sheet, order, part.stream, id, version, payload)
+            record = self._append_event(sheet, order, stream, id, version, payload)
             self._follow(sheet, record, id)
             records.append(record)
-        return records
 
     def _append_event(
         self, sheet: _Sheet, order: Order, stream: StreamId, id: int, version: int, payload: Payload
     ) -> Recorded:
-        name, meta, data = payload.event.stored_as, order.meta, payload.data
-        if payload.secret:
-            data = with_sealed(data, sealing.seal(self._key(sheet, id), stream, version, payload.secret))
-        position, time = sheet.tip.position + 1, max(self._now(), sheet.time + 1)
+        event, data, secret = payload
+        name, meta = event.stored_as, order.meta
+        if secret:
+            data = with_sealed(data, sealing.seal(self._key(sheet, id), stream, version, secret))
+        position, time = sheet.position + 1, self._now()
+        if time <= sheet.time:
+            time = sheet.time + 1
         hashed = data_hash(data)
-        text = str(stream).encode()
-        hash = link(sheet.tip.hash, position, text, version, name.encode(), time, hashed, order.meta_hash)
-        sheet.writes.events.append((
-            position, id, version, self._type(sheet, name), time, data, hashed, self._origin(sheet, order.origin),
+        hash = link(
+            sheet.hash, position, str(stream).encode(), version, name.encode(), time, hashed, order.meta_hash
+        )
+        sheet.events.append((
+            position, id, version, self._types.get(name) or self._new_type(sheet, name), time, data, hashed,
+            self._origins.get(order.origin) or self._new_origin(sheet, order.origin),
             meta.cause, meta.correlation, order.command, hash,
         ))  # fmt: skip
-        sheet.tip, sheet.time = Head(position, hash), time
-        return Recorded(position, stream, version, time, payload.event, meta)
+        sheet.position, sheet.hash, sheet.time = position, hash, time
+        return Recorded(position, stream, version, time, event, meta)
 
     def _follow(self, sheet: _Sheet, record: Recorded, stream: int) -> None:
         """What an event brings with it: intents, keys, and the rows of the inline projections."""
@@ -343,80 +354,78 @@ class Ledger:
         if event.intent or event.settles or event.settles_all:
             self._settle(sheet, record, stream)
         if event.drops_key:
-            sheet.writes.keys[stream] = None
-            sheet.writes.drops += 1
+            sheet.keys[stream] = None
+            sheet.drops += 1
         visible = record
         if event.sealed:
             place = record.position, record.stream, record.version, record.time
             visible = Recorded(*place, closed(event), record.meta)
-        for rows in self._caring(type(event)):
+        kind = type(event)
+        for rows in self._rows.get(kind) or self._caring(kind):
             sheet.touched[rows] = None
             rows.fold(visible)
 
-    def _caring(self, kind: type[Event]) -> tuple[Rows, ...]:
+    def _caring(self, kind: type[Event]) -> Sequence[Rows]:
         """The inline rows that events of a class can touch."""
-        found = self._rows.get(kind)
-        if found is None:
-            all = ((rows, cares(rows.projection)) for rows in self._inline)
-            found = self._rows[kind] = tuple(rows for rows, kinds in all if kinds is None or kind in kinds)
+        all = ((rows, cares(rows.projection)) for rows in self._inline)
+        found = self._rows[kind] = [rows for rows, kinds in all if kinds is None or kind in kinds]
         return found
 
     def _settle(self, sheet: _Sheet, record: Recorded, stream: int) -> None:
-        event, before = record.event, self._open(sheet, stream)
-        if not before and not event.intent:
+        event = record.event
+        before = sheet.intents.get(stream)
+        if before is None and sheet.below is not None:
+            before = sheet.below.intents.get(stream)
+        if before is None:
+            before = self._intents.get(stream, _NONE)
+        ended = settled_by(before, event, record.meta.cause) if before else ()
+        if not ended and not event.intent:
             return
-        after = dict(before)
-        for position in settled_by(before, event, record.meta.cause):
-            del after[position]
-            sheet.writes.ended.append((position,))
+        after = {position: kind for position, kind in before.items() if position not in ended}
+        sheet.ended += [(position,) for position in ended]
         if event.intent:
-            after[record.position] = event.stored_as
-            sheet.writes.begun.append((record.position, stream, self._type(sheet, event.stored_as)))
+            name = event.stored_as
+            after[record.position] = name
+            sheet.begun.append((record.position, stream, self._types.get(name) or self._new_type(sheet, name)))
         sheet.intents[stream] = after
-
-    def _open(self, sheet: _Sheet, stream: int) -> Intents:
-        for each in (sheet, sheet.below):
-            if each is not None and stream in each.intents:
-                return each.intents[stream]
-        return self._intents.get(stream, {})
 
     def _key(self, sheet: _Sheet, stream: int) -> bytes:
         """The key of a stream, made now if there is none."""
         for each in (sheet, sheet.below):
-            if each is not None and stream in each.writes.keys:
-                key = each.writes.keys[stream]
+            if each is not None and stream in each.keys:
+                key = each.keys[stream]
                 break
         else:
             known = stream <= self._ids[0]
             found = self._connection.execute(sealing.KEY_OF, (stream,)).fetchone() if known else None
             key = None if found is None else found[0]
         if key is None:
-            key = sheet.writes.keys[stream] = sealing.new_key()
+            key = sheet.keys[stream] = sealing.new_key()
         return key
 
     def _stream(self, sheet: _Sheet, stream: StreamId) -> tuple[int, int]:
         """Id and version; zeros for a stream that does not exist."""
-        for each in (sheet, sheet.below):
-            if each is not None and stream in each.streams:
-                return each.streams[stream]
-        if stream in self._streams:
-            return self._streams[stream]
+        known = sheet.streams.get(stream) or (sheet.below.streams.get(stream) if sheet.below is not None else None)
+        known = known or self._streams.get(stream)
+        if known is not None:
+            return known
         id, version = self._connection.execute(_SELECT_STREAM, (stream.kind, stream.key)).fetchone() or (0, 0)
         return id, version or 0
 
-    def _type(self, sheet: _Sheet, name: str) -> int:
-        known = self._types.get(name) or sheet.types.get(name) or (sheet.below.types.get(name) if sheet.below else None)
+    def _new_type(self, sheet: _Sheet, name: str) -> int:
+        """The id of a type that is not committed yet."""
+        known = sheet.types.get(name) or (sheet.below.types.get(name) if sheet.below is not None else None)
         if known is None:
             known = sheet.types[name] = self._next_id(sheet, 1)
-            sheet.writes.types.append((known, name))
+            sheet.insert(_INSERT_TYPE, (known, name))
         return known
 
-    def _origin(self, sheet: _Sheet, body: bytes) -> int:
-        known = sheet.origins.get(body) or (sheet.below.origins.get(body) if sheet.below else None)
-        known = known or self._origins.get(body)
+    def _new_origin(self, sheet: _Sheet, body: bytes) -> int:
+        """The id of an origin that is not committed yet, or that was not seen for long."""
+        known = sheet.origins.get(body) or (sheet.below.origins.get(body) if sheet.below is not None else None)
         if known is None:
             known = sheet.origins[body] = self._next_id(sheet, 2)
-            sheet.writes.origins.append((known, body))
+            sheet.insert(_INSERT_ORIGIN, (known, body))
         return known
 
     def _next_id(self, sheet: _Sheet, table: int) -> int:

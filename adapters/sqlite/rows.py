@@ -6,7 +6,7 @@ used lately stay in memory, for nobody else writes them.
 """
 
 import sqlite3
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
@@ -74,7 +74,7 @@ class PlainRows:
         self._select = select_sql(self._table, key)
         self._insert = insert_sql(self._table)
         self._delete = delete_sql(self._table, key)
-        self._updates: dict[tuple[str, ...], str] = {}
+        self._updates: dict[tuple[str, ...], tuple[str, Shape]] = {}
         self._unique = tuple(_Unique(self, column.name) for column in projection.columns[1:] if column.unique)
         self._stored: OrderedDict[str, Row | None] = OrderedDict()
         self._pencil: dict[str, Row | None] = {}
@@ -85,7 +85,7 @@ class PlainRows:
         if self._cares is not None and type(record.event) not in self._cares:
             return
         for key in self.projection.keys(record):
-            before = self.row(key)
+            before = self.row(key, new=record.version == 1)
             after = self.projection.fold(before, record, key)
             if after is not before:
                 for rule in self._unique:
@@ -96,7 +96,8 @@ class PlainRows:
         """The sheet belongs to the transaction."""
         if self._sheet:
             for rule in self._unique:
-                rule.keep(self._sheet)
+                if rule.moves:
+                    rule.keep(self._sheet)
             self._pencil.update(self._sheet)
             self._sheet = {}
 
@@ -105,12 +106,25 @@ class PlainRows:
         self._sheet = {}
 
     def flush(self) -> None:
-        """Write the rows; first the values are set free that move from one row to another."""
-        if not self._pencil:
-            return
+        """Write the rows; first the values are set free that move from one row to another.
+
+        Of a row that was there only the columns that have changed: SQLite rewrites the index of every column it is told
+        to set.
+        """
+        pencil, stored = self._pencil, self._stored
         for rule in self._unique:
-            rule.set_free(self._pencil, self._stored)
-        self._write()
+            if rule.moves:
+                rule.set_free(pencil, stored)
+        for key, row in pencil.items():
+            before = stored[key]
+            if row is not None and before is not None:
+                if names := self._shape.changed(before, row):
+                    statement, shape = self._updates.get(names) or self._update(names)
+                    self._connection.execute(statement, (*shape.store(row), key))
+            elif row is not None:
+                self._connection.execute(self._insert, self._shape.store(row))
+            elif before is not None:
+                self._connection.execute(self._delete, (key,))
 
     def settle(self) -> None:
         """The transaction was committed."""
@@ -122,15 +136,20 @@ class PlainRows:
         """The transaction was rolled back."""
         self._pencil, self._sheet = {}, {}
         for rule in self._unique:
-            rule.holders.clear()
-            rule.moves = False
+            if rule.moves:
+                rule.holders.clear()
+                rule.moves = False
 
-    def row(self, key: str) -> Row | None:
-        """The row as it stands on the sheet, in the transaction, or in the table."""
-        for rows in (self._sheet, self._pencil, self._stored):
-            if key in rows:
-                return rows[key]
-        values = self._connection.execute(self._select, (key,)).fetchone()
+    def row(self, key: str, *, new: bool = False) -> Row | None:
+        """The row as it stands on the sheet, in the transaction, or in the table; there it cannot be if its stream is
+        new, for other streams do not touch it."""
+        if key in self._sheet:
+            return self._sheet[key]
+        if key in self._pencil:
+            return self._pencil[key]
+        if key in self._stored:
+            return self._stored[key]
+        values = None if new else self._connection.execute(self._select, (key,)).fetchone()
         found = self._stored[key] = None if values is None else self._shape.restore(values)
         return found
 
@@ -142,30 +161,9 @@ class PlainRows:
         """Run a statement in the transaction."""
         return self._connection.execute(statement, values)
 
-    def _write(self) -> None:
-        """Deletions, insertions, and for every set of columns that have changed in a row the updates of just those:
-        SQLite rewrites the index of every column it is told to set."""
-        gone, new, changed = [], [], defaultdict[tuple[str, ...], list[tuple[Value, ...]]](list)
-        for key, row in self._pencil.items():
-            before = self._stored[key]
-            if row is None:
-                gone.append((key,))
-            elif before is None:
-                new.append(self._shape.store(row))
-            elif names := self._shape.changed(before, row):
-                changed[names].append((*self._shape.part(names).store(row), key))
-        if gone:
-            self._connection.executemany(self._delete, gone)
-        if new:
-            self._connection.executemany(self._insert, new)
-        for names, values in changed.items():
-            self._connection.executemany(self._update(names), values)
-
-    def _update(self, names: tuple[str, ...]) -> str:
-        statement = self._updates.get(names)
-        if statement is None:
-            statement = self._updates[names] = update_sql(self._table, names, self._shape.names[0])
-        return statement
+    def _update(self, names: tuple[str, ...]) -> tuple[str, Shape]:
+        found = self._updates[names] = (update_sql(self._table, names, self._shape.names[0]), self._shape.part(names))
+        return found
 
 
 class _Unique:
@@ -183,6 +181,8 @@ class _Unique:
 
     def check(self, key: str, before: Row | None, after: Row | None) -> None:
         """Raises: NameTaken when the row's new value belongs to another row."""
+        if after is not None and before is not None and after.get(self._column) is before.get(self._column):
+            return  # as nearly always
         value = self._value(after)
         if value == self._value(before):
             return
@@ -199,13 +199,13 @@ class _Unique:
 
     def keep(self, sheet: dict[str, Row | None]) -> None:
         """Remember who holds which value after a caller's events."""
-        for key, row in sheet.items() if self.moves else ():
+        for key, row in sheet.items():
             if (value := self._value(row)) is not None:
                 self.holders[value] = key
 
     def set_free(self, pencil: dict[str, Row | None], stored: OrderedDict[str, Row | None]) -> None:
         """NULL the value in rows that give it to another row of the same transaction."""
-        for key, row in pencil.items() if self.moves else ():
+        for key, row in pencil.items():
             before = self._value(stored[key])
             if before is not None and self._value(row) != before and self.holders.get(before, key) != key:
                 self._rows.execute(self._free, (None, key))

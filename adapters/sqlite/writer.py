@@ -121,7 +121,7 @@ class Writer:
     async def submit(self, order: Order) -> Sequence[Recorded]:
         """Returns when the order is durable. Raises what `EventStore.append` raises."""
         loop = asyncio.get_running_loop()
-        if self._alone(asyncio.current_task(loop)) and self._pen.acquire(blocking=False):
+        if self._usual < _QUICK and self._alone(asyncio.current_task(loop)) and self._pen.acquire(blocking=False):
             return self._commit_here(order, loop)
         call = _Call(order, loop.create_future(), loop)
         self._queue.put(call)
@@ -143,11 +143,12 @@ class Writer:
         self._thread.join()
 
     def _alone(self, task: "asyncio.Task[object] | None") -> bool:
-        """Whether no other task has had an order in this turn of the loop, and the disk is quick enough to wait for."""
+        """Whether no other task has had an order in this turn of the loop, and nothing else waits for the pen."""
         if self._in_a_row == 0:
             self._writing = task
-        mine = task is self._writing and self._in_a_row < _IN_A_ROW
-        return mine and self._usual < _QUICK and self._commits < self._due and self._queue.empty()
+        elif task is not self._writing or self._in_a_row >= _IN_A_ROW:
+            return False
+        return self._commits < self._due and self._queue.empty()
 
     def _commit_here(self, order: Order, loop: asyncio.AbstractEventLoop) -> Sequence[Recorded]:
         """Commit in the loop's own thread."""
@@ -208,7 +209,15 @@ class Writer:
         """Commit all of them; what each caller is to be told."""
         begin = time.perf_counter()
         try:
-            outcomes = self._attempt(orders)
+            if self.failure is not None:
+                raise_again(self.failure)
+            try:
+                outcomes = self._ledger.store(orders)
+            except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
+                self._write_back("PASSIVE")  # room in the WAL is room for this order
+                outcomes = self._ledger.store(orders)
         except sqlite3.Error as error:
             return [self._failed(error) for _ in orders]
         except Exception as error:  # what a failpoint raises: nothing else gets here
@@ -217,17 +226,6 @@ class Writer:
         if len(orders) == 1:
             self._usual += (time.perf_counter() - begin - self._usual) * _LEARN
         return outcomes
-
-    def _attempt(self, orders: Sequence[Order]) -> Sequence[Outcome]:
-        if self.failure is not None:
-            raise_again(self.failure)
-        try:
-            return self._ledger.store(orders)
-        except sqlite3.Error as error:
-            if not is_full(error):
-                raise
-        self._write_back("PASSIVE")  # room in the WAL is room for this order
-        return self._ledger.store(orders)
 
     def _failed(self, error: sqlite3.Error) -> StorageError:
         """Translate, and close the store for appends if what was written is in doubt."""

@@ -28,6 +28,7 @@ _FIXED = 1 + len(_SPAN)
 canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 """The one text that a value has as JSON."""
 
+_EMPTY = {list: "[]", tuple: "[]", dict: "{}", str: '""', int: "0", bool: "false", float: "0.0"}
 _AS_THEY_ARE = frozenset({int, str, type(None)})
 
 
@@ -64,7 +65,10 @@ class Shape:
         except KeyError:  # a column without value
             values = tuple(map(row.get, self.names))
         if self._json:
-            values = [canonical(v) if i in self._json and v is not None else v for i, v in enumerate(values)]
+            values = list(values)
+            for i in self._json:
+                if (value := values[i]) is not None:
+                    values[i] = canonical(value) if value else _EMPTY[type(value)]
         if not _AS_THEY_ARE.issuperset(map(type, values)):
             values = [self._plain(column, value) for column, value in zip(self._columns, values, strict=True)]
         return tuple(values)  # type: ignore[arg-type]
