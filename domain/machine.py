@@ -102,13 +102,13 @@ class Machine:
         return container
 
 
-def settled_by(open_intents: Mapping[int, str], event: Event, cause: int) -> frozenset[int]:
+def settled_by(open_intents: Mapping[int, str], event: Event, cause: int) -> set[int]:
     """The positions of the open intents that the event ends (the rule is in `domain.messages.Event`)."""
-    wanted = event.settles_all if cause else (*event.settles_all, *event.settles)
-    ended = {position for position, kind in open_intents.items() if kind in wanted}
-    if open_intents.get(cause) in event.settles:
-        ended.add(cause)
-    return frozenset(ended)
+    ended = set()
+    for position, kind in open_intents.items():
+        if kind in event.settles_all or (kind in event.settles and cause in {0, position}):
+            ended.add(position)
+    return ended
 
 
 def _still_open(before: Mapping[int, str], record: Recorded) -> Mapping[int, str]:

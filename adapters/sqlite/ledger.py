@@ -83,7 +83,14 @@ class Order(NamedTuple):
 
 def order(batch: Sequence[Append], meta: Meta, reply: str | None) -> Order:
     """Encode an append; runs with the caller, while the writer waits for the disk."""
-    parts = [(each.stream, each.expected, [_payload(event) for event in each.events]) for each in batch]
+    parts: list[Part] = []
+    for each in batch:
+        payloads: list[Payload] = []
+        for event in each.events:
+            if not event.stored_as:
+                raise TypeError(f"{type(event).__name__} has no stored name")
+            payloads.append((event, to_bytes(event), sealed_bytes(event)))
+        parts.append((each.stream, each.expected, payloads))
     command = meta.command_id.encode()
     origin = origin_bytes(meta)
     about = meta_hash(origin, meta.cause, meta.correlation, command)
@@ -98,12 +105,6 @@ def origin_bytes(meta: Meta) -> bytes:
 @lru_cache(maxsize=_ORIGINS_KEPT)
 def _origin_bytes(a: Actor, boot: str, version: str) -> bytes:
     return _COMPACT((a.via, a.user, a.uid, a.gid, a.pid, a.command, a.host, boot, version)).encode()
-
-
-def _payload(event: Event) -> Payload:
-    if not event.stored_as:
-        raise TypeError(f"{type(event).__name__} has no stored name")
-    return event, to_bytes(event), sealed_bytes(event)
 
 
 class _Sheet:
@@ -378,11 +379,12 @@ class Ledger:
             before = sheet.below.intents.get(stream)
         if before is None:
             before = self._intents.get(stream, _NONE)
-        ended = settled_by(before, event, record.meta.cause) if before else ()
-        if not ended and not event.intent:
+        if not before and not event.intent:
             return
-        after = {position: kind for position, kind in before.items() if position not in ended}
-        sheet.ended += [(position,) for position in ended]
+        after = dict(before)
+        for position in settled_by(before, event, record.meta.cause):
+            del after[position]
+            sheet.ended.append((position,))
         if event.intent:
             name = event.stored_as
             after[record.position] = name

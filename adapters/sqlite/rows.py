@@ -62,7 +62,8 @@ def rows_of(connection: sqlite3.Connection, projection: Projection) -> Rows:
 
 
 class PlainRows:
-    """One row per key; None stands for no row."""
+    """One row per key; None stands for no row. `moves` says whether any row of this transaction has got, changed or lost
+    a value that is under a set rule."""
 
     def __init__(self, connection: sqlite3.Connection, projection: Projection) -> None:
         self.projection = projection
@@ -75,6 +76,7 @@ class PlainRows:
         self._insert = insert_sql(self._table)
         self._delete = delete_sql(self._table, key)
         self._updates: dict[tuple[str, ...], tuple[str, Shape]] = {}
+        self.moves = False
         self._unique = tuple(_Unique(self, column.name) for column in projection.columns[1:] if column.unique)
         self._stored: OrderedDict[str, Row | None] = OrderedDict()
         self._pencil: dict[str, Row | None] = {}
@@ -89,14 +91,15 @@ class PlainRows:
             after = self.projection.fold(before, record, key)
             if after is not before:
                 for rule in self._unique:
-                    rule.check(key, before, after)
+                    if before is None or after is None or after.get(rule.column) is not before.get(rule.column):
+                        rule.check(key, before, after)
                 self._sheet[key] = after
 
     def keep(self) -> None:
         """The sheet belongs to the transaction."""
         if self._sheet:
-            for rule in self._unique:
-                if rule.moves:
+            if self.moves:
+                for rule in self._unique:
                     rule.keep(self._sheet)
             self._pencil.update(self._sheet)
             self._sheet = {}
@@ -112,8 +115,8 @@ class PlainRows:
         to set.
         """
         pencil, stored = self._pencil, self._stored
-        for rule in self._unique:
-            if rule.moves:
+        if self.moves:
+            for rule in self._unique:
                 rule.set_free(pencil, stored)
         for key, row in pencil.items():
             before = stored[key]
@@ -135,10 +138,10 @@ class PlainRows:
     def forget(self) -> None:
         """The transaction was rolled back."""
         self._pencil, self._sheet = {}, {}
-        for rule in self._unique:
-            if rule.moves:
+        if self.moves:
+            self.moves = False
+            for rule in self._unique:
                 rule.holders.clear()
-                rule.moves = False
 
     def row(self, key: str, *, new: bool = False) -> Row | None:
         """The row as it stands on the sheet, in the transaction, or in the table; there it cannot be if its stream is
@@ -167,13 +170,11 @@ class PlainRows:
 
 
 class _Unique:
-    """The set rule of one column: each value belongs to one row. `holders` are those of this transaction, and `moves`
-    says whether any row of it has got, changed or lost its value."""
+    """The set rule of one column: each value belongs to one row. `holders` are those of this transaction."""
 
     def __init__(self, rows: PlainRows, column: str) -> None:
         self.holders: dict[Value, str] = {}
-        self.moves = False
-        self._rows, self._column = rows, column
+        self._rows, self.column = rows, column
         table = projection_table(rows.projection)
         key = rows.projection.columns[0].name
         self._holder = select_sql(table, column, columns=(key,))
@@ -181,12 +182,10 @@ class _Unique:
 
     def check(self, key: str, before: Row | None, after: Row | None) -> None:
         """Raises: NameTaken when the row's new value belongs to another row."""
-        if after is not None and before is not None and after.get(self._column) is before.get(self._column):
-            return  # as nearly always
         value = self._value(after)
         if value == self._value(before):
             return
-        self.moves = True
+        self._rows.moves = True
         if value is None:
             return
         found = self._rows.execute(self._holder, (value,)).fetchone()
@@ -195,7 +194,7 @@ class _Unique:
         candidates += [found[0]] if found is not None else []
         for holder in candidates:
             if holder != key and self._value(self._rows.row(holder)) == value:
-                raise NameTaken(f"{self._column} {value!r} is taken by {holder}", holder=holder)
+                raise NameTaken(f"{self.column} {value!r} is taken by {holder}", holder=holder)
 
     def keep(self, sheet: dict[str, Row | None]) -> None:
         """Remember who holds which value after a caller's events."""
@@ -211,7 +210,7 @@ class _Unique:
                 self._rows.execute(self._free, (None, key))
 
     def _value(self, row: Row | None) -> Value:
-        value = None if row is None else row.get(self._column)
+        value = None if row is None else row.get(self.column)
         return value if isinstance(value, _SCALAR) else None
 
 
