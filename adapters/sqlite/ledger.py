@@ -110,8 +110,8 @@ def _origin_bytes(a: Actor, boot: str, version: str) -> bytes:
 class _Sheet:
     """What the log looks like after some events that are not written yet; `below` is what it looked like before.
 
-    Rows for the tables wait in `events`, `begun` and `ended` (intents) and `keys` (None: dropped); those of a table that
-    seldom gets any, in `others`, by the statement that inserts them. Written out, for every append makes one.
+    Rows for the tables wait in `events`, `begun` and `ended` (intents) and `keys` (None: dropped); those of tables that
+    seldom get any, in `others`, by the statement that inserts them. Written out, for every append makes one.
     """
 
     __slots__ = (
@@ -338,9 +338,7 @@ class Ledger:
         if time <= sheet.time:
             time = sheet.time + 1
         hashed = data_hash(data)
-        hash = link(
-            sheet.hash, position, str(stream).encode(), version, name.encode(), time, hashed, order.meta_hash
-        )
+        hash = link(sheet.hash, position, str(stream).encode(), version, name.encode(), time, hashed, order.meta_hash)
         sheet.events.append((
             position, id, version, self._types.get(name) or self._new_type(sheet, name), time, data, hashed,
             self._origins.get(order.origin) or self._new_origin(sheet, order.origin),

@@ -62,8 +62,8 @@ def rows_of(connection: sqlite3.Connection, projection: Projection) -> Rows:
 
 
 class PlainRows:
-    """One row per key; None stands for no row. `moves` says whether any row of this transaction has got, changed or lost
-    a value that is under a set rule."""
+    """One row per key; None stands for no row. `moves` says whether any row of this transaction has got, changed or
+    lost a value that is under a set rule."""
 
     def __init__(self, connection: sqlite3.Connection, projection: Projection) -> None:
         self.projection = projection

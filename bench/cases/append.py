@@ -18,6 +18,7 @@ from domain.messages import Append
 BLOCK = 4096
 LAID_OUT = 256  # blocks of the file that the disk's own speed is measured with
 CALLERS = 64
+WARM_UP = 20
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -34,27 +35,34 @@ def measure(setting: Setting) -> list[Row]:
 
 
 async def _single(root: Path, file: Path, rounds: int) -> tuple[list[float], list[float]]:
-    """One append after the other, each followed by one overwrite of the disk."""
+    """Appends and overwrites of the disk take turns, in pairs (A B, B A, …); the first ones do not count."""
     store = open_store(root)
     await store.open()
     steps = _steps("single")
     disk = Disk(file)
-    appended, written = [], []
+    appended: list[float] = []
+    written: list[float] = []
+
+    async def append() -> None:
+        step = (next(steps),)
+        begin = time.perf_counter()
+        await store.append(step, META)
+        appended.append((time.perf_counter() - begin) * 1000)
+
+    async def overwrite() -> None:
+        disk.prepare()
+        begin = time.perf_counter()
+        disk.overwrite()
+        written.append((time.perf_counter() - begin) * 1000)
+
     try:
-        for turn in range(rounds + 20):
-            disk.prepare()
-            begin = time.perf_counter()
-            await store.append((next(steps),), META)
-            middle = time.perf_counter()
-            disk.overwrite()
-            end = time.perf_counter()
-            if turn >= 20:
-                appended.append((middle - begin) * 1000)
-                written.append((end - middle) * 1000)
+        for turn in range(rounds + WARM_UP):
+            for contestant in (append, overwrite) if turn % 2 == 0 else (overwrite, append):
+                await contestant()
     finally:
         disk.close()
         await store.close()
-    return appended, written
+    return appended[WARM_UP:], written[WARM_UP:]
 
 
 async def _many(root: Path, lives: int) -> float:

@@ -28,7 +28,9 @@ _FIXED = 1 + len(_SPAN)
 canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 """The one text that a value has as JSON."""
 
-_EMPTY = {list: "[]", tuple: "[]", dict: "{}", str: '""', int: "0", bool: "false", float: "0.0"}
+_EMPTY: dict[type, str] = {list: "[]", tuple: "[]", dict: "{}"}
+"""What most JSON columns hold."""
+
 _AS_THEY_ARE = frozenset({int, str, type(None)})
 
 
@@ -68,7 +70,7 @@ class Shape:
             values = list(values)
             for i in self._json:
                 if (value := values[i]) is not None:
-                    values[i] = canonical(value) if value else _EMPTY[type(value)]
+                    values[i] = (None if value else _EMPTY.get(type(value))) or canonical(value)
         if not _AS_THEY_ARE.issuperset(map(type, values)):
             values = [self._plain(column, value) for column, value in zip(self._columns, values, strict=True)]
         return tuple(values)  # type: ignore[arg-type]
