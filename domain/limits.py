@@ -90,6 +90,11 @@ def check(resources: Resources, control: Control) -> tuple[str, ...]:
     return tuple(_complaints(resources, control))
 
 
+def weighs(resources: Resources) -> bool:
+    """Whether disks are to be shared by weight."""
+    return bool(resources.blkio_weight or resources.blkio_weight_device)
+
+
 def _all_rates(resources: Resources) -> tuple[DeviceRate, ...]:
     return (*resources.blkio_weight_device, *resources.read_bps, *resources.write_bps, *resources.read_iops,
             *resources.write_iops)
@@ -161,6 +166,9 @@ def _complaints(wanted: Resources, control: Control) -> Iterator[str]:
                 raise Refused(f"{want.option} cannot be enforced: this kernel has no {want.files[0]}",
                               hint="leave the option out, or mount the control group that has it")
             yield f"Your kernel does not support {want.option} or the cgroup is not mounted: {want.lost}."
+    if weighs(wanted) and not control.weighing and control.files.intersection((*_WEIGHT_FILES, *_DEVICE_WEIGHT_FILES)):
+        yield ("No disk of this host heeds weights now, so --blkio-weight has no effect: "
+               "for one that has the scheduler bfq (echo bfq >/sys/block/DISK/queue/scheduler) it has.")
     if wanted.kernel_memory:
         yield "--kernel-memory has no effect: what the kernel uses for a container counts as its memory, see --memory."
     if wanted.oom_kill_disable and not wanted.memory:

@@ -291,8 +291,8 @@ class Runtime(Protocol):
     async def check(self, spec: ContainerSpec) -> None:
         """Raises: InvalidValue for what a container needs of this host and will not find."""
 
-    async def control(self) -> Control:
-        """What the control groups of this host can limit."""
+    async def control(self, *, disks: bool = False) -> Control:
+        """What the control groups of this host can limit; with `disks` also whether any of its disks heeds weights."""
 
     async def limit(self, id: str, before: Resources, after: Resources) -> None:
         """Change the limits of a container that runs; nothing for one that does not. Twice is fine.

@@ -28,7 +28,7 @@ from domain import subjects
 from domain.catalogue import projections
 from domain.container import LIVE, Container
 from domain.errors import Unavailable
-from domain.limits import check
+from domain.limits import check, weighs
 from domain.messages import Actor
 from domain.network.asked import NetworkingWish
 from domain.redact import redacted
@@ -182,7 +182,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
     plant.network.on_lost(core.networks.settle)
 
     async def advice(limits: Resources) -> Sequence[str]:
-        return check(limits, await plant.runtime.control())
+        return check(limits, await plant.runtime.control(disks=weighs(limits)))
 
     async def itself(id: str) -> str:
         return id

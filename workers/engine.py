@@ -31,7 +31,7 @@ from domain.lifecycle.start import Start, StartFailed
 from domain.lifecycle.stop import Restart, Stop, StopFailed
 from domain.lifecycle.unpause import UnpauseFailed
 from domain.lifecycle.update import LimitsFailed, Update
-from domain.limits import changed, check
+from domain.limits import changed, check, weighs
 from domain.messages import Command, Event, Recorded, StreamId
 from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix, made_up
@@ -142,7 +142,7 @@ class Engine:
 
     async def advice(self, limits: Resources) -> Sequence[str]:
         """What of these limits this host cannot do, and goes without. Raises: InvalidValue, Refused for the others."""
-        return check(limits, await self._runtime.control())
+        return check(limits, await self._runtime.control(disks=weighs(limits)))
 
     async def advice_on(self, id: str, wish: Update) -> Sequence[str]:
         """The same of what the limits of a container become by an update."""

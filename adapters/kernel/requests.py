@@ -6,10 +6,12 @@ Everything that needs the host's view is looked up here, before the child exists
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adapters.kernel import mountinfo
 from adapters.kernel.cgroups import Tree
+from adapters.kernel.cgroups.disks import heed_weights
 from adapters.kernel.nodes import nodes
 from domain.errors import InvalidValue
 from domain.limits import BlockDevice, BlockDevices, lines, settings
@@ -87,6 +89,10 @@ class Requests:
         if self._control is None or not self._control.files:
             self._control = self._groups.control()
         return self._control
+
+    def weighed(self) -> Control:
+        """The same, with a look at the disks: their schedulers are changed while a host runs."""
+        return replace(self.control(), weighing=heed_weights(self._groups.unified))
 
     def exec(self, exec: ExecSpec, spec: ContainerSpec, env: Sequence[str]) -> ExecRequest:
         """For one more process in the container that `spec` describes."""

@@ -261,9 +261,9 @@ class KernelRuntime:
             raise InvalidValue(f"invalid mount config: bind source path does not exist: {gone}",
                                hint="make it first, or use -v, which makes a directory")
 
-    async def control(self) -> Control:
+    async def control(self, *, disks: bool = False) -> Control:
         """See the port."""
-        return await asyncio.to_thread(self._requests.control)
+        return await asyncio.to_thread(self._requests.weighed if disks else self._requests.control)
 
     async def limit(self, id: str, before: Resources, after: Resources) -> None:
         """See the port."""

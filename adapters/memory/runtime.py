@@ -225,7 +225,7 @@ class MemoryRuntime:
         if gone:
             raise InvalidValue(f"invalid mount config: bind source path does not exist: {gone[0]}")
 
-    async def control(self) -> Control:
+    async def control(self, *, disks: bool = False) -> Control:
         """See the port: everything, as version 2 has it."""
         return CONTROL
 

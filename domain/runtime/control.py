@@ -13,13 +13,14 @@ class Control:
     """What the control groups of this host offer.
 
     `versions` maps a controller to 1 or 2; one that is missing is ruled by nobody. `files` are those that a group has.
-    `processors` and `nodes` are the numbers of those that may be used.
+    `processors` and `nodes` are the numbers of those that may be used. `weighing`: a disk divides its time by weights.
     """
 
     versions: Mapping[str, int]
     files: frozenset[str]
     processors: frozenset[int] = frozenset()
     nodes: frozenset[int] = frozenset()
+    weighing: bool = True
 
 
 def numbers(text: str, what: str = "list") -> frozenset[int]:

@@ -139,6 +139,8 @@ def test_what_this_host_has_gives_no_warning() -> None:
     assert check(everything, V1) == check(everything, V2) == ()
     assert check(Resources(memory_swappiness=3, oom_kill_disable=True, memory=8 * MIB), V1) == ()
     assert "no memory limit is set" in check(Resources(oom_kill_disable=True), V1)[0]
+    assert "No disk of this host" in check(Resources(blkio_weight=9 * 10), replace(V1, weighing=False))[0]
+    assert check(Resources(cpu_shares=5), replace(V1, weighing=False)) == ()
     assert "--kernel-memory has no effect" in check(Resources(kernel_memory=1), V1)[0]
     assert settings(Resources(kernel_memory=1 << 30), V1) == settings(Resources(), V1)
 

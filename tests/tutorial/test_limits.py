@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -222,3 +224,46 @@ def test_a_disk_is_not_used_faster_than_allowed(engine: Engine, option: str, cop
     done = engine.ok(*RUN, "--rm", option.format(disk), "-v", "disk:/v", "busybox", "sh", "-c", script)
     before, after = (float(line.split()[0]) for line in done.splitlines())
     assert after - before > 1.5
+
+
+@pytest.fixture
+def weighing_disk(tmp_path: Path) -> Iterator[str]:
+    """A disk that heeds weights."""
+    image = tmp_path / "disk"
+    image.write_bytes(bytes(32 * MIB))
+    made = subprocess.run(["losetup", "-f", "--show", image], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"this machine has no loop devices: {made.stderr.strip()}")
+    disk = Path(made.stdout.strip())
+    scheduler = Path(f"/sys/block/{disk.name}/queue/scheduler")
+    try:
+        before = scheduler.read_text()
+        if "bfq" not in before:
+            pytest.skip("this kernel has no scheduler that heeds weights")
+        scheduler.write_text("bfq")
+        yield str(disk)
+        scheduler.write_text(before.partition("[")[2].partition("]")[0])
+    finally:
+        subprocess.run(["losetup", "-d", disk], check=True)
+
+
+def test_a_disk_is_shared_by_weight(engine: Engine, weighing_disk: str) -> None:
+    """Ten to one is asked for; without the weights both would read the same."""
+    script = "while :; do dd if=/dev/disk of=/dev/null bs=64k iflag=direct 2>/dev/null; done"
+    reads = ("--device", f"{weighing_disk}:/dev/disk:r", "busybox", "sh", "-c", script)
+    heavy, light = (engine.ok(*RUN, "-d", "--blkio-weight", weight, *reads) for weight in ("1000", "100"))
+    file = next((file for file in ("blkio.bfq.io_service_bytes", "io.stat") if controlled(engine, file)), "")
+    numbers = Path(f"/sys/block/{Path(weighing_disk).name}/dev").read_text().strip()
+    before = [read_of(engine, id, file, numbers) for id in (heavy, light)]
+    until(lambda: read_of(engine, light, file, numbers) - before[1] > 256 * MIB, "the light one has read enough")
+    done = [read_of(engine, id, file, numbers) - start for id, start in zip((heavy, light), before, strict=True)]
+    assert done[0] > 1.4 * done[1]
+
+
+def read_of(engine: Engine, id: str, file: str, numbers: str) -> int:
+    """Bytes that a container has read of a disk."""
+    for path in CGROUPS.glob(f"**/{engine.group_root}/{id}.1/{file}"):
+        for line in path.read_text().splitlines():
+            if line.startswith(f"{numbers} ") and ("Read" in line or "rbytes" in line):
+                return int(line.split("rbytes=")[-1].split()[0] if "rbytes" in line else line.split()[-1])
+    return 0

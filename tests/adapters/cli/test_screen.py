@@ -25,7 +25,7 @@ class Screen:
     def __init__(self, lading: Lading, *argv: str) -> None:
         words = [sys.executable, "-I", "-S", str(lading.launcher), *argv]
         self.keyboard = Keyboard(words, {"LADING_RUN_DIR": str(lading.run_directory), "PATH": "/usr/bin:/bin"})
-        self.before = self.keyboard.modes
+        self.before, self.terminal = self.keyboard.modes, os.stat(self.keyboard.name)
 
     async def sees(self, text: str) -> None:
         """Wait until it is shown."""
@@ -38,19 +38,19 @@ class Screen:
     async def is_restored(self) -> None:
         """Wait until the terminal is as it was, and no guardian is left."""
         await until(lambda: self.keyboard.modes == self.before)
-        await until(lambda: not _holders(self.keyboard.name))
+        await until(lambda: not _holders(self.terminal))
 
 
-def _holders(name: str) -> list[int]:
-    """Processes other than this one that have the terminal open."""
+def _holders(terminal: os.stat_result) -> list[int]:
+    """Processes other than this one that have the terminal open; one of the same name in a container is another one."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
             try:
-                links = {os.readlink(f"/proc/{entry}/fd/{fd}") for fd in os.listdir(f"/proc/{entry}/fd")}
+                files = [os.stat(f"/proc/{entry}/fd/{fd}") for fd in os.listdir(f"/proc/{entry}/fd")]
             except OSError:
                 continue
-            if name in links:
+            if any(os.path.samestat(terminal, file) for file in files):
                 found.append(int(entry))
     return found
 
@@ -115,7 +115,7 @@ async def test_a_shell_that_was_quicker_than_the_guardian_keeps_its_modes(typing
     termios.tcsetattr(typing.keyboard.slave, termios.TCSANOW, modes)
     typing.keyboard.kill()
     assert await typing.ends() == 137
-    await until(lambda: not _holders(typing.keyboard.name))
+    await until(lambda: not _holders(typing.terminal))
     assert termios.tcgetattr(typing.keyboard.slave) == modes
 
 
@@ -170,7 +170,7 @@ async def test_a_closed_window_ends_the_client(typing: Screen, daemon: Engine) -
     typing.keyboard.master = -1
     assert await asyncio.to_thread(typing.keyboard.process.wait, 10) == -signal.SIGHUP
     await until(lambda: not daemon.console.running)
-    await until(lambda: not _holders(typing.keyboard.name))
+    await until(lambda: not _holders(typing.terminal))
 
 
 async def test_only_the_size_can_be_asked_for(daemon: Engine, lading: Lading) -> None:
