@@ -18,7 +18,7 @@ from domain.images.search import Hit
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.mounts import Mount
 from domain.network.ports import Binding, Publication
-from domain.network.setup import DEFAULT_LINK, Bridge, Endpoint, Place, Sandbox
+from domain.network.setup import DEFAULT_LINK, Bridge, Place, Sandbox
 from domain.network.subnets import DEFAULT_BRIDGE
 from domain.network.zones import Zone
 from domain.projections.fold import Row
@@ -729,11 +729,13 @@ class NetworkDriver(Protocol):
         """A network namespace with everything in it, for the process that is about to start. Raises: Refused (the
         network is full), KernelError; then nothing of it is left."""
 
-    async def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
-        """One interface more for a run, whose first process is `pid`. Raises: Refused, KernelError."""
+    async def change(self, sandbox: Sandbox, pid: int) -> None:
+        """A run that goes on, whose first process is `pid`, is to have this from now on: interfaces more or fewer,
+        another way out, which is where its ports lead, other names.
 
-    async def detach(self, id: str, attempt: int, network: str) -> None:
-        """Take an interface away. Raises: KernelError."""
+        Raises: NotFound for a run or network that is not there, Refused (a network is full), KernelError; then no
+        interface was added.
+        """
 
     async def close(self, id: str, attempt: int) -> None:
         """Let go of everything of a run: ports, interfaces, rules, sockets."""

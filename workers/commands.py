@@ -41,13 +41,14 @@ from domain.lifecycle.stop import Restart, Stop
 from domain.lifecycle.unpause import Unpause
 from domain.lifecycle.update import Update
 from domain.messages import Actor, Command, Recorded
+from domain.network.asked import NetworkWish
 from domain.ports import Bus, Message
 from domain.signals import number
 from domain.spec import RestartPolicy
 from workers.engine import Engine
 from workers.mover import Caller
 from workers.relay import live
-from workers.requests import CreateRequest, ExecRequest, RegistryKey, strangers
+from workers.requests import CreateRequest, ExecRequest, NetworkRequest, RegistryKey, strangers
 
 log = logging.getLogger(__name__)
 MOST_ROWS = 1000
@@ -70,6 +71,9 @@ class Wish(BaseModel):
     exec: ExecRequest | None = None
     detach: bool = False
     restart: RestartPolicy | None = None
+    network: NetworkRequest | None = None
+    endpoint: NetworkWish | None = None
+    links: tuple[str, ...] = ()
     limits: dict[str, int | str] = Field(default_factory=dict)
     container: str = ""
     signal: str | None = None
@@ -152,7 +156,12 @@ class Programs:
             return {"ok": True, "container": id, "status": await self._engine.wait(id)}
         if verb in {"pull", "push"}:
             return {"ok": True, **await (self._pull if verb == "pull" else self._push)(wish, caller)}
+        if verb in _NETWORK_VERBS:
+            return {"ok": True, **await self._network(verb, wish, caller)}
         id = await self._engine.resolve(wish.container)
+        if verb in ("connect", "disconnect"):
+            await self._connection(verb, id, wish, caller)
+            return {"ok": True, "container": id}
         if verb == "exec":
             return {"ok": True, "container": id, **await self._exec(id, wish, caller)}
         if verb == "commit":
@@ -186,6 +195,24 @@ class Programs:
             await images.require(reference.key, parse_platform(wish.platform))
         sent = await images.push(reference, caller, wish.registry.credentials, Progress())
         return {"digest": sent.digest, "size": sent.size}
+
+    async def _network(self, verb: str, wish: Wish, caller: Caller) -> Answer:
+        networks = self._engine.networks
+        if verb == "network-rm":
+            return {"network": await networks.remove(wish.name, caller)}
+        if wish.network is None:
+            raise InvalidValue(f"{verb} needs network", hint='{"network":{"name":"shop"}}')
+        return {"network": await networks.create(wish.network, caller)}
+
+    async def _connection(self, verb: str, id: str, wish: Wish, caller: Caller) -> None:
+        """A running container has one interface more, or less, when this returns."""
+        if wish.endpoint is None:
+            raise InvalidValue(f"{verb} needs endpoint", hint='{"container":"web","endpoint":{"name":"shop"}}')
+        name = wish.endpoint.name
+        if verb == "connect":
+            await self._engine.connect(name, id, wish.endpoint, wish.links, caller)
+        else:
+            await self._engine.disconnect(name, id, caller, force=wish.force)
 
     async def _exec(self, id: str, wish: Wish, caller: Caller) -> Answer:
         if wish.exec is None:
@@ -232,7 +259,8 @@ class Programs:
 _VIEWS = (
     "containers", "images", "refs", "past", "networks", "past_networks", "addresses", "tenures", "volumes",
 )
-_OTHERS = ("run", "create", "commit", "wait", "exec", "pull", "push")
+_NETWORK_VERBS = ("network-create", "network-rm")
+_OTHERS = ("run", "create", "commit", "wait", "exec", "pull", "push", "connect", "disconnect", *_NETWORK_VERBS)
 
 
 def _documents(records: Sequence[Recorded]) -> list[Any]:

@@ -164,6 +164,8 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             upper=lambda id: settings.data_root / CONTAINERS / id / "upper",
             network=plant.network.reach,
             lingers=lambda: lingers(settings.run_dir),
+            default_network=settings.default_network,
+            publish_address=settings.publish_address,
         )
     )
     async def layers(container: Container) -> Sequence[str]:

@@ -6,8 +6,8 @@ Order of a start: listen for exits and outcomes, compare log and kernel, hand ou
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ class Outside:
 
     `contents` are those of volumes. `layers(image)` gives the short names of an image's layer directories, `upper(id)`
     the writable layer of a container. `network()` is the driver of networks, and begins with it if nobody has needed it
-    before; `lingers()` says whether something of an earlier one may be there.
+    before; `lingers()` says whether something of an earlier one may be there. `default_network` are options of the
+    network that containers are on if nothing is said, `publish_address` is where ports are published likewise.
     """
 
     host: str
@@ -63,6 +64,8 @@ class Outside:
     upper: Callable[[str], Path]
     network: Reach
     lingers: Callable[[], bool]
+    default_network: Mapping[str, str] = field(default_factory=dict)
+    publish_address: str = ""
 
 
 def announced(store: EventStore, relay: Relay) -> EventStore:
@@ -76,8 +79,10 @@ class Core:
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
         self.mover = Mover(outside.store, outside.clock, outside.origin)
-        self.networks = Networks(outside.store, outside.views, outside.network, outside.clock, self.mover)
-        self.leases = Leases(self.networks, outside.views, self.mover, outside.runtime, outside.clock)
+        self.networks = Networks(outside.store, outside.views, outside.network, outside.clock, self.mover,
+                                 default_options=outside.default_network)
+        self.leases = Leases(self.networks, outside.views, self.mover, outside.runtime, outside.clock,
+                             publish_address=outside.publish_address)
         self.timers = Timers(self.mover, outside.clock)
         self.mounting = Mounting(self.mover, outside.views, outside.contents)
         self._settler = Settler(self.mover, outside.images, outside.volumes, self._volumes_released)

@@ -8,7 +8,7 @@ held while it is decided who gets what.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from domain.container import LIVE, TRANSIENT, Container, State
@@ -19,13 +19,14 @@ from domain.lifecycle.rename import Renamed
 from domain.messages import Recorded
 from domain.network.asked import NetworkingWish, NetworkWish, Wished, alone, attachment, wished
 from domain.network.files import LOOPBACK, hosts_file
-from domain.network.leases import Joining, endpoints
+from domain.network.leases import Joining, check_inside, endpoints, next_way_out
 from domain.network.links import link_variables
 from domain.network.ports import Binding, Publication
 from domain.network.roster import Roster
 from domain.network.setup import Endpoint, Place, Resolver, Sandbox
 from domain.network.subnets import Address
 from domain.network.wishes import DEFAULT, JOINED, Attachment, Interface, Lease
+from domain.network.zones import Zone
 from domain.ports import Clock, Runtime, Views
 from domain.spec import ContainerSpec
 from workers.blueprint import Joined
@@ -50,22 +51,24 @@ class Entry:
 
 
 class Leases:
-    """Leases of this host's containers."""
+    """Leases of this host's containers. `publish_address` is the host's address for ports that name none, on networks
+    that name none either; empty for every one."""
 
-    def __init__(self, networks: Networks, views: Views, mover: Mover, runtime: Runtime, clock: Clock) -> None:
+    def __init__(self, networks: Networks, views: Views, mover: Mover, runtime: Runtime, clock: Clock, *,
+                 publish_address: str = "") -> None:
         self._networks, self._views, self._mover = networks, views, mover
-        self._runtime, self._clock = runtime, clock
+        self._runtime, self._clock, self._publish_address = runtime, clock, publish_address
         self._last: dict[str, Address] = {}
         self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._naming = asyncio.Lock()
         self.roster = Roster()
-        networks.runs, networks.names = self.sandboxes, self.roster.zones
+        networks.runs, networks.names = self.sandboxes, self._zones
 
     # Wishes
 
     async def look_up(self, asked: NetworkingWish, resolve: Resolve, *, named: bool) -> Joined:
-        """What a container asks for, with everything it names looked up. A network that does not exist yet may be there
-        when it is started. Raises: InvalidValue, NotFound for a container."""
+        """What a container asks for, with everything it names looked up, before anything is made. Raises: InvalidValue,
+        Refused, NotFound for a container and for a network, naming those that exist."""
         wish = wished(asked, named=named)
         if wish.mode.startswith(JOINED):
             return await self._share(wish, await resolve(wish.networking.container))
@@ -87,10 +90,13 @@ class Leases:
 
     async def _meant(self, wish: Attachment) -> Attachment:
         known = await self._networks.known(wish.network)
-        if known is None:
+        if known is None:  # of those that every host has: they are made when somebody needs them
             return wish
         if known.network.driver != "bridge":
             raise Refused(f"network {known.name} cannot be combined with others")
+        for text in (wish.ip, wish.ip6):
+            if text:
+                check_inside(text, known.network)
         return wish.model_copy(update={"network": known.name, "id": known.id})
 
     async def connect(self, name: str, id: str, wish: NetworkWish, links: Sequence[tuple[str, str]], who: Caller
@@ -124,7 +130,23 @@ class Leases:
     async def disconnect(self, name: str, id: str, who: Caller, *, force: bool) -> Moved:
         """A container on one network less. Raises: Refused, NotFound."""
         known = await self._networks.find(name)
-        return await self._mover.accept(id, (Disconnect(network=known.id, name=known.name, force=force),), who)
+        while True:
+            await self._mover.until(id, lambda c: c.state not in TRANSIENT)
+            async with self._networks.guard:
+                leading = await self._next_way_out(await self._mover.container(id), known.id)
+                wish = Disconnect(network=known.id, name=known.name, force=force, leading=leading)
+                moved = await self._mover.accept_now(id, (wish,), who)
+            if moved is not None:
+                return moved
+
+    async def _next_way_out(self, container: Container, network: str) -> Interface | None:
+        """What leads out when the container has left that network; None if nothing changes, or nothing does."""
+        lease = container.lease if container.leased else None
+        leaving = lease.on(network) if lease is not None else None
+        if lease is None or leaving is None or not leaving.gateways:
+            return None
+        networks = {each.id: each.network for each in await self._networks.everything()}
+        return next_way_out(lease.without(network).interfaces, container.attachments, networks)
 
     # A start
 
@@ -161,7 +183,7 @@ class Leases:
             for each in known:
                 await self._networks.ensure(each)
             interfaces = await self._interfaces(container, known)
-            bindings = await self._bindings(container, attempt)
+            bindings = await self._bindings(container, attempt, self._wanted(container, interfaces, known))
             lease = Lease(attempt=attempt, interfaces=interfaces, bindings=bindings)
             try:
                 failpoint("leases.before-grant")
@@ -200,9 +222,18 @@ class Leases:
         row = await self._views.get("containers", id)
         return str(row["name"]) if row is not None else id[:12]
 
-    async def _bindings(self, container: Container, attempt: int) -> tuple[Binding, ...]:
+    def _wanted(self, container: Container, interfaces: Sequence[Interface], known: Sequence[Known]
+                ) -> tuple[Publication, ...]:
+        """Ports that the host is to have, where the network says that leads out, or the configuration."""
+        leading = next((each.network for each in interfaces if each.gateways), "")
+        own = next((each.network.publish_on for each in known if each.id == leading), "")
+        address = own or self._publish_address
+        return tuple(each if each.host_ip else replace(each, host_ip=address)
+                     for each in container.settled.net.published)
+
+    async def _bindings(self, container: Container, attempt: int, wanted: Sequence[Publication]
+                        ) -> tuple[Binding, ...]:
         """Ports of the host. Raises: Refused, naming who has one."""
-        wanted = container.settled.net.published
         if not wanted:
             return ()
         await asyncio.gather(*self._closing.values(), return_exceptions=True)
@@ -292,20 +323,18 @@ class Leases:
 
     # While it runs
 
-    async def attach(self, container: Container, interface: Interface) -> None:
-        """Make an interface that was asked for. Raises: Refused, KernelError."""
+    async def change(self, container: Container, lease: Lease | None) -> None:
+        """Let a run have this from now on. Raises: Refused, KernelError."""
+        if lease is None or not container.leased:
+            return
         driver = await self._networks.kernel()
+        wanted = {interface.network for interface in lease.interfaces}
         for each in await self._networks.everything():
-            if each.id == interface.network:
+            if each.id in wanted:
                 await self._networks.ensure(each)
-        await driver.attach(container.id, container.attempt, container.pid, interface.endpoint)
-        self.roster.enter(container)
+        await driver.change(await self._sandbox(container, lease), container.pid)
+        self.roster.enter(replace(container, lease=lease))
         await self._tell_names()
-
-    async def detach(self, container: Container, network: str) -> None:
-        """Take an interface away. Raises: KernelError."""
-        driver = await self._networks.kernel()
-        await driver.detach(container.id, container.attempt, network)
 
     async def kept(self, id: str) -> tuple[str, ...]:
         """Addresses that are still kept for a container: `network/address`."""
@@ -357,7 +386,12 @@ class Leases:
     async def _tell_names(self) -> None:
         async with self._naming:  # in order: what is told last is what holds
             driver = await self._networks.kernel()
-            await driver.names(self.roster.zones())
+            await driver.names(await self._zones())
+
+    async def _zones(self) -> Mapping[str, Zone]:
+        """Who is called what on which network."""
+        nameless = {each.id for each in await self._networks.everything() if not each.network.names}
+        return self.roster.zones(nameless)
 
     async def end(self) -> None:
         """Wait for what is under way."""

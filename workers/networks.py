@@ -31,6 +31,8 @@ from workers.mover import Caller, Mover
 from workers.requests import NetworkRequest
 
 log = logging.getLogger(__name__)
+_MOST_TOLD = 20
+"""Names in a hint."""
 Reach = Callable[[], Awaitable[NetworkDriver]]
 """Gives the driver, and begins with it if nobody has needed it before."""
 
@@ -51,18 +53,20 @@ class Known:
 
 
 class Networks:
-    """The networks of this host."""
+    """The networks of this host. `default_options` are those of the default one, taken when that is made."""
 
-    def __init__(self, store: EventStore, views: Views, reach: Reach, clock: Clock, mover: Mover) -> None:
-        self._store, self._views, self._reach = store, views, reach
+    def __init__(self, store: EventStore, views: Views, reach: Reach, clock: Clock, mover: Mover, *,
+                 default_options: Mapping[str, str] = design.NO_OPTIONS) -> None:
+        self._store, self._views, self._reach, self._default_options = store, views, reach, default_options
         self._clock, self._mover = clock, mover
         self.guard = asyncio.Lock()
         self._agreed = False
         self._agreeing = asyncio.Lock()
         self._made: set[str] = set()
+        self._read: dict[str, Network] = {}
         self.runs: Callable[[], Awaitable[Mapping[int, Sandbox]]] = _nobody
         """What of containers belongs into the kernel, by the pids of their first processes."""
-        self.names: Callable[[], Mapping[str, Zone]] = dict
+        self.names: Callable[[], Awaitable[Mapping[str, Zone]]] = _nameless
         """Who is called what on which network."""
 
     # Questions
@@ -78,7 +82,7 @@ class Networks:
         return await self._find(name)
 
     async def _all(self) -> Sequence[Known]:
-        return [_known(row) for row in await self._views.select("networks", order="name")]
+        return [self._known(row) for row in await self._views.select("networks", order="name")]
 
     async def _find(self, name: str) -> Known:
         row = await self._views.get("networks", name)
@@ -88,9 +92,9 @@ class Networks:
         if len(found) > 1:
             raise Ambiguous(f"multiple networks found with provided prefix: {name}")
         if not found:
-            names = ", ".join(known.name for known in await self._all())
-            raise NotFound(f"network {name} not found", hint=f"existing: {names}")
-        return _known(found[0])
+            names = sorted({*BUILT_IN, *(known.name for known in await self._all())})
+            raise NotFound(f"network {name} not found", hint=f"existing: {_told(names)}")
+        return self._known(found[0])
 
     async def members(self, network: Known) -> Mapping[str, tuple[str, Interface | None]]:
         """The same, with what each has there."""
@@ -101,12 +105,14 @@ class Networks:
         return found
 
     async def known(self, name: str) -> Known | None:
-        """The same, or None; nothing is made for the question."""
+        """The same; None for one that every host has and nobody has needed yet: nothing is made for the question."""
         try:
             return await self._find(name)
         except Ambiguous:
             raise
         except NotFound:
+            if name not in BUILT_IN:
+                raise
             return None
 
     async def meant(self, wish: Attachment) -> Known:
@@ -115,7 +121,7 @@ class Networks:
         row = await self._views.get("networks", wish.id) if wish.id else None
         if row is None and wish.network in BUILT_IN:
             await self._make_built_in()
-        return _known(row) if row is not None else await self._find(wish.network)
+        return self._known(row) if row is not None else await self._find(wish.network)
 
     async def everything(self) -> Sequence[Known]:
         """Every network that is there already, by name."""
@@ -156,6 +162,7 @@ class Networks:
             known = await self._find(name)
             await self._remove(known, who)
             await self._rest()
+            self._read.pop(known.id, None)
             return known.name
 
     async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
@@ -207,7 +214,7 @@ class Networks:
                    if known.state != "removing" and (_in_kernel(known) or known.id in used | self._made)]
         self._made = {bridge.id for bridge in bridges if bridge is not None}
         await driver.settle([bridge for bridge in bridges if bridge is not None], runs)
-        await driver.names(self.names())
+        await driver.names(await self.names())
         self._agreed = True
 
     async def ensure(self, known: Known) -> None:
@@ -245,7 +252,7 @@ class Networks:
         for name in BUILT_IN:
             if name not in have:
                 id = self._clock.new_id()
-                network = design.built_in(name, await self._site())
+                network = design.built_in(name, await self._site(), self._default_options)
                 await self._store.append((create(NetworkStream(id), network),), self._mover.meta(Caller()))
 
     async def _make(self, id: str, network: Network, meta: Meta) -> None:
@@ -325,9 +332,26 @@ class Networks:
     async def _stream(self, id: str) -> NetworkStream:
         return fold_network(id, await self._store.load(StreamId("network", id)))
 
+    def _known(self, row: Row) -> Known:
+        """How a network is laid out never changes: it is read once."""
+        id = str(row["id"])
+        if id not in self._read:
+            stored = row["network"]
+            self._read[id] = Network.model_validate(json.loads(stored) if isinstance(stored, str) else stored)
+        return Known(id, self._read[id], int(str(row["created_at"])), str(row["state"]))
+
 
 async def _nobody() -> Mapping[int, Sandbox]:
     return {}
+
+
+async def _nameless() -> Mapping[str, Zone]:
+    return {}
+
+
+def _told(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_TOLD
+    return ", ".join(names[:_MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def _pairs(value: object) -> Sequence[Sequence[str]]:
@@ -347,9 +371,3 @@ def _part(who: Caller, place: int) -> Caller:
 def _in_kernel(known: Known) -> bool:
     """The default bridge is made with its first container: a host whose engine runs only others never sees it."""
     return known.state != "removing" and not known.network.built_in
-
-
-def _known(row: Row) -> Known:
-    stored = row["network"]
-    network = json.loads(stored) if isinstance(stored, str) else stored
-    return Known(str(row["id"]), Network.model_validate(network), int(str(row["created_at"])), str(row["state"]))

@@ -5,6 +5,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.errors import InvalidValue
 from domain.images.registries import Registries, parse_registries
+from domain.network.design import check_options
 from domain.runtime.request import DEFAULT_IDS, IdRange
 
 DEFAULT_CONFIG = "/etc/lading/config.toml"
@@ -46,6 +48,8 @@ class BusUser(BaseModel):
 class Settings:
     """`userns`: `remap` gives every container a user namespace of its own unless it is told otherwise, with the ids
     `userns_ids` (`first:count`) of the host. `log_retention_hours`: how long output outlives its container.
+    `publish_address`: the host's address for published ports that name none; empty for every one. `default_network`:
+    options of the network that containers are on if nothing is said, as `network create -o` has them.
     `gateway`: where the Docker Engine API is served, for whom in `gateway_group`, and `gateway_listen` (`ADDRESS:PORT`)
     for clients elsewhere with a certificate that `gateway_authority` has signed.
     `nats_url` empty: the embedded server. `nats_credentials`: a file `user:password` for an external server."""
@@ -59,6 +63,8 @@ class Settings:
     log_retention_hours: float = 168.0
     userns: str = "host"
     userns_ids: str = ""
+    publish_address: str = ""
+    default_network: Mapping[str, str] = field(default_factory=dict)
     registries: Registries = field(default_factory=Registries)
     gateway: str = ""
     gateway_group: str = "lading"
@@ -89,6 +95,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             values[key] = _absolute(key, str(values[key]))
     if values.get("userns", "host") not in ("host", "remap"):
         raise InvalidValue(f"userns must be host or remap, not {values['userns']!r}")
+    if values.get("publish_address"):
+        values["publish_address"] = _publish_address(str(values["publish_address"]))
     if values.get("gateway"):
         _absolute("gateway", str(values["gateway"]))
     if values.get("gateway_listen"):
@@ -149,13 +157,35 @@ def _file(path: Path, *, given: bool) -> dict[str, Any]:
     for key, value in values.items():
         if key not in known:
             raise InvalidValue(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(sorted(known))}")
-        if key in ("nats_users", "registries"):
+        if key in ("nats_users", "registries", "default_network"):
             continue
         if not isinstance(value, (int, float) if key == "log_retention_hours" else str):
             raise InvalidValue(f"{path}: {key} has the wrong type: {value!r}")
     values["registries"] = parse_registries(values.get("registries", {}), str(path))
+    values["default_network"] = _options(path, values.get("default_network", {}))
     values["nats_users"] = _users(path, values.get("nats_users", {}))
     return values
+
+
+def _options(path: Path, table: object) -> Mapping[str, str]:
+    """The table `[default_network]`; what is no text is meant as it is written."""
+    if not isinstance(table, dict) or not all(isinstance(value, (str, int)) for value in table.values()):
+        raise InvalidValue(f"{path}: default_network must be a table of options", hint='icc = "false"')
+    options = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in table.items()}
+    try:
+        check_options(options)
+    except InvalidValue as error:
+        raise InvalidValue(f"{path}: default_network: {error.message}", hint=error.hint) from error
+    return options
+
+
+def _publish_address(text: str) -> str:
+    """One address of the host; 0.0.0.0 is every one, of both families."""
+    try:
+        address = ip_address(text)
+    except ValueError as error:
+        raise InvalidValue(f"publish_address must be an address, not {text!r}", hint="127.0.0.1") from error
+    return "" if address.is_unspecified else str(address)
 
 
 def _users(path: Path, table: object) -> tuple[BusUser, ...]:

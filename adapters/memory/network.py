@@ -95,20 +95,19 @@ class MemoryNetwork:
         self._places[run] = Place(f"/proc/1/fd/{inode}", inode)
         return self._places[run]
 
-    async def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
+    async def change(self, sandbox: Sandbox, pid: int) -> None:
         """See the port."""
-        self._check_network(endpoint.network)
-        if (id, attempt) not in self.attached:
-            raise NotFound(f"container {id[:12]} has no network of its own")
-        self.attached[id, attempt][endpoint.network] = endpoint
+        run = sandbox.id, sandbox.attempt
+        for endpoint in sandbox.endpoints:
+            self._check_network(endpoint.network)
+        if run not in self.attached:
+            raise NotFound(f"container {sandbox.id[:12]} has no network of its own")
+        self.sandboxes[run] = sandbox
+        self.attached[run] = {endpoint.network: endpoint for endpoint in sandbox.endpoints}
 
     def _check_network(self, id: str) -> None:
         if id not in self.bridges:
             raise NotFound(f"there is no network {id[:12]} in the kernel")
-
-    async def detach(self, id: str, attempt: int, network: str) -> None:
-        """See the port."""
-        self.attached.get((id, attempt), {}).pop(network, None)
 
     async def close(self, id: str, attempt: int) -> None:
         """See the port."""

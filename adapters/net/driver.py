@@ -18,7 +18,7 @@ from adapters.net import wire
 from adapters.net.wire import Message
 from domain.errors import LadingError, Unavailable
 from domain.network.ports import Binding, Publication
-from domain.network.setup import DEFAULT_LINK, Bridge, Endpoint, Place, Sandbox
+from domain.network.setup import DEFAULT_LINK, Bridge, Place, Sandbox
 from domain.network.subnets import DEFAULT_BRIDGE
 from domain.network.zones import Zone
 from domain.ports import Surroundings
@@ -129,14 +129,9 @@ class NetworkProcess:
         reply = await self._ask("open", sandbox=wire.SANDBOX.dump_python(sandbox, mode="json"))
         return Place(reply["path"], reply["inode"])
 
-    async def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
+    async def change(self, sandbox: Sandbox, pid: int) -> None:
         """See the port."""
-        await self._ask("attach", id=id, attempt=attempt, pid=pid,
-                        endpoint=wire.ENDPOINT.dump_python(endpoint, mode="json"))
-
-    async def detach(self, id: str, attempt: int, network: str) -> None:
-        """See the port."""
-        await self._ask("detach", id=id, attempt=attempt, network=network)
+        await self._ask("change", sandbox=wire.SANDBOX.dump_python(sandbox, mode="json"), pid=pid)
 
     async def close(self, id: str, attempt: int) -> None:
         """See the port."""

@@ -90,6 +90,16 @@ class Firewall:
                 except Missing:
                     continue
 
+    def replace(self, old: Elements, new: Elements) -> None:
+        """Put `new` into the place of `old` in one step, so that no packet finds neither. Raises: KernelError."""
+        taken = [message for name, rows in old.items() for message in nft.remove(self.name, name, rows)]
+        put = [message for name, rows in new.items() for message in nft.add(self.name, name, rows)]
+        try:
+            self._commit([*taken, *put])
+        except Missing:  # not all of the old ones were there
+            self.remove(old)
+            self.add(new)
+
     def drop(self) -> None:
         """Take the table away. Raises: KernelError."""
         try:

@@ -43,9 +43,9 @@ class Room:
     elements: firewall.Elements = field(default_factory=dict)
 
     def targets(self) -> dict[int, str]:
-        """Where published ports lead, by family: to the first interface."""
-        first = next(iter(self.sandbox.endpoints), None)
-        addresses = [ip_interface(text).ip for text in first.addresses] if first else []
+        """Where published ports lead, by family: to the interface that leads out. Without one they lead nowhere."""
+        leading = next((endpoint for endpoint in self.sandbox.endpoints if endpoint.gateways), None)
+        addresses = [ip_interface(text).ip for text in leading.addresses] if leading else []
         return {address.version: str(address) for address in reversed(addresses)}
 
 
@@ -164,7 +164,7 @@ class Host:
             namespace = namespaces.make()
             undo.callback(os.close, namespace)
             room = Room(sandbox, namespace)
-            undo.callback(self._unplug, room)
+            undo.callback(self._unplug, room, room.endpoints)
             with namespaces.inside(namespace):
                 _prepare(sandbox)
                 inner = undo.enter_context(Netlink())
@@ -180,23 +180,38 @@ class Host:
             inner.close()
             return room
 
-    def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
-        """One interface more; one that was taken away a moment ago may still have its name inside."""
-        room = self._room(id, attempt, pid)
-        self.reap()
-        self._bridge(endpoint.network)
+    def change(self, sandbox: Sandbox, pid: int) -> Room:
+        """A run that goes on has this from now on. New interfaces come first: what cannot be made changes nothing."""
+        room = self._room(sandbox.id, sandbox.attempt, pid)
+        new = [endpoint for endpoint in sandbox.endpoints if endpoint.network not in room.endpoints]
         with namespaces.inside(room.namespace):
-            _write_inside("ipv6", "default", "disable_ipv6", "0" if _has_v6(endpoint.addresses) else "1")
+            if new:
+                addresses = [text for endpoint in new for text in endpoint.addresses]
+                _write_inside("ipv6", "default", "disable_ipv6", "0" if _has_v6(addresses) else "1")
             inner = Netlink()
         with inner:
-            self._plug(room, inner, endpoint)
+            for endpoint in new:
+                if links.find(inner, endpoint.name) is not None:  # of one that was taken away a moment ago
+                    self.reap()
+                self._plug(room, inner, endpoint)
+            wanted = {endpoint.network: endpoint for endpoint in sandbox.endpoints}
+            self._unplug(room, room.endpoints.keys() - wanted.keys())
+            self._lead(room, inner, wanted)
+        room.sandbox = sandbox
+        self._publish(room)
+        return room
 
-    def detach(self, id: str, attempt: int, network: str) -> None:
-        """Take one interface away."""
-        room = self.rooms.get((id, attempt))
-        endpoint = room.endpoints.pop(network, None) if room is not None else None
-        if endpoint is not None:
-            self._retire([endpoint.link])
+    def _lead(self, room: Room, inner: Netlink, wanted: Mapping[str, Endpoint]) -> None:
+        """Another interface may be the way out now."""
+        try:
+            for network, before in room.endpoints.items():
+                endpoint = wanted[network]
+                if endpoint.gateways and endpoint != before:
+                    index = _index(inner, endpoint.name)
+                    inner.send([links.default_route(index, gateway) for gateway in endpoint.gateways])
+        except Refusal as refusal:
+            raise as_error(refusal, "route") from refusal
+        room.endpoints = dict(wanted)
 
     def close(self, id: str, attempt: int) -> None:
         """Everything of a run; its interfaces no longer take part at once, and are deleted by `reap`."""
@@ -204,7 +219,7 @@ class Host:
         if room is None:
             return
         self._firewall.remove(room.elements)
-        self._unplug(room)
+        self._unplug(room, room.endpoints)
         os.close(room.namespace)
 
     def reap(self) -> None:
@@ -248,11 +263,14 @@ class Host:
             raise as_error(refusal, "interface", endpoint.link) from refusal
 
     def _publish(self, room: Room) -> None:
-        room.elements = firewall.of_bindings(room.sandbox.bindings, room.targets())
-        self._firewall.add(room.elements)
+        elements = firewall.of_bindings(room.sandbox.bindings, room.targets())
+        if elements != room.elements:
+            self._firewall.replace(room.elements, elements)
+            room.elements = elements
 
-    def _unplug(self, room: Room) -> None:
-        self._retire([endpoint.link for endpoint in room.endpoints.values()])
+    def _unplug(self, room: Room, networks: Iterable[str]) -> None:
+        """Its interfaces on these networks."""
+        self._retire([room.endpoints.pop(network).link for network in list(networks)])
 
     def _retire(self, names: Iterable[str]) -> None:
         """Off the bridge: the address is free at once."""
@@ -339,8 +357,7 @@ class Host:
             room.sandbox = sandbox
             there = {endpoint.network: endpoint for endpoint in sandbox.endpoints
                      if links.find(self._links, endpoint.link) is not None}
-            for network in room.endpoints.keys() - {endpoint.network for endpoint in sandbox.endpoints}:
-                self.detach(*run, network)
+            self._unplug(room, room.endpoints.keys() - {endpoint.network for endpoint in sandbox.endpoints})
             room.endpoints = there
             room.elements = firewall.of_bindings(sandbox.bindings, room.targets())
 

@@ -15,9 +15,10 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -202,19 +203,10 @@ class Desk:
         await self._serve_room(room)
         return {"path": f"/proc/{os.getpid()}/fd/{room.namespace}", "inode": namespaces.inode(room.namespace)}
 
-    async def do_attach(self, message: Message) -> Message:
+    async def do_change(self, message: Message) -> Message:
         """See the port."""
-        endpoint = wire.ENDPOINT.validate_python(message["endpoint"])
-        await self._kernel(self._host.attach, message["id"], message["attempt"], message["pid"],
-                           endpoint)
-        self._answers.connect((message["id"], message["attempt"]), endpoint.network,
-                              outside=not self._host.bridges[endpoint.network].internal)
-        return {}
-
-    async def do_detach(self, message: Message) -> Message:
-        """See the port."""
-        await self._kernel(self._host.detach, message["id"], message["attempt"], message["network"])
-        self._answers.disconnect((message["id"], message["attempt"]), message["network"])
+        sandbox = wire.SANDBOX.validate_python(message["sandbox"])
+        await self._serve_room(await self._kernel(self._host.change, sandbox, message["pid"]))
         self._reap_soon()
         return {}
 
@@ -226,7 +218,7 @@ class Desk:
         await self._kernel(self._host.close, *run)
         self._ports.release(run)
         if room is not None:
-            self._forget_flows(room.sandbox)
+            self._forget_flows(room.sandbox, {})
         self._reap_soon()
         return {}
 
@@ -271,17 +263,18 @@ class Desk:
         """What goes on without anybody asking."""
         run = room.sandbox.id, room.sandbox.attempt
         self._ports.serve(run, room.targets())
-        self._forget_flows(room.sandbox)
+        self._forget_flows(room.sandbox, room.targets())
         resolver = room.sandbox.resolver
-        if resolver is not None and not self._answers.serves(run, resolver):
+        if resolver is not None and not self._answers.serve_as(run, resolver):
             async def connect(family: int, kind: int, address: str) -> socket.socket:
                 return await self._kernel(self._host.connected, room, family, kind, address)
 
             await self._answers.serve(run, resolver, await self._kernel(self._host.sockets, room), connect)
 
-    def _forget_flows(self, sandbox: Sandbox) -> None:
-        """Flows of datagrams that began before a port led where it leads now would go on as before."""
-        ports = {binding.host_port for binding in sandbox.bindings if binding.protocol == "udp"}
+    def _forget_flows(self, sandbox: Sandbox, targets: Mapping[int, str]) -> None:
+        """Flows of datagrams that began before a port led to these addresses would go on as before."""
+        addresses = frozenset(ip_address(text).packed for text in targets.values())
+        ports = {binding.host_port: addresses for binding in sandbox.bindings if binding.protocol == "udp"}
         if ports and self._stale.add(ports):
             asyncio.get_running_loop().run_in_executor(self._chores, self._stale.delete)
 

@@ -21,10 +21,14 @@ _MOST = 1000
 """Connections, or flows, of one port at once."""
 
 Address = tuple[str, int]
+_NO_FLOW: tuple[None, float, None] = None, 0.0, None
 
 
 class Relay(Protocol):
-    """One socket that is served."""
+    """One socket that is served. Without a target nobody gets through: connections end at once."""
+
+    def lead(self, target: "Address | None") -> None:
+        """What comes from now on goes there."""
 
     def close(self) -> None:
         """Take nothing new; connections that there are go on. The port is free when this returns."""
@@ -97,12 +101,16 @@ class Doorman:
 class Stream:
     """TCP."""
 
-    def __init__(self, listener: socket.socket, target: Address, doorman: Doorman) -> None:
+    def __init__(self, listener: socket.socket, target: Address | None, doorman: Doorman) -> None:
         self._target, self._doorman = target, doorman
         self._slots = threading.Semaphore(_MOST)
         self._listener = listener.dup()  # its own: the original may be closed, and its number given away, at any time
         self._listener.setblocking(False)
         doorman.watch(self._listener.fileno(), self._accept)
+
+    def lead(self, target: Address | None) -> None:
+        """See `Relay`."""
+        self._target = target
 
     def close(self) -> None:
         """See `Relay`."""
@@ -117,17 +125,18 @@ class Stream:
         except OSError:  # descriptors are short for a moment, or this was closed just now
             time.sleep(0.01)
             return
-        if self._slots.acquire(blocking=False):
-            _thread(self._serve, client)
+        target = self._target
+        if target is not None and self._slots.acquire(blocking=False):
+            _thread(self._serve, client, target)
         else:
             client.close()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, target: Address) -> None:
         try:
             with client:
                 client.setblocking(True)
                 try:
-                    server = socket.create_connection(self._target, timeout=_CONNECT_SECONDS)
+                    server = socket.create_connection(target, timeout=_CONNECT_SECONDS)
                 except OSError:
                     return
                 with server:
@@ -162,16 +171,20 @@ def _pour(source: socket.socket, sink: socket.socket) -> None:
 class Datagrams:
     """UDP: each client has a socket of its own to the container, until both have been quiet for a while."""
 
-    def __init__(self, listener: socket.socket, target: Address, doorman: Doorman) -> None:
+    def __init__(self, listener: socket.socket, target: Address | None, doorman: Doorman) -> None:
         self._target, self._doorman = target, doorman
         self._listener = listener.dup()
         self._listener.setblocking(False)
-        self._flows: dict[object, tuple[socket.socket, float]] = {}
+        self._flows: dict[object, tuple[socket.socket, float, Address | None]] = {}
         self._clients: dict[int, object] = {}
         self._lock = threading.Lock()
         self._thread: tuple[_Bell, threading.Thread] | None = None
         self._closed = False
         doorman.watch(self._listener.fileno(), self._begin)
+
+    def lead(self, target: Address | None) -> None:
+        """See `Relay`."""
+        self._target = target
 
     def close(self) -> None:
         """See `Relay`."""
@@ -215,34 +228,47 @@ class Datagrams:
     def _forth(self, poll: select.poll) -> None:
         try:
             data, client = self._listener.recvfrom(_DATAGRAM)
-            flow = self._flows.get(client, (None, 0.0))[0]
-            if flow is None:
-                if len(self._flows) >= _MOST:
-                    return
-                flow = socket.socket(_family(self._target), socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-                flow.setblocking(False)
-                flow.connect(self._target)
-                self._clients[flow.fileno()] = client
-                poll.register(flow.fileno(), select.POLLIN)
-            self._flows[client] = flow, time.monotonic()
-            flow.send(data)
+            flow = self._flow(client, self._target, poll)
+            if flow is not None:
+                flow.send(data)
         except OSError:  # refused, unreachable: datagrams get lost
             return
+
+    def _flow(self, client: object, target: Address | None, poll: select.poll) -> socket.socket | None:
+        """A client's socket to the container, made if there is none that leads there; None for nowhere, or too many."""
+        flow, _, leads = self._flows.get(client, _NO_FLOW)
+        if flow is not None and leads != target:
+            self._drop(poll, client)
+            flow = None
+        if flow is None:
+            if target is None or len(self._flows) >= _MOST:
+                return None
+            flow = socket.socket(_family(target), socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            flow.setblocking(False)
+            flow.connect(target)
+            self._clients[flow.fileno()] = client
+            poll.register(flow.fileno(), select.POLLIN)
+        self._flows[client] = flow, time.monotonic(), target
+        return flow
 
     def _back(self, fd: int) -> None:
         client = self._clients.get(fd)
         if client is None:
             return
-        flow = self._flows[client][0]
-        self._flows[client] = flow, time.monotonic()
+        flow, _, target = self._flows[client]
+        self._flows[client] = flow, time.monotonic(), target
         try:
             self._listener.sendto(flow.recv(_DATAGRAM), client)  # type: ignore[call-overload]  # as it came
         except OSError:
             return
 
     def _forget(self, poll: select.poll, before: float) -> None:
-        for client, (flow, last) in list(self._flows.items()):
+        for client, (_, last, _) in list(self._flows.items()):
             if last < before:
-                poll.unregister(flow.fileno())
-                del self._clients[flow.fileno()], self._flows[client]
-                flow.close()
+                self._drop(poll, client)
+
+    def _drop(self, poll: select.poll, client: object) -> None:
+        flow = self._flows.pop(client)[0]
+        poll.unregister(flow.fileno())
+        del self._clients[flow.fileno()]
+        flow.close()

@@ -10,7 +10,7 @@ import os
 import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from adapters.net import resolving
@@ -56,8 +56,7 @@ class Answers:
                     connect: Connect) -> None:
         """Answer on these sockets (datagrams, streams); `connect` makes one in the container's namespace."""
         self.leave(run)
-        links = {name.lower(): other.lower() for name, other in resolver.links.items()}
-        client = _Client(resolver, *sockets, connect, links)
+        client = _Client(resolver, *sockets, connect, _lower(resolver.links))
         for each in sockets:
             each.setblocking(False)
         self._clients[run] = client
@@ -65,28 +64,13 @@ class Answers:
         client.server = await asyncio.start_server(
             lambda reader, writer: self._converse(client, reader, writer), sock=client.streams)
 
-    def serves(self, run: Run, resolver: Resolver) -> bool:
-        """Whether that is what happens already; what is only to be answered otherwise is changed at once."""
+    def serve_as(self, run: Run, resolver: Resolver) -> bool:
+        """From now on answer so, if this container is answered at all; whether it is."""
         client = self._clients.get(run)
-        if client is None or (client.resolver.links, client.resolver.servers) != (resolver.links, resolver.servers):
+        if client is None:
             return False
-        client.resolver = resolver
+        client.resolver, client.links = resolver, _lower(resolver.links)
         return True
-
-    def connect(self, run: Run, network: str, *, outside: bool) -> None:
-        """The container is on one network more."""
-        client = self._clients.get(run)
-        if client is not None:
-            others = tuple(id for id in client.resolver.networks if id != network)
-            client.resolver = replace(client.resolver, networks=(*others, network),
-                                      outside=client.resolver.outside or outside)
-
-    def disconnect(self, run: Run, network: str) -> None:
-        """It is no longer on that network."""
-        client = self._clients.get(run)
-        if client is not None:
-            client.resolver = replace(
-                client.resolver, networks=tuple(id for id in client.resolver.networks if id != network))
 
     def leave(self, run: Run) -> None:
         """Nobody answers there any more. Twice is fine."""
@@ -176,6 +160,10 @@ class Answers:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _lower(links: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): other.lower() for name, other in links.items()}
 
 
 class _HostServers:

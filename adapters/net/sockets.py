@@ -26,15 +26,15 @@ _BACKLOG = 1024
 
 @dataclass(slots=True)
 class Held:
-    """What one run holds; `relays` lead it on once it has an address."""
+    """What one run holds; `relays` lead it on once the run is open."""
 
     bindings: tuple[Binding, ...] = ()
     sockets: dict[Binding, socket.socket] = field(default_factory=dict)
-    relays: list[Relay] = field(default_factory=list)
+    relays: dict[Binding, Relay] = field(default_factory=dict)
 
     def close(self) -> None:
         """Everybody else may have the ports."""
-        for relay in self.relays:
+        for relay in self.relays.values():
             relay.close()
         for each in self.sockets.values():
             each.close()
@@ -81,17 +81,18 @@ class Ports:
             return faults
 
     def serve(self, run: Run, targets: Mapping[int, str]) -> None:
-        """Lead what arrives at the sockets to the container's addresses, by family. Once is enough."""
+        """Lead what arrives at the sockets to the container's addresses, by family, from now on."""
         with self._lock:
-            held = self._held.get(run)
-            if held is None or held.relays:
-                return
+            held = self._held.get(run, Held())
             for binding, listener in held.sockets.items():
                 version = 6 if ":" in binding.host_ip else 4
-                target = targets.get(version) or targets.get(10 - version)
-                if target is not None:
+                address = targets.get(version) or targets.get(10 - version)
+                target = (address, binding.port) if address is not None else None
+                if binding in held.relays:
+                    held.relays[binding].lead(target)
+                else:
                     kind = Stream if binding.protocol == "tcp" else Datagrams
-                    held.relays.append(kind(listener, (target, binding.port), self._doorman))
+                    held.relays[binding] = kind(listener, target, self._doorman)
 
     def release(self, run: Run) -> None:
         """Let go of everything of a run."""

@@ -15,16 +15,16 @@ from pydantic import TypeAdapter
 from domain import errors
 from domain.errors import KernelError, LadingError, Unavailable
 from domain.network.ports import Binding, Publication
-from domain.network.setup import Bridge, Endpoint, Sandbox
+from domain.network.setup import Bridge, Sandbox
 from domain.network.zones import Zone
 from domain.ports import Surroundings
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised with every change of what is said: a process that speaks another one is replaced."""
 LONGEST_LINE = 64 << 20
 Message = dict[str, Any]
 
-BRIDGE, ENDPOINT, SANDBOX = TypeAdapter(Bridge), TypeAdapter(Endpoint), TypeAdapter(Sandbox)
+BRIDGE, SANDBOX = TypeAdapter(Bridge), TypeAdapter(Sandbox)
 BRIDGES, SANDBOXES = TypeAdapter(tuple[Bridge, ...]), TypeAdapter(dict[int, Sandbox])
 BINDINGS, PUBLICATIONS = TypeAdapter(tuple[Binding, ...]), TypeAdapter(tuple[Publication, ...])
 PREFERRED = TypeAdapter(tuple[tuple[Publication, int], ...])

@@ -34,11 +34,13 @@ class Connect(Command):
 
 
 class Disconnect(Command):
-    """Leave the network with this id and name; the last one only with `force`."""
+    """Leave the network with this id and name; the last one only with `force`. If that one leads out, `leading` is what
+    the next one that does becomes; None: none does."""
 
     network: str
     name: str
     force: bool = False
+    leading: Interface | None = None
 
 
 class NetworkGranted(Event, stored_as="network-granted.v1"):
@@ -80,20 +82,24 @@ class ConnectFailed(Event, stored_as="connect-failed.v1", settles=("connect-requ
 
 
 class DisconnectRequested(Event, stored_as="disconnect-requested.v1", intent=True):
-    """A running container is to leave a network, and does not come back to it at its next start."""
+    """A running container is to leave a network, and does not come back to it at its next start. `leading` is then its
+    way out, and where its ports of the host lead; None: as before, or nowhere."""
 
     attachment: Attachment
     network: str
     name: str
     attempt: int
+    leading: Interface | None = None
 
 
 class Disconnected(Event, stored_as="disconnected.v1", settles=("disconnect-requested.v1",)):
-    """It is not on that network any more; `interface` is what it had there, in this run or its last one."""
+    """It is not on that network any more; `interface` is what it had there, in this run or its last one, `leading` what
+    leads out instead."""
 
     network: str
     name: str
     interface: Interface | None = None
+    leading: Interface | None = None
 
 
 class DisconnectFailed(Event, stored_as="disconnect-failed.v1", settles=("disconnect-requested.v1",)):
@@ -158,13 +164,13 @@ def _disconnect(container: Container, command: Disconnect) -> tuple[Event, ...]:
     if container.state not in LIVE:
         raise Refused(f"container {container.name} cannot leave a network while it is {container.state}")
     return (DisconnectRequested(attachment=attachment, network=command.network, name=command.name,
-                                attempt=container.attempt),)
+                                attempt=container.attempt, leading=command.leading),)
 
 
-def left(container: Container, network: str, name: str) -> Disconnected:
+def left(container: Container, network: str, name: str, leading: Interface | None = None) -> Disconnected:
     """The fact that it is not on a network any more."""
     interface = container.lease.on(network) if container.lease is not None else None
-    return Disconnected(network=network, name=name, interface=interface)
+    return Disconnected(network=network, name=name, interface=interface, leading=leading)
 
 
 def _granted(container: Container, event: NetworkGranted, record: Recorded) -> Mapping[str, object]:
@@ -197,7 +203,8 @@ def _unwanted(container: Container, event: DisconnectRequested, record: Recorded
 
 def _disconnected(container: Container, event: Disconnected, record: Recorded) -> Mapping[str, object]:
     stay = tuple(each for each in container.attachments if not each.meets(event.network, event.name))
-    return {"attachments": stay, "lease": container.lease.without(event.network) if container.lease else None}
+    lease = container.lease.left(event.network, event.leading) if container.lease is not None else None
+    return {"attachments": stay, "lease": lease}
 
 
 def _kept(container: Container, event: DisconnectFailed, record: Recorded) -> Mapping[str, object]:

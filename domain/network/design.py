@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv6Network, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
+from types import MappingProxyType
 
 from domain.errors import InvalidValue, Refused
 from domain.network.model import BUILT_IN, Addresses, Network, link_of, stored
@@ -16,6 +17,13 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0")
 _MTU = ("com.docker.network.driver.mtu", "mtu")
 _ICC = ("com.docker.network.bridge.enable_icc", "icc")
 _MASQUERADE = ("com.docker.network.bridge.enable_ip_masquerade", "masquerade")
+_PUBLISH_ON = ("com.docker.network.bridge.host_binding_ipv4", "host-binding")
+_NAMES = ("names",)
+_KNOWN = (*_MTU, *_ICC, *_MASQUERADE, *_PUBLISH_ON, *_NAMES)
+
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+"""None were given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +63,7 @@ def design(asked: Asked, id: str, site: Site) -> Network:
     _check_name(asked.name)
     if asked.driver != "bridge":
         raise InvalidValue(f"could not find driver {asked.driver!r}", hint="the only driver for new networks is bridge")
-    known = (*_MTU, *_ICC, *_MASQUERADE)
-    for option in asked.options:
-        if option not in known:
-            raise InvalidValue(f"unknown network option {option!r}", hint=f"known: {', '.join(known)}")
+    check_options(asked.options)
     addresses = _addresses(asked, id, site)
     ipv6 = any(ip_network(one.subnet).version == 6 for one in addresses)
     return Network(
@@ -71,13 +76,18 @@ def design(asked: Asked, id: str, site: Site) -> Network:
         ipv6=ipv6,
         isolated=not _switch(asked.options, _ICC),
         masquerade=_switch(asked.options, _MASQUERADE),
+        names=_switch(asked.options, _NAMES),
+        publish_on=_publish_on(asked.options),
         options=dict(asked.options),
         labels=dict(asked.labels),
     )
 
 
-def built_in(name: str, site: Site) -> Network:
-    """One of the networks that every host has. Raises: Refused when no subnet is left for the default one."""
+def built_in(name: str, site: Site, options: Mapping[str, str] = NO_OPTIONS) -> Network:
+    """One of the networks that every host has; `options` are the default one's, which alone has addresses.
+
+    Raises: Refused when no subnet is left for it, InvalidValue for an option.
+    """
     if name == "host":
         return Network(name=name, driver="host")
     if name == "none":
@@ -85,7 +95,28 @@ def built_in(name: str, site: Site) -> Network:
     taken = [net for nets in (*site.networks.values(), site.host) for net in nets]
     free = not any(net.version == 4 and net.overlaps(site.default_subnet) for net in taken)
     subnet = site.default_subnet if free else free_subnet(taken)
-    return Network(name=name, link=site.default_link, addresses=(stored(plan(Wish(), subnet)),), mtu=site.mtu)
+    return Network(
+        name=name,
+        link=site.default_link,
+        addresses=(stored(plan(Wish(), subnet)),),
+        mtu=_mtu(options, site.mtu, ipv6=False),
+        isolated=not _switch(options, _ICC),
+        masquerade=_switch(options, _MASQUERADE),
+        names=_switch(options, _NAMES),
+        publish_on=_publish_on(options),
+        options=dict(options),
+    )
+
+
+def check_options(options: Mapping[str, str]) -> None:
+    """Raises: InvalidValue, naming the one that is not known, or cannot be meant."""
+    for option in options:
+        if option not in _KNOWN:
+            raise InvalidValue(f"unknown network option {option!r}", hint=f"known: {', '.join(_KNOWN)}")
+    for spellings in (_ICC, _MASQUERADE, _NAMES):
+        _switch(options, spellings)
+    _publish_on(options)
+    _mtu(options, _LARGEST_MTU, ipv6=False)
 
 
 def local_range(id: str) -> IPv6Network:
@@ -152,6 +183,18 @@ def _switch(options: Mapping[str, str], spellings: Sequence[str]) -> bool:
     if text is not None and text.lower() not in (*_TRUE, *_FALSE):
         raise InvalidValue(f"invalid value {text!r} of the network option {spellings[-1]}", hint="use true or false")
     return text is None or text.lower() in _TRUE
+
+
+def _publish_on(options: Mapping[str, str]) -> str:
+    """An address of version 4, or nothing for every address of the host, which 0.0.0.0 means as well."""
+    text = _given(options, _PUBLISH_ON) or ""
+    try:
+        address = ip_address(text or "0.0.0.0")
+    except ValueError as error:
+        raise InvalidValue(f"invalid host address {text!r}", hint="give one of version 4: 127.0.0.1") from error
+    if address.version != 4:
+        raise InvalidValue(f"the host address {text} is not of version 4", hint="for version 6 name it with -p")
+    return "" if address.is_unspecified else str(address)
 
 
 def _mtu(options: Mapping[str, str], way_out: int, *, ipv6: bool) -> int:

@@ -21,6 +21,7 @@ from domain.network.addresses import (
 from domain.network.model import Network
 from domain.network.setup import Endpoint
 from domain.network.subnets import Address, Plan
+from domain.network.wishes import Attachment, Interface
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,25 @@ def endpoints(joining: Sequence[Joining], links: Sequence[str]) -> tuple[Endpoin
 
 def _leads_out(joining: Joining) -> bool:
     return not joining.network.internal
+
+
+def next_way_out(
+    interfaces: Sequence[Interface], attachments: Sequence[Attachment], networks: Mapping[str, Network]
+) -> Interface | None:
+    """What leads out of a container that has these interfaces left, of which none does yet: that of the highest
+    priority, then the first. None when there are only internal ones. `networks` are by id."""
+    open_ones = [each for each in interfaces if each.network in networks and not networks[each.network].internal]
+    if not open_ones:
+        return None
+    priorities = {
+        each.network: next((wish.priority for wish in attachments if wish.meets(each.network, each.network_name)), 0)
+        for each in open_ones
+    }
+    found = max(open_ones, key=lambda each: priorities[each.network])  # of several the first
+    versions = {ip_address(host).version for host in found.hosts}
+    plans = [one.plan for one in networks[found.network].addresses]
+    gateways = tuple(str(plan.gateway) for plan in plans if plan.subnet.version in versions)
+    return found.model_copy(update={"gateways": gateways})
 
 
 def _endpoint(joining: Joining, link: str, name: str, *, leads: bool) -> Endpoint:
@@ -102,6 +122,14 @@ def _address_v6(joining: Joining, plan: Plan, plan_v4: Plan, first: IPv4Address)
         return fixed_address(plan, joining.ip6, holders)
     matching = interface_id(plan, first, plan_v4)
     return matching if _free(plan, matching, holders) else next_address(plan, holders, None, joining.network.name)
+
+
+def check_inside(text: str, network: Network) -> None:
+    """Raises: InvalidValue, Refused for an address that nobody can ever have on that network."""
+    version = ip_address(text).version
+    plan = next((one.plan for one in network.addresses if one.plan.subnet.version == version), None)
+    if plan is not None:
+        fixed_address(plan, text, {})
 
 
 def _free(plan: Plan, address: Address, holders: Mapping[Address, str]) -> bool:

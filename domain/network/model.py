@@ -39,7 +39,9 @@ class Addresses(BaseModel):
 
 class Network(BaseModel):
     """`link` is the bridge's name in the kernel, empty where there is none. `isolated` keeps its containers from each
-    other, `masquerade` lets them out behind the host's addresses, `internal` not at all. `options` are as typed."""
+    other, `masquerade` lets them out behind the host's addresses, `internal` not at all. Without `names` nobody finds
+    others by theirs. `publish_on` is the host's address for ports that name none, empty for every one. `options` are as
+    typed."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -53,6 +55,8 @@ class Network(BaseModel):
     ipv6: bool = False
     isolated: bool = False
     masquerade: bool = True
+    names: bool = True
+    publish_on: str = ""
     options: dict[str, str] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
 

@@ -3,7 +3,7 @@
 Names follow at once: a renamed container is found by its new name only.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
@@ -68,8 +68,8 @@ class Roster:
                     return member, found
         return None
 
-    def zones(self) -> dict[str, Zone]:
-        """The names of every network."""
+    def zones(self, nameless: Collection[str] = ()) -> dict[str, Zone]:
+        """The names of every network; those on the ones in `nameless` (ids) are for links alone."""
         members: dict[str, dict[str, tuple[Addresses, list[str]]]] = {}
         names: dict[str, str] = {}
         for member in self.members.values():
@@ -78,7 +78,7 @@ class Roster:
                 others = list(member.names_on(interface.network, interface.network_name))
                 members.setdefault(interface.network, {})[member.name] = addresses, others
                 names[interface.network] = interface.network_name
-        return {id: zone(names[id], found) for id, found in members.items()}
+        return {id: zone(names[id], found, open=id not in nameless) for id, found in members.items()}
 
 
 def on(roster: Roster, network: str) -> Mapping[str, Member]:

@@ -53,8 +53,8 @@ class Resolver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """The network of one run of one container; `bindings` lead to its first endpoint. Without a resolver nothing
-    answers at 127.0.0.11."""
+    """The network of one run of one container; `bindings` lead to the endpoint that has gateways, and nowhere if none
+    has. Without a resolver nothing answers at 127.0.0.11."""
 
     id: str
     attempt: int

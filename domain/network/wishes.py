@@ -118,6 +118,16 @@ class Lease(Stored):
         """What is left when it leaves that network."""
         return self.model_copy(update={"interfaces": tuple(i for i in self.interfaces if i.network != network)})
 
+    def left(self, network: str, leading: Interface | None) -> "Lease":
+        """The same, and `leading` is how one of the others is from then on: it leads out."""
+        others = self.without(network)
+        return others if leading is None or others.on(leading.network) is None else others.in_place(leading)
+
+    def in_place(self, interface: Interface) -> "Lease":
+        """With this one in the place of what it has on that network."""
+        return self.model_copy(update={"interfaces": tuple(
+            interface if each.network == interface.network else each for each in self.interfaces)})
+
     def with_one(self, interface: Interface) -> "Lease":
         """And one more."""
         return self.model_copy(update={"interfaces": (*self.without(interface.network).interfaces, interface)})

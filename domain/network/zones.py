@@ -10,11 +10,13 @@ Addresses = tuple[Address, ...]
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """The names of one network: lower-case name → addresses of all containers that are called so."""
+    """The names of one network: lower-case name → addresses of all containers that are called so. One that is not
+    `open` is for links alone: nobody else is told its names."""
 
     name: str
     names: Mapping[str, Addresses]
     reverse: Mapping[Address, str] = field(default_factory=dict)
+    open: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Known:
     addresses: Addresses
 
 
-def zone(network: str, members: Mapping[str, tuple[Addresses, Sequence[str]]]) -> Zone:
+def zone(network: str, members: Mapping[str, tuple[Addresses, Sequence[str]]], *, open: bool = True) -> Zone:
     """The names of a network; `members` maps a container's name to its addresses and its other names there."""
     names: dict[str, Addresses] = {}
     reverse: dict[Address, str] = {}
@@ -32,7 +34,7 @@ def zone(network: str, members: Mapping[str, tuple[Addresses, Sequence[str]]]) -
         for each in dict.fromkeys(text.lower() for text in (name, *others)):
             names[each] = names.get(each, ()) + addresses
         reverse |= {address: f"{name}.{network}" for address in addresses}
-    return Zone(network.lower(), names, reverse)
+    return Zone(network.lower(), names, reverse, open)
 
 
 def find(name: str, zones: Sequence[Zone], links: Mapping[str, str]) -> Known | None:
@@ -42,7 +44,11 @@ def find(name: str, zones: Sequence[Zone], links: Mapping[str, str]) -> Known | 
     every network, then `a.b` of `a.b.c` on the network `c`, then `a` on the network `b.c`, and so on.
     """
     if name in links:
-        return find(links[name], zones, {}) or Known(())
+        return _found(links[name], zones) or Known(())
+    return _found(name, [each for each in zones if each.open])
+
+
+def _found(name: str, zones: Sequence[Zone]) -> Known | None:
     for each in zones:
         if name in each.names:
             return Known(each.names[name])
@@ -57,4 +63,4 @@ def find(name: str, zones: Sequence[Zone], links: Mapping[str, str]) -> Known | 
 
 def host(address: Address, zones: Sequence[Zone]) -> str:
     """The name of the container that has `address` on one of the networks; empty if none has."""
-    return next((each.reverse[address] for each in zones if address in each.reverse), "")
+    return next((each.reverse[address] for each in zones if each.open and address in each.reverse), "")

@@ -11,7 +11,7 @@ class Networks:
 
     name = "networks"
     inline = True
-    revision = 1
+    revision = 2
     cares = frozenset({NetworkCreated, NetworkRemoveRequested, NetworkRemoved, NetworkRemoveFailed})
     columns = (
         Column("id", "text"),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -136,15 +137,13 @@ async def test_interfaces_come_and_go_while_a_run_lasts(driver: NetworkDriver) -
     """Twice is fine; for a run that is not there it is not."""
     for bridge in (NETWORK, OTHER):
         await driver.add_bridge(bridge)
-    id = run_id()
-    await driver.open(Sandbox(id=id, attempt=1, endpoints=(endpoint(),)))
-    second = endpoint(network=OTHER, name="eth1")
-    for _ in range(2):
-        await driver.attach(id, 1, os.getpid(), second)
-    for _ in range(2):
-        await driver.detach(id, 1, OTHER.id)
+    one = Sandbox(id=run_id(), attempt=1, endpoints=(endpoint(),))
+    both = replace(one, endpoints=(*one.endpoints, endpoint(network=OTHER, name="eth1")))
+    await driver.open(one)
+    for sandbox in (both, both, one, one):
+        await driver.change(sandbox, os.getpid())
     with pytest.raises(LadingError):
-        await driver.attach(run_id(), 1, 0, endpoint(9, network=OTHER, name="eth1"))
+        await driver.change(replace(both, id=run_id()), 0)
 
 
 async def test_a_run_is_closed_as_often_as_one_likes(driver: NetworkDriver) -> None:

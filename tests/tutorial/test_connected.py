@@ -137,6 +137,34 @@ def test_names_work_on_the_default_network(engine: Engine) -> None:
     assert "www.bridge" in reverse
 
 
+def test_when_the_way_out_is_left_the_next_network_has_it(engine: Engine) -> None:
+    """Published ports and the default route follow at once; so does what is shown, also after a crash."""
+    for name in ("learning", "other"):
+        engine.ok("network", "create", name)
+    serve(engine, "web", "--net", "learning", "-p", "18080:80")
+    engine.ok("network", "connect", "other", "web")
+    engine.ok("network", "disconnect", "learning", "web")
+    assert page("127.0.0.1", 18080) == "hello"
+    gateway = shown(engine, "web", "(index .NetworkSettings.Networks \"other\").Gateway")
+    assert f"default via {gateway} dev eth1" in engine.ok("exec", "web", "ip", "route")
+    engine.crash()
+    engine.kill("net")
+    engine.start()
+    assert page("127.0.0.1", 18080) == "hello"
+    assert engine.cli("exec", "web", "ip", "route").lines[0].startswith(f"default via {gateway}")
+
+
+def test_a_network_without_names_has_links_and_its_own_host_address(engine: Engine) -> None:
+    """Of ports that name none; a running container is linked as any other."""
+    engine.ok("network", "create", "-o", "names=false", "-o", "host-binding=127.0.0.1", "quiet")
+    serve(engine, "web", "--net", "quiet", "-p", "18080:80")
+    assert engine.ok("port", "web") == "80/tcp -> 127.0.0.1:18080"
+    engine.ok("run", "-d", "--name", "asker", "busybox", "sleep", "600")
+    engine.ok("network", "connect", "--link", "web:shop", "quiet", "asker")
+    assert engine.ok("exec", "asker", "timeout", "3", "wget", "-qO-", "http://shop") == "hello"
+    assert engine.cli("exec", "asker", "timeout", "3", "wget", "-qO-", "http://web").code != 0
+
+
 def test_several_containers_share_a_name(engine: Engine) -> None:
     """As a service has them: each is asked in turn."""
     engine.ok("network", "create", "learning")

@@ -61,6 +61,22 @@ def test_a_program_executes_updates_and_waits(engine: Engine) -> None:
     assert engine.ask("wait", container="asked") == {"ok": True, "container": id, "status": 137}
 
 
+def test_a_program_makes_networks_and_connects(engine: Engine) -> None:
+    """As the command line does; an unknown network makes nothing."""
+    made = engine.ask("network-create", network={"name": "shop", "labels": {"of": "ann"}})
+    assert (made["ok"], len(made["network"])) == (True, 64)
+    lost = engine.ask("run", request=_request("sleep", "600", network="nosuch"))
+    assert (lost["error"], lost["message"]) == ("NotFound", "network nosuch not found")
+    id = engine.ask("run", request=_request("sleep", "600", name="web"))["container"]
+    assert engine.ask("connect", container="web", endpoint={"name": "shop", "aliases": ["www"]})["container"] == id
+    assert engine.ask("connect", container="web", endpoint={"name": "shop"})["error"] == "Refused"
+    assert engine.ask("network-rm", name="shop")["error"] == "InUse"
+    assert engine.ask("disconnect", container="web", endpoint={"name": "shop"})["ok"]
+    assert engine.ask("network-rm", name="shop") == {"ok": True, "network": "shop"}
+    assert engine.ask("rm", container="web", force=True)["ok"]
+    assert {row["id"] for row in engine.rows().values()} == set()
+
+
 def test_a_request_told_twice_is_carried_out_once(engine: Engine) -> None:
     """Also when the daemon has died in between: the answer is in the log."""
     with closing(Line(engine.socket)) as line:

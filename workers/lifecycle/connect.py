@@ -22,7 +22,7 @@ async def connect(container: Container, intent: Recorded, hands: Hands) -> Conne
     assert isinstance(event, ConnectRequested)
     failpoint("connect.before-act")
     try:
-        await hands.leases.attach(container, event.interface)
+        await hands.leases.change(container, container.lease)
     except Unavailable:
         raise
     except LadingError as error:
@@ -37,7 +37,8 @@ async def disconnect(container: Container, intent: Recorded, hands: Hands) -> Di
     assert isinstance(event, DisconnectRequested)
     failpoint("disconnect.before-act")
     try:
-        await hands.leases.detach(container, event.network)
+        lease = container.lease.left(event.network, event.leading) if container.lease is not None else None
+        await hands.leases.change(container, lease)
     except Unavailable:
         raise
     except LadingError as error:
@@ -45,4 +46,4 @@ async def disconnect(container: Container, intent: Recorded, hands: Hands) -> Di
             attachment=event.attachment, network=event.network, name=event.name, reason=error.message
         )
     failpoint("disconnect.after-act")
-    return left(container, event.network, event.name)
+    return left(container, event.network, event.name, event.leading)

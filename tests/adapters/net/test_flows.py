@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -136,12 +137,39 @@ async def test_a_connected_network_is_reached_until_it_is_disconnected(container
     lab.echo(server, 80)
     lab.echo(lab.neighbour, 80, name="world")
     assert lab.ask(client, "10.213.0.2", 80, patience=1) == ""
-    id = containers.of(client).id
-    await containers.driver.attach(id, 1, 0, endpoint(A, 9, name="eth1"))
+    before = containers.of(client)
+    both = replace(before, endpoints=(*before.endpoints, endpoint(A, 9, name="eth1")))
+    await containers.driver.change(both, 0)
     assert lab.ask(client, "10.213.0.2", 80) == "server sees 10.213.0.9"
     assert lab.ask(client, NEIGHBOUR, 80) == f"world sees {HOST}"
-    await containers.driver.detach(id, 1, A.id)
+    await containers.driver.change(before, 0)
     assert lab.ask(client, "10.213.0.2", 80, patience=1) == ""
+
+
+async def test_when_the_way_out_is_disconnected_the_next_network_leads_out(containers: Containers) -> None:
+    """The default route and the published ports go there at once, datagrams as well; with no way out left, nobody gets
+    through, and nobody waits for that."""
+    lab, driver = containers.lab, containers.driver
+    server = await containers.open(A, 2, Publication(80, "tcp", "", 8080), Publication(80, "udp", "", 8080), v6=True)
+    lab.echo(server, 80, name="web")
+    lab.echo(server, 80, name="web", udp=True)
+    lab.echo(lab.neighbour, 80, name="world")
+    before = containers.of(server)
+    inside, leading = endpoint(INTERNAL, 9, name="eth1"), endpoint(B, 9, name="eth2")
+    await driver.change(replace(before, endpoints=(*before.endpoints, inside, leading)), 0)
+    assert lab.ask(lab.neighbour, HOST, 8080, udp=True) == f"web sees {NEIGHBOUR}"
+    assert lab.ask(lab.host, "::1", 8080).startswith("web sees fd00:213::")
+    leading = replace(leading, gateways=("10.213.1.1",))
+    await driver.change(replace(before, endpoints=(leading, inside)), 0)
+    assert lab.ask(lab.neighbour, HOST, 8080) == f"web sees {NEIGHBOUR}"
+    assert lab.ask(lab.neighbour, HOST, 8080, udp=True) == f"web sees {NEIGHBOUR}"
+    assert lab.ask(lab.host, "::1", 8080) == "web sees 10.213.1.1"
+    assert lab.ask(server, NEIGHBOUR, 80) == f"world sees {HOST}"
+    await driver.change(replace(before, endpoints=(inside,)), 0)
+    assert lab.ask(lab.neighbour, HOST, 8080) == ""
+    assert lab.ask(server, NEIGHBOUR, 80, patience=0.3) == ""
+    await driver.settle([A, B, INTERNAL, QUIET], {-1: replace(before, endpoints=(inside, leading))})
+    assert lab.ask(lab.neighbour, HOST, 8080) == f"web sees {NEIGHBOUR}"
 
 
 async def test_a_published_port_is_reached_from_everywhere(containers: Containers) -> None:

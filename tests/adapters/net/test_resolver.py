@@ -6,7 +6,7 @@ import struct
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_address
 
@@ -37,7 +37,7 @@ class Asker:
     lab: Lab
     driver: NetworkProcess
     namespace: int
-    id: str
+    sandbox: Sandbox
 
     def ask(self, name: str, kind: int = dns.A, *, stream: bool = False) -> tuple[int, list[str]]:
         """(code, addresses or names) of the answer at 127.0.0.11."""
@@ -79,10 +79,10 @@ async def container(lab: Lab, resolver: Resolver, *endpoints: Endpoint) -> Async
             await driver.add_bridge(bridge)
         await driver.names(ZONES)
         id = os.urandom(32).hex()
-        place = await driver.open(Sandbox(id=id, attempt=1, endpoints=endpoints or (endpoint(A, 3),),
-                                          resolver=resolver))
+        sandbox = Sandbox(id=id, attempt=1, endpoints=endpoints or (endpoint(A, 3),), resolver=resolver)
+        place = await driver.open(sandbox)
         namespace = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
-        yield Asker(lab, driver, namespace, id)
+        yield Asker(lab, driver, namespace, sandbox)
         os.close(namespace)
         await driver.clean()
         assert not (lab.directory / "run" / "net.log").read_text()
@@ -158,11 +158,15 @@ async def test_names_follow_at_once(lab: Lab) -> None:
         await asker.driver.names(ZONES | {A.id: zone("learning", {"web2": ((ip_address("10.213.0.2"),), ())})})
         assert asker.ask("web") == (dns.NO_NAME, [])
         assert asker.ask("web2") == (dns.NO_ERROR, ["10.213.0.2"])
-        await asker.driver.attach(asker.id, 1, 0, endpoint(INTERNAL, 9, name="eth1"))
-        await asker.driver.attach(asker.id, 1, 0, endpoint(B, 9, name="eth2"))
+        before = asker.sandbox
+        more = (endpoint(INTERNAL, 9, name="eth1"), endpoint(B, 9, name="eth2"))
+        resolver = Resolver(networks=(A.id, INTERNAL.id, B.id), outside=False, links={"shop": "web2"})
+        await asker.driver.change(replace(before, endpoints=(*before.endpoints, *more), resolver=resolver), 0)
         assert asker.ask("db") == (dns.NO_ERROR, ["10.213.1.2"])
-        await asker.driver.detach(asker.id, 1, B.id)
+        assert asker.ask("shop") == (dns.NO_ERROR, ["10.213.0.2"])
+        await asker.driver.change(before, 0)
         assert asker.ask("db")[1] == []
+        assert asker.ask("shop")[1] == []
 
 
 async def test_others_are_asked_for_other_names(lab: Lab) -> None:

@@ -21,6 +21,7 @@ from domain.lifecycle.network import (
     Grant,
     NetworkGranted,
     NetworkReleased,
+    left,
 )
 from domain.lifecycle.remove import Removed, RemoveRequested
 from domain.lifecycle.start import Started, StartFailed, StartRequested
@@ -164,6 +165,22 @@ def test_a_running_container_is_disconnected_by_an_intent() -> None:
     assert done.lease.on("n1") is None
     failed = after(*both, asked, DisconnectFailed(attachment=SHOP, network="n1", name="shop", reason="no"))
     assert set(failed.attachments) == {SHOP, VAULT}
+
+
+def test_the_next_network_leads_out_once_the_one_that_did_is_left() -> None:
+    """What it becomes is decided with the wish, and holds from the outcome on."""
+    other = interface(9, "vault").model_copy(update={"gateways": ()})
+    both = (*LIVE, ConnectRequested(attachment=VAULT, interface=other, attempt=1),
+            Connected(attachment=VAULT, interface=other))
+    leading = interface(9, "vault")
+    wish = Disconnect(network="n1", name="shop", leading=leading)
+    (asked,) = MACHINE.decide(after(*both), wish)
+    waiting = after(*both, asked)
+    assert waiting.lease is not None
+    assert waiting.lease.on("n2") == other
+    done = after(*both, asked, left(waiting, "n1", "shop", leading))
+    assert done.lease is not None
+    assert done.lease.interfaces == (leading,)
 
 
 @pytest.mark.parametrize("state", [(CREATED,), LIVE])

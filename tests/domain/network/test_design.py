@@ -74,6 +74,9 @@ def test_what_breaks_a_rule_is_refused_naming_with_whom(asked: Asked, why: str) 
         (Asked(name="x", options={"colour": "red"}), "colour"),
         (Asked(name="x", options={"mtu": "9"}), "9"),
         (Asked(name="x", options={"icc": "maybe"}), "maybe"),
+        (Asked(name="x", options={"names": "maybe"}), "maybe"),
+        (Asked(name="x", options={"host-binding": "everywhere"}), "everywhere"),
+        (Asked(name="x", options={"host-binding": "::1"}), "::1"),
         (Asked(name="x", options={"mtu": "600"}, ipv6=True), "600"),
         (Asked(name="x", gateways=("10.1.1.1",)), "--gateway"),
     ],
@@ -87,6 +90,20 @@ def test_what_cannot_be_meant_is_refused_by_its_value(asked: Asked, value: str) 
 def test_names_are_free_text() -> None:
     """A blank inside is accepted."""
     assert design(Asked(name="my shop"), ID, site()).name == "my shop"
+
+
+def test_options_say_who_is_named_and_where_ports_are_published() -> None:
+    """In the words of the peers, too; every address of the host is what happens anyway."""
+    found = design(Asked(name="x", options={"names": "false", "host-binding": "127.0.0.1"}), ID, site())
+    assert (found.names, found.publish_on) == (False, "127.0.0.1")
+    options = {"com.docker.network.bridge.host_binding_ipv4": "0.0.0.0"}
+    assert design(Asked(name="x", options=options), ID, site()).publish_on == ""
+
+
+def test_the_default_network_has_options_as_well() -> None:
+    """It cannot be created by hand, so the configuration gives them."""
+    found = built_in("bridge", site(), {"icc": "false", "mtu": "1400", "names": "0"})
+    assert (found.isolated, found.mtu, found.names) == (True, 1400, False)
 
 
 def test_the_default_network_moves_out_of_the_way_of_the_host() -> None:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from domain.errors import InvalidValue, LadingError, Refused
 from domain.network.addresses import MOST_ENDPOINTS
-from domain.network.leases import Joining, endpoints
+from domain.network.leases import Joining, check_inside, endpoints, next_way_out
 from domain.network.model import Addresses, Network
 from domain.network.setup import Endpoint
+from domain.network.wishes import Attachment, Interface
 
 V4 = Addresses(subnet="10.9.8.0/24", gateway="10.9.8.1", range="10.9.8.0/24", reserved={"printer": "10.9.8.3"})
 V6 = Addresses(subnet="fd00:1::/64", gateway="fd00:1::1", range="fd00:1::/64")
@@ -95,3 +96,32 @@ def test_whoever_is_there_the_address_is_free(taken: set[int]) -> None:
     assert address not in holders
     assert address in ip_network(V4.subnet)
     assert str(address) not in (V4.gateway, "10.9.8.3")
+
+
+def interface(network: str, *addresses: str) -> Interface:
+    """One that leads nowhere but into its network."""
+    return Interface(network=network, network_name=network, link="lv1", name="eth1", mac="02:1d:0a:09:08:04",
+                     addresses=addresses or ("10.9.8.4/24",))
+
+
+def test_when_the_way_out_goes_the_next_network_leads_out() -> None:
+    """By priority, then the first, as at a start; an internal one never does."""
+    networks = {"vault": VAULT, "shop": PLAIN, "both": BOTH}
+    left = [interface("vault"), interface("shop"), interface("both", "10.9.8.4/24", "fd00:1::4/64")]
+    found = next_way_out(left, [], networks)
+    assert found == interface("shop").model_copy(update={"gateways": ("10.9.8.1",)})
+    found = next_way_out(left, [Attachment(network="both", priority=1), Attachment(network="vault", priority=9)],
+                         networks)
+    assert found is not None
+    assert (found.network, found.gateways) == ("both", ("10.9.8.1", "fd00:1::1"))
+    assert next_way_out(left[:1], [], networks) is None
+    assert next_way_out([], [], networks) is None
+
+
+@pytest.mark.parametrize(("text", "why"), [("10.9.9.9", "not inside 10.9.8.0/24"), ("10.9.8.1", "reserved")])
+def test_an_address_that_nobody_can_have_is_refused_before_anything_is_made(text: str, why: str) -> None:
+    """One that is in use may be free when the container is started."""
+    with pytest.raises(Refused, match=why):
+        check_inside(text, PLAIN)
+    check_inside("10.9.8.7", PLAIN)
+    check_inside("fd00:1::7", PLAIN)

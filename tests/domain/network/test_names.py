@@ -43,6 +43,15 @@ def test_links_are_known_to_the_one_who_has_them() -> None:
     assert find("store", [LEARNING], {"store": "gone"}) == Known(())
 
 
+def test_on_a_network_without_names_only_links_lead_to_others() -> None:
+    """Neither name nor address says more than who was linked to."""
+    silent = zone("quiet", {"web": ((WEB,), ("www",))}, open=False)
+    assert find("web", [silent], {}) is None
+    assert find("web.quiet", [silent], {}) is None
+    assert find("store", [silent], {"store": "www"}) == Known((WEB,))
+    assert host(WEB, [silent]) == ""
+
+
 def test_an_address_has_the_name_of_its_container_and_network() -> None:
     """Logs of servers show it."""
     assert host(DB, [OTHER]) == "a.b.c"

@@ -18,7 +18,7 @@ from adapters.memory.volumes import MemoryVolumes
 from domain.catalogue import projections
 from domain.messages import Actor, Append, Meta, Recorded
 from domain.network.ports import Binding, Publication
-from domain.network.setup import Bridge, Endpoint, Place, Sandbox
+from domain.network.setup import Bridge, Place, Sandbox
 from domain.network.zones import Zone
 from domain.ports import NO_FILES, ExitReport, NetworkDriver, StartedProcess
 from domain.spec import ContainerSpec, ExecSpec
@@ -147,13 +147,9 @@ class SteppedNetwork(MemoryNetwork):
         """See the port."""
         return await _stepped(super().open, sandbox)
 
-    async def attach(self, id: str, attempt: int, pid: int, endpoint: Endpoint) -> None:
+    async def change(self, sandbox: Sandbox, pid: int) -> None:
         """See the port."""
-        await _stepped(super().attach, id, attempt, pid, endpoint)
-
-    async def detach(self, id: str, attempt: int, network: str) -> None:
-        """See the port."""
-        await _stepped(super().detach, id, attempt, network)
+        await _stepped(super().change, sandbox, pid)
 
     async def close(self, id: str, attempt: int) -> None:
         """See the port."""

@@ -41,7 +41,7 @@ VERB = Verb(
         many("ip-range", "", "Part of a subnet from which containers get addresses", value="subnet"),
         flag("ipv6", "", "Addresses of version 6 as well"),
         many("label", "", "Attach a label", value="KEY[=VALUE]"),
-        many("opt", "o", "mtu=BYTES, icc=false (containers do not reach each other), masquerade=false",
+        many("opt", "o", "mtu=BYTES, icc=false, masquerade=false, names=false, host-binding=ADDRESS",
              value="NAME=VALUE"),
         many("subnet", "", "Addresses of the network, as 10.1.2.0/24; a free one if none is given", value="subnet"),
         *refused("--config-from= --config-only --ingress --ipam-driver= --ipam-opt= --ipv4 --scope="),
