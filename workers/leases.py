@@ -58,7 +58,7 @@ class Leases:
                  publish_address: str = "") -> None:
         self._networks, self._views, self._mover = networks, views, mover
         self._runtime, self._clock, self._publish_address = runtime, clock, publish_address
-        self._last: dict[str, Address] = {}
+        self._last: dict[str, Address | None] = {}
         self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._naming = asyncio.Lock()
         self.roster = Roster()
@@ -199,8 +199,10 @@ class Leases:
         joining = [await self._joining(container, each, wish)
                    for each, wish in zip(known, container.attachments, strict=True)]
         found = endpoints(joining, [self._new_link() for _ in joining])
-        for each in found:
-            self._last[each.network] = ip_address(each.addresses[0].partition("/")[0])
+        for each, one in zip(found, joining, strict=True):
+            address = each.addresses[0].partition("/")[0]
+            if address not in (one.preferred, one.ip):  # those are no turn of anybody's
+                self._last[each.network] = ip_address(address)
         return tuple(_interface(endpoint, each, wish)
                      for endpoint, each, wish in zip(found, known, container.attachments, strict=True))
 
@@ -213,10 +215,19 @@ class Leases:
             holders = {address: names[id] for address, id in holders.items()}
         before = container.lease.on(known.id) if container.lease is not None else None
         return Joining(
-            id=known.id, network=known.network, holders=holders, last=self._last.get(known.id),
+            id=known.id, network=known.network, holders=holders, last=await self._last_given(known.id),
             preferred=before.hosts[0] if before is not None else "", ip=wish.ip, ip6=wish.ip6, mac=wish.mac,
             priority=wish.priority,
         )
+
+    async def _last_given(self, network: str) -> Address | None:
+        """The address of version 4 that was given there last, also by an earlier daemon: the next one comes after it."""
+        if network not in self._last:
+            rows = await self._views.select(
+                "tenures", where={"network": network}, order="since", descending=True, limit=2)
+            found = [ip_address(str(row["address"])) for row in rows]
+            self._last[network] = next((address for address in found if address.version == 4), None)
+        return self._last[network]
 
     async def _name(self, id: str) -> str:
         row = await self._views.get("containers", id)

@@ -75,7 +75,7 @@ class Tenures:
 
     name = "tenures"
     inline = False
-    revision = 1
+    revision = 2
     cares = frozenset(_TOUCHING)
     columns = (
         Column("key", "text"),
@@ -83,7 +83,7 @@ class Tenures:
         Column("network", "text"),
         Column("network_name", "text"),
         Column("container", "text"),
-        Column("since", "integer"),
+        Column("since", "integer", indexed=True),
         Column("until", "integer"),
     )
 
