@@ -221,7 +221,7 @@ class Leases:
         )
 
     async def _last_given(self, network: str) -> Address | None:
-        """The address of version 4 that was given there last, also by an earlier daemon: the next one comes after it."""
+        """The address of version 4 that was given there last, also by an earlier daemon: the next one follows."""
         if network not in self._last:
             rows = await self._views.select(
                 "tenures", where={"network": network}, order="since", descending=True, limit=2)
