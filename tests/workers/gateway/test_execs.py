@@ -1,5 +1,7 @@
 """Execs through the API: made, started, hijacked, looked at."""
 
+import asyncio
+
 import pytest
 
 from domain.errors import CommandFailed
@@ -55,6 +57,19 @@ async def test_what_is_typed_reaches_it_and_ends_with_the_client(client: Client,
     engine.input_of(id).react = lambda data: None if data else engine.exec_lasts.set()
     answer = await client.ask("POST", f"/exec/{id}/start", {}, input=(b"one", b"two"))
     assert (answer.status, engine.input_of(id).got) == (200, b"onetwo")
+
+
+async def test_the_head_does_not_wait_for_output(client: Client, engine: FakeEngine) -> None:
+    """A command that waits for its input has none."""
+    await client.run()
+    engine.exec_lasts.clear()
+    wire = client.wire("POST", f"/exec/{await _made(client, AttachStdin=True)}/start", {}, stays=True)
+    starting = asyncio.create_task(client.api.answer(wire))
+    async with asyncio.timeout(5):
+        await wire.begun.wait()
+        engine.exec_lasts.set()
+        await starting
+    assert (wire.hijacked, wire.body) == (True, b"")
 
 
 async def test_a_detached_one_is_answered_at_once(client: Client, engine: FakeEngine) -> None:

@@ -115,6 +115,7 @@ async def _together(call: Call, made: Exec, raw: bool, duplex: Duplex) -> None:
     wiring = Wiring(made.streams, stdin=request.stdin, tty=request.tty, once=True, keys=parse(made.keys))
     frames = call.engine.exec_output(made.container, made.id)
     participant = Participant(duplex, raw=raw)
+    await duplex.begin()  # a command that waits for its input writes nothing first
     left = await attached(participant, call.engine, made.container, wiring, frames, exec_id=made.id)
     if left is Left.ENDED:  # clients ask for the status as soon as the output has ended
         made.exit_code = await _exit_code(call, made)
