@@ -1,4 +1,5 @@
-"""Documents that clients send: fields have the API's names, null stands for nothing, unknown fields are tolerated."""
+"""Documents that clients send: fields have the API's names in any case of letters, null stands for
+nothing, unknown fields are tolerated."""
 
 from typing import Any
 
@@ -12,6 +13,9 @@ class Document(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
-        """What is null was not said."""
-        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
+    def _as_written(cls, given: Any) -> Any:
+        """What is null was not said; `detachKeys` is as good as `DetachKeys`, as for the industry's engine."""
+        if not isinstance(given, dict):
+            return given
+        names = {(field.alias or name).lower(): field.alias or name for name, field in cls.model_fields.items()}
+        return {names.get(str(key).lower(), key): value for key, value in given.items() if value is not None}

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from domain.errors import InvalidValue, NotFound, Refused, StepFailed
+from domain.errors import InvalidValue, NotFound, Refused, StepFailed, Unavailable
 from domain.images.progress import Part, Progress
 from domain.resources import Resources
 from domain.spec import Ulimit
@@ -69,9 +69,12 @@ def test_what_cannot_be_done_is_refused_by_name(query: str, word: str) -> None:
         asked(query)
 
 
-async def test_an_engine_without_a_builder_says_so(client: Client) -> None:
+async def test_an_engine_without_a_builder_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the body is."""
-    assert (await client.ask("POST", "/build", body=b"tar")).status == 503
+    def nothing(engine: FakeEngine) -> None:
+        raise Unavailable("this engine builds nothing")
+    monkeypatch.setattr(FakeEngine, "builder", property(nothing))
+    assert (await client.ask("POST", "/build", body=b"FROM alpine:3.10")).status == 503
 
 
 async def shown(*, cached: bool = True) -> list[str]:

@@ -135,3 +135,9 @@ async def test_a_hint_for_people_at_the_command_line_is_not_told(client: Client)
     assert answer.status == 409
     assert answer.message.startswith('Conflict. The container name "/web" is already in use by container "')
     assert "lading" not in answer.message
+
+
+async def test_fields_are_known_in_any_case_of_letters(client: Client) -> None:
+    """As the industry's engine reads them; docker-py writes one so."""
+    await client.ask("POST", "/containers/create?name=web", {"image": "alpine:3.10", "hostconfig": {"memory": 1 << 26}})
+    assert (await client.ask("GET", "/containers/web/json")).document["HostConfig"]["Memory"] == 1 << 26

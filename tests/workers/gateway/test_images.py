@@ -174,7 +174,7 @@ async def test_an_import_takes_the_body(engine: FakeEngine, client: Client) -> N
     """With a name, a note and changes."""
     target = "/images/create?fromSrc=-&repo=base&tag=1&message=hi&changes=CMD+%5B%22sh%22%5D&changes=USER+ann"
     assert told(await client.ask("POST", target, body=b"tar")) == [{"status": f"sha256:{'e' * 64}"}]
-    assert engine.images.done == [("import", b"tar", "base:1", "hi", ('CMD ["sh"]', "USER ann"))]
+    assert engine.images.done == [("import", b"tar", "base:1", "hi", ('CMD ["sh"]', "USER ann"), "")]
     assert (await client.ask("POST", "/images/create?fromSrc=/etc/passwd", body=b"")).status == 400
 
 
