@@ -60,7 +60,8 @@ def blueprint(
     Raises: InvalidValue, naming the value."""
     config, joined = _config(image), networks or Joined(wished(request.asked_networking))
     entrypoint, command = _argv(request, config)
-    env = merged_env(_strings(config.get("Env")), request.env)
+    inherited = tuple(item for item in _strings(config.get("Env")) if item.partition("=")[0] not in request.unset)
+    env = merged_env(inherited, request.env)
     spec = ContainerSpec(
         image=request.image,
         image_id=image.id,

@@ -74,7 +74,8 @@ class HealthRequest(BaseModel):
 
 class CreateRequest(BaseModel):
     """`run` and `create`: what was typed. None means "as the image says", or as the engine does; `env` items are
-    `NAME=value`, `volumes_from` items a container's name or id with `:ro` or `:rw` behind it if given. `network` is the
+    `NAME=value`, `unset` are names of the image's variables that it is not to have,
+    `volumes_from` items a container's name or id with `:ro` or `:rw` behind it if given. `network` is the
     short form of a `networking` that names one network, `host`, `none` or `container:NAME`, and nothing else.
     `platform` is what the image must be for, `linux/arm64` or `arm64`."""
 
@@ -85,6 +86,7 @@ class CreateRequest(BaseModel):
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
     env: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
     workdir: str = ""
     user: str = ""
     hostname: str = ""

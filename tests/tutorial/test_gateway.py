@@ -122,6 +122,10 @@ def test_files_logs_and_figures(engine: Engine, environment: dict[str, str], tmp
     assert b"web" in docker(environment, "stats", "--no-stream").stdout
     assert b"sleep 1000" in docker(environment, "top", "web").stdout
     assert docker(environment, "export", "web").stdout[257:262] == b"ustar"
+    assert docker(environment, "create", "--name", "new", "-v", "/data", "busybox", "cat", "/data/note").returncode == 0
+    assert docker(environment, "cp", str(tmp_path / "note"), "new:/data/").returncode == 0  # into a volume to be
+    assert docker(environment, "start", "-a", "new").stdout == b"hello"
+    assert docker(environment, "rm", "-v", "new").returncode == 0
     assert docker(environment, "stop", "-t", "0", "web").returncode == 0
     assert docker(environment, "wait", "web").stdout == b"137\n"
     assert docker(environment, "rm", "web").stdout == b"web\n"

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 
 from domain.copying import Found, base, linked
 from domain.ports import Access
-from domain.text.times import rfc3339
+from domain.text.times import ZERO, rfc3339
 from domain.text.units import SECOND
 
 _GO_BITS = {tarfile.DIRTYPE: 1 << 31, tarfile.SYMTYPE: 1 << 27, tarfile.FIFOTYPE: 1 << 25, tarfile.BLKTYPE: 1 << 26,
@@ -27,13 +27,24 @@ async def stat(access: Access, path: str, found: Found) -> str:
     """The header's value; what `look` does not know stands in the first header of an archive of it."""
     first = await _first(access.pack(path, base(path)))
     document = {
-        "name": base(path) if base(path) != "." else path.rstrip("/.").rpartition("/")[2] or "/",
+        "name": _name(path),
         "size": first.size,
         "mode": mode(first),
         "mtime": rfc3339(int(first.mtime) * SECOND),
         "linkTarget": linked(found) if found.kind == "link" else "",
     }
     return base64.b64encode(json.dumps(document).encode()).decode()
+
+
+def place(path: str) -> str:
+    """The header's value for a directory that the first start will make."""
+    document = {"name": _name(path), "size": 0, "mode": 0o755 | _GO_BITS[tarfile.DIRTYPE], "mtime": ZERO,
+                "linkTarget": ""}
+    return base64.b64encode(json.dumps(document).encode()).decode()
+
+
+def _name(path: str) -> str:
+    return base(path) if base(path) != "." else path.rstrip("/.").rpartition("/")[2] or "/"
 
 
 def mode(entry: tarfile.TarInfo) -> int:

@@ -40,6 +40,7 @@ def request(wish: Create, name: str) -> CreateRequest:
         command=tuple(wish.Cmd),
         entrypoint=None if wish.Entrypoint is None else tuple(wish.Entrypoint),
         env=tuple(item for item in wish.Env if "=" in item),
+        unset=tuple(item for item in wish.Env if "=" not in item),
         workdir=wish.WorkingDir,
         user=wish.User,
         hostname=wish.Hostname,

@@ -95,6 +95,8 @@ def of_resting(
     for mount, tree in trees:
         if tree >= 0:
             _attach(root, mount, tree, make=writable)
+        elif writable and mount.volume:
+            _make_place(root, mount.target)
     _become_root(root, whole=bool(trees), writable=writable)
 
 
@@ -127,6 +129,16 @@ def _attach(root: str, mount: HostMount, tree: int, *, make: bool) -> None:
     finally:
         os.close(top)
         os.close(tree)
+
+
+def _make_place(root: str, target: str) -> None:
+    """Of a volume that the next start fills: it takes what is brought there now, too. Raises CommandFailed,
+    KernelError, OSError."""
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(place_for(target, directory=True, top=top))
+    finally:
+        os.close(top)
 
 
 def _place(top: int, target: str, *, directory: bool, make: bool) -> int:

@@ -50,14 +50,15 @@ def test_an_empty_wish_is_the_engines_own_default() -> None:
 
 
 def test_the_configuration_is_taken_as_it_is() -> None:
-    """Commands may be one text; a variable without a value is one that the client has not."""
+    """Commands may be one text; a variable without a value is one that the container is not to have."""
     request = asked(
         Hostname="box", Domainname="example", User="1:2", Tty=True, OpenStdin=True, StdinOnce=True,
         Env=["A=b", "UNSET"], Cmd="run", Entrypoint=["/e", "x"], WorkingDir="/srv", Labels={"a": "b"},
         StopSignal="SIGINT", StopTimeout=3, ExposedPorts={"80/tcp": None},
         Healthcheck={"Test": ["CMD-SHELL", "true"], "Interval": 10**9, "Retries": 2},
     )
-    assert (request.command, request.entrypoint, request.env) == (("run",), ("/e", "x"), ("A=b",))
+    assert (request.command, request.entrypoint) == (("run",), ("/e", "x"))
+    assert (request.env, request.unset) == (("A=b",), ("UNSET",))
     assert (request.tty, request.stdin, request.stdin_once) == (True, True, True)
     assert (request.hostname, request.domainname, request.user, request.workdir) == ("box", "example", "1:2", "/srv")
     assert (request.stop_signal, request.stop_timeout, request.labels) == ("SIGINT", 3, {"a": "b"})
@@ -205,3 +206,9 @@ async def test_what_was_asked_for_is_shown_as_it_was_said(client: Client) -> Non
     shown = (await client.ask("GET", "/containers/web/json")).document
     assert {key: shown["HostConfig"][key] for key in host} == host
     assert (shown["Config"]["Labels"], shown["Config"]["WorkingDir"]) == ({"a": "b"}, "/x")
+
+
+async def test_a_variable_of_the_image_can_be_taken_away(client: Client) -> None:
+    """By its name alone."""
+    await client.create(Env=["PATH", "A=b"])
+    assert (await client.ask("GET", "/containers/web/json")).document["Config"]["Env"] == ["A=b"]

@@ -11,7 +11,7 @@ from domain.ports import Access
 from domain.text.safe import legible
 from workers.console.copies import Counted
 from workers.filedesk import quietly
-from workers.gateway.archives import stat
+from workers.gateway.archives import place, stat
 from workers.gateway.call import Answer, Call, Reply, Stream
 from workers.gateway.routes import Route
 
@@ -46,7 +46,17 @@ async def _look(call: Call) -> Answer:
     """HEAD: what is there."""
     id, path = await _place(call)
     async with call.engine.files.reach(id) as access:
+        found = await access.look(path)
+        if found.kind == "missing" and await _is_to_be(call, id, path):
+            return Reply(headers=((_STAT, place(path)),))
         return Reply(headers=((_STAT, await stat(access, path, await _there(call, access, path))),))
+
+
+async def _is_to_be(call: Call, id: str, path: str) -> bool:
+    """Whether something will be mounted there at the first start; what is written there before has its place."""
+    container = await call.engine.container(id)
+    clean = path.rstrip("/.") or "/"
+    return not container.attempt and any(mount.target == clean for mount in container.settled.mounts)
 
 
 async def _take_out(call: Call) -> Answer:

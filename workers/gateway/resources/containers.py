@@ -212,6 +212,6 @@ ROUTES = (
     Route("POST", "/containers/{name}/update", _update),
     Route("POST", "/containers/{name}/resize", _resize),
     Route("POST", "/containers/{name}/wait", _wait),
-    Route("DELETE", "/containers/{name}", _remove),
+    Route("DELETE", "/containers/{name...}", _remove),
     Route("POST", "/commit", commit),
 )
