@@ -67,6 +67,16 @@ class Line(asyncio.Protocol):
         payload = text.encode("utf-8", "surrogateescape") + (body or b"") + b"\0"
         self._write(b"PUB lading.@.call.@ _INBOX.@.1 %d\r\n%b\r\n" % (len(payload), payload))
 
+    @property
+    def waiting(self) -> int:
+        """How many frames have come and were not taken."""
+        return len(self._frames)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the next frame is the last one."""
+        return bool(self._frames) and self._frames[0][0] == b"X"
+
     async def next(self) -> Frame:
         """The next frame of the answer. Raises: Lost."""
         while not self._frames:

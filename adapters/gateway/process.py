@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _MOST_CLIENTS = 3500
 """Fewer than the engine's socket takes, so that the command line finds a place there."""
 _HANDSHAKE_SECONDS = 30.0
+_TRIES, _PAUSE = 30, 0.1
 _LIMIT = 128 * 1024
 _UCRED = struct.Struct("3i")
 
@@ -65,7 +66,7 @@ class Gateway:
         """Until standard input ends. Raises: OSError."""
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(0, _until_closed, ended)
-        listening = bind(self._path, self._group)
+        listening = await _bound(self._path, self._group)
         mine = os.lstat(self._path)
         servers: list[asyncio.Server] = [
             await asyncio.start_unix_server(self._connected, sock=listening, limit=_LIMIT, backlog=1024)
@@ -165,6 +166,15 @@ def _mutual(certificate: str, key: str, authority: str) -> ssl.SSLContext:
     context.load_cert_chain(certificate, key)
     context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+async def _bound(path: str, group: str) -> socket.socket:
+    """A gateway of a daemon that was killed is just going; others stay. Raises: OSError."""
+    for _ in range(_TRIES):
+        if not _answers(path):
+            break
+        await asyncio.sleep(_PAUSE)
+    return bind(path, group)
 
 
 def bind(path: str, group: str) -> socket.socket:

@@ -12,6 +12,10 @@ from adapters.gateway.line import Line, Lost
 MARK = b"Lading-Shared: 1"
 """The header line of an answer that may be shared; clients do not see it."""
 
+_MANY, _GATHERED = 100, 0.05
+"""More listeners than that are told only now and then, in seconds: to tell them all takes a processor's time, which the
+engine needs at that moment."""
+
 
 class Listener(Protocol):
     """One client."""
@@ -51,14 +55,27 @@ class Broadcast:
                 if kind == b"X":
                     whole = rest == b"0"
                     break
-                for listener in tuple(self._listeners) if kind == b"O" else ():
-                    listener.hear(rest)
+                told = rest if kind == b"O" else b""
                 self._line.taken(len(rest))
+                if len(self._listeners) > _MANY:
+                    await asyncio.sleep(_GATHERED)
+                    told += await self._more()
+                for listener in tuple(self._listeners) if told else ():
+                    listener.hear(told)
         except Lost:
             pass
         self._close()
         for listener in tuple(self._listeners):
             listener.end(whole=whole)
+
+    async def _more(self) -> bytes:
+        """What has come meanwhile, up to the end."""
+        found = b""
+        while self._line.waiting and not self._line.ends:
+            kind, rest = await self._line.next()
+            found += rest if kind == b"O" else b""
+            self._line.taken(len(rest))
+        return found
 
     def _close(self) -> None:
         self._line.close()

@@ -38,6 +38,17 @@ class FakeLine(Line):
         """Whether a test has cut it."""
         return self.gone
 
+    @property
+    def waiting(self) -> int:
+        """Of the script."""
+        return self.queue.qsize()
+
+    @property
+    def ends(self) -> bool:
+        """Whether the script does."""
+        kinds = [kind for kind, _ in self.queue._queue]  # type: ignore[attr-defined]
+        return kinds[:1] in ([b"X"], [b"-"])
+
     def begin(self, words: object, body: bytes | None) -> None:
         """Asked; the script comes."""
         assert isinstance(words, list)

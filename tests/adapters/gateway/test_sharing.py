@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from adapters.gateway import server
+from adapters.gateway import server, sharing
 from adapters.gateway.line import Line
 from adapters.gateway.server import Conversation
 from adapters.gateway.sharing import MARK, Hall, unmarked
@@ -79,6 +79,17 @@ async def test_the_engine_is_asked_once_and_all_hear_it(house: House) -> None:
     for client in clients:
         await _heard(client, PIECE)
     assert house.lines[0].acknowledged == 3
+
+
+async def test_many_are_told_less_often_and_nothing_less(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes at once is told at once, up to the end."""
+    monkeypatch.setattr(sharing, "_MANY", 1)
+    clients = [await house.client(), await house.client()]
+    for _ in range(3):
+        house.tell()
+    house.lines[0].queue.put_nowait((b"X", b"0"))
+    for client in clients:
+        await _heard(client, b"9\r\n{}\n{}\n{}\n\r\n0\r\n\r\n")
 
 
 async def test_it_goes_on_without_the_first_one_and_ends_with_the_last(house: House) -> None:

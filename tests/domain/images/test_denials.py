@@ -24,7 +24,7 @@ def body(code: str, message: str = "said") -> bytes:
         (401, b"", ANN, RegistryDenied, "does not accept the credentials of ann: unauthorized"),
         (403, body("DENIED", "requested access denied"), PUSH, RegistryDenied, "denied it (asked as ann)"),
         (404, body("MANIFEST_UNKNOWN", "manifest unknown"), ANN, NotFound, "not found: manifest unknown"),
-        (404, body("NAME_UNKNOWN"), NOBODY, NotFound, "does not exist, or needs a login (asked anonymously)"),
+        (404, body("NAME_UNKNOWN"), NOBODY, NotFound, "does not exist or needs a login, says"),
         (429, b"", NOBODY, RegistryFailed, "toomanyrequests"),
         (503, b"<html>", NOBODY, RegistryFailed, "fails at the moment: status 503"),
         (400, body("DIGEST_INVALID", "wrong digest"), PUSH, Refused, "answered 400: wrong digest"),
