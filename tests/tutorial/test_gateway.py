@@ -118,6 +118,11 @@ def test_files_logs_and_figures(engine: Engine, environment: dict[str, str], tmp
     (tmp_path / "note").write_text("hello")
     assert docker(environment, "cp", str(tmp_path / "note"), "web:/tmp/").returncode == 0
     assert docker(environment, "cp", "web:/tmp/note", "-").stdout.count(b"hello") == 1
+    assert docker(environment, "cp", "web:/tmp/.", str(tmp_path / "content")).returncode == 0
+    assert docker(environment, "cp", "web:/tmp", str(tmp_path / "whole")).returncode == 0
+    assert docker(environment, "cp", "web:/", str(tmp_path / "root")).returncode == 0
+    for copied in ("content/note", "whole/note", "root/tmp/note"):
+        assert (tmp_path / copied).read_text() == "hello"
     assert docker(environment, "diff", "web").stdout == b"C /tmp\nA /tmp/note\n"
     assert b"web" in docker(environment, "stats", "--no-stream").stdout
     assert b"sleep 1000" in docker(environment, "top", "web").stdout

@@ -70,13 +70,20 @@ async def _take_out(call: Call) -> Answer:
 
 async def _taken_out(call: Call, id: str, path: str) -> AsyncIterator[bytes]:
     async with call.engine.files.reach(id) as access:
-        archive, broken = Counted(access.pack(path, base(path), fine=True)), True
+        archive, broken = Counted(access.pack(path, _called(path), fine=True)), True
         try:
             async for piece in archive:
                 yield piece
             broken = False
         finally:
             await _noted(call, id, archive, NoteCopiedOut(path=legible(path), bytes=archive.size, broken=broken))
+
+
+def _called(path: str) -> str:
+    """What the object is called in the archive. Clients put another name in the place of this one, wherever an entry
+    begins with it: `.` for the content of a directory, and nothing, before a slash, for the root."""
+    name = base(path)
+    return "" if path == "/" else "./." if name == "." else name
 
 
 async def _bring_in(call: Call) -> Answer:
