@@ -39,6 +39,17 @@ def network_settings(container: Container) -> Document:
     }
 
 
+def of_resting(networks: Iterable[tuple[str, str]]) -> Document:
+    """`Networks` of a container that does not run, of names and ids alone."""
+    return {
+        name: {
+            "IPAMConfig": None, "Links": None, "Aliases": None, "DriverOpts": None, "GwPriority": 0, "NetworkID": id,
+            "EndpointID": "", **_NO_ADDRESS, "DNSNames": None,
+        }
+        for name, id in networks
+    }  # fmt: skip
+
+
 def _networks(container: Container, interfaces: Iterable[Interface]) -> Document:
     spec = container.settled
     if not spec.net.attachments:

@@ -28,7 +28,7 @@ _RUNTIMES = ("", "lading", "runc", "io.containerd.runc.v2")
 """There is one way to start a container here; clients that name the usual one mean no other."""
 
 
-def request(wish: Create, name: str) -> CreateRequest:
+def request(wish: Create, name: str, platform: str = "") -> CreateRequest:
     """The request. Raises: InvalidValue, naming the field."""
     host = wish.HostConfig
     _refuse_unsupported(host)
@@ -37,6 +37,7 @@ def request(wish: Create, name: str) -> CreateRequest:
     return CreateRequest(
         image=wish.Image,
         name=name,
+        platform=platform,
         command=tuple(wish.Cmd),
         entrypoint=None if wish.Entrypoint is None else tuple(wish.Entrypoint),
         env=tuple(item for item in wish.Env if "=" in item),

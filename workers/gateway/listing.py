@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from domain.documents import Document
 from domain.errors import LadingError, NotFound
-from domain.network.settings import network_settings
+from domain.network.settings import network_settings, of_resting
 from domain.text.units import SECOND
 from workers import inspection
 from workers.console import containers as words
@@ -72,7 +72,9 @@ async def _written(engine: Engine, id: str) -> int:
 
 
 async def _networks(engine: Engine, row: Listed) -> Document:
-    """Addresses are those of the run, which its own story tells."""
+    """Addresses are those of the run, which its own story tells; of what rests there may be thousands."""
+    if row.state not in RUNS:
+        return of_resting(row.networks)
     networks: Document = network_settings(await engine.container(row.id))["Networks"]
     return networks
 

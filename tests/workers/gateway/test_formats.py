@@ -11,6 +11,7 @@ import pytest
 
 from domain.copying import Found
 from domain.errors import Refused
+from domain.network.settings import of_resting
 from domain.ports import Passed
 from tests.workers.gateway.client import Client, FakeWire
 from workers.gateway.archives import stat
@@ -134,3 +135,9 @@ def test_interfaces_are_counted_without_the_loopback_device() -> None:
     assert traffic("") == {}
 
 
+
+
+def test_what_rests_is_listed_with_the_names_of_its_networks() -> None:
+    """Without a look at its story: there may be thousands."""
+    found = of_resting([("shop", "1" * 64)])
+    assert (found["shop"]["NetworkID"], found["shop"]["IPAddress"]) == ("1" * 64, "")

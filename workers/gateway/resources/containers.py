@@ -36,7 +36,7 @@ _CONDITIONS = ("not-running", "next-exit", "removed")
 
 async def _create(call: Call) -> Answer:
     wish = await call.model(wishes.Create, needed=True)
-    request = _request(wish, call.text("name").removeprefix("/"))
+    request = _request(wish, call.text("name").removeprefix("/"), call.text("platform"))
     warnings = await call.engine.advice(request.resources) if request.resources else ()
     size = initial(wish.HostConfig.ConsoleSize)
     id = await call.engine.create(request, call.who)
@@ -44,11 +44,11 @@ async def _create(call: Call) -> Answer:
     return Reply(201, {"Id": id, "Warnings": list(warnings)})
 
 
-def _request(wish: wishes.Create, name: str) -> CreateRequest:
+def _request(wish: wishes.Create, name: str, platform: str) -> CreateRequest:
     if name:
         container_name(name)
     try:
-        return creating.request(wish, name)
+        return creating.request(wish, name, platform)
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidValue(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
