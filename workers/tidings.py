@@ -20,6 +20,7 @@ from domain.text.units import SECOND
 MOST_WAITING = 1000
 """So many records wait for one listener; then he reads the log."""
 _PAGE = 500
+_AT_A_TIME, _PAUSE = 25, 0.005
 Test = Callable[[Notice], bool]
 
 
@@ -111,9 +112,16 @@ class Tidings:
                     for listener in self._listeners:
                         listener.fall_behind()
                     continue
-                for listener in self._listeners if notices else ():
-                    listener.take(record, notices)
-                await asyncio.sleep(0)  # between records others have their turn
+                if notices:
+                    await self._hand_out(record, notices)
+
+    async def _hand_out(self, record: Recorded, notices: tuple[Notice, ...]) -> None:
+        """A few listeners at a time: between them others have their turn, first of all who writes."""
+        for place, listener in enumerate(tuple(self._listeners), 1):
+            listener.take(record, notices)
+            if place % _AT_A_TIME == 0:
+                await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(0)
 
     async def _told(self, narrator: Narrator, record: Recorded) -> tuple[Notice, ...]:
         """A container's record is told after all that came before it."""
