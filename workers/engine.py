@@ -507,7 +507,7 @@ class Engine:
 def _raise_failure(event: Event) -> None:
     match event:
         case StartFailed():
-            raise _start_error(event.reason, event.exit_code)
+            raise _start_error(event.reason, event.exit_code, event.hint)
         case StopFailed() | PauseFailed() | UnpauseFailed() | SignalFailed() | CommitFailed():
             raise KernelError(event.reason)
         case ConnectFailed(reason=reason) | DisconnectFailed(reason=reason):
@@ -523,10 +523,10 @@ def _raise_failure(event: Event) -> None:
             )
 
 
-def _start_error(reason: str, exit_code: int) -> CommandFailed | KernelError:
+def _start_error(reason: str, exit_code: int, hint: str = "") -> CommandFailed | KernelError:
     if exit_code in {126, 127}:
-        return CommandFailed(reason, exit_code=exit_code)
-    return KernelError(reason)
+        return CommandFailed(reason, exit_code=exit_code, hint=hint)
+    return KernelError(reason, hint=hint)
 
 
 def _stream(id: str) -> StreamId:

@@ -43,13 +43,15 @@ class Started(Event, stored_as="started.v1", settles=("start-requested.v1",)):
 
 
 class StartFailed(Event, stored_as="start-failed.v1", settles=("start-requested.v1",)):
-    """Nothing runs and nothing of the attempt is left; `exit_code` is 125, 126 or 127 as the CLI shows it."""
+    """Nothing runs and nothing of the attempt is left; `exit_code` is 125, 126 or 127 as the CLI shows it, `hint` says
+    how to mend it."""
 
     attempt: int
     reason: str
     stage: str = ""
     errno: int = 0
     exit_code: int = 125
+    hint: str = ""
 
 
 class Adopted(Event, stored_as="adopted.v1"):

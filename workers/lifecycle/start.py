@@ -32,8 +32,9 @@ async def start(container: Container, intent: Recorded, hands: Hands) -> Started
 
 
 def _failed(attempt: int, error: LadingError) -> StartFailed:
+    failed = StartFailed(attempt=attempt, reason=error.message, hint=error.hint)
     if isinstance(error, CommandFailed):
-        return StartFailed(attempt=attempt, reason=error.message, stage="exec", exit_code=error.exit_code)
+        return failed.model_copy(update={"stage": "exec", "exit_code": error.exit_code})
     if isinstance(error, KernelError):
-        return StartFailed(attempt=attempt, reason=error.message, stage=error.stage, errno=error.errno)
-    return StartFailed(attempt=attempt, reason=error.message)
+        return failed.model_copy(update={"stage": error.stage, "errno": error.errno})
+    return failed
