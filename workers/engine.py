@@ -37,7 +37,7 @@ from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix, made_up
 from domain.network.asked import NetworkWish, parse_link
 from domain.ports import Clock, EventStore, Input, LogFrame, LogReader, Runtime, Views
-from domain.resources import Resources
+from domain.resources import NO_LIMITS, Resources
 from domain.runtime.request import CONTAINER, lender
 from domain.text.times import local
 from domain.volumes.wanted import inherited, volumes_from
@@ -142,6 +142,8 @@ class Engine:
 
     async def advice(self, limits: Resources) -> Sequence[str]:
         """What of these limits this host cannot do, and goes without. Raises: InvalidValue, Refused for the others."""
+        if limits == NO_LIMITS:
+            return ()  # as of most containers: the kernel need not be asked
         return check(limits, await self._runtime.control(disks=weighs(limits)))
 
     async def advice_on(self, id: str, wish: Update) -> Sequence[str]:
