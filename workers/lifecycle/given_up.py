@@ -93,16 +93,15 @@ async def _remove(container: Container, intent: Recorded, hands: Hands, reason: 
 async def _connect(container: Container, intent: Recorded, hands: Hands, reason: str) -> ConnectFailed:
     event = intent.event
     assert isinstance(event, ConnectRequested)
-    await hands.leases.detach(container, event.interface.network)
+    before = container.lease.without(event.interface.network) if container.lease is not None else None
+    await hands.leases.change(container, before)
     return ConnectFailed(attachment=event.attachment, interface=event.interface, reason=reason)
 
 
 async def _disconnect(container: Container, intent: Recorded, hands: Hands, reason: str) -> DisconnectFailed:
     event = intent.event
     assert isinstance(event, DisconnectRequested)
-    for interface in container.lease.interfaces if container.lease is not None else ():
-        if interface.network == event.network:
-            await hands.leases.attach(container, interface)
+    await hands.leases.change(container, container.lease)
     return DisconnectFailed(attachment=event.attachment, network=event.network, name=event.name, reason=reason)
 
 
