@@ -16,6 +16,7 @@ from workers.gateway.resources import (
 from workers.gateway.routes import Route
 
 ROUTES: tuple[Route, ...] = (
+    *absent.ROUTES,
     *system.ROUTES,
     *containers.ROUTES,
     *container_streams.ROUTES,
@@ -26,6 +27,5 @@ ROUTES: tuple[Route, ...] = (
     *builds.ROUTES,
     *networks.ROUTES,
     *volumes.ROUTES,
-    *absent.ROUTES,
 )
-"""All routes; the first that fits counts."""
+"""All routes; the first that fits counts, so those of exact paths come before a `DELETE /containers/{name...}`."""
