@@ -61,6 +61,7 @@ class Gateway:
         self._listen, self._certificates = listen, (certificate, key, authority)
         self._clients: set[asyncio.Task[None]] = set()
         self._hall = Hall()
+        self._names = {0: "root"}
 
     async def serve(self) -> None:
         """Until standard input ends. Raises: OSError."""
@@ -127,30 +128,25 @@ class Gateway:
             self._clients.discard(task)
 
     async def _local(self, writer: asyncio.StreamWriter) -> Line:
-        return await self._line(await _person(writer.get_extra_info("socket")))
+        return await self._line(await self._person(writer.get_extra_info("socket")))
 
     async def _line(self, person: Person) -> Line:
         return await Line.connect(self._engine, self._token, person)
 
+    async def _person(self, connection: socket.socket) -> Person:
+        """Who is at the other end, as the kernel says."""
+        pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        return {"via": "socket", "user": await self._name(uid), "uid": uid, "gid": gid, "pid": pid}
 
-async def _person(connection: socket.socket) -> Person:
-    """Who is at the other end, as the kernel says."""
-    pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return {"via": "socket", "user": await _name(uid), "uid": uid, "gid": gid, "pid": pid}
-
-
-_NAMES: dict[int, str] = {0: "root"}
-
-
-async def _name(uid: int) -> str:
-    """The user's name, or the number where it has none; asked for once, and not from the event loop: the name service
-    may be a network away."""
-    if uid not in _NAMES:
-        try:
-            _NAMES[uid] = (await asyncio.to_thread(pwd.getpwuid, uid)).pw_name
-        except (KeyError, OSError):
-            return str(uid)
-    return _NAMES[uid]
+    async def _name(self, uid: int) -> str:
+        """The user's name, or the number where it has none; asked for once, and not from the event loop: the name
+        service may be a network away."""
+        if uid not in self._names:
+            try:
+                self._names[uid] = (await asyncio.to_thread(pwd.getpwuid, uid)).pw_name
+            except (KeyError, OSError):
+                return str(uid)
+        return self._names[uid]
 
 
 def _common_name(certificate: Mapping[str, Any]) -> str:

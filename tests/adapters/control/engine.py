@@ -236,7 +236,16 @@ async def _write(call: Call) -> None:
     await call.write_file(call.argv[1], 0o600, pieces())
 
 
+async def _get(call: Call) -> None:
+    assert call.api
+    assert not call.streams_body
+    end = call.argv.index("")
+    await call.head(200, [("Content-Type", "text/plain")])
+    await call.out(" ".join((*call.argv[1:end], ".".join(call.argv[end + 1:]))).encode())
+
+
 VERBS: dict[str, Callable[[Call], Awaitable[None]]] = {
+    "GET": _get,
     "echo": _echo, "fail": _fail, "who": _who, "where": _where, "flood": _flood, "sleep": _sleep, "deaf": _deaf,
     "cat": _cat, "stdin": _stdin, "count": _count, "env": _env, "new": _new, "delete": _delete, "ask": _ask,
     "signals": _signals, "keys": _keys, "size": _size, "flood-and-count": _flood_and_count,

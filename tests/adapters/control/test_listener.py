@@ -403,3 +403,24 @@ async def test_many_clients_at_once(daemon: Engine) -> None:
     work: list[Awaitable[bytes]] = [one(number) for number in range(100)]
     for number, heard in enumerate(await asyncio.gather(*work)):
         assert b"O%d\n" % number in heard
+
+
+async def test_a_gateway_speaks_for_its_clients_if_it_knows_the_token(daemon: Engine) -> None:
+    """In its first line; whoever else says such a thing is hung up on, and so is everybody once nobody is trusted."""
+    person = b'{"via":"socket","user":"ann","uid":1000,"gid":1000,"pid":0}\r\n'
+    assert b"-ERR" in await talk(daemon, b"FOR  " + person + call(b"who"))
+    daemon.control.trust("secret")
+    assert b"O1000 ann socket \n" in await talk(daemon, b"FOR secret " + person + call(b"who"), b"X0")
+    for said in (b"FOR wrong " + person, b"FOR secret {}\r\n", HELLO + b"FOR secret " + person):
+        assert b"-ERR" in await talk(daemon, said + call(b"who"))
+    daemon.control.trust("")
+    assert b"-ERR" in await talk(daemon, b"FOR secret " + person + call(b"who"))
+    assert await is_fine(daemon)
+
+
+async def test_a_request_of_the_api_is_a_call_with_a_head(daemon: Engine) -> None:
+    """Its body may hold anything, and its answer says where its head ends."""
+    payload = b"1\0api=1\0session=1\0\0GET\0/x\0Host: y\0\0a\0b\0"
+    heard = await talk(daemon, HELLO + CALL % (len(payload), payload), b"X0")
+    assert b"A200\0Content-Type: text/plain" in heard
+    assert b"O/x Host: y a.b\r\n" in heard
