@@ -5,11 +5,13 @@ testcontainers. Each is skipped where it is not installed.
 import io
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +231,28 @@ def _work(client: Any, errors: Any) -> None:
         client.containers.get("web")
     network.remove()
     volume.remove()
+
+
+def test_many_who_listen_to_events_cost_little_and_all_hear(engine: Engine, place: str) -> None:
+    """A tenth of a megabyte for each would be too much."""
+    before = _taken(engine)
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(300)]
+        for listener in listeners:
+            listener.settimeout(30)
+            listener.connect(place.removeprefix("unix://"))
+            listener.sendall(b"GET /v1.50/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert listener.recv(4096).startswith(b"HTTP/1.1 200")
+        assert _taken(engine) - before < 300 * 100
+        engine.ok("volume", "create", "heard")
+        assert all(b'"heard"' in listener.recv(65536) for listener in listeners)
+    engine.ok("volume", "rm", "heard")
+
+
+def _taken(engine: Engine) -> int:
+    """Memory of all processes of the engine together (Pss of proc(5)), in KiB."""
+    pages = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in engine.processes().everyone()]
+    return sum(int(page.partition("\nPss:")[2].split()[0]) for page in pages)
 
 
 def test_testcontainers_starts_a_server_and_talks_to_it(engine: Engine, environment: dict[str, str]) -> None:

@@ -47,15 +47,13 @@ def _unsupported(call: Call) -> Iterator[str]:
 
 def request(call: Call, sources: Sources, network: str, *, fresh: bool) -> BuildRequest:
     """What the builder is asked for; `fresh` says that nothing may come from the cache. Raises: InvalidValue."""
-    arguments = json_value(call, "buildargs", {})
-    labels = json_value(call, "labels", {})
     return BuildRequest(
         dockerfile=sources.dockerfile,
         name=sources.name,
         references=tuple(text for text in call.many("t") if text),
         target=call.text("target"),
-        arguments={str(name): str(value) for name, value in arguments.items() if value is not None},
-        labels={str(name): str(value) for name, value in labels.items()},
+        arguments=_texts(call, "buildargs"),
+        labels=_texts(call, "labels"),
         network=network,
         hosts=tuple(call.many("extrahosts")),
         ignore=sources.ignore,
@@ -67,6 +65,14 @@ def request(call: Call, sources: Sources, network: str, *, fresh: bool) -> Build
         platform=str(parse_platform(call.text("platform"))) if call.text("platform") else "",
         cache_from=tuple(str(name) for name in json_value(call, "cachefrom", [])),
     )
+
+
+def _texts(call: Call, name: str) -> dict[str, str]:
+    """An object of texts; null is nothing said."""
+    found = {key: value for key, value in json_value(call, name, {}).items() if value is not None}
+    if not all(isinstance(value, str) for value in found.values()):
+        raise InvalidValue(f"invalid {name}: every value must be a text")
+    return found
 
 
 def _resources(call: Call) -> Resources | None:

@@ -12,7 +12,10 @@ def moment(text: str, now: int) -> int:
         if fraction and not (fraction.isascii() and fraction.isdigit()):
             raise InvalidValue(f"invalid time: {text[:100]}")
         return int(whole) * SECOND + int(fraction[:9].ljust(9, "0"))
-    found = parse_moment(text, now)
-    if found.time is None:
-        raise InvalidValue(f"invalid time: {text[:100]}")
-    return found.time
+    try:
+        found = parse_moment(text, now).time
+    except InvalidValue:
+        found = None
+    if found is None:
+        raise InvalidValue(f"invalid time: {text[:100]}", hint="write seconds since 1970, a time, or 10m")
+    return found

@@ -61,7 +61,8 @@ def test_the_query_says_what_is_to_be_built(query: str, wanted: dict[str, Any]) 
 @pytest.mark.parametrize(("query", "word"), [
     ("version=2", "BuildKit"), ("squash=1", "squash"), ("isolation=hyperv", "isolation"), ("outputs=[1]", "outputs"),
     ("cgroupparent=/x", "cgroupparent"), ('securityopt=["seccomp=x"]', "securityopt"), ("buildargs=[1]", "buildargs"),
-    ("buildargs=x", "buildargs"), ("memory=much", "memory"), ("ulimits=[1]", "ulimits"),
+    ("buildargs=x", "buildargs"), ('buildargs={"A":{}}', "buildargs"), ('labels={"A":1}', "labels"),
+    ("memory=much", "memory"), ("ulimits=[1]", "ulimits"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_refused_by_name(query: str, word: str) -> None:
     """Nothing is dropped silently."""
