@@ -82,6 +82,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One with a password: ann's is "secret"."""
+    with distribution(tmp_path_factory.mktemp("private"), htpasswd=True) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="module")
 def place(served: Engine) -> Iterator[str]:
     """Where the API of the file's engine is served, as `DOCKER_HOST`."""
     yield f"unix://{served.ok('gateway', 'start')}"
@@ -159,6 +166,25 @@ def test_docker_pushes_and_pulls(engine: Engine, environment: dict[str, str], re
     missing = subprocess.run([_CLIENT, "pull", f"{name}:9"], env=environment, capture_output=True, text=True,
                              timeout=60, check=False)  # fmt: skip
     assert (missing.returncode, "manifest unknown" in missing.stderr) == (1, True)
+
+
+@needs_client
+def test_docker_logs_in_and_is_known_to_the_registry(
+    engine: Engine, environment: dict[str, str], private: Registry
+) -> None:
+    """What the client keeps goes with its requests, also with that of a build; nobody else has it."""
+    name, wrong = f"{private.host}/team/secret:1", [_CLIENT, "login", "-u", "ann", "-p", "wrong", private.host]
+    ran(environment, _CLIENT, "tag", "busybox", name)
+    for words in (wrong, [_CLIENT, "push", name]):
+        refused = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert refused.returncode == 1
+    ran(environment, _CLIENT, "login", "-u", "ann", "-p", "secret", private.host)
+    ran(environment, _CLIENT, "push", name)
+    ran(environment, _CLIENT, "rmi", name)
+    build = subprocess.run([_CLIENT, "build", "-"], env=environment, input=f"FROM {name}\n", capture_output=True,
+                           text=True, timeout=60, check=False)  # fmt: skip
+    assert "Successfully built" in build.stdout, build.stderr
+    ran(environment, _CLIENT, "rmi", name)
 
 
 @needs_compose
