@@ -80,8 +80,7 @@ async def pull(
 
 async def _import(call: Call) -> Answer:
     source, repository, tag = call.text("fromSrc"), call.text("repo"), call.text("tag")
-    if call.text("platform"):
-        raise InvalidValue("platform is not supported by Lading: what is imported is for this host")
+    platform = parse_platform(call.text("platform")) if call.text("platform") else None
     name = f"{repository}:{tag}" if repository and tag else repository
     if source != "-" and not is_address(source):
         raise InvalidValue(f"invalid fromSrc: {source[:100]}: it must be - or an address")
@@ -89,7 +88,7 @@ async def _import(call: Call) -> Answer:
 
     async def take(content: AsyncIterator[bytes]) -> str:
         return await call.engine.images.import_stream(
-            content, name, call.who, message=message, changes=call.many("changes")
+            content, name, call.who, message=message, changes=call.many("changes"), platform=platform
         )
 
     async def work(say: Say) -> None:
