@@ -55,6 +55,10 @@ class TerminalCall:
         """A file of the client."""
         return self._wire.open_file(path)
 
+    async def lend_file(self, path: str) -> int:
+        """A file of the client, lent."""
+        return await self._wire.lend_file(path)
+
     def stdin(self) -> AsyncIterator[bytes]:
         """The client's standard input."""
         return self._wire.stdin()

@@ -21,6 +21,8 @@ from workers.images import Images
 from workers.mover import Caller, Mover
 from workers.transfers import Arrived, Described, Keys, Transfers
 
+Content = AsyncIterator[bytes] | int
+"""Pieces, or the descriptor of a file that somebody lends, which is closed in the end."""
 _PORTION = 1 << 19
 _MOST_PIECES = 512
 """At most 1024 (IOV_MAX) go into one call."""
@@ -94,7 +96,7 @@ class ImageDesk:
 
     async def import_stream(
         self,
-        content: AsyncIterator[bytes],
+        content: Content,
         reference: str,
         who: Caller,
         *,
@@ -103,7 +105,7 @@ class ImageDesk:
         platform: Platform | None = None,
     ) -> str:
         """An image of one layer; its id. Raises: Refused."""
-        async with self._spooled(content) as archive:
+        async with self._file(content) as (archive, spent):
             meta = self._meta(who)
             return (
                 await self.images.import_(
@@ -112,17 +114,17 @@ class ImageDesk:
                     message=message,
                     changes=changes,
                     platform=platform,
-                    spent=True,
+                    spent=spent,
                     meta=meta,
                 )
             ).id
 
     async def load_stream(
-        self, content: AsyncIterator[bytes], who: Caller, platform: Platform | None = None
+        self, content: Content, who: Caller, platform: Platform | None = None
     ) -> Sequence[str]:
         """All images of an archive, or those for one platform; what `load` prints. Raises: Refused."""
-        async with self._spooled(content) as archive:
-            return (await self.images.load(archive, platform=platform, spent=True, meta=self._meta(who))).lines()
+        async with self._file(content) as (archive, spent):
+            return (await self.images.load(archive, platform=platform, spent=spent, meta=self._meta(who))).lines()
 
     def expand(self, name: str, *, default_tag: bool = True) -> Reference:
         """The reference that somebody means. Raises: InvalidValue."""
@@ -172,6 +174,18 @@ class ImageDesk:
 
     def _meta(self, who: Caller) -> Meta:
         return self.mover.meta(who)
+
+    @asynccontextmanager
+    async def _file(self, content: Content) -> AsyncIterator[tuple[Path, bool]]:
+        """The archive as a file, and whether that is ours."""
+        if not isinstance(content, int):
+            async with self._spooled(content) as spool:
+                yield spool, True
+            return
+        try:
+            yield Path(f"/proc/self/fd/{content}"), False
+        finally:
+            os.close(content)
 
     @asynccontextmanager
     async def _spooled(self, content: AsyncIterator[bytes]) -> AsyncIterator[Path]:

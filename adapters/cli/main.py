@@ -93,6 +93,14 @@ class Line:
         """A message to the daemon that belongs to this call."""
         self.send_raw(self._go_on % (len(data), data))
 
+    def lend(self, descriptor: int) -> None:
+        """Say that a file is lent, and send it along (unix(7), SCM_RIGHTS)."""
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor.to_bytes(4, sys.byteorder))
+        try:
+            self.connection.sendmsg([self._go_on % (1, b"l")], [rights])
+        except OSError:
+            pass  # it is noticed when reading
+
     def call(self, words: bytes) -> bytes:
         """The message that begins a call."""
         return self._begin % (len(words), words)
@@ -309,8 +317,9 @@ def _words(argv: list[str], session: bytes, status: int) -> bytes:
         directory = b""
     encoding = sys.getfilesystemencoding()
     words = b"".join([word.encode(encoding, "surrogateescape") + b"\0" for word in argv])
-    head = b"1\0cols=%d\0rows=%d\0stdin=%d\0stdout=%d\0stderr=%d\0color=%d\0umask=%o\0session=%b\0cwd=%b\0\0" % (
-        columns, rows, keyboard, screen, posix.isatty(2), color, umask, session, directory)
+    head = b"1\0lends=1\0session=%b\0cols=%d\0rows=%d\0stdin=%d\0stdout=%d\0stderr=%d\0" % (
+        session, columns, rows, keyboard, screen, posix.isatty(2))
+    head += b"color=%d\0umask=%o\0cwd=%b\0\0" % (color, umask, directory)
     if len(head) + len(words) > _MAX_PAYLOAD:
         raise Failed("the argument list is too long", status)
     return head + words

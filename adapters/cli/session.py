@@ -129,6 +129,8 @@ class Session:
             self._use_terminal(rest)
         elif kind == b"R":
             self._open(rest)
+        elif kind == b"r":
+            self._lend(rest)
         elif kind == b"I":
             self._start_stream(0, closes=False, name=b"standard input")
         elif kind == b"N":
@@ -305,6 +307,20 @@ class Session:
             self._line.send(b"fopen %b: %b" % (path, _reason(error)))
         else:
             self._start_stream(descriptor, closes=True, name=path)
+
+    def _lend(self, path: bytes) -> None:
+        """Only regular files: opening a pipe would already be felt at its other end."""
+        try:
+            regular = posix.stat(path).st_mode & _TYPE == _REGULAR
+            descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC) if regular else -1
+        except OSError as error:
+            self._line.send(b"fopen %b: %b" % (path, _reason(error)))
+            return
+        if descriptor < 0:
+            self._line.send(b"l")
+            return
+        self._line.lend(descriptor)
+        posix.close(descriptor)
 
     def _start_stream(self, descriptor: int, *, closes: bool, name: bytes) -> None:
         self._input, self._closes_input, self._name = descriptor, closes, name

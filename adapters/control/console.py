@@ -13,6 +13,7 @@ Daemon to client, on the call's inbox, by the first byte:
     ! text            ask, and do not show what is typed    H name\0verb\0input   run docker-credential-NAME VERB
     K path\0message   ask the agent of ssh at that socket
     R path            stream that file                      I             stream standard input
+    r path            lend that file, if that can be: answered by `l`, with its descriptor (SCM_RIGHTS) or without
     N path\0mode\0…   make that file, it must be new        U path        delete it again
     w 65536           that many bytes of a stream have been taken so far
     M 1               terminal of stdin into raw mode, and tell its size now and at every change
@@ -29,6 +30,7 @@ Client to daemon, on `lading.<host>.io.<who>.<session>`:
 
     d bytes  e  f text    a piece, the end, or the failure of a stream; `f` also answers N
     k fields              N, L, T, W, H or K worked          a line        the answer to a question (nothing at its end)
+    l                     a file that is lent comes along, or none
     v =value\0\0=value    a `=` and the value of each variable, nothing for one that is not set
     s 15                  a signal that was asked for       c             the person pressed ^C
     w 262144              that many bytes of O and E have been written so far
@@ -50,8 +52,9 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from domain import subjects
@@ -97,14 +100,22 @@ class Call:
     `call_id` is new for each call.
     """
 
-    def __init__(self, message: Message, actor: Actor, respond: Callable[[bytes], Awaitable[None]]) -> None:
-        self._respond = respond
+    def __init__(
+        self,
+        message: Message,
+        actor: Actor,
+        respond: Callable[[bytes], Awaitable[None]],
+        borrow: "Callable[[], AbstractContextManager[Callable[[], int]]] | None" = None,
+    ) -> None:
+        """`borrow` is how a client lends a file: None for one that cannot."""
+        self._respond, self._borrow = respond, borrow
         self.actor, self.call_id = actor, secrets.token_hex(16)
         head, self.argv = _parse(message.data)
         self.actor_id = subjects.who(message.subject)
         self.session = head.get("session", "1")
         self.api, self.streams_body = head.get("api") == "1", head.get("body") == "stream"
         self.cwd = head.get("cwd", "")
+        self._lends = head.get("lends") == "1"
         self.umask = _number(head.get("umask", ""), 8) & 0o777
         self.terminal = Terminal(
             _number(head.get("cols", "")), _number(head.get("rows", "")),
@@ -153,6 +164,15 @@ class Call:
     def open_file(self, path: str) -> AsyncIterator[bytes]:
         """The content of one of the client's files, in pieces. Raises Refused (the client cannot read it), Gone."""
         return self._pieces(b"R" + path.encode("utf-8", "surrogateescape"))
+
+    async def lend_file(self, path: str) -> int:
+        """The descriptor of a file that the client lends, for reading alone; -1 when it has to be streamed. The caller
+        closes it. Raises Refused (the client cannot read it), Gone."""
+        if self._borrow is None or not self._lends:
+            return -1
+        with self._borrow() as take:
+            await self._ask(b"r" + path.encode("utf-8", "surrogateescape"), b"l")
+            return take()
 
     def stdin(self) -> AsyncIterator[bytes]:
         """The client's standard input, in pieces, until its end. Raises Gone."""
@@ -237,7 +257,7 @@ class Call:
             self._room.set()
         elif kind in (b"d", b"e", b"f") and self._stream is not None:
             self._stream.take(kind, rest)
-        elif kind in (b"k", b"f", b"v", b"a"):
+        elif kind in (b"k", b"f", b"v", b"a", b"l"):
             if self._answer is not None and not self._answer.done():
                 self._answer.set_result((kind, rest))
         elif kind == b"s":
@@ -405,6 +425,9 @@ class Clients(Protocol):
     async def say(self, number: str, subject: str, payload: bytes) -> bool:
         """Say something to a client on its inbox, at once; False when that can only be done over the bus."""
 
+    def borrow(self, number: str) -> AbstractContextManager[Callable[[], int]]:
+        """While the block lasts, a client may lend a file: what is given tells its descriptor, or -1."""
+
 
 class Console:
     """All calls that are being answered."""
@@ -460,7 +483,8 @@ class Console:
         if subjects.is_local(who) and not self._clients.connected(who):
             return
         try:
-            call = Call(message, self._actor(who), self._way_back(who, message))
+            borrow = partial(self._clients.borrow, who) if subjects.is_local(who) else None
+            call = Call(message, self._actor(who), self._way_back(who, message), borrow)
         except ValueError as error:
             await message.respond(b"Elading: %s\n" % str(error).encode())
             await message.respond(b"X125")

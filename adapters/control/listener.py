@@ -18,11 +18,12 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
 from adapters.control.frames import MAX_PAYLOAD, Frames, Seams, Violation
+from adapters.control.lending import Lending
 from adapters.control.peers import Credentials, Mask, Names, Peers, credentials_of
 from adapters.control.upstream import Locate, Pool, Upstream
 from domain.errors import Unavailable
@@ -118,6 +119,17 @@ class ControlSocket:
             raise Violation("Authorization Violation")
         self._peers.speak_for(number, person)
 
+    @contextlib.contextmanager
+    def borrow(self, number: str) -> Iterator[Callable[[], int]]:
+        """While the block lasts, a file may come along with what `c<number>` says: what is given tells its descriptor,
+        which the caller closes, or -1."""
+        client = self._numbered.get(number)
+        if client is None:
+            yield lambda: -1
+            return
+        with client.borrow() as take:
+            yield take
+
     def _full(self) -> bool:
         return len(self._clients) >= _MOST_CLIENTS
 
@@ -143,6 +155,8 @@ class _Client(asyncio.Protocol):
         self._room.set()
         self._joining: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._lending: Lending | None = None
+        self._slow = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the kernel who it is."""
@@ -232,8 +246,28 @@ class _Client(asyncio.Protocol):
 
     def slow(self, slow: bool) -> None:
         """Take nothing more from the client while the server is slow."""
-        if not self._transport.is_closing():
+        self._slow = slow
+        if self._lending is not None:
+            self._lending.listen(not slow)
+        elif not self._transport.is_closing():
             (self._transport.pause_reading if slow else self._transport.resume_reading)()
+
+    @contextlib.contextmanager
+    def borrow(self) -> Iterator[Callable[[], int]]:
+        """See ControlSocket; one at a time."""
+        if self._lending is not None or self._slow or self._transport.is_closing():
+            yield lambda: -1
+            return
+        self._transport.pause_reading()
+        self._lending = lending = Lending(
+            self._transport.get_extra_info("socket").dup(), self, self._transport.resume_reading
+        )
+        try:
+            yield lending.take
+        finally:
+            self._lending = None
+            lending.close()
+            self.slow(self._slow)
 
     def hang_up(self) -> None:
         """The daemon goes down."""

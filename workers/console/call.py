@@ -66,6 +66,10 @@ class Call(Protocol):
     def open_file(self, path: str) -> AsyncIterator[bytes]:
         """The content of a file of the client. Raises Refused when it cannot be read."""
 
+    async def lend_file(self, path: str) -> int:
+        """The descriptor of a regular file of the client, which the caller closes; -1 when it has to be streamed.
+        Raises Refused when it cannot be read."""
+
     def stdin(self) -> AsyncIterator[bytes]:
         """The client's standard input until its end."""
 

@@ -23,6 +23,7 @@ from domain.resources import Resources
 from workers import networks, volumedesk
 from workers.build.builder import Builder
 from workers.console.board import Board
+from workers.imagedesk import Content
 from workers.mover import Caller
 from workers.requests import CreateRequest, ExecRequest, NetworkRequest, VolumeRequest
 from workers.sampler import Sampler
@@ -71,7 +72,7 @@ class Images(Protocol):
 
     async def import_stream(
         self,
-        content: AsyncIterator[bytes],
+        content: Content,
         reference: str,
         who: Caller,
         *,
@@ -82,7 +83,7 @@ class Images(Protocol):
         """An image of one layer; its id. Raises Refused."""
 
     async def load_stream(
-        self, content: AsyncIterator[bytes], who: Caller, platform: Platform | None = None
+        self, content: Content, who: Caller, platform: Platform | None = None
     ) -> Sequence[str]:
         """All images of an archive; one line for each. Raises Refused."""
 

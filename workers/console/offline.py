@@ -65,6 +65,9 @@ class _Here:
     async def open_file(self, path: str) -> AsyncIterator[bytes]:
         yield b""
 
+    async def lend_file(self, path: str) -> int:
+        return -1
+
     async def stdin(self) -> AsyncIterator[bytes]:
         yield b""
 

@@ -92,6 +92,16 @@ async def test_an_empty_file_is_a_file(daemon: Engine, lading: Lading) -> None:
     assert await lading("cat", "/dev/null") == Ended(0, b"", b"")
 
 
+async def test_a_regular_file_is_lent_and_nothing_else(daemon: Engine, lading: Lading, tmp_path: Path) -> None:
+    """Of a pipe, opening it twice would be felt by whoever writes."""
+    (tmp_path / "file").write_bytes(b"content")
+    lent = b"streamed" if os.major(tmp_path.stat().st_dev) == 0 else b"lent"
+    assert await lading("lend", str(tmp_path / "file")) == Ended(0, lent + b": content", b"")
+    assert await lading("lend", "/dev/null") == Ended(0, b"streamed: ", b"")
+    ended = await lading("lend", str(tmp_path / "nothing"))
+    assert b"no such file or directory" in ended.err
+
+
 @pytest.mark.parametrize(("path", "reason"), [("/nonexistent", b"open /nonexistent: no such file or directory"),
                                               ("/", b"read /: is a directory")])
 async def test_a_file_that_cannot_be_read_is_said(daemon: Engine, lading: Lading, path: str, reason: bytes) -> None:

@@ -1,6 +1,7 @@
 """A daemon without an engine: a real bus, a real control socket, and a console whose verbs try out one thing each."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -94,6 +95,18 @@ async def _sleep(call: Call) -> None:
 async def _cat(call: Call) -> None:
     async for piece in call.open_file(call.argv[1]):
         await call.out(piece)
+
+
+async def _lend(call: Call) -> None:
+    """What comes with the file: its first bytes, or that it has to be streamed."""
+    descriptor = await call.lend_file(call.argv[1])
+    if descriptor < 0:
+        await call.out(b"streamed: " + b"".join([piece async for piece in call.open_file(call.argv[1])]))
+        return
+    try:
+        await call.out(b"lent: " + os.pread(descriptor, 100, 0))
+    finally:
+        os.close(descriptor)
 
 
 async def _stdin(call: Call) -> None:
@@ -250,5 +263,5 @@ VERBS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "cat": _cat, "stdin": _stdin, "count": _count, "env": _env, "new": _new, "delete": _delete, "ask": _ask,
     "signals": _signals, "keys": _keys, "size": _size, "flood-and-count": _flood_and_count,
     "slow-stop": _slow_stop, "defect": _defect, "run": _defect,
-    "look": _look, "pack": _pack, "spread": _spread, "write": _write,
+    "lend": _lend, "look": _look, "pack": _pack, "spread": _spread, "write": _write,
 }

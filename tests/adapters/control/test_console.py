@@ -1,7 +1,8 @@
 """The daemon's end of a call, on a bus in memory: what it waits for, what it forgets, how it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -42,6 +43,11 @@ class Clients:
     async def say(self, number: str, subject: str, payload: bytes) -> bool:
         """And goes there."""
         return False
+
+    @contextmanager
+    def borrow(self, number: str) -> Iterator[Callable[[], int]]:
+        """Nothing is lent."""
+        yield lambda: -1
 
     def leave(self, number: str) -> None:
         """The client hangs up."""

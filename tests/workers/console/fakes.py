@@ -65,6 +65,7 @@ from workers.blueprint import blueprint, exec_spec
 from workers.build.builder import Builder, Kept, Pruned, Usage
 from workers.console.board import Board
 from workers.console.dispatch import dispatch
+from workers.imagedesk import Content
 from workers.mover import Caller, Mover, Origin
 from workers.networks import Networks
 from workers.requests import CreateRequest, ExecRequest
@@ -174,6 +175,10 @@ class FakeCall:
             raise Refused(f"open {path}: no such file or directory")
         for at in range(0, len(self.files[path]), 3):
             yield self.files[path][at : at + 3]
+
+    async def lend_file(self, path: str) -> int:
+        """Nothing is lent."""
+        return -1
 
     async def stdin(self) -> AsyncIterator[bytes]:
         """The whole input at once; then its end, unless the client `stays`."""
@@ -376,7 +381,7 @@ class FakeImages:
 
     async def import_stream(
         self,
-        content: AsyncIterator[bytes],
+        content: Content,
         reference: str,
         who: Caller,
         *,
@@ -385,6 +390,7 @@ class FakeImages:
         platform: Platform | None = None,
     ) -> str:
         """Noted."""
+        assert not isinstance(content, int)
         data = b"".join([chunk async for chunk in content])
         self.done.append(("import", data, reference, message, tuple(changes), str(platform or "")))
         return f"sha256:{'e' * 64}"
@@ -396,9 +402,10 @@ class FakeImages:
             raise NotFound(f"No such image: {name} for {platform}", hint=f"what is called so here is for {offered}")
 
     async def load_stream(
-        self, content: AsyncIterator[bytes], who: Caller, platform: Platform | None = None
+        self, content: Content, who: Caller, platform: Platform | None = None
     ) -> Sequence[str]:
         """Everything that is there."""
+        assert not isinstance(content, int)
         self.done.append(("load", b"".join([chunk async for chunk in content]), str(platform or "")))
         return [f"Loaded image: {name}" for entry in self.entries.values() for name in entry.references]
 

@@ -2,6 +2,7 @@
 
 from domain.options import many, one
 from domain.text.safe import legible
+from workers.console.archives import content
 from workers.console.errors import Plain
 from workers.console.platforms import platform
 from workers.console.verb import Example, Invocation, Verb
@@ -16,15 +17,16 @@ async def _import(invocation: Invocation) -> int:
         )
     if path == "-" and call.terminal.stdin_tty:
         raise Plain("requested import from stdin, but stdin is a terminal")
-    content = call.stdin() if path == "-" else call.open_file(path)
+    wanted = platform(options)
+    archive = await content(call, None if path == "-" else path)
     message = options.text("message") or f"Imported from {legible(path)}"
     id = await invocation.engine.images.import_stream(
-        content,
+        archive,
         reference,
         invocation.who,
         message=message,
         changes=options.many("change"),
-        platform=platform(options),
+        platform=wanted,
     )
     await invocation.say(id)
     return 0

@@ -2,6 +2,7 @@
 
 from domain.options import flag, one
 from domain.text.safe import safe
+from workers.console.archives import content
 from workers.console.errors import Plain
 from workers.console.platforms import platform
 from workers.console.verb import Example, Invocation, Verb
@@ -11,8 +12,8 @@ async def _load(invocation: Invocation) -> int:
     call, path, wanted = invocation.call, invocation.options.one("input"), platform(invocation.options)
     if path is None and call.terminal.stdin_tty:
         raise Plain("requested load from stdin, but stdin is empty", hint="name the archive: lading load -i FILE")
-    content = call.stdin() if path is None else call.open_file(path)
-    for line in await invocation.engine.images.load_stream(content, invocation.who, wanted):
+    archive = await content(call, path)
+    for line in await invocation.engine.images.load_stream(archive, invocation.who, wanted):
         await invocation.say(safe(line))
     return 0
 
