@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,6 +73,14 @@ class Docker:
         """A command line of the client."""
         return Command([self._client, *arguments], self._env)
 
+    def buildkit(self) -> Callable[..., Command] | None:
+        """What makes command lines that build with BuildKit, if there is a client that speaks to the daemon's own:
+        later ones leave that to a program of its own."""
+        client = next((path for path in _clients() if _has_buildkit(path)), None)
+        if client is None:
+            return None
+        return lambda *arguments: Command([client, *arguments], {**self._env, "DOCKER_BUILDKIT": "1"})
+
     def import_image(self, archive: Path) -> None:
         """Make the image of the bench."""
         self.command("import", str(archive), REFERENCE).output()
@@ -116,6 +125,17 @@ def find() -> tuple[str, str] | None:
     """Paths of client and daemon, if both are installed."""
     client, daemon = shutil.which("docker"), shutil.which("dockerd")
     return (client, daemon) if client and daemon else None
+
+
+def _clients() -> list[str]:
+    """Every docker on the path."""
+    found = (shutil.which("docker", path=folder) for folder in PATH.split(":"))
+    return [path for path in found if path is not None]
+
+
+def _has_buildkit(client: str) -> bool:
+    version = Command([client, "--version"], {"PATH": PATH}).output().removeprefix("Docker version ")
+    return int(version.partition(".")[0]) in range(19, 23)
 
 
 def make_missing(directories: tuple[str, ...]) -> list[Path]:

@@ -27,7 +27,7 @@ from domain.build.keys import Key
 from domain.build.lenders import Loan
 from domain.build.places import Misread
 from domain.build.scope import Bring, Done, Enter, Execute, Scope, begin, history_entry
-from domain.build.stages import Arguments, Plan, Stage, find
+from domain.build.stages import Arguments, Plan, Stage, find, needs_context
 from domain.errors import CommandFailed, LadingError, NotFound, Refused, StepFailed
 from domain.failpoints import failpoint
 from domain.images import authoring
@@ -149,8 +149,7 @@ class Job:
     async def run(self, begun: BuildRequested, references: tuple[str, ...]) -> Built:
         """All of it. Raises what the first step that went wrong means."""
         await self._prepare()
-        await self.ledger.write(begun.model_copy(update={"steps": self.total}))
-        failpoint("build.requested")
+        await self._begin(begun.model_copy(update={"steps": self.total}))
         try:
             state = await self._all_stages()
             built = await self._finish(state, references)
@@ -162,6 +161,15 @@ class Job:
             raise
         await self.tools.runner.gone(self.containers)
         return built
+
+    async def _begin(self, begun: BuildRequested) -> None:
+        """Write down that it is wanted. A build that waits for no context, and finds everything in the cache, is over
+        before that would be on the disk: it says so together with how it has ended."""
+        if needs_context(self.plan):
+            await self.ledger.write(begun)
+            failpoint("build.requested")
+        else:
+            self.ledger.note(begun)
 
     async def _end(self, event: Event) -> None:
         with suppress(LadingError):
