@@ -75,6 +75,10 @@ class TerminalCall:
         """What one of the client's paths is."""
         return await self._wire.look(path, follow=follow)
 
+    async def look_all(self, paths: Sequence[tuple[str, bool]]) -> list[tuple[str, str]]:
+        """The same of several."""
+        return await self._wire.look_all(paths)
+
     def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """A tree of the client as a tar."""
         return self._wire.pack(path, name, options, ignored)

@@ -9,6 +9,11 @@ _KINDS = {0o100000: b"file", 0o040000: b"directory", 0o120000: b"link"}
 _TYPE = 0o170000
 
 
+def look_all(words: list[bytes]) -> bytes:
+    """Of several, each with whether it is followed, one after the other."""
+    return b"\0".join(look(words[at], words[at + 1]) for at in range(0, len(words), 2))
+
+
 def look(follow: bytes, path: bytes) -> bytes:
     """What it is and where: of a link that is followed, also if nothing is there yet, where it leads."""
     try:

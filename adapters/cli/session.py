@@ -148,7 +148,7 @@ class Session:
         elif kind == b"L":
             from adapters.cli import looks
 
-            self._line.send(b"k" + looks.look(*rest.split(b"\0")))
+            self._line.send(b"k" + looks.look_all(rest.split(b"\0")))
         elif kind in (b"P", b"T", b"W"):
             from adapters.cli import copying
 

@@ -18,7 +18,7 @@ Daemon to client, on the call's inbox, by the first byte:
     w 65536           that many bytes of a stream have been taken so far
     M 1               terminal of stdin into raw mode, and tell its size now and at every change
     M 2               only its size                         M 0           back to how it was
-    L 1\0path         tell what is there, following a link (1) or not   P options\0path\0name   stream it as a tar,
+    L 1\0path\0…      tell what is there, following links (1) or not    P options\0path\0name   stream it as a tar,
                       without what a fourth text, a `.dockerignore`, hides
     T options\0path   spread the tar that follows in that directory: pieces `B bytes`, until an empty one
     W mode\0path      write what follows, likewise, to a file that has this name once it is whole (`mode,parents`
@@ -189,9 +189,15 @@ class Call:
 
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
         """What one of the client's paths is (see `domain.copying.Found`), and where it leads. Raises Gone."""
-        asked = b"L%d\0" % follow + path.encode("utf-8", "surrogateescape")
-        kind, _, place = (await self._ask(asked, b"k")).partition(b"\0")
-        return _text(kind), _text(place)
+        return (await self.look_all([(path, follow)]))[0]
+
+    async def look_all(self, paths: Sequence[tuple[str, bool]]) -> list[tuple[str, str]]:
+        """The same of several paths, each with whether it is followed, in one question. Raises Refused, Gone."""
+        words = [b"%d\0" % follow + path.encode("utf-8", "surrogateescape") for path, follow in paths]
+        answer = [_text(word) for word in (await self._ask(b"L" + b"\0".join(words), b"k")).split(b"\0")]
+        if len(answer) != 2 * len(paths):
+            raise Refused("the client gave an answer that was not asked for")
+        return list(zip(answer[::2], answer[1::2], strict=True))
 
     def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """One of the client's files or trees as a tar, called `name` there, without what the rules of a

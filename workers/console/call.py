@@ -86,6 +86,9 @@ class Call(Protocol):
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
         """What one of the client's paths is (a `Kind` of `domain.copying`), and where a link that is followed leads."""
 
+    async def look_all(self, paths: Sequence[tuple[str, bool]]) -> list[tuple[str, str]]:
+        """The same of several paths, each with whether it is followed."""
+
     def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """One of the client's files or trees as a tar, called `name` there, without what the text of a `.dockerignore`
         hides. Raises Refused."""

@@ -111,45 +111,48 @@ class Reader(Arrivals):
         return await self.fetched(path, file) or await self._directory(path, file)
 
     async def _directory(self, path: str, file: str) -> Sources:
-        kind, top = await self._look(path)
+        """Everything that matters of it is asked for at once: each question is a way to the client and back."""
+        if not path.startswith("/") and not self.call.cwd:
+            raise Plain("the working directory of the client does not exist any more")
+        place = absolute(path, self.call.cwd).rstrip("/")
+        beside = "" if file == STDIN else absolute(file, self.call.cwd) if file else f"{place}/{_DOCKERFILE}"
+        names = [*([beside, beside + _IGNORE] if beside else []), f"{place}/{_IGNORE}"]
+        (kind, top), *found = await self.call.look_all([(place or "/", True), *((name, False) for name in names)])
+        kinds, top = {name: told for name, (told, _) in zip(names, found, strict=True)}, top.rstrip("/")
         if kind == "missing":
             raise Plain(f'unable to prepare context: path "{legible(path)}" not found')
         if kind != "directory":
             raise Plain(f"unable to prepare context: {legible(path)} is not a directory",
                         hint="name the directory, and the Dockerfile with -f")
-        if file == STDIN:
-            text, name, beside = decoded(await read_all(self.call.stdin(), LARGEST), STDIN), STDIN, ""
+        if not beside:
+            text, name = decoded(await read_all(self.call.stdin(), LARGEST), STDIN), STDIN
         else:
-            beside = absolute(file, self.call.cwd) if file else posixpath.join(top, _DOCKERFILE)
             name = file or _DOCKERFILE
-            text = decoded(await self._file(beside, name, top, LARGEST, "the Dockerfile"), name)
-        ignore = await self._ignore(top, beside)
+            data = await self._file(beside, kinds[beside], name, top, LARGEST, "the Dockerfile")
+            text = decoded(data, name)
+        hiding = next((name for name in names if name != beside and kinds[name] != "missing"), "")
+        ignore = await self._ignore(hiding, kinds[hiding], top) if hiding else ""
 
         async def bring() -> Context:
             return await self._receive(self.call.pack(top + "/.", ".", "", ignore))
 
         return Sources(text, name, ignore, bring)
 
-    async def _ignore(self, top: str, dockerfile: str) -> str:
-        for path in filter(None, (dockerfile and dockerfile + _IGNORE, posixpath.join(top, _IGNORE))):
-            kind, _ = await self.call.look(path, follow=False)
-            if kind == "missing":
-                continue
-            data = await self._file(path, posixpath.basename(path), top, _LARGEST_IGNORE, "the ignore file")
-            text = data.decode("utf-8", "surrogateescape").replace("\0", "")
-            try:
-                Rules(text)
-            except Wrong as error:
-                raise Plain(f"{legible(path)}: {error}") from error
-            return text
-        return ""
+    async def _ignore(self, path: str, kind: str, top: str) -> str:
+        data = await self._file(path, kind, posixpath.basename(path), top, _LARGEST_IGNORE, "the ignore file")
+        text = data.decode("utf-8", "surrogateescape").replace("\0", "")
+        try:
+            Rules(text)
+        except Wrong as error:
+            raise Plain(f"{legible(path)}: {error}") from error
+        return text
 
-    async def _file(self, path: str, name: str, top: str, most: int, what: str) -> bytes:
+    async def _file(self, path: str, kind: str, name: str, top: str, most: int, what: str) -> bytes:
         """One file, which may be a link only inside of the context. Raises Plain."""
-        kind, real = await self.call.look(path, follow=False)
+        real = path
         if kind == "link":
             kind, real = await self.call.look(path, follow=True)
-            if not (real + "/").startswith(top.rstrip("/") + "/"):
+            if not (real + "/").startswith(top + "/"):
                 raise Plain(f"{what} ({legible(name)}) is a link that leads out of the context: {legible(real)}")
         if kind == "missing":
             raise Plain(f"failed to read {what}: open {legible(name)}: no such file or directory",
@@ -170,13 +173,6 @@ class Reader(Arrivals):
             return await super()._inside(context, file)
         text = await read_all(self.call.stdin(), LARGEST)
         return Sources(decoded(text, STDIN), STDIN, *_hidden(context, ""))
-
-    async def _look(self, path: str) -> tuple[str, str]:
-        whole = absolute(path, self.call.cwd)
-        if not whole.startswith("/"):
-            raise Plain("the working directory of the client does not exist any more")
-        kind, real = await self.call.look(whole.rstrip("/") or "/", follow=True)
-        return kind, real.rstrip("/") or "/"
 
 
 def _hidden(context: Context, path: str) -> tuple[str, Callable[[], Awaitable[Context]]]:

@@ -80,6 +80,9 @@ class _Here:
     async def look(self, path: str, *, follow: bool) -> tuple[str, str]:
         return "missing", path
 
+    async def look_all(self, paths: Sequence[tuple[str, bool]]) -> list[tuple[str, str]]:
+        return [("missing", path) for path, _ in paths]
+
     async def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         yield b""
 

@@ -120,6 +120,10 @@ class FakeCall:
         """In the client's tree, or among its files."""
         return ("file", path) if path in self.files else self.side.look(path, follow=follow)
 
+    async def look_all(self, paths: Sequence[tuple[str, bool]]) -> list[tuple[str, str]]:
+        """One after the other."""
+        return [await self.look(path, follow=follow) for path, follow in paths]
+
     async def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
         """An archive that says what it is."""
         yield archive(path, name, options)
