@@ -55,9 +55,12 @@ def step(text: str) -> str:
     return digest(text)[:_SHORT]
 
 
-def of_run(work: Execute, base: str, platform: str, mounted: Sequence[tuple[str, str]] = ()) -> Key:
+def of_run(
+    work: Execute, base: str, platform: str, mounted: Sequence[tuple[str, str]] = (), hosts: Sequence[str] = ()
+) -> Key:
     """A command: what it executes, where, as whom, with which environment, on which base. Neither labels nor other
-    commands of the image, nor proxies, nor secrets. `mounted` are the digests of what is mounted from elsewhere."""
+    commands of the image, nor proxies, nor secrets. `mounted` are the digests of what is mounted from elsewhere,
+    `hosts` what is said of names in its network."""
     ignored = set(work.proxies)
     variables = [item.partition("=")[::2] for item in work.env]
     named: list[tuple[str, object]] = [("base", base), ("command", [*work.argv, work.script])]
@@ -67,6 +70,7 @@ def of_run(work: Execute, base: str, platform: str, mounted: Sequence[tuple[str,
             named.append((f"{'ARG' if name in work.arguments else 'ENV'} {name}", value))
     named += [(f"mount {mount.get('target') or mount.get('id', '')}", _mount(mount)) for mount in work.mounts]
     named += [(f"content of {name}", value) for name, value in mounted]
+    named += [("hosts", sorted(hosts))] if hosts else []
     return key(named)
 
 

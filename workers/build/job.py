@@ -425,7 +425,8 @@ class Job:
                 async with AsyncExitStack() as beside:
                     return await self._run(step, work, on, cause, await mounts.ready(beside))
 
-            return await self._made(step, (keys.of_run(work, on.chain, state.platform, mounted),), on, make, said)
+            key = keys.of_run(work, on.chain, state.platform, mounted, self.request.hosts)
+            return await self._made(step, (key,), on, make, said)
 
     def _check_runs(self, platform: str) -> None:
         """Raises: Refused."""

@@ -45,6 +45,7 @@ def test_what_a_command_runs_on_and_what_is_mounted_count() -> None:
     assert one.digest != keys.of_run(RUN, "c", "p").digest
     assert one.digest != keys.of_run(RUN, "b", "q").digest
     assert one.digest != keys.of_run(RUN, "b", "p", [("/m", "1")]).digest
+    assert one.digest != keys.of_run(RUN, "b", "p", hosts=["a:1.2.3.4"]).digest
     first, second = (
         replace(RUN, mounts=({"type": "bind", "from": name, "target": "/m"},)) for name in ("x", "y")
     )
