@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 DETACH = "\x10\x11"
 KILLS = int(os.environ.get("LADING_TEST_KILLS", "25"))
 MEBIBYTES = int(os.environ.get("LADING_TEST_MEBIBYTES", "64"))
+CONNECTIONS = 10
+"""From the daemon to the bus: its own, and those that `adapters.control.upstream` opens in advance."""
 Sit = Callable[..., Keyboard]
 
 
@@ -508,12 +510,22 @@ def test_clients_that_are_killed_at_any_moment_leave_nothing(engine: Engine, sit
         once(number)
     daemon = engine.processes()["daemon"]
     _cleared(engine)
-    held = len(os.listdir(f"/proc/{daemon}/fd"))
+    held, _ = _descriptors(daemon)
     for number in range(KILLS):
         once(number)
     _cleared(engine)
-    until(lambda: len(os.listdir(f"/proc/{daemon}/fd")) <= held + 2, "the daemon has let go of all descriptors")
+    until(lambda: _descriptors(daemon)[0] <= held + 2, "the daemon has let go of all descriptors")
+    until(lambda: _descriptors(daemon)[1] <= CONNECTIONS, "the daemon has let go of the clients' connections")
     assert alive(daemon)
+
+
+def _descriptors(pid: int) -> tuple[int, int]:
+    """How many a process has: of anything else, and of connections to the bus. Those are opened in advance, and again
+    after each client, so their number goes up and down by itself."""
+    to_bus = {f"socket:[{line.split()[9]}]" for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]}
+    held = [os.path.realpath(entry).rpartition("/")[2] for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    connections = sum(name in to_bus for name in held)
+    return len(held) - connections, connections
 
 
 def _cleared(engine: Engine) -> None:
