@@ -343,9 +343,12 @@ class Leases:
         for each in await self._networks.everything():
             if each.id in wanted:
                 await self._networks.ensure(each)
-        await driver.change(await self._sandbox(container, lease), container.pid)
+        sandbox = await self._sandbox(container, lease)
         self.roster.enter(replace(container, lease=lease))
-        await self._tell_names()
+        _, refusal = await asyncio.gather(self._tell_names(), _caught(driver.change(sandbox, container.pid)))
+        if refusal is not None:
+            self.roster.enter(container)
+            raise refusal
 
     async def kept(self, id: str) -> tuple[str, ...]:
         """Addresses that are still kept for a container: `network/address`."""
@@ -426,6 +429,15 @@ class Leases:
             pid = process.pid if process is not None and lease.attempt == attempt else -len(found) - 1
             found[pid] = await self._sandbox(container, lease)
         return found
+
+
+async def _caught(work: Awaitable[None]) -> LadingError | None:
+    """What was refused: whatever goes on beside it is waited for."""
+    try:
+        await work
+    except LadingError as error:
+        return error
+    return None
 
 
 def _interface(endpoint: Endpoint, known: Known, wish: Attachment) -> Interface:

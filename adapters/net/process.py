@@ -32,7 +32,7 @@ from domain.errors import KernelError, LadingError, Refused, Unavailable
 from domain.network.setup import Sandbox
 
 log = logging.getLogger(__name__)
-_REAP_SECONDS, _ADMIT_SECONDS = 0.1, 0.5
+_REAP_SECONDS, _ADMIT_SECONDS = 0.5, 0.5
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -177,6 +177,7 @@ class Desk:
     async def do_remove_bridge(self, message: Message) -> Message:
         """See the port."""
         await self._kernel(self._host.remove_bridge, message["id"])
+        self._reap_soon()
         return {}
 
     async def do_reserve(self, message: Message) -> Message:
@@ -292,6 +293,7 @@ class Desk:
         asyncio.get_running_loop().run_in_executor(self._chores, self._host.admit)
 
     def _reap_soon(self) -> None:
+        """Not at once: the kernel lets nobody change any link meanwhile, and many go as fast as one."""
         if self._reaping is None:
             self._reaping = asyncio.get_running_loop().call_later(_REAP_SECONDS, self._reap)
 
