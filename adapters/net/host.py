@@ -191,11 +191,11 @@ class Host:
             inner = Netlink()
         with inner:
             for endpoint in new:
-                if links.find(inner, endpoint.name) is not None:  # of one that was taken away a moment ago
-                    self.reap()
                 self._plug(room, inner, endpoint)
             wanted = {endpoint.network: endpoint for endpoint in sandbox.endpoints}
-            self._unplug(room, room.endpoints.keys() - wanted.keys())
+            gone = room.endpoints.keys() - wanted.keys()
+            _set_aside(inner, [room.endpoints[network] for network in gone])
+            self._unplug(room, gone)
             self._lead(room, inner, wanted)
         room.sandbox = sandbox
         self._publish(room)
@@ -447,6 +447,14 @@ def _dress(inner: Netlink, endpoint: Endpoint) -> None:
     inner.send([links.change(_index(inner, "lo"), up=True),
                 *(links.address(index, text) for text in endpoint.addresses), links.change(index, up=True),
                 *(links.default_route(index, gateway) for gateway in endpoint.gateways)])
+
+
+def _set_aside(inner: Netlink, gone: Iterable[Endpoint]) -> None:
+    """Their names are free for new ones before they are deleted."""
+    for endpoint in gone:
+        link = links.find(inner, endpoint.name)
+        if link is not None:
+            inner.send([links.change(link.index, up=False), links.rename(link.index, endpoint.link)])
 
 
 def _index(here: Netlink, name: str) -> int:

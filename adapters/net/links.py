@@ -77,6 +77,11 @@ def change(index: int, *, master: int | None = None, group: int | None = None, m
     return SETLINK, ACK, _IFINFO.pack(0, 0, index, _UP if up else 0, 0 if up is None else _UP) + attributes
 
 
+def rename(index: int, name: str) -> Request:
+    """Give a link that is down another name (before 6.2 the kernel refuses others)."""
+    return SETLINK, ACK, _IFINFO.pack(0, 0, index, 0, 0) + _text(_IFNAME, name)
+
+
 def port(name: str, *, isolated: bool, hairpin: bool) -> Request:
     """How a port of a bridge behaves: whether it may talk to other isolated ones, and whether a frame may go out where
     it came in: a container that asks for its own published port, where the bridge itself changes destinations

@@ -32,7 +32,7 @@ from domain.errors import KernelError, LadingError, Refused, Unavailable
 from domain.network.setup import Sandbox
 
 log = logging.getLogger(__name__)
-_REAP_SECONDS, _ADMIT_SECONDS = 0.5, 0.5
+_REAP_SECONDS, _ADMIT_SECONDS = 0.2, 0.5
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
