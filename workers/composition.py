@@ -113,7 +113,7 @@ def open_plant(settings: Settings) -> Plant:
         ),
         contents=contents,
         volumes=VolumeDirectories(root / VOLUMES),
-        network=Door(NetworkProcess(net_command(), run, root)),
+        network=Door(NetworkProcess(net_command(), run, root, settings.firewall)),
         registries=RemoteRegistries(settings.registries),
         control=control,
         gateway=_gateway(settings, control),

@@ -48,6 +48,7 @@ class BusUser(BaseModel):
 class Settings:
     """`userns`: `remap` gives every container a user namespace of its own unless it is told otherwise, with the ids
     `userns_ids` (`first:count`) of the host. `log_retention_hours`: how long output outlives its container.
+    `firewall`: whether other firewalls of the host are told to let published ports through, or decide themselves.
     `publish_address`: the host's address for published ports that name none; empty for every one. `default_network`:
     options of the network that containers are on if nothing is said, as `network create -o` has them.
     `gateway`: where the Docker Engine API is served, for whom in `gateway_group`, and `gateway_listen` (`ADDRESS:PORT`)
@@ -64,6 +65,7 @@ class Settings:
     userns: str = "host"
     userns_ids: str = ""
     publish_address: str = ""
+    firewall: Literal["open", "respect"] = "open"
     default_network: Mapping[str, str] = field(default_factory=dict)
     registries: Registries = field(default_factory=Registries)
     gateway: str = ""
@@ -95,6 +97,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             values[key] = _absolute(key, str(values[key]))
     if values.get("userns", "host") not in ("host", "remap"):
         raise InvalidValue(f"userns must be host or remap, not {values['userns']!r}")
+    if values.get("firewall", "open") not in ("open", "respect"):
+        raise InvalidValue(f"firewall must be open or respect, not {values['firewall']!r}")
     if values.get("publish_address"):
         values["publish_address"] = _publish_address(str(values["publish_address"]))
     if values.get("gateway"):

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from adapters.net import wire
+from adapters.net import foreign, wire
 from adapters.net.wire import Message
 from domain.errors import LadingError, Unavailable
 from domain.network.ports import Binding, Publication
@@ -59,13 +59,15 @@ def _digest(data_root: Path) -> int:
 
 
 class NetworkProcess:
-    """See `domain.ports.NetworkDriver`. `command` starts the process; run directory, table and group are added.
+    """See `domain.ports.NetworkDriver`. `command` starts the process; run directory, table, group and `mode` are added,
+    which is what other firewalls are asked for.
 
     Inside of its `async with` there is always a process, or one that is being started.
     """
 
-    def __init__(self, command: Sequence[str], run_dir: Path, data_root: Path) -> None:
-        self._command = (*command, str(run_dir), table_name(data_root), str(link_group(data_root)))
+    def __init__(self, command: Sequence[str], run_dir: Path, data_root: Path, mode: str = foreign.OPEN) -> None:
+        self._command = (*command, str(run_dir), table_name(data_root), str(link_group(data_root)), mode)
+        self._mode = mode
         self._run_dir, self._data_root = run_dir, data_root
         self._lost: Callable[[], Awaitable[None]] | None = None
         self._open: dict[int, asyncio.Future[Message]] = {}
@@ -243,9 +245,9 @@ class NetworkProcess:
     async def _greet(self, *, told: bool) -> None:
         """Another process than before knows nothing; one that speaks otherwise makes room."""
         hello = await self._exchange("hello", {})
-        if hello["protocol"] != wire.PROTOCOL:
+        if (hello["protocol"], hello.get("mode")) != (wire.PROTOCOL, self._mode):
             await self._exchange("end", {})
-            raise Unavailable("the network process was of another version")
+            raise Unavailable("the network process was of another version, or configured otherwise")
         new, self.pid = hello["pid"] != self.pid, hello["pid"]
         self._away.clear()
         self._ready.set()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from adapters.net import wire
+from adapters.net import foreign, wire
 from adapters.net.driver import lingers, link_group, table_name
 
 _SECONDS = 30
@@ -18,8 +18,8 @@ def clean_networks(run_dir: Path, data_root: Path, command: Sequence[str]) -> No
     Raises: Refused while containers run on networks."""
     if lingers(run_dir):
         group = str(link_group(data_root))
-        subprocess.run([*command, str(run_dir), table_name(data_root), group], check=True, timeout=_SECONDS, env={},
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        subprocess.run([*command, str(run_dir), table_name(data_root), group, foreign.OPEN], check=True,
+                       timeout=_SECONDS, env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         end_network(run_dir, clean=True, idle=True)
 
 

@@ -1,4 +1,5 @@
-"""Other firewalls on this host whose rules drop what is forwarded: Docker's and ufw's. Ours cannot overrule a drop.
+"""Other firewalls on this host whose rules drop what is forwarded: Docker's, ufw's and firewalld. Ours cannot overrule
+a drop.
 
 They are asked in their own language, with the host's own iptables, at the place that each keeps for others:
 
@@ -7,6 +8,13 @@ They are asked in their own language, with the host's own iptables, at the place
     -A DOCKER-USER -i ldg+ -m comment --comment lading -j ACCEPT
 
 Our own table goes on keeping networks apart behind that. Where there is no iptables, or nothing drops, nothing is done.
+
+Whoever wants the host's firewall to decide who reaches published ports (`respect`) gets only answers let in:
+
+    -A FORWARD -o ldg+ -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment lading -j ACCEPT
+
+firewalld knows zones instead of places: our bridges belong to `trusted`, now and after its next reload. Under `respect`
+nothing is asked of it, for it has no zone that lets out alone.
 """
 
 import logging
@@ -14,43 +22,77 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 _TOOLS = "iptables", "ip6tables"
 _WHERE = "/usr/sbin:/sbin:/usr/bin:/bin"
 _SECONDS = 20
 _LINKS = "ldg+"  # every bridge of every engine of ours
-_RULES = (
-    ("-o", _LINKS, "ACCEPT"),
+_IN = ("-o", _LINKS, "ACCEPT")
+_ANSWERS = ("-o", _LINKS, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "ACCEPT")
+_OUT = (
     ("-i", _LINKS, "-o", "docker0", "RETURN"),
     ("-i", _LINKS, "-o", "br-+", "RETURN"),
     ("-i", _LINKS, "ACCEPT"),
 )
+OPEN, RESPECT = "open", "respect"
+_WAYS_IN = {OPEN: _IN, RESPECT: _ANSWERS}
 _DOCKERS, _FORWARD = "DOCKER-USER", "FORWARD"
-CHAINS = _DOCKERS, _FORWARD
-"""Where the rules may be; who makes one of these may be in our way."""
+_PLACES = _DOCKERS, _FORWARD
+CHAINS = *_PLACES, "filter_FORWARD"
+"""Who makes one of these may be in our way; the last one is firewalld's."""
+_FIREWALLD, _PID_FILE = "firewall-cmd", "run/firewalld.pid"
 
 
-def admit() -> None:
-    """Let our bridges through, where somebody would not. Twice is fine; what goes wrong is logged."""
+def admit(mode: str, root: Path = Path("/")) -> None:
+    """Let our bridges through, where somebody would not. Twice is fine; what goes wrong is logged. `root` has the file
+    that firewalld leaves while it runs."""
     for tool in _tools():
         chain = _place(tool)
         if not chain:
             continue
-        for rule in reversed(_RULES):
+        for other in _WAYS_IN.keys() - {mode}:
+            _delete(tool, chain, _WAYS_IN[other])
+        for rule in reversed((_WAYS_IN[mode], *_OUT)):
             if _run(tool, "-C", chain, *_spelled(rule)).returncode:
                 done = _run(tool, "-I", chain, "1", *_spelled(rule))
                 if done.returncode:
                     log.warning("%s does not let our networks through: %s", tool, done.stderr.strip())
 
 
-def forget() -> None:
+    if mode == OPEN:
+        _zoned("--add-interface", root)
+    else:
+        _zoned("--remove-interface", root)
+
+
+def forget(root: Path = Path("/")) -> None:
     """Take the rules away, wherever they are."""
     for tool in _tools():
-        for chain in CHAINS:
-            for rule in _RULES:
-                while not _run(tool, "-D", chain, *_spelled(rule)).returncode:
-                    continue
+        for chain in _PLACES:
+            for rule in (*_WAYS_IN.values(), *_OUT):
+                _delete(tool, chain, rule)
+    _zoned("--remove-interface", root)
+
+
+def _zoned(what: str, root: Path) -> None:
+    """Let firewalld do it: what is not written down is gone with its next reload."""
+    tool = shutil.which(_FIREWALLD, path=_WHERE)
+    if tool is None or not (root / _PID_FILE).exists():
+        return
+    for kept in ((), ("--permanent",)):
+        there = not _execute(tool, *kept, "--zone=trusted", f"--query-interface={_LINKS}").returncode
+        if there == (what == "--add-interface"):
+            continue
+        done = _execute(tool, *kept, "--zone=trusted", f"{what}={_LINKS}")
+        if done.returncode:
+            log.warning("%s %s: %s", tool, what, done.stderr.strip())
+
+
+def _delete(tool: str, chain: str, rule: Sequence[str]) -> None:
+    while not _run(tool, "-D", chain, *_spelled(rule)).returncode:
+        continue
 
 
 def _tools() -> list[str]:
@@ -73,8 +115,12 @@ def _spelled(rule: Sequence[str]) -> tuple[str, ...]:
 
 def _run(tool: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """`-w` waits for whoever else changes the rules."""
+    return _execute(tool, "-w", "5", *arguments)
+
+
+def _execute(tool: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     try:
-        return subprocess.run((tool, "-w", "5", *arguments), capture_output=True, text=True, timeout=_SECONDS,
+        return subprocess.run((tool, *arguments), capture_output=True, text=True, timeout=_SECONDS,
                               stdin=subprocess.DEVNULL, env={"PATH": os.environ.get("PATH", _WHERE)})
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess((tool,), 1, "", str(error))

@@ -51,10 +51,11 @@ class Room:
 
 class Host:
     """One engine's part of this host; `name` is the table's, `group` the number of its links (one more is that of links
-    that wait to be deleted), `notes` a file that remembers what was changed for good until `clean`."""
+    that wait to be deleted), `notes` a file that remembers what was changed for good until `clean`, `mode` what other
+    firewalls are asked for (see `foreign`)."""
 
-    def __init__(self, name: str, group: int, notes: Path) -> None:
-        self._group, self._dead, self._notes = group, group + 1, notes
+    def __init__(self, name: str, group: int, notes: Path, mode: str) -> None:
+        self._group, self._dead, self._notes, self.mode = group, group + 1, notes, mode
         self._links, self._reaper = Netlink(), Netlink()
         self._firewall = firewall.Firewall(name)
         self.bridges: dict[str, Bridge] = {}
@@ -97,10 +98,7 @@ class Host:
         self._open_ways(bridge)
 
     def _make_bridge(self, bridge: Bridge) -> None:
-        link = links.find(self._links, bridge.link)
-        if link is not None and link.group == self._dead:
-            self.reap()
-            link = None
+        link = self._living(bridge.link)
         if link is None:
             self._links.send([links.bridge(bridge.link, mac=_bridge_mac(bridge), mtu=bridge.mtu, group=self._group)])
             link = links.find(self._links, bridge.link)
@@ -111,6 +109,14 @@ class Host:
         there = {text for index, text in links.addresses(self._links) if index == link.index}
         self._links.send([*(links.address(link.index, text) for text in bridge.addresses if text not in there),
                           links.change(link.index, mtu=bridge.mtu, up=True)])
+
+    def _living(self, name: str) -> Link | None:
+        """The link of that name; one that waits to be deleted goes now."""
+        link = links.find(self._links, name)
+        if link is not None and link.group == self._dead:
+            self.reap()
+            return None
+        return link
 
     def _open_ways(self, bridge: Bridge) -> None:
         """Only now that the table guards them: loopback addresses over the bridge, and forwarding."""
@@ -240,7 +246,7 @@ class Host:
     def _plug(self, room: Room, inner: Netlink, endpoint: Endpoint) -> None:
         """Both ends of a cable and what lies at the inner one. Once is enough."""
         bridge = self._bridge(endpoint.network)
-        if room.endpoints.get(endpoint.network) == endpoint and links.find(self._links, endpoint.link) is not None:
+        if room.endpoints.get(endpoint.network) == endpoint and self._living(endpoint.link) is not None:
             return
         master = links.find(self._links, bridge.link)
         if master is None:
@@ -329,7 +335,7 @@ class Host:
             self._loaded = False
             return
         self._reload()
-        foreign.admit()
+        foreign.admit(self.mode)
         for bridge in bridges:
             _attempt(faults, partial(self.add_bridge, bridge))
         for room in self.rooms.values():
@@ -356,7 +362,7 @@ class Host:
             room = self.rooms[run]
             room.sandbox = sandbox
             there = {endpoint.network: endpoint for endpoint in sandbox.endpoints
-                     if links.find(self._links, endpoint.link) is not None}
+                     if self._living(endpoint.link) is not None}
             self._unplug(room, room.endpoints.keys() - {endpoint.network for endpoint in sandbox.endpoints})
             room.endpoints = there
             room.elements = firewall.of_bindings(sandbox.bindings, room.targets())
@@ -367,7 +373,7 @@ class Host:
             inner = Netlink()
         with inner:
             for endpoint in room.sandbox.endpoints:
-                link = links.find(self._links, endpoint.link)
+                link = self._living(endpoint.link)
                 if link is None:
                     self._plug(room, inner, endpoint)
                     continue
@@ -414,7 +420,7 @@ class Host:
         """Let other firewalls let our networks through, as they are now. For any thread."""
         with self._admitting:
             if self.bridges:
-                foreign.admit()
+                foreign.admit(self.mode)
 
     def reload(self) -> None:
         """The table again, after somebody has deleted it."""

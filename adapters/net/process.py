@@ -1,6 +1,6 @@
 """The process `lading-net`: owns the network of one engine's containers, and outlives the daemon that starts it.
 
-    python -I -m lading_engine net RUN_DIR NAME GROUP
+    python -I -m lading_engine net RUN_DIR NAME GROUP MODE
 
 It holds `net.lock`, listens on `net.sock` (for root alone), and goes into the background once it does: whoever has
 started it may connect when the command returns. Kernel work is done by one thread, which enters namespaces for moments.
@@ -39,13 +39,13 @@ _T = TypeVar("_T")
 
 def main(arguments: list[str]) -> int:
     """Serve until told to end. Returns at once, with success, when there is such a process already."""
-    run_dir, name, group = Path(arguments[0]), arguments[1], int(arguments[2])
+    run_dir, name, group, mode = Path(arguments[0]), arguments[1], int(arguments[2]), arguments[3]
     lock = os.open(wire.lock_path(run_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return 0
-    host = Host(name, group, run_dir / "net.switched")
+    host = Host(name, group, run_dir / "net.switched", mode)
     listener = _listen(wire.socket_path(run_dir))
     _go_into_background(run_dir / "net.log")
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
@@ -157,7 +157,7 @@ class Desk:
 
     async def do_hello(self, _: Message) -> Message:
         """Who this is."""
-        return {"protocol": wire.PROTOCOL, "pid": os.getpid()}
+        return {"protocol": wire.PROTOCOL, "pid": os.getpid(), "mode": self._host.mode}
 
     async def do_end(self, _: Message) -> Message:
         """Make room for another process; the kernel's part stays."""

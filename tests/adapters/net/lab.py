@@ -69,11 +69,11 @@ class Lab:
         os.close(self.host)
         os.close(self.neighbour)
 
-    def driver(self) -> NetworkProcess:
-        """A driver whose process lives on the host."""
+    def driver(self, mode: str = "open") -> NetworkProcess:
+        """A driver whose process lives on the host; `mode` is what it asks of other firewalls."""
         command = (*_INSIDE, f"/proc/{os.getpid()}/fd/{self.host}",
                    sys.executable, "-I", "-m", "lading_engine", "net")
-        driver = NetworkProcess(command, self.directory / "run", self.directory)
+        driver = NetworkProcess(command, self.directory / "run", self.directory, mode)
         self._drivers.append(driver)
         return driver
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.net import nft
+from adapters.net import namespaces, nft
 from adapters.net.driver import NetworkProcess, table_name
 from adapters.net.ending import end_network
 from adapters.net.netlink import NETFILTER, Netlink, Refusal
@@ -108,6 +108,28 @@ async def test_a_container_reaches_the_outside_behind_the_hosts_address(containe
     lab.echo(lab.neighbour, 53, name="world", udp=True)
     assert lab.ask(client, NEIGHBOUR, 80) == f"world sees {HOST}"
     assert lab.ask(client, NEIGHBOUR, 53, udp=True) == f"world sees {HOST}"
+
+
+async def test_segments_fit_a_way_that_is_narrower_than_the_network(containers: Containers) -> None:
+    """Also where nobody may tell the sender (filtered ICMP): else large answers would never arrive."""
+    lab = containers.lab
+    client = await containers.open(A, 2)
+    lab.run(lab.host, "/sbin/ip", "link", "set", "eth0", "mtu", "1300")
+    server = lab.keep(partial(_listening, lab.neighbour))
+    there = lab.call(client, socket.socket)
+    with server, there:
+        there.settimeout(5)
+        there.connect((NEIGHBOUR, 80))
+        connection, _ = server.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1300 - 40
+
+
+def _listening(namespace: int) -> socket.socket:
+    with namespaces.inside(namespace):
+        server = socket.create_server((NEIGHBOUR, 80))
+    server.settimeout(5)
+    return server
 
 
 async def test_an_internal_network_has_no_outside(containers: Containers) -> None:

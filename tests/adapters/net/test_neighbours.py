@@ -1,11 +1,13 @@
 """Beside other firewalls: whoever drops what is forwarded lets ours through, and has nothing of it at the end."""
 
+import os
 import shutil
 
 import pytest
 
+from domain.network.ports import Publication
 from tests.adapters.net import test_flows
-from tests.adapters.net.lab import HOST, NEIGHBOUR, eventually
+from tests.adapters.net.lab import HOST, NEIGHBOUR, Lab, eventually
 from tests.adapters.net.test_flows import A, B, Containers
 
 containers = test_flows.containers
@@ -68,3 +70,26 @@ async def test_flushing_the_hosts_rules_takes_nothing_of_ours(containers: Contai
         iptables(containers, "-t", table, "-F")
     assert lab.ask(client, NEIGHBOUR, 80) == f"world sees {HOST}"
     assert lab.ask(stranger, "10.213.0.2", 80, patience=1) == ""
+
+
+async def test_a_firewall_that_is_respected_says_who_reaches_published_ports(lab: Lab) -> None:
+    """The way out stays open, and what was asked for before is taken back; one rule of the host's own opens a port."""
+    driver = lab.driver("respect")
+    containers = Containers(lab, driver)
+    iptables(containers, "-P", "FORWARD", "DROP")
+    iptables(containers, "-A", "FORWARD", "-o", "ldg+", "-m", "comment", "--comment", "lading", "-j", "ACCEPT")
+    async with driver:
+        await driver.add_bridge(A)
+        server = await containers.open(A, 2, Publication(80, "tcp", "", 8080))
+        friend = await containers.open(A, 3)
+        lab.echo(server, 80, name="web")
+        lab.echo(lab.neighbour, 80, name="world")
+        assert lab.ask(lab.neighbour, HOST, 8080, patience=0.5) == ""
+        assert lab.ask(friend, "10.213.0.2", 80) == "web sees 10.213.0.3"
+        assert lab.ask(server, NEIGHBOUR, 80) == f"world sees {HOST}"
+        iptables(containers, "-I", "FORWARD", "-p", "tcp", "-d", "10.213.0.2", "--dport", "80", "-j", "ACCEPT")
+        assert lab.ask(lab.neighbour, HOST, 8080) == f"web sees {NEIGHBOUR}"
+        await driver.clean()
+        for _, fd, _ in containers.opened:
+            os.close(fd)
+    assert "ldg+" not in iptables(containers, "-S")

@@ -1,0 +1,27 @@
+"""firewalld, as far as its own command line goes: who is told what."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.net import foreign
+
+TALKER = """#!/bin/sh
+echo "$@" >>{told}
+case "$*" in *--query-interface*) exit 1 ;; esac
+"""
+
+
+def test_firewalld_is_told_whom_to_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For now and for after its next reload, which forgets what is not written down; nothing where it does not run."""
+    told = tmp_path / "told"
+    (tmp_path / "firewall-cmd").write_text(TALKER.format(told=told))
+    (tmp_path / "firewall-cmd").chmod(0o755)
+    monkeypatch.setattr(foreign, "_WHERE", str(tmp_path))
+    foreign.admit(foreign.OPEN, tmp_path)
+    assert not told.exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/firewalld.pid").touch()
+    foreign.admit(foreign.OPEN, tmp_path)
+    assert [line for line in told.read_text().splitlines() if "query" not in line] == [
+        "--zone=trusted --add-interface=ldg+", "--permanent --zone=trusted --add-interface=ldg+"]
