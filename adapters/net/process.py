@@ -39,7 +39,8 @@ _T = TypeVar("_T")
 
 def main(arguments: list[str]) -> int:
     """Serve until told to end. Returns at once, with success, when there is such a process already."""
-    run_dir, name, group, mode = Path(arguments[0]), arguments[1], int(arguments[2]), arguments[3]
+    run_dir, name, group = Path(arguments[0]), arguments[1], int(arguments[2])
+    mode = arguments[3] if len(arguments) > 3 else foreign.OPEN  # a daemon that was started before an upgrade
     lock = os.open(wire.lock_path(run_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
