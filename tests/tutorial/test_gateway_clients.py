@@ -119,9 +119,10 @@ def test_docker_builds_commits_and_keeps_images(engine: Engine, environment: dic
         return ran(environment, _CLIENT, *words, cwd=tmp_path)
 
     (tmp_path / "f").write_text("content")
-    (tmp_path / "Dockerfile").write_text("FROM busybox\nARG V=1\nCOPY f /f\nRUN test $V = 2\nCMD cat /f\n")
-    told = docker("build", "-t", "app:1", "--build-arg", "V=2", ".")
-    assert "Step 4/5 : RUN test $V = 2" in told
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nARG V=1\nCOPY f /f\nRUN grep known$V /etc/hosts\nCMD cat /f\n")
+    told = docker("build", "-t", "app:1", "--build-arg", "V=2", "--add-host", "known2:192.0.2.9", ".")
+    assert "Step 4/5 : RUN grep known$V /etc/hosts" in told
+    assert "192.0.2.9\tknown2" in told
     assert told.splitlines()[-1] == "Successfully tagged app:1"
     failing = subprocess.run([_CLIENT, "build", "."], env=environment, cwd=tmp_path, capture_output=True, text=True,
                              timeout=60, check=False)  # fmt: skip
@@ -233,6 +234,8 @@ def _work(client: Any, errors: Any) -> None:
     assert web.exec_run("stty size", tty=True).exit_code == 0
     network.reload()
     assert network.containers == [web]
+    network.disconnect(web)
+    network.connect(web, aliases=["www"])  # at once, under the same name inside
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("note"))
