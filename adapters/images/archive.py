@@ -87,7 +87,8 @@ class Archive:
         try:
             self._index()
         except Damaged as error:
-            raise Refused(f"the archive cannot be read: {error.reason}") from error
+            reason = error.reason if self._members else f"it is not a tar archive ({error.reason})"
+            raise Refused(f"the archive cannot be read: {reason}") from error
 
     def __contains__(self, name: str) -> bool:
         return name in self._members

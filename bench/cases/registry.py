@@ -121,21 +121,34 @@ def _extraction(setting: Setting, archive: Path, about: str) -> list[Row]:
     def theirs(layer: Path, work: Path) -> None:
         subprocess.run([tar, "-xpf", str(layer), "-C", str(work)], check=True)
 
-    def turn(extract: Callable[[Path, Path], None]) -> float:
-        taken = 0.0
+    used: dict[str, list[float]] = {}
+
+    def turn(name: str, extract: Callable[[Path, Path], None]) -> float:
+        taken = processor = 0.0
         for layer in layers:
             work = folder / "work"
             work.mkdir()
             os.sync()
-            begin = time.perf_counter()
+            begin, before = time.perf_counter(), _own_seconds()
             extract(layer, work)
-            taken += time.perf_counter() - begin
+            taken, processor = taken + time.perf_counter() - begin, processor + _own_seconds() - before
             shutil.rmtree(work)
+        used.setdefault(name, []).append(processor)
         return taken
 
-    samples = interleave({"lading": lambda: turn(ours), "tar": lambda: turn(theirs)}, setting.times(5))
+    turns = {"lading": lambda: turn("lading", ours), "tar": lambda: turn("tar", theirs)}
+    samples = interleave(turns, setting.times(5))
     shutil.rmtree(folder)
-    return compare(f"extraction of {about}, with its digests", "s", samples, Target("tar", 1.3))
+    about = f"extraction of {about}, with its digests"
+    return [
+        *compare(f"{about}: wall", "s", samples, Target("tar", 1.3)),
+        *compare(f"{about}: processor", "s", _later(used), Target("tar")),
+    ]
+
+
+def _own_seconds() -> float:
+    """Processor time of this process and of those it has waited for."""
+    return sum(os.times()[:4])
 
 
 def _give(engine: Engine, archive: Path, name: str) -> None:
