@@ -128,8 +128,13 @@ class Scope:
 
 
 def begin(settings: Settings, arguments: Mapping[str, str] | None = None) -> Scope:
-    """The scope of a stage on an image; on a stage it has that one's `arguments`, too."""
-    return Scope(replace(settings, on_build=()), dict(arguments or {}))
+    """The scope of a stage on an image; on a stage it has that one's `arguments`, too.
+
+    Other builders give a path to what has none, so `ENV PATH=$PATH:/opt/bin` must find one.
+    """
+    own = any(item.startswith("PATH=") for item in settings.env)
+    env = settings.env if own else (DEFAULT_PATH, *settings.env)
+    return Scope(replace(settings, on_build=(), env=env), dict(arguments or {}))
 
 
 @dataclass

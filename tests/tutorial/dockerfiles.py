@@ -37,6 +37,8 @@ TREE: Mapping[str, object] = {
     "to": "->src",
 }
 SH = "FROM busybox\n"
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Of an image that is built on one without a path."""
 
 CASES = (
     Case("from alone", SH, shows={"echo same": "same"}),
@@ -59,7 +61,7 @@ CASES = (
         "env",
         SH + 'ENV A=1 B="two words" C=a\\ b\nRUN echo "$A,$B,$C" > /x',
         shows={"cat /x": "1,two words,a b"},
-        config={"Env": ["A=1", "B=two words", "C=a b"]},
+        config={"Env": [PATH, "A=1", "B=two words", "C=a b"]},
     ),
     Case("env old form", SH + 'ENV A one two\nRUN echo "$A" > /x', shows={"cat /x": "one two"}),
     Case(

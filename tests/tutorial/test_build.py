@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.adapters.registry.servers import distribution, raw
 from tests.chaos.points import BUILDS
 from tests.tutorial.dockerfiles import CASES, TREE, Case
 from tests.tutorial.engine import PROGRAMS, Done, Engine, until
+from tests.tutorial.line import Line
 
 ANEW = "cat /proc/sys/kernel/random/uuid"
 """A command that writes something else each time."""
@@ -94,13 +96,13 @@ def cached(done: Done) -> int:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_a_dockerfile_means(engine: Engine, tmp_path: Path, case: Case) -> None:
+def test_what_a_dockerfile_means(served: Engine, tmp_path: Path, case: Case) -> None:
     """Configuration, files, modes and owners are what the reference says."""
     lay(tmp_path, case.files)
-    built(engine, tmp_path, case.dockerfile, *case.options)
+    built(served, tmp_path, case.dockerfile, *case.options)
     for command, expected in case.shows.items():
-        assert show(engine, command) == expected, command
-    config = json.loads(engine.ok("inspect", "--type", "image", "built"))[0]["Config"]
+        assert show(served, command) == expected, command
+    config = json.loads(served.ok("inspect", "--type", "image", "built"))[0]["Config"]
     for key, value in case.config.items():
         assert config.get(key) == value, key
 
@@ -127,18 +129,18 @@ def test_what_was_built_before_is_not_built_again(engine: Engine, tmp_path: Path
     ],
 )
 def test_a_miss_names_its_cause(
-    engine: Engine, tmp_path: Path, before: str, after: tuple[str, str], cause: str
+    served: Engine, tmp_path: Path, before: str, after: tuple[str, str], cause: str
 ) -> None:
     """Which file, which argument; what follows says that its base has changed."""
     lay(tmp_path, TREE)
     text = f"FROM busybox\nARG V=1\n{before}\nRUN echo next > /next{cause[:5].strip()}"
-    assert "it was not built before" in built(engine, tmp_path, text).out
+    assert "it was not built before" in built(served, tmp_path, text).out
     options: tuple[str, ...] = ()
     if after[0] == "V":
         options = ("--build-arg", "=".join(after))
     else:
         (tmp_path / after[0]).write_text(after[1])
-    done = built(engine, tmp_path, text, *options)
+    done = built(served, tmp_path, text, *options)
     assert f" ---> Not in the cache: {cause}" in done.lines
     assert " ---> Not in the cache: base changed" in done.lines
 
@@ -244,7 +246,7 @@ def test_arguments_that_nobody_asks_for_are_told(engine: Engine, tmp_path: Path)
         ("FROM busybox\nCOPY hidden /x", "line 2 (hidden) hides it"),
     ],
 )
-def test_what_cannot_be_built_is_refused(engine: Engine, tmp_path: Path, dockerfile: str, says: str) -> None:
+def test_what_cannot_be_built_is_refused(served: Engine, tmp_path: Path, dockerfile: str, says: str) -> None:
     """With the place and the reason, and without a trace."""
     lay(
         tmp_path,
@@ -257,11 +259,11 @@ def test_what_cannot_be_built_is_refused(engine: Engine, tmp_path: Path, dockerf
         },
     )
     os.mkfifo(tmp_path / "pipe")
-    done = build(engine, tmp_path, dockerfile)
+    done = build(served, tmp_path, dockerfile)
     assert done.code == 1
     assert says in done.err
     assert "Traceback" not in done.err
-    assert engine.everything() == []
+    until(lambda: not served.everything(), "nothing is left of it")
 
 
 def test_a_context_may_hold_what_nobody_copies(engine: Engine, tmp_path: Path) -> None:
@@ -284,10 +286,10 @@ def test_a_context_may_hold_what_nobody_copies(engine: Engine, tmp_path: Path) -
     ],
     ids=["directory", "link", "pipe", "missing"],
 )
-def test_a_dockerfile_that_is_none_is_refused(engine: Engine, tmp_path: Path, make: object, says: str) -> None:
+def test_a_dockerfile_that_is_none_is_refused(served: Engine, tmp_path: Path, make: object, says: str) -> None:
     """What it leads to is not read."""
     make(tmp_path / "Dockerfile")  # type: ignore[operator]
-    done = engine.cli("build", str(tmp_path))
+    done = served.cli("build", str(tmp_path))
     assert done.code == 1
     assert says in done.err
 
@@ -314,13 +316,13 @@ def test_a_dockerfile_from_elsewhere_and_from_standard_input(engine: Engine, tmp
 
 
 @pytest.mark.parametrize("pack", [lambda data: data, __import__("gzip").compress, __import__("lzma").compress])
-def test_a_context_may_come_as_an_archive(engine: Engine, pack: object) -> None:
+def test_a_context_may_come_as_an_archive(served: Engine, pack: object) -> None:
     """Packed or not; its own `.dockerignore` counts."""
     data = tar_of(Dockerfile=b"FROM busybox\nCOPY . /d\n", a=b"a\n", b=b"b\n", **{".dockerignore": b"b\n"})
     argv = [str(PROGRAMS / "lading"), "build", "-t", "built", "-"]
-    done = subprocess.run(argv, env=engine.environment, input=pack(data), capture_output=True, timeout=60, check=False)  # type: ignore[operator]
+    done = subprocess.run(argv, env=served.environment, input=pack(data), capture_output=True, timeout=60, check=False)  # type: ignore[operator]
     assert done.returncode == 0, done.stderr
-    assert show(engine, "ls -A /d") == ".dockerignore\nDockerfile\na"
+    assert show(served, "ls -A /d") == ".dockerignore\nDockerfile\na"
 
 
 @pytest.mark.parametrize(
@@ -332,7 +334,7 @@ def test_a_context_may_come_as_an_archive(engine: Engine, pack: object) -> None:
         ("l", tarfile.LNKTYPE, "a hard link to nothing"),
     ],
 )
-def test_a_hostile_archive_is_refused(engine: Engine, name: str, kind: bytes, says: str) -> None:
+def test_a_hostile_archive_is_refused(served: Engine, name: str, kind: bytes, says: str) -> None:
     """Before any of it is used."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -341,10 +343,31 @@ def test_a_hostile_archive_is_refused(engine: Engine, name: str, kind: bytes, sa
         archive.addfile(entry)
     argv = [str(PROGRAMS / "lading"), "build", "-"]
     done = subprocess.run(
-        argv, env=engine.environment, input=out.getvalue(), capture_output=True, timeout=60, check=False
+        argv, env=served.environment, input=out.getvalue(), capture_output=True, timeout=60, check=False
     )
     assert done.returncode == 1
     assert says in done.stderr.decode()
+
+
+def test_a_program_builds_over_the_bus(engine: Engine) -> None:
+    """As docs/programs.md has it: the context goes there as a stream, what is told comes back in pieces."""
+    context = tar_of(Dockerfile=b"FROM busybox\nCOPY a /x\nRUN echo told\n", a=b"from a program\n")
+    told: dict[bytes, bytes] = {}
+    with closing(Line(engine.socket)) as line:
+        line.subscribe("_INBOX.@.1", 1)
+        words = ("1", "session=mine", "", "build", "-t", "built", "-")
+        line.publish("lading.@.call.@", "".join(f"{word}\0" for word in words).encode(), "_INBOX.@.1")
+        while b"X" not in told:
+            _, message = line.hear()
+            kind, rest = message[:1], message[1:]
+            if kind == b"I":
+                line.publish("lading.@.io.@.mine", b"d" + context)
+                line.publish("lading.@.io.@.mine", b"e")
+            told[kind] = told.get(kind, b"") + rest
+    assert told[b"X"] == b"0", told
+    assert b"told\n" in told[b"O"]
+    assert b"Successfully tagged built:latest" in told[b"O"]
+    assert show(engine, "cat /x") == "from a program"
 
 
 def test_nothing_is_sent_that_nobody_needs(engine: Engine, tmp_path: Path) -> None:

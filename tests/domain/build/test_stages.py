@@ -6,7 +6,7 @@ import pytest
 
 from domain.build.dockerfile import parse
 from domain.build.places import Misread
-from domain.build.scope import Bring, Done, Enter, Execute, Scope, begin
+from domain.build.scope import DEFAULT_PATH, Bring, Done, Enter, Execute, Scope, begin
 from domain.build.stages import Arguments, Plan, plan, platform_arguments, unused
 from domain.errors import InvalidValue, NotFound
 from domain.images.config import Settings
@@ -26,6 +26,13 @@ def carried(body: str, settings: Settings | None = None, **given: str) -> tuple[
         done.append(scope.after(instruction, whole, arguments))
         scope = done[-1].scope
     return scope, done
+
+
+def test_an_image_without_a_path_gets_one() -> None:
+    """So that it can be extended; the image's own is left alone."""
+    assert begin(Settings()).settings.env == (DEFAULT_PATH,)
+    assert begin(Settings(env=("A=1", "PATH=/own"))).settings.env == ("A=1", "PATH=/own")
+    assert carried("ENV PATH=$PATH:/opt")[0].settings.env == (f"{DEFAULT_PATH}:/opt",)
 
 
 def run_of(body: str, **given: str) -> Execute:
@@ -100,7 +107,7 @@ def test_arguments_before_the_first_stage_are_for_from_alone() -> None:
     scope = begin(Settings())
     for instruction in whole.stages[0].body:
         scope = scope.after(instruction, whole, Arguments()).scope
-    assert scope.settings.env == ("x=", "y=1", "z=own")
+    assert scope.settings.env == (DEFAULT_PATH, "x=", "y=1", "z=own")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +135,7 @@ def test_who_gives_a_variable_its_value(body: str, given: dict[str, str], found:
 def test_arguments_go_on_in_a_stage_on_this_one() -> None:
     """They end with the stage for all others."""
     scope, _ = carried("ARG a=1")
-    assert begin(scope.settings, scope.arguments).values == {"a": "1"}
+    assert begin(scope.settings, scope.arguments).values["a"] == "1"
     assert begin(scope.settings).values == {}
 
 
@@ -138,7 +145,7 @@ def test_proxies_reach_commands_but_neither_history_nor_keys() -> None:
     assert isinstance(done[0].work, Execute)
     assert done[0].work.proxies == ("HTTPS_PROXY",)
     assert "p" not in done[0].created_by.split()
-    assert scope.settings.env == ()
+    assert scope.settings.env == (DEFAULT_PATH,)
 
 
 def test_arguments_stand_in_the_history_of_a_command() -> None:
