@@ -136,7 +136,7 @@ def test_arguments_go_on_in_a_stage_on_this_one() -> None:
     """They end with the stage for all others."""
     scope, _ = carried("ARG a=1")
     assert begin(scope.settings, scope.arguments).values["a"] == "1"
-    assert begin(scope.settings).values == {}
+    assert "a" not in begin(scope.settings).values
 
 
 def test_proxies_reach_commands_but_neither_history_nor_keys() -> None:
