@@ -166,6 +166,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             lingers=lambda: lingers(settings.run_dir),
             default_network=settings.default_network,
             publish_address=settings.publish_address,
+            ids=(settings.id_range.first, settings.id_range.count),
         )
     )
     async def layers(container: Container) -> Sequence[str]:

@@ -46,7 +46,8 @@ class Outside:
     `contents` are those of volumes. `layers(image)` gives the short names of an image's layer directories, `upper(id)`
     the writable layer of a container. `network()` is the driver of networks, and begins with it if nobody has needed it
     before; `lingers()` says whether something of an earlier one may be there. `default_network` are options of the
-    network that containers are on if nothing is said, `publish_address` is where ports are published likewise.
+    network that containers are on if nothing is said, `publish_address` is where ports are published likewise, `ids`
+    are the first id and the number of those of remapped containers.
     """
 
     host: str
@@ -66,6 +67,7 @@ class Outside:
     lingers: Callable[[], bool]
     default_network: Mapping[str, str] = field(default_factory=dict)
     publish_address: str = ""
+    ids: tuple[int, int] | None = None
 
 
 def announced(store: EventStore, relay: Relay) -> EventStore:
@@ -82,7 +84,7 @@ class Core:
         self.networks = Networks(outside.store, outside.views, outside.network, outside.clock, self.mover,
                                  default_options=outside.default_network)
         self.leases = Leases(self.networks, outside.views, self.mover, outside.runtime, outside.clock,
-                             publish_address=outside.publish_address)
+                             publish_address=outside.publish_address, ids=outside.ids)
         self.timers = Timers(self.mover, outside.clock)
         self.mounting = Mounting(self.mover, outside.views, outside.contents)
         self._settler = Settler(self.mover, outside.images, outside.volumes, self._volumes_released)

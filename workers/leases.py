@@ -29,6 +29,7 @@ from domain.network.wishes import DEFAULT, JOINED, Attachment, Interface, Lease
 from domain.network.zones import Zone
 from domain.ports import Clock, Runtime, Views
 from domain.spec import ContainerSpec
+from domain.userns import REMAP
 from workers.blueprint import Joined
 from workers.mover import Caller, Moved, Mover
 from workers.networks import Known, Networks
@@ -52,12 +53,13 @@ class Entry:
 
 class Leases:
     """Leases of this host's containers. `publish_address` is the host's address for ports that name none, on networks
-    that name none either; empty for every one."""
+    that name none either; empty for every one. `ids` are those of remapped containers: the first, and how many."""
 
     def __init__(self, networks: Networks, views: Views, mover: Mover, runtime: Runtime, clock: Clock, *,
-                 publish_address: str = "") -> None:
+                 publish_address: str = "", ids: tuple[int, int] | None = None) -> None:
         self._networks, self._views, self._mover = networks, views, mover
         self._runtime, self._clock, self._publish_address = runtime, clock, publish_address
+        self._ids = ids
         self._last: dict[str, Address | None] = {}
         self._closing: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._naming = asyncio.Lock()
@@ -284,6 +286,7 @@ class Leases:
             attempt=lease.attempt,
             endpoints=tuple(interface.endpoint for interface in order),
             bindings=lease.bindings,
+            ids=self._ids if container.settled.confinement.userns == REMAP else None,
             resolver=Resolver(
                 networks=ids,
                 links={name: id[:12] for each in container.attachments for name, id in each.links},

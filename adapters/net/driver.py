@@ -129,7 +129,7 @@ class NetworkProcess:
     async def open(self, sandbox: Sandbox) -> Place:
         """See the port."""
         reply = await self._ask("open", sandbox=wire.SANDBOX.dump_python(sandbox, mode="json"))
-        return Place(reply["path"], reply["inode"])
+        return Place(reply["path"], reply["inode"], reply.get("user_path", ""), reply.get("user_inode", 0))
 
     async def change(self, sandbox: Sandbox, pid: int) -> None:
         """See the port."""

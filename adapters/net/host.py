@@ -35,12 +35,20 @@ _DEFAULT_PREFIXES = ("0.0.0.0/0", "::/0")
 
 @dataclass(slots=True)
 class Room:
-    """The namespace of one run: `namespace` is a descriptor, `endpoints` are by network, in order."""
+    """The namespace of one run: `namespace` is a descriptor, `user` another one of the user namespace that owns it, as
+    long as nobody lives in it (-1: none, or not needed any more), `endpoints` are by network, in order."""
 
     sandbox: Sandbox
     namespace: int
+    user: int = -1
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     elements: firewall.Elements = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Let go of the namespaces."""
+        for fd in (self.namespace, self.user):
+            if fd >= 0:
+                os.close(fd)
 
     def targets(self) -> dict[int, str]:
         """Where published ports lead, by family: to the interface that leads out. Without one they lead nowhere."""
@@ -167,9 +175,9 @@ class Host:
             self._bridge(endpoint.network)
         self._ensure_table()
         with ExitStack() as undo:
-            namespace = namespaces.make()
-            undo.callback(os.close, namespace)
-            room = Room(sandbox, namespace)
+            namespace, user = namespaces.owned(*sandbox.ids) if sandbox.ids else (namespaces.make(), -1)
+            room = Room(sandbox, namespace, user)
+            undo.callback(room.close)
             undo.callback(self._unplug, room, room.endpoints)
             with namespaces.inside(namespace):
                 _prepare(sandbox)
@@ -226,7 +234,7 @@ class Host:
             return
         self._firewall.remove(room.elements)
         self._unplug(room, room.endpoints)
-        os.close(room.namespace)
+        room.close()
 
     def reap(self) -> None:
         """Delete the links that wait for it, all in one go: one by one each takes an RCU grace period."""

@@ -203,7 +203,10 @@ class Desk:
             self._reap_soon()
             raise
         await self._serve_room(room)
-        return {"path": f"/proc/{os.getpid()}/fd/{room.namespace}", "inode": namespaces.inode(room.namespace)}
+        place: Message = {"path": _path(room.namespace), "inode": namespaces.inode(room.namespace)}
+        if room.user >= 0:
+            place |= {"user_path": _path(room.user), "user_inode": namespaces.inode(room.user)}
+        return place
 
     async def do_change(self, message: Message) -> Message:
         """See the port."""
@@ -304,6 +307,11 @@ class Desk:
 
     async def _kernel(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **kwargs))
+
+
+def _path(fd: int) -> str:
+    """Where others find what this process holds."""
+    return f"/proc/{os.getpid()}/fd/{fd}"
 
 
 def _peer(writer: asyncio.StreamWriter) -> Any:

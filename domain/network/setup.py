@@ -54,20 +54,24 @@ class Resolver:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     """The network of one run of one container; `bindings` lead to the endpoint that has gateways, and nowhere if none
-    has. Without a resolver nothing answers at 127.0.0.11."""
+    has. Without a resolver nothing answers at 127.0.0.11. With `ids` (the first one on the host, and how many) it
+    belongs to a user namespace of its own, whose root has rights there as the host's has."""
 
     id: str
     attempt: int
     endpoints: tuple[Endpoint, ...] = ()
     bindings: tuple[Binding, ...] = ()
     resolver: Resolver | None = None
+    ids: tuple[int, int] | None = None
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """A network namespace that waits for its container: `path` leads to it as long as its maker lives, `inode` proves
-    that it is the one."""
+    that it is the one. `user_path` and `user_inode` are those of the user namespace that owns it; empty: the host's."""
 
     path: str
     inode: int
+    user_path: str = ""
+    user_inode: int = 0

@@ -230,7 +230,9 @@ def _enter(request: RunRequest) -> Iterator[Step]:
         yield Unshare(NEWCGROUP)  # now: its root is where its maker sits
     yield from (ShareNamespace(kind) for kind in ("pid", "ipc") if lender(getattr(request, kind)))
     if request.remap:  # what is not born with the child belongs to it: its root has rights there
-        yield UserNamespace(request.remap.first, request.remap.count, _namespaces(request) & ~(NEWNS | NEWPID))
+        owner = (request.place.user_path, request.place.user_inode) if request.place is not None else ("", 0)
+        flags = _namespaces(request) & ~(NEWNS | NEWPID)
+        yield UserNamespace(request.remap.first, request.remap.count, flags, *owner)
     if request.place is not None:  # while the host's /proc is there; sysfs shows the network of whoever mounts it
         yield EnterNetwork(request.place.path, request.place.inode)
     elif request.network == "none":

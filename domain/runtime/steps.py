@@ -119,12 +119,15 @@ class PrepareLent(Step):
 
 @dataclass(frozen=True, slots=True)
 class UserNamespace(Step):
-    """Make a user namespace whose ids from 0 on are those from `first` on of the host, and new namespaces `flags` that
-    belong to it; enter the latter, and make files as its root from now on, with all capabilities of the host's."""
+    """Make a user namespace whose ids from 0 on are those from `first` on of the host, or take the one to which `path`
+    leads, as `inode` proves; and new namespaces `flags` that belong to it. Enter the latter, and make files as its root
+    from now on, with all capabilities of the host's."""
 
     first: int
     count: int
     flags: int
+    path: str = ""
+    inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ def test_root_inside_is_nobody_outside(engine: Engine) -> None:
     assert engine.ok("exec", "-u", "33:44", "it", "sh", "-c", "id -u; id -g; echo x > /dev/stdout").split() == [
         "33", "44", "x"]
     assert engine.ok("inspect", "-f", "{{.HostConfig.UsernsMode}}", "it") == "remap"
+    assert engine.cli("exec", "it", "ping", "-c1", "-W3", "plain").code == 0  # its network is its own
+    engine.ok("run", "--rm", *REMAP, "--cap-add", "NET_ADMIN", "busybox", "ip", "link", "set", "eth0", "mtu", "1400")
 
 
 def test_files_keep_the_ids_that_are_seen_inside(engine: Engine, tmp_path: Path) -> None:

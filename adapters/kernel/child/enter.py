@@ -53,13 +53,21 @@ def _enter_namespaces(context: Context, flags: int) -> None:
 
 def _share_namespace(context: Context, kind: str) -> None:
     syscalls.setns(context.shared[kind], _LENT[kind])
-def _enter_network(_: Context, path: str, inode: int) -> None:
-    """What the path leads to now is the namespace that was meant, or nothing is entered: its maker may have died, and
-    its number may be somebody else's."""
+
+
+def waiting(path: str, inode: int) -> int:
+    """A descriptor of the namespace that was meant, or an error: its maker may have died, and its number may be
+    somebody else's."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if os.fstat(fd).st_ino != inode or syscalls.fstatfs_type(fd) != syscalls.NSFS_MAGIC:
+        os.close(fd)
+        raise syscalls.failed("setns", path, ESTALE)
+    return fd
+
+
+def _enter_network(_: Context, path: str, inode: int) -> None:
+    fd = waiting(path, inode)
     try:
-        if os.fstat(fd).st_ino != inode or syscalls.fstatfs_type(fd) != syscalls.NSFS_MAGIC:
-            raise syscalls.failed("setns", path, ESTALE)
         syscalls.setns(fd, syscalls.CLONE_NEWNET)
     finally:
         os.close(fd)

@@ -13,24 +13,26 @@ from collections.abc import Callable, Sequence
 from errno import EIO
 
 from adapters.kernel import settings, syscalls, terminals
+from adapters.kernel.child import enter
 from adapters.kernel.child.context import Context
 
 _OWNED = (("ipc", syscalls.CLONE_NEWIPC), ("uts", syscalls.CLONE_NEWUTS), ("net", syscalls.CLONE_NEWNET))
 
 
-def _user_namespace(context: Context, first: int, count: int, flags: int) -> None:
+def _user_namespace(context: Context, first: int, count: int, flags: int, path: str, inode: int) -> None:
     """A short-lived process makes it: who makes one is in it, and has no right any more to say what it maps."""
+    given = enter.waiting(path, inode) if path else -1
     told, tell = os.pipe()
     waiting, release = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(release)
-        _make(tell, waiting, flags)
+        _make(tell, waiting, flags, given)
     os.close(tell)
     os.close(waiting)
     try:
         place = _place(os.read(told, 64))
-        for name in ("uid_map", "gid_map"):
+        for name in ("uid_map", "gid_map") if given < 0 else ():
             settings.write(f"{place}/{name}", f"0 {first} {count}")
         context.user = os.open(f"{place}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         for name, flag in _OWNED:
@@ -40,14 +42,18 @@ def _user_namespace(context: Context, first: int, count: int, flags: int) -> Non
         os.close(told)
         os.close(release)
         os.waitpid(pid, 0)
+        if given >= 0:
+            os.close(given)
     _work_as(first)
 
 
-def _make(tell: int, waiting: int, flags: int) -> None:
-    """Make the namespaces, say which number the host's /proc has for us, and live until they were taken. An error is
-    told as a negative number."""
+def _make(tell: int, waiting: int, flags: int, given: int) -> None:
+    """Make the namespaces, but for the user namespace if one is given; say which number the host's /proc has for us,
+    and live until they were taken. An error is told as a negative number."""
     try:
-        syscalls.unshare(syscalls.CLONE_NEWUSER | flags)
+        if given >= 0:
+            syscalls.setns(given, syscalls.CLONE_NEWUSER)
+        syscalls.unshare(flags if given >= 0 else syscalls.CLONE_NEWUSER | flags)
         os.write(tell, os.readlink(b"/proc/self"))
         os.read(waiting, 1)
     except BaseException as error:
