@@ -3,8 +3,8 @@
 Engines are started when a case first asks for them and are gone, with all they have left, when the setting is closed.
 """
 
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
@@ -42,9 +42,9 @@ class Setting:
         """All files of the bench."""
         if machine.file_system(self._below) in ("tmpfs", "ramfs"):
             self.say(f"{self._below} is not on a disk: figures of durable writes mean nothing there")
-        folder = Path(tempfile.mkdtemp(prefix="lading-bench-", dir=self._below))
-        folder.chmod(0o755)
-        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = self._below / f"lading-bench-{secrets.token_hex(4)}"
+        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)  # first: ^C may come right after the next line
+        folder.mkdir(mode=0o755)
         self._stack.callback(lambda: self.left.extend(machine.clean(folder, self._groups)))
         return folder
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_address
 
 from domain.container import LIVE, TRANSIENT, Container, State
@@ -348,7 +349,7 @@ class Leases:
                 await self._networks.ensure(each)
         sandbox = await self._sandbox(container, lease)
         self.roster.enter(replace(container, lease=lease))
-        _, refusal = await asyncio.gather(self._tell_names(), _caught(driver.change(sandbox, container.pid)))
+        _, refusal = await asyncio.gather(self._tell_names(), _caught(partial(driver.change, sandbox, container.pid)))
         if refusal is not None:
             self.roster.enter(container)
             raise refusal
@@ -434,10 +435,10 @@ class Leases:
         return found
 
 
-async def _caught(work: Awaitable[None]) -> LadingError | None:
+async def _caught(work: Callable[[], Awaitable[None]]) -> LadingError | None:
     """What was refused: whatever goes on beside it is waited for."""
     try:
-        await work
+        await work()
     except LadingError as error:
         return error
     return None

@@ -29,7 +29,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 USUAL = 10_000
 INPUTS = int(os.environ.get("LADING_TEST_INPUTS", str(USUAL)))
 HELLO = b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n'
-STATUSES = {0, 1, 125, 126, 127}
+STATUSES = {0, 1, 3, 125, 126, 127}
+"""3: what was asked for does not run (`gateway status`)."""
 PASS_ON = {b"attach", b"build", b"exec", b"run", b"start", b"wait"}
 """Verbs whose status is that of a container's program."""
 GIVES_UP, HANGS = 1.0, 30.0

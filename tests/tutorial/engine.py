@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -375,7 +376,7 @@ class Engine:
                 found.contained[pid] = groups.partition(f"/{self.group_root}/")[2].split()[0].split("/")[0]
             elif argv[-1] == str(self.run_dir / "nats" / "server.conf") and "nats-server" in argv[0]:
                 found.roles["nats"] = pid
-            elif argv[-4:-2] == ["net", str(self.run_dir)]:
+            elif ("net", str(self.run_dir)) in pairwise(argv):
                 found.roles["net"] = pid
             elif str(PROGRAMS / "ladingd") in argv or argv[-2:] == ["lading_engine", "daemon"]:
                 if marks & set(_words(pid, "environ")):

@@ -378,10 +378,10 @@ def test_what_stands_in_the_way_is_told_and_a_start_works_once_it_is_gone(engine
         assert f"host port {port}/tcp on 127.0.0.1 is in use by another program ({os.getpid()}" in told
     told = engine.refused("run", "-d", "-p", "203.0.113.9:80:80", "busybox", "true", code=125)
     assert "this host has no address 203.0.113.9 to publish on" in told
-    told = engine.refused("run", "-d", "--name", "lost", "--net", "nowhere", "busybox", "sleep", "600", code=125)
-    assert "network nowhere not found" in told
+    lost = ("run", "-d", "--name", "lost", "--net", "nowhere", "busybox", "sleep", "600")
+    assert "network nowhere not found" in engine.refused(*lost, code=125)
     engine.ok("network", "create", "nowhere")
-    engine.ok("start", "lost")
+    engine.ok(*lost)
     engine.ok("network", "create", "--subnet", "10.77.4.0/24", "learning")
     fixed = ("--net", "learning", "--ip", "10.77.4.9")
     engine.ok("run", "-d", "--name", "one", *fixed, "busybox", "sleep", "600")

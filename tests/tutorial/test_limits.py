@@ -20,9 +20,14 @@ HOG = "x=a; while :; do x=$x$x; done"
 MIB = 1 << 20
 
 
+def files_of(engine: Engine, name: str) -> list[Path]:
+    """That file in all hierarchies; groups of other engines come and go meanwhile, and are not looked into."""
+    return [*CGROUPS.glob(f"{engine.group_root}/{name}"), *CGROUPS.glob(f"*/{engine.group_root}/{name}")]
+
+
 def counter(engine: Engine, id: str, file: str, key: str = "") -> int:
     """A number in a file of a container's group, in whatever hierarchy that is; with a key, that line's."""
-    for path in CGROUPS.glob(f"**/{engine.group_root}/{id}.1/{file}"):
+    for path in files_of(engine, f"{id}.1/{file}"):
         lines = [line.split() for line in path.read_text().splitlines()]
         found = [line[-1] for line in lines if line[0] == key or not key]
         if found:
@@ -32,14 +37,14 @@ def counter(engine: Engine, id: str, file: str, key: str = "") -> int:
 
 def processor_time(engine: Engine, id: str) -> int:
     """Microseconds."""
-    if list(CGROUPS.glob(f"**/{engine.group_root}/{id}.1/cpuacct.usage")):
+    if files_of(engine, f"{id}.1/cpuacct.usage"):
         return counter(engine, id, "cpuacct.usage") // 1000
     return counter(engine, id, "cpu.stat", "usage_usec")
 
 
 def controlled(engine: Engine, file: str) -> bool:
     """Whether groups here have that file."""
-    return any(CGROUPS.glob(f"**/{engine.group_root}/{file}"))
+    return bool(files_of(engine, file))
 
 
 def test_two_busy_containers_share_a_processor_by_their_shares(engine: Engine) -> None:
@@ -262,7 +267,7 @@ def test_a_disk_is_shared_by_weight(engine: Engine, weighing_disk: str) -> None:
 
 def read_of(engine: Engine, id: str, file: str, numbers: str) -> int:
     """Bytes that a container has read of a disk."""
-    for path in CGROUPS.glob(f"**/{engine.group_root}/{id}.1/{file}"):
+    for path in files_of(engine, f"{id}.1/{file}"):
         for line in path.read_text().splitlines():
             if line.startswith(f"{numbers} ") and ("Read" in line or "rbytes" in line):
                 return int(line.split("rbytes=")[-1].split()[0] if "rbytes" in line else line.split()[-1])

@@ -186,7 +186,7 @@ def test_an_empty_token_is_not_called_a_missing_image(
     """Token services give everybody a token, and say no only later."""
     registry, _ = guarded
     pushed(client, f"{registry.host}/closed/app:v1", tmp_path, credentials=ANN)
-    with pytest.raises(LadingError, match="does not exist, or needs a login") as caught:
+    with pytest.raises(LadingError, match="does not exist or needs a login") as caught:
         client.source(f"{registry.host}/closed/app:v1").manifest("v1")
     assert "lading login" in caught.value.hint
     with pytest.raises(RegistryDenied, match="unauthorized"):
