@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.adapters.registry.servers import Registry, distribution
 from tests.tutorial.engine import ROOT, Engine, until
 from tests.tutorial.truth import contradictions, settled
 
-__all__ = ["base_image", "clean", "engine", "fresh", "served"]
+__all__ = ["base_image", "clean", "engine", "fresh", "private", "registry", "served"]
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +77,17 @@ def fresh(base_image: Path) -> Iterator[Engine]:
     finally:
         left = engine.close()
     assert not left, left
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One that lets everybody in."""
+    with distribution(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One with a password: ann's is "secret"."""
+    with distribution(tmp_path_factory.mktemp("private"), htpasswd=True) as registry:
+        yield registry

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.registry.servers import Registry, distribution
+from tests.adapters.registry.servers import Registry
 from tests.tutorial.engine import PROGRAMS, SEARCHED, Engine, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -72,20 +72,6 @@ with wanted.waiting_for(LogMessageWaitStrategy("ready")) as server:
             continue
     print(server.exec(["echo", "inside"]).output.decode().strip())
 """
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """One that lets everybody in."""
-    with distribution(tmp_path_factory.mktemp("registry")) as registry:
-        yield registry
-
-
-@pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """One with a password: ann's is "secret"."""
-    with distribution(tmp_path_factory.mktemp("private"), htpasswd=True) as registry:
-        yield registry
 
 
 @pytest.fixture(scope="module")

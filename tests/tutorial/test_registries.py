@@ -10,7 +10,6 @@ import stat
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,20 +19,6 @@ from tests.tutorial.engine import Engine, until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 SKOPEO = shutil.which("skopeo")
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """One that lets everybody in."""
-    with distribution(tmp_path_factory.mktemp("registry")) as registry:
-        yield registry
-
-
-@pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """One with a password: ann's is "secret"."""
-    with distribution(tmp_path_factory.mktemp("private"), htpasswd=True) as registry:
-        yield registry
 
 
 @pytest.fixture

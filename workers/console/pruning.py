@@ -69,10 +69,7 @@ def _test(key: str, text: str, now: int) -> Test:
 
 async def agreed(invocation: Invocation, what: str) -> bool:
     """Whether the person says yes; nobody asks who has said so before."""
-    if invocation.options.flag("force"):
-        return True
-    answer = await invocation.call.ask(f"WARNING! {what}\nAre you sure you want to continue? [y/N] ")
-    return answer.strip().lower() in ("y", "yes")
+    return invocation.options.flag("force") or await invocation.agreed(what)
 
 
 async def tell(invocation: Invocation, sections: Sequence[Section], *, dry: bool) -> None:

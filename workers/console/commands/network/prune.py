@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from domain.errors import InvalidValue
 from domain.options import Parsed, filter_pair, flag, many
 from domain.text.safe import safe
+from workers.console import pruning
 from workers.console.commands.network import words
 from workers.console.moments import moment, time_of
 from workers.console.verb import Example, Invocation, Verb
@@ -18,7 +19,7 @@ async def _prune(invocation: Invocation) -> int:
     chosen = await _chosen(invocation)
     if options.flag("dry-run"):
         return await _tell(invocation, "Networks that would be deleted:", [known.name for known in chosen])
-    if not options.flag("force") and not await invocation.agreed(_WARNING):
+    if not await pruning.agreed(invocation, _WARNING):
         return 0
     return await _tell(
         invocation, "Deleted Networks:", await networks.prune([known.id for known in chosen], invocation.who)
@@ -74,7 +75,7 @@ VERB = Verb(
     options=(
         flag("dry-run", "", "Only say which ones would go"),
         many("filter", "", "Only: until=24h, label=KEY[=VALUE], label!=KEY[=VALUE]", value="filter"),
-        flag("force", "f", "Do not ask"),
+        pruning.FORCE,
     ),
     notes="A network that a stopped container is to be on again stays.",
     examples=(

@@ -6,6 +6,7 @@ from domain.errors import InvalidValue
 from domain.options import filter_pair, flag, many
 from domain.text.safe import safe
 from domain.text.units import human_size
+from workers.console import pruning
 from workers.console.commands.volume import words
 from workers.console.verb import Example, Invocation, Verb
 from workers.volumedesk import Known
@@ -23,7 +24,7 @@ async def _prune(invocation: Invocation) -> int:
     if options.flag("dry-run"):
         return await _tell(invocation, "Volumes that would be deleted:", list(sizes), "Space that would be reclaimed",
                            sum(sizes.values()))
-    if not options.flag("force") and not await invocation.agreed(_ALL if everyone else _ANONYMOUS):
+    if not await pruning.agreed(invocation, _ALL if everyone else _ANONYMOUS):
         return 0
     gone = await volumes.prune(list(sizes), invocation.who)
     return await _tell(invocation, "Deleted Volumes:", list(gone), "Total reclaimed space",
@@ -61,7 +62,7 @@ VERB = Verb(
         flag("all", "a", "Also those that somebody has named"),
         flag("dry-run", "", "Only say which ones would go, and how large they are"),
         many("filter", "", "Only: label=KEY[=VALUE], label!=KEY[=VALUE]", value="filter"),
-        flag("force", "f", "Do not ask"),
+        pruning.FORCE,
     ),
     notes="A volume of a stopped container is in use and stays.",
     examples=(
