@@ -123,7 +123,6 @@ def _started(container: Container, event: Started, record: Recorded) -> Mapping[
         "cgroup": event.cgroup,
         "boot": event.boot,
         "started_at": record.time,
-        "finished_at": 0,
         "exit_code": 0,
         "signal": 0,
         "oom": False,

@@ -46,7 +46,7 @@ class Containers:
 
     name = "containers"
     inline = True
-    revision = 5
+    revision = 6
     columns = (
         Column("id", "text"),
         Column("name", "text", unique=True),
@@ -154,7 +154,6 @@ def _started(row: Row, event: Started, record: Recorded) -> dict[str, Any]:
     return {
         "pid": event.pid,
         "started_at": record.time,
-        "finished_at": 0,
         "exit_code": 0,
         "oom": 0,
         "reason": "",

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from domain.container import State
+from domain.lifecycle import MACHINE
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.kill import KillRequested
 from domain.lifecycle.pause import Paused, PauseRequested
@@ -53,6 +54,17 @@ def test_within_a_run_no_change_of_state_touches_an_index() -> None:
     changed = [set(Shape(table.columns).changed(*pair)) for pair in pairwise(rows)]
     assert all(changed)
     assert not indexed & set().union(*changed)
+
+
+def test_a_start_keeps_the_time_of_the_end_before() -> None:
+    """`inspect` of what runs again says when it ended last, in the row as in the container itself."""
+    again = (StartRequested(attempt=2), Started(attempt=2, pid=11, start_time=1, cgroup="a.2", boot="b"))
+    story = Story()
+    for event in (*RUN, Exited(attempt=1, code=0, ended=9), *again):
+        story.tell(event)
+    assert MACHINE.fold(ID, story.records).finished_at == 9
+    rows = rows_after(*RUN, Exited(attempt=1, code=0, ended=9), *again)
+    assert [row["finished_at"] for row in rows[-3:] if row is not None] == [9, 9, 9]
 
 
 def test_a_removed_container_has_no_row() -> None:
