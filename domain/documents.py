@@ -17,7 +17,7 @@ from domain.mounts import Mount
 from domain.network.settings import exposed_ports, host_config, network_settings
 from domain.resources import DeviceRate, Resources
 from domain.runtime.request import MASKED, READ_ONLY
-from domain.spec import ContainerSpec
+from domain.spec import RUNTIME, ContainerSpec
 from domain.text.times import ZERO, parse_rfc3339, rfc3339
 from domain.text.units import SECOND
 
@@ -94,7 +94,7 @@ def container_document(
         "ProcessLabel": "",
         "AppArmorProfile": spec.confinement.apparmor,
         "ExecIDs": sorted(id for id, execution in container.execs.items() if execution.pid) or None,
-        "HostConfig": _host_config(spec),
+        "HostConfig": _host_config(container, spec),
         "GraphDriver": {"Data": None, "Name": driver},
         "Mounts": [_mounted(mount, places) for mount in spec.mounts],
         "Config": _config(container, spec),
@@ -152,7 +152,7 @@ def _config(container: Container, spec: ContainerSpec) -> Document:
         "Tty": spec.tty,
         "OpenStdin": spec.stdin,
         "StdinOnce": spec.stdin_once,
-        "Env": list(container.env),
+        "Env": [*container.env, *spec.env_unset],
         "Cmd": list(spec.command) or None,
         "Image": spec.image,
         "Volumes": {mount.target: {} for mount in spec.mounts if mount.anonymous} or None,
@@ -174,7 +174,7 @@ def _security_options(confinement: Isolation) -> list[str]:
     return options + ([f"seccomp={confinement.seccomp}"] if confinement.seccomp else [])
 
 
-def _host_config(spec: ContainerSpec) -> Document:
+def _host_config(container: Container, spec: ContainerSpec) -> Document:
     confinement = spec.confinement
     return {
         "Binds": [_bind(mount) for mount in spec.mounts if _as_bind(mount)] or None,
@@ -182,10 +182,10 @@ def _host_config(spec: ContainerSpec) -> Document:
         "ContainerIDFile": "",
         "Annotations": dict(sorted(spec.annotations.items())) or None,
         "LogConfig": {"Type": spec.log.driver, "Config": dict(sorted(spec.log.options.items()))},
-        **host_config(spec),
+        **host_config(spec, container.name, container.attachments),
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.retries},
         "AutoRemove": spec.auto_remove,
-        "VolumeDriver": "",
+        "VolumeDriver": spec.volume_driver,
         "VolumesFrom": list(spec.volumes_from) or None,
         "CapAdd": list(confinement.cap_add) or None,
         "CapDrop": list(confinement.cap_drop) or None,
@@ -205,7 +205,7 @@ def _host_config(spec: ContainerSpec) -> Document:
         "UsernsMode": confinement.userns,
         "ShmSize": spec.shm_size,
         "Sysctls": dict(sorted(spec.sysctls.items())) or None,
-        "Runtime": "lading",
+        "Runtime": spec.runtime or RUNTIME,
         "Isolation": "default",
         "Init": spec.init,
         **_limits(spec.limits),

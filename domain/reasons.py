@@ -26,6 +26,7 @@ from domain.lifecycle.network import (
     DisconnectRequested,
     NetworkGranted,
     NetworkReleased,
+    Unlinked,
 )
 from domain.lifecycle.pause import PauseRequested
 from domain.lifecycle.remove import RemoveRequested
@@ -40,7 +41,7 @@ Grade = Literal["known", "likely", "unknown"]
 _KILL = 9
 _BYSTANDERS = (
     Attached, ExecRequested, ExecStarted, ExecFailed, ExecExited, NetworkGranted, NetworkReleased, ConnectRequested,
-    Connected, ConnectFailed, DisconnectRequested, Disconnected, DisconnectFailed,
+    Connected, ConnectFailed, DisconnectRequested, Disconnected, DisconnectFailed, Unlinked,
 )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.errors import InvalidValue
 from domain.isolation import LENT, Isolation
 from domain.mounts import Mount
 from domain.network.wishes import JOINED, NOTHING, Networking
@@ -17,7 +18,17 @@ RestartName = Literal["no", "on-failure", "always", "unless-stopped"]
 NetworkMode = Literal["none", "host"]
 LogDriver = Literal["local", "json-file", "none"]
 DEFAULT_SHM_SIZE = 64 << 20
+RUNTIME = "lading"
+RUNTIMES = ("", RUNTIME, "runc", "io.containerd.runc.v2")
+"""There is one way to start a container here; who names the usual one means no other."""
 HealthAction = Literal["none", "restart", "kill"]
+
+
+def checked_runtime(name: str) -> str:
+    """The name. Raises: InvalidValue for one that no client means this engine by."""
+    if name in RUNTIMES:
+        return name
+    raise InvalidValue(f"unknown or invalid runtime name: {name}", hint="containers are started by lading itself")
 
 
 class RestartPolicy(BaseModel):
@@ -81,7 +92,8 @@ class Device(BaseModel):
 class ExecSpec(BaseModel):
     """One more process in a running container; what is empty is as the container has it.
 
-    `stdin` keeps its input open for a client, `env_names` are the names of its own sealed variables, in order.
+    `stdin` keeps its input open for a client, `env_names` are the names of its own sealed variables, in order,
+    `env_unset` those of the container's variables that it is not to have.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -93,13 +105,16 @@ class ExecSpec(BaseModel):
     stdin: bool = False
     privileged: bool = False
     env_names: tuple[str, ...] = ()
+    env_unset: tuple[str, ...] = ()
 
 
 class ContainerSpec(BaseModel):
     """All that was asked for, after the image's own configuration was merged in.
 
     `image` is the reference as typed, `image_id` what it pointed to (`sha256:…`). `argv` is entrypoint and command
-    joined: what the first process executes. `env_names` are the names of the sealed environment, in order. `tty` gives
+    joined: what the first process executes. `env_names` are the names of the sealed environment, in order, `env_unset`
+    those of variables of the image that it is not to have. `runtime` and `volume_driver` are other names for what there
+    is one of here, if it was called so. `tty` gives
     it a terminal, `stdin` an input that stays open for clients, and `stdin_once` ends that input for good with the
     first client that ends its own. `domainname` is what stands behind its host name. `shm_size` is that of /dev/shm in
     bytes. `annotations` are notes for tools that the engine keeps and does not read. `device_rules` are those of the
@@ -116,6 +131,9 @@ class ContainerSpec(BaseModel):
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env_names: tuple[str, ...] = ()
+    env_unset: tuple[str, ...] = ()
+    runtime: str = ""
+    volume_driver: str = ""
     workdir: str = "/"
     user: str = ""
     hostname: str = ""

@@ -1,6 +1,6 @@
 """From a request and an image to the spec of a container. Pure: what is missing in the request comes from the image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from domain.network.ports import exposed
 from domain.network.wishes import NOTHING, Networking
 from domain.runtime.request import HOST
 from domain.signals import number
-from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec
+from domain.spec import DEFAULT_SHM_SIZE, ContainerSpec, ExecSpec, checked_runtime
 from domain.sysctls import sysctl_steps
 from domain.ulimits import checked_ulimit
 from domain.userns import with_userns
 from domain.volumes import wanted as volumes
+from domain.volumes.driver import checked_driver
 from workers.requests import CreateRequest, ExecRequest
 
 LONGEST_HOSTNAME = 64
@@ -62,12 +63,16 @@ def blueprint(
     entrypoint, command = _argv(request, config)
     inherited = tuple(item for item in _strings(config.get("Env")) if item.partition("=")[0] not in request.unset)
     env = merged_env(inherited, request.env)
+    mounts = checked_mounts(_mounts(request, config, others, new_name), request.tmpfs)
     spec = ContainerSpec(
         image=request.image,
         image_id=image.id,
         entrypoint=entrypoint,
         command=command,
         env_names=tuple(item.partition("=")[0] for item in env),
+        env_unset=_unset(request.unset, env),
+        runtime=checked_runtime(request.runtime),
+        volume_driver=_volume_driver(request.volume_driver, (mount for mount in mounts if mount not in others)),
         workdir=_workdir(request.workdir or str(config.get("WorkingDir") or "/")),
         user=request.user or str(config.get("User") or ""),
         hostname=joined.hostname or _called(request, joined.mode, machine) or id[:12],
@@ -96,7 +101,7 @@ def blueprint(
         devices=tuple(map(checked_device, request.devices)),
         device_rules=tuple(map(checked_rule, request.device_rules)),
         isolation=_isolation(request, joined.mode, apparmor, userns),
-        mounts=checked_mounts(_mounts(request, config, others, new_name), request.tmpfs),
+        mounts=mounts,
         volumes_from=request.volumes_from,
         resources=None if request.resources is None else complete(request.resources),
     )
@@ -117,7 +122,24 @@ def exec_spec(request: ExecRequest) -> ExecSpec:
         stdin=request.stdin,
         privileged=request.privileged,
         env_names=tuple(item.partition("=")[0] for item in merged_env((), request.env)),
+        env_unset=_unset(request.unset, request.env),
     )
+
+
+def _unset(names: Sequence[str], env: Sequence[str]) -> tuple[str, ...]:
+    """Names of variables that are not to be, but for those that have a value after all."""
+    given = {item.partition("=")[0] for item in env}
+    wrong = next((name for name in names if not name or "=" in name or "\0" in name), None)
+    if wrong is not None:
+        raise InvalidValue(f"invalid environment variable: {wrong!r}", hint="use NAME=value")
+    return tuple(name for name in dict.fromkeys(names) if name not in given)
+
+
+def _volume_driver(name: str, mounts: Iterable[Mount]) -> str:
+    """A driver that is not here matters as soon as there is a volume."""
+    if name and any(mount.type == "volume" for mount in mounts):
+        return checked_driver(name)
+    return name
 
 
 def _mounts(

@@ -162,6 +162,9 @@ class Programs:
         if verb in ("connect", "disconnect"):
             await self._connection(verb, id, wish, caller)
             return {"ok": True, "container": id}
+        if verb == "unlink":
+            await self._engine.unlink(id, wish.name, caller)
+            return {"ok": True, "container": id}
         if verb == "exec":
             return {"ok": True, "container": id, **await self._exec(id, wish, caller)}
         if verb == "commit":
@@ -260,7 +263,8 @@ _VIEWS = (
     "containers", "images", "refs", "past", "networks", "past_networks", "addresses", "tenures", "volumes",
 )
 _NETWORK_VERBS = ("network-create", "network-rm")
-_OTHERS = ("run", "create", "commit", "wait", "exec", "pull", "push", "connect", "disconnect", *_NETWORK_VERBS)
+_OTHERS = ("run", "create", "commit", "wait", "exec", "pull", "push", "connect", "disconnect", "unlink",
+           *_NETWORK_VERBS)
 
 
 def _documents(records: Sequence[Recorded]) -> list[Any]:

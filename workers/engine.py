@@ -207,9 +207,13 @@ class Engine:
 
         Raises: Refused, NotFound, KernelError.
         """
-        pairs = [(name, await self.resolve(container)) for container, name in map(parse_link, links)]
-        moved = await self._leases.connect(network, id, wish, pairs, who)
+        pairs = [parse_link(text) for text in links]
+        moved = await self._leases.connect(network, id, wish, pairs, self.resolve, who)
         await self._done(id, moved.intents)
+
+    async def unlink(self, id: str, name: str, who: Caller) -> None:
+        """Let it forget the name that it alone has for another container, at once if it runs. Raises: NotFound."""
+        await self._leases.unlink(id, name, who)
 
     async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
         """Disconnect it from a network, from its last one with `force`. Raises: Refused, NotFound, KernelError."""

@@ -7,23 +7,24 @@ held while it is decided who gets what.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import ip_address
 
 from domain.container import LIVE, TRANSIENT, Container, State
-from domain.errors import LadingError, Refused, Unavailable
+from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound, Refused, Unavailable
 from domain.failpoints import failpoint
-from domain.lifecycle.network import Connect, Disconnect, Grant, NetworkReleased
+from domain.lifecycle.network import Connect, Disconnect, Grant, NetworkReleased, Unlink
 from domain.lifecycle.rename import Renamed
 from domain.messages import Recorded
 from domain.network.asked import NetworkingWish, NetworkWish, Wished, alone, attachment, wished
 from domain.network.files import LOOPBACK, hosts_file
 from domain.network.leases import Joining, check_inside, endpoints, next_way_out
 from domain.network.links import link_variables
+from domain.network.options import interface_name, interface_sysctls
 from domain.network.ports import Binding, Publication
-from domain.network.roster import Roster
+from domain.network.roster import Roster, on
 from domain.network.setup import Endpoint, Place, Resolver, Sandbox
 from domain.network.subnets import Address
 from domain.network.wishes import DEFAULT, JOINED, Attachment, Interface, Lease
@@ -75,12 +76,26 @@ class Leases:
         wish = wished(asked, named=named)
         if wish.mode.startswith(JOINED):
             return await self._share(wish, await resolve(wish.networking.container))
-        links = tuple([(name, await resolve(container)) for container, name in wish.links])
         found = [await self._meant(each) for each in wish.networking.attachments]
-        if found and links:
-            found[0] = found[0].model_copy(update={"links": links})
+        if found and wish.links:
+            found[0] = await self.linked(found[0], wish.links, resolve)
         networking = wish.networking.model_copy(update={"attachments": tuple(found)})
         return Joined(Wished(wish.mode if alone(wish.mode) else found[0].network, networking))
+
+    async def linked(self, asked: Attachment, links: Sequence[tuple[str, str]], resolve: Resolve) -> Attachment:
+        """With these (container, name), as far as each container is there. On a network of the user's one may come
+        later; on the default one, where links are all there is to find others by, it must be there. Raises:
+        InvalidValue (not NotFound, by which clients find out that there is no such image), Ambiguous."""
+        found: dict[str, str] = {}
+        called: dict[str, str] = {}
+        for container, name in links:
+            try:
+                found[name] = await resolve(container)
+            except NotFound as error:
+                if asked.network == DEFAULT or isinstance(error, Ambiguous):
+                    raise InvalidValue(f"could not get container for {container}: {error.message}") from error
+            called[name] = await self._name(found[name]) if name in found else container
+        return asked.model_copy(update={"links": tuple(found.items()), "linked": tuple(called.items())})
 
     async def _share(self, wish: Wished, id: str) -> Joined:
         """The network of another container; one that has the host's has nothing else to share."""
@@ -102,14 +117,14 @@ class Leases:
                 check_inside(text, known.network)
         return wish.model_copy(update={"network": known.name, "id": known.id})
 
-    async def connect(self, name: str, id: str, wish: NetworkWish, links: Sequence[tuple[str, str]], who: Caller
-                      ) -> Moved:
-        """A container on one network more. Raises: Refused, NotFound."""
+    async def connect(self, name: str, id: str, wish: NetworkWish, links: Sequence[tuple[str, str]], resolve: Resolve,
+                      who: Caller) -> Moved:
+        """A container on one network more; `links` are (container, name). Raises: Refused, NotFound."""
         known = await self._networks.find(name)
         if known.network.driver != "bridge":
             raise Refused(f"container cannot be connected to {known.name} network", hint="use a network of bridge kind")
         asked = attachment(wish.model_copy(update={"name": known.name}))
-        asked = asked.model_copy(update={"id": known.id, "links": tuple(links)})
+        asked = await self.linked(asked.model_copy(update={"id": known.id}), links, resolve)
         while True:
             await self._mover.until(id, lambda c: c.state not in TRANSIENT)
             async with self._networks.guard:
@@ -123,12 +138,11 @@ class Leases:
         if container.lease is None or not container.leased or container.lease.on(known.id) is not None:
             return None
         taken = {each.name for each in container.lease.interfaces}
-        number = next(n for n in range(len(taken) + 1) if f"eth{n}" not in taken)
         joining = await self._joining(container, known, asked)
-        (endpoint,) = endpoints([joining], [self._new_link()])
+        (endpoint,) = endpoints([joining], [self._new_link()], taken)
         leads = not any(each.gateways for each in container.lease.interfaces)
         found = _interface(endpoint, known, asked)
-        return found.model_copy(update={"name": f"eth{number}", "gateways": found.gateways if leads else ()})
+        return found.model_copy(update={"gateways": found.gateways if leads else ()})
 
     async def disconnect(self, name: str, id: str, who: Caller, *, force: bool) -> Moved:
         """A container on one network less. Raises: Refused, NotFound."""
@@ -150,6 +164,13 @@ class Leases:
             return None
         networks = {each.id: each.network for each in await self._networks.everything()}
         return next_way_out(lease.without(network).interfaces, container.attachments, networks)
+
+    async def unlink(self, id: str, name: str, who: Caller) -> None:
+        """Let a container forget a name that only it knows, at once if it runs. Raises: NotFound, Refused."""
+        await self._mover.accept(id, (Unlink(name=name),), who)
+        container = await self._mover.container(id)
+        if container.state in LIVE:
+            await self.change(container, container.lease)
 
     # A start
 
@@ -216,12 +237,23 @@ class Leases:
         if wish.ip or wish.ip6:
             names = {id: await self._name(id) for id in set(holders.values())}
             holders = {address: names[id] for address, id in holders.items()}
+        for text in wish.link_local:
+            await self._check_link_local(container, known, text)
         before = container.lease.on(known.id) if container.lease is not None else None
         return Joining(
             id=known.id, network=known.network, holders=holders, last=await self._last_given(known.id),
             preferred=before.hosts[0] if before is not None else "", ip=wish.ip, ip6=wish.ip6, mac=wish.mac,
-            priority=wish.priority,
+            priority=wish.priority, name=interface_name(dict(wish.driver_options)),
         )
+
+    async def _check_link_local(self, container: Container, known: Known, text: str) -> None:
+        """Nobody else who runs on that network has it. Raises: Refused, naming who has."""
+        await self._networks.kernel()  # then the roster is complete
+        for member in on(self.roster, known.id).values():
+            interface = member.lease.on(known.id)
+            if member.id != container.id and interface is not None and text in interface.link_local:
+                address = text.partition("/")[0]
+                raise Refused(f"address {address} belongs to container {member.name}", hint="choose another one")
 
     async def _last_given(self, network: str) -> Address | None:
         """The address of version 4 that was given there last, also by an earlier daemon: the next one follows."""
@@ -290,7 +322,7 @@ class Leases:
             ids=self._ids if container.settled.confinement.userns == REMAP else None,
             resolver=Resolver(
                 networks=ids,
-                links={name: id[:12] for each in container.attachments for name, id in each.links},
+                links={name: others for each in container.attachments for name, others in _links(each)},
                 servers=container.settled.net.dns,
                 outside=not internal.issuperset(ids),
             ),
@@ -448,8 +480,18 @@ def _interface(endpoint: Endpoint, known: Known, wish: Attachment) -> Interface:
     return Interface(
         network=known.id, network_name=known.name, link=endpoint.link, name=endpoint.name, mac=endpoint.mac,
         addresses=endpoint.addresses, gateways=endpoint.gateways,
-        fixed=tuple(address for address in (wish.ip, wish.ip6) if address),
+        fixed=tuple(address for address in (wish.ip, wish.ip6) if address), link_local=wish.link_local,
+        sysctls=tuple(interface_sysctls(dict(wish.driver_options), endpoint.name).items()),
     )
+
+
+def _links(attachment: Attachment) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Names that one container has for others, and what they are looked for by: whom was meant, or, on a network of the
+    user's, who is called so now."""
+    ids = dict(attachment.links)
+    for name, called in attachment.called.items():
+        by_id = (ids[name][:12],) if name in ids else ()
+        yield name, by_id if attachment.network == DEFAULT else (*by_id, called)
 
 
 def _before(wanted: Publication, bindings: Sequence[Binding]) -> int:

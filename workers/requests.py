@@ -74,7 +74,8 @@ class HealthRequest(BaseModel):
 
 class CreateRequest(BaseModel):
     """`run` and `create`: what was typed. None means "as the image says", or as the engine does; `env` items are
-    `NAME=value`, `unset` are names of the image's variables that it is not to have,
+    `NAME=value`, `unset` are names of the image's variables that it is not to have, `runtime` and `volume_driver` are
+    names by which clients call what there is one of here,
     `volumes_from` items a container's name or id with `:ro` or `:rw` behind it if given. `network` is the
     short form of a `networking` that names one network, `host`, `none` or `container:NAME`, and nothing else.
     `platform` is what the image must be for, `linux/arm64` or `arm64`."""
@@ -87,6 +88,8 @@ class CreateRequest(BaseModel):
     entrypoint: tuple[str, ...] | None = None
     env: tuple[str, ...] = ()
     unset: tuple[str, ...] = ()
+    runtime: str = ""
+    volume_driver: str = ""
     workdir: str = ""
     user: str = ""
     hostname: str = ""
@@ -180,12 +183,14 @@ class VolumeRequest(BaseModel):
 
 
 class ExecRequest(BaseModel):
-    """`exec`: what was typed; what is empty is as the container has it. `env` items are `NAME=value`."""
+    """`exec`: what was typed; what is empty is as the container has it. `env` items are `NAME=value`, `unset` are names
+    of the container's variables that it is not to have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: Annotated[tuple[str, ...], Field(min_length=1)]
     env: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
     user: str = ""
     workdir: str = ""
     tty: bool = False

@@ -54,7 +54,7 @@ class Room:
         """Where published ports lead, by family: to the interface that leads out. Without one they lead nowhere."""
         leading = next((endpoint for endpoint in self.sandbox.endpoints if endpoint.gateways), None)
         addresses = [ip_interface(text).ip for text in leading.addresses] if leading else []
-        return {address.version: str(address) for address in reversed(addresses)}
+        return {address.version: str(address) for address in reversed(addresses) if not address.is_link_local}
 
 
 class Host:
@@ -266,7 +266,11 @@ class Host:
         room.endpoints[endpoint.network] = endpoint
         try:
             self._links.send(requests)
-            _dress(inner, endpoint)
+            _dress(inner, endpoint, room.namespace)
+        except Refused:
+            del room.endpoints[endpoint.network]
+            self._retire([endpoint.link])
+            raise
         except Refusal as refusal:
             del room.endpoints[endpoint.network]
             if refusal.errno != errno.EEXIST:  # else it is somebody else's
@@ -448,16 +452,24 @@ def _prepare(sandbox: Sandbox) -> None:
     for name, value in (("accept_ra", "0"), ("disable_ipv6", "0" if _has_v6(addresses) else "1")):
         _write_inside("ipv6", "default", name, value)
     for name, value in sandbox.sysctls.items():
-        path = _SYSCTLS / name.removeprefix("net.").removeprefix("net/").replace(".", "/")
-        try:
-            path.write_text(value)
-        except OSError as error:
-            raise Refused(f"sysctl {name}: {error.strerror}", hint="this kernel does not take it") from error
+        _set(name, name.removeprefix("net.").removeprefix("net/").replace(".", "/"), value)
 
 
-def _dress(inner: Netlink, endpoint: Endpoint) -> None:
-    """The container's end: addresses, up, the ways out."""
+def _set(name: str, path: str, value: str) -> None:
+    """A setting by its path below /proc/sys/net, in the namespace of the thread. Raises: Refused."""
+    try:
+        (_SYSCTLS / path).write_text(value)
+    except OSError as error:
+        raise Refused(f"sysctl {name}: {error.strerror}", hint="this kernel does not take it") from error
+
+
+def _dress(inner: Netlink, endpoint: Endpoint, namespace: int) -> None:
+    """The container's end: its own settings, addresses, up, the ways out."""
     index = _index(inner, endpoint.name)
+    if endpoint.sysctls:
+        with namespaces.inside(namespace):
+            for path, value in endpoint.sysctls.items():
+                _set(f"net/{path}", path, value)
     inner.send([links.change(_index(inner, "lo"), up=True),
                 *(links.address(index, text) for text in endpoint.addresses), links.change(index, up=True),
                 *(links.default_route(index, gateway) for gateway in endpoint.gateways)])

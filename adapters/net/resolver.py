@@ -38,7 +38,7 @@ class _Client:
     datagrams: socket.socket
     streams: socket.socket
     connect: Connect
-    links: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, Sequence[str]] = field(default_factory=dict)
     server: asyncio.Server | None = None
     under_way: int = 0
 
@@ -162,8 +162,8 @@ class Answers:
         task.add_done_callback(self._tasks.discard)
 
 
-def _lower(links: Mapping[str, str]) -> Mapping[str, str]:
-    return {name.lower(): other.lower() for name, other in links.items()}
+def _lower(links: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    return {name.lower(): tuple(each.lower() for each in others) for name, others in links.items()}
 
 
 class _HostServers:

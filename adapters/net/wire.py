@@ -19,7 +19,7 @@ from domain.network.setup import Bridge, Sandbox
 from domain.network.zones import Zone
 from domain.ports import Surroundings
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised with every change of what is said: a process that speaks another one is replaced."""
 LONGEST_LINE = 64 << 20
 Message = dict[str, Any]

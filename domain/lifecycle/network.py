@@ -8,7 +8,7 @@ lives is an intent with an outcome; one that rests only remembers it for its nex
 from collections.abc import Mapping
 
 from domain.container import LIVE, Container, State
-from domain.errors import Refused
+from domain.errors import NotFound, Refused
 from domain.lifecycle.absent import present
 from domain.machine import Move, Transition
 from domain.messages import Command, Event, Recorded
@@ -41,6 +41,12 @@ class Disconnect(Command):
     name: str
     force: bool = False
     leading: Interface | None = None
+
+
+class Unlink(Command):
+    """Forget the name `name` that only this container has for another one."""
+
+    name: str
 
 
 class NetworkGranted(Event, stored_as="network-granted.v1"):
@@ -111,6 +117,12 @@ class DisconnectFailed(Event, stored_as="disconnect-failed.v1", settles=("discon
     reason: str
 
 
+class Unlinked(Event, stored_as="unlinked.v1"):
+    """It does not know another container as `name` any more."""
+
+    name: str
+
+
 def released(container: Container) -> tuple[Event, ...]:
     """What the end of a run lets go of."""
     if container.lease is None or not container.leased:
@@ -167,6 +179,13 @@ def _disconnect(container: Container, command: Disconnect) -> tuple[Event, ...]:
                                 attempt=container.attempt, leading=command.leading),)
 
 
+def _unlink(container: Container, command: Unlink) -> tuple[Event, ...]:
+    present(container)
+    if not any(command.name in each.called for each in container.attachments):
+        raise NotFound(f"container {container.name} has no link called {command.name}")
+    return (Unlinked(name=command.name),)
+
+
 def left(container: Container, network: str, name: str, leading: Interface | None = None) -> Disconnected:
     """The fact that it is not on a network any more."""
     interface = container.lease.on(network) if container.lease is not None else None
@@ -188,7 +207,8 @@ def _wanted(container: Container, event: ConnectRequested, record: Recorded) -> 
 
 
 def _connected(container: Container, event: Connected, record: Recorded) -> Mapping[str, object]:
-    known = event.attachment in container.attachments  # since it was asked for
+    asked = event.attachment
+    known = any(each.meets(asked.id, asked.network) for each in container.attachments)  # since it was asked for
     return {} if known else {"attachments": (*container.attachments, event.attachment)}
 
 
@@ -211,12 +231,16 @@ def _kept(container: Container, event: DisconnectFailed, record: Recorded) -> Ma
     return {"attachments": (*_others(container, event.attachment), event.attachment)}
 
 
+def _unlinked(container: Container, event: Unlinked, record: Recorded) -> Mapping[str, object]:
+    return {"attachments": tuple(each.unlinked(event.name) for each in container.attachments)}
+
+
 def _others(container: Container, attachment: Attachment) -> tuple[Attachment, ...]:
-    return tuple(each for each in container.attachments if each != attachment)
+    return tuple(each for each in container.attachments if not each.meets(attachment.id, attachment.network))
 
 
 TRANSITION = Transition(
-    decisions={Grant: _grant, Connect: _connect, Disconnect: _disconnect},
+    decisions={Grant: _grant, Connect: _connect, Disconnect: _disconnect, Unlink: _unlink},
     moves=(
         Move(NetworkGranted, frozenset({State.STARTING}), None, _granted),
         Move(NetworkReleased, _AT_REST, None, _released),
@@ -226,5 +250,6 @@ TRANSITION = Transition(
         Move(DisconnectRequested, LIVE, None, _unwanted),
         Move(Disconnected, _EXISTS, None, _disconnected),
         Move(DisconnectFailed, _EXISTS, None, _kept),
+        Move(Unlinked, _EXISTS, None, _unlinked),
     ),
 )

@@ -67,6 +67,18 @@ def interface_id(subnet_v6: "Plan", address: IPv4Address, plan_v4: Plan) -> IPv6
     return IPv6Address(int(subnet_v6.subnet[0]) + int(address) - int(plan_v4.subnet[0]))
 
 
+def link_local(text: str) -> str:
+    """An address that is valid on one link only (RFC 3927, RFC 4291), with the prefix of its kind. Raises:
+    InvalidValue for others."""
+    try:
+        address = ip_address(text)
+    except ValueError as error:
+        raise InvalidValue(f"{text} is not an ip address") from error
+    if not address.is_link_local:
+        raise InvalidValue(f"{text} is not a link-local address", hint="they begin with 169.254. or fe80:")
+    return f"{address}/{16 if address.version == 4 else 64}"
+
+
 def hardware_address(text: str) -> str:
     """A MAC address as it is written, in small letters. Raises: InvalidValue for others, and for groups' addresses."""
     parts = text.replace("-", ":").lower().split(":")

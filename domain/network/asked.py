@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import InvalidValue
-from domain.network.addresses import hardware_address
+from domain.network.addresses import hardware_address, link_local
 from domain.network.files import HOST_GATEWAY
+from domain.network.options import interface_name, interface_sysctls
 from domain.network.ports import Publication, exposed, parse
 from domain.network.wishes import DEFAULT, HOST, JOINED, NONE, Attachment, Networking
 
@@ -20,7 +21,8 @@ _LONGEST_NAME = 253
 
 
 class NetworkWish(BaseModel):
-    """One network: its name or id, and what the container wants there; empty is no wish."""
+    """One network: its name or id, and what the container wants there; empty is no wish. What `driver_options` may say
+    is in `domain.network.options`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,6 +32,8 @@ class NetworkWish(BaseModel):
     ip6: str = ""
     mac: str = ""
     priority: int = 0
+    link_local: tuple[str, ...] = ()
+    driver_options: dict[str, str] = Field(default_factory=dict)
 
 
 class NetworkingWish(BaseModel):
@@ -113,6 +117,9 @@ def _check_networks(wishes: Sequence[NetworkWish]) -> None:
 
 def _check_own_address(wish: NetworkWish) -> None:
     """Addresses and other names belong to networks that a user has laid out."""
+    if alone(wish.name) and (wish.link_local or wish.driver_options):
+        what = "link-local addresses" if wish.link_local else "driver options"
+        raise InvalidValue(f"conflicting options: {what} and the network mode {wish.name.partition(':')[0]}")
     if wish.name != DEFAULT and not alone(wish.name):
         return
     if wish.ip or wish.ip6:
@@ -142,6 +149,8 @@ def _check_joined(asked: NetworkingWish, *, named: bool) -> None:
 
 
 def _attachment(wish: NetworkWish) -> Attachment:
+    interface_name(wish.driver_options)
+    interface_sysctls(wish.driver_options, "eth0")
     return Attachment(
         network=wish.name,
         aliases=tuple(dict.fromkeys(_name(text, "network alias") for text in wish.aliases)),
@@ -149,6 +158,8 @@ def _attachment(wish: NetworkWish) -> Attachment:
         ip6=_family(wish.ip6, 6),
         mac=hardware_address(wish.mac) if wish.mac else "",
         priority=wish.priority,
+        link_local=tuple(dict.fromkeys(link_local(text) for text in wish.link_local)),
+        driver_options=tuple(wish.driver_options.items()),
     )
 
 

@@ -5,7 +5,8 @@
     (endpoint.name, endpoint.addresses) == ("eth0", ("10.213.0.3/24",))
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address
 
@@ -28,7 +29,7 @@ from domain.network.wishes import Attachment, Interface
 class Joining:
     """One network that a container is to be on: `holders` says which container has which address there, also those
     that are kept for containers at rest, `last` is the address that was given before, `preferred` the one that this
-    container had. `ip`, `ip6` and `mac` are wishes; the highest `priority` leads out."""
+    container had. `ip`, `ip6`, `mac` and `name` are wishes; the highest `priority` leads out."""
 
     id: str
     network: Network
@@ -39,19 +40,32 @@ class Joining:
     ip6: str = ""
     mac: str = ""
     priority: int = 0
+    name: str = ""
 
 
-def endpoints(joining: Sequence[Joining], links: Sequence[str]) -> tuple[Endpoint, ...]:
-    """An interface for each network, in order; `links` are names for their ends on the host.
+def endpoints(joining: Sequence[Joining], links: Sequence[str], taken: Collection[str] = ()) -> tuple[Endpoint, ...]:
+    """An interface for each network, in order; `links` are names for their ends on the host, `taken` names that the
+    container has inside already.
 
     Raises: InvalidValue for a wish that cannot be meant, Refused for an address in use, naming whose, and for a network
     that is full.
     """
     leading = max(range(len(joining)), key=lambda at: (_leads_out(joining[at]), joining[at].priority, -at), default=0)
+    names = _names([each.name for each in joining], taken)
     return tuple(
-        _endpoint(each, link, f"eth{at}", leads=at == leading and _leads_out(each))
-        for at, (each, link) in enumerate(zip(joining, links, strict=True))
+        _endpoint(each, link, name, leads=at == leading and _leads_out(each))
+        for at, (each, link, name) in enumerate(zip(joining, links, names, strict=True))
     )
+
+
+def _names(wished: Sequence[str], taken: Collection[str]) -> list[str]:
+    """Of the interfaces inside: as they are wished, the others eth0, eth1, and so on. Raises: Refused."""
+    given = [*taken, *filter(None, wished)]
+    twice = next((name for name in wished if name and given.count(name) > 1), None)
+    if twice is not None:
+        raise Refused(f"a container cannot have two interfaces called {twice}", hint="choose another ifname")
+    free = (name for name in map("eth{}".format, itertools.count()) if name not in given)
+    return [name or next(free) for name in wished]
 
 
 def _leads_out(joining: Joining) -> bool:

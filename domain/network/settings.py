@@ -1,11 +1,11 @@
 """What `inspect` shows of the networks and ports of a container, in the industry's keys. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from domain.container import Container
 from domain.network.ports import Binding, Publication
-from domain.network.wishes import Attachment, Interface, Networking
+from domain.network.wishes import DEFAULT, Attachment, Interface, Networking
 from domain.spec import ContainerSpec
 
 Document = dict[str, Any]
@@ -66,9 +66,9 @@ def _endpoint(container: Container, wish: Attachment | None, interface: Interfac
     names = [container.name, *(wish.aliases if wish else ()), container.id[:_SHORT]]
     return {
         "IPAMConfig": _asked(wish),
-        "Links": [f"{id[:_SHORT]}:{name}" for name, id in wish.links] if wish and wish.links else None,
+        "Links": [f"{other}:{name}" for name, other in wish.called.items()] or None if wish else None,
         "Aliases": list(wish.aliases) or None if wish else None,
-        "DriverOpts": None,
+        "DriverOpts": dict(wish.driver_options) or None if wish else None,
         "GwPriority": wish.priority if wish else 0,
         "NetworkID": interface.network if interface else wish.id if wish else "",
         "EndpointID": interface.link if interface else "",
@@ -78,7 +78,10 @@ def _endpoint(container: Container, wish: Attachment | None, interface: Interfac
 
 
 def _asked(wish: Attachment | None) -> Document | None:
-    found = {"IPv4Address": wish.ip, "IPv6Address": wish.ip6} if wish else {}
+    if wish is None:
+        return None
+    local = [text.partition("/")[0] for text in wish.link_local]
+    found = {"IPv4Address": wish.ip, "IPv6Address": wish.ip6, "LinkLocalIPs": local}
     return {key: value for key, value in found.items() if value} or None
 
 
@@ -112,8 +115,8 @@ def exposed_ports(spec: ContainerSpec) -> Document | None:
     return dict(sorted(found.items())) or None
 
 
-def host_config(spec: ContainerSpec) -> Document:
-    """The part of `HostConfig` that is about networks."""
+def host_config(spec: ContainerSpec, name: str, attachments: Iterable[Attachment]) -> Document:
+    """The part of `HostConfig` that is about networks; `name` is the container's, `attachments` are as they are now."""
     networking = spec.net
     bindings: Document = {}
     for each in networking.publish:
@@ -127,5 +130,11 @@ def host_config(spec: ContainerSpec) -> Document:
         "DnsOptions": list(networking.dns_options),
         "DnsSearch": list(networking.dns_search),
         "ExtraHosts": [f"{name}:{address}" for name, address in networking.hosts] or None,
-        "Links": [f"{id[:_SHORT]}:{name}" for each in networking.attachments for name, id in each.links] or None,
+        "Links": [text for each in attachments for text in _links(each, name)] or None,
     }
+
+
+def _links(attachment: Attachment, name: str) -> Iterator[str]:
+    """On the default network as paths, as the industry has kept them there."""
+    for known_as, other in attachment.called.items():
+        yield f"/{other}:/{name}/{known_as}" if attachment.network == DEFAULT else f"{other}:{known_as}"

@@ -29,7 +29,8 @@ class Bridge:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One interface of one container: `link` is its end on the host, `name` the one inside (`eth0`). `gateways` are
-    where its default routes lead; none for another network than the first."""
+    where its default routes lead; none for another network than the first. `sysctls` are paths below /proc/sys/net
+    inside, and their values."""
 
     network: str
     link: str
@@ -37,16 +38,17 @@ class Endpoint:
     mac: str
     addresses: tuple[str, ...]
     gateways: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
     """Who answers a container's questions for names: its networks in the order in which they are looked in, names that
-    only it knows and what they stand for there (`links`), servers of its own (`servers`, empty: the host's), `outside`
-    whether others are asked."""
+    only it knows and what they stand for there (`links`: the first of these that there is), servers of its own
+    (`servers`, empty: the host's), `outside` whether others are asked."""
 
     networks: tuple[str, ...] = ()
-    links: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     servers: tuple[str, ...] = ()
     outside: bool = True
 

@@ -10,6 +10,8 @@ from domain.network.setup import Endpoint
 HOST, NONE, DEFAULT = "host", "none", "bridge"
 JOINED = "container:"
 """In front of the container whose network another one shares."""
+_SHORT = 12
+"""Digits of an id that are a name on every network."""
 
 
 class Stored(BaseModel):
@@ -22,7 +24,9 @@ class Attachment(Stored):
     """One network that a container is to be on: its name, and its id if there was such a network when this was said.
 
     `aliases` are its other names there; `ip`, `ip6` and `mac` are empty if any will do. The highest `priority` leads
-    out. `links` are names that this container alone has for others there: (name, id of the other).
+    out. `links` are names that this container alone has for others there: (name, id of the other), and `linked` says
+    how each of those was called, also of one that was not there yet. `link_local` are addresses that it has besides,
+    `driver_options` are kept and shown; what those of `domain.network.options` mean is done.
     """
 
     network: str
@@ -33,10 +37,25 @@ class Attachment(Stored):
     mac: str = ""
     priority: int = 0
     links: tuple[tuple[str, str], ...] = ()
+    linked: tuple[tuple[str, str], ...] = ()
+    link_local: tuple[str, ...] = ()
+    driver_options: tuple[tuple[str, str], ...] = ()
 
     def meets(self, id: str, name: str) -> bool:
         """Whether it means the network with this id and name."""
         return self.id == id or (not self.id and self.network == name)
+
+    @property
+    def called(self) -> Mapping[str, str]:
+        """Name of each link → what it stands for, as it was called."""
+        return {name: id[:_SHORT] for name, id in self.links} | dict(self.linked)
+
+    def unlinked(self, name: str) -> "Attachment":
+        """Without that link."""
+        return self.model_copy(update={
+            "links": tuple(pair for pair in self.links if pair[0] != name),
+            "linked": tuple(pair for pair in self.linked if pair[0] != name),
+        })
 
 
 class Networking(Stored):
@@ -70,7 +89,8 @@ NOTHING = Networking()
 
 class Interface(Stored):
     """What a container has on one network: the interface `name` inside, `link` on the host, addresses with their
-    prefix. `fixed` are those that were asked for: they are kept for it until it is removed, or leaves the network."""
+    prefix. `fixed` are those that were asked for: they are kept for it until it is removed, or leaves the network.
+    `link_local` are addresses besides, which nobody gives away; `sysctls` are its own settings, by their paths."""
 
     network: str
     network_name: str
@@ -80,12 +100,15 @@ class Interface(Stored):
     addresses: tuple[str, ...]
     gateways: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    link_local: tuple[str, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
 
     @property
     def endpoint(self) -> Endpoint:
         """As the driver makes it."""
-        return Endpoint(network=self.network, link=self.link, name=self.name, mac=self.mac, addresses=self.addresses,
-                        gateways=self.gateways)
+        return Endpoint(network=self.network, link=self.link, name=self.name, mac=self.mac,
+                        addresses=(*self.addresses, *self.link_local), gateways=self.gateways,
+                        sysctls=dict(self.sysctls))
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -37,14 +37,15 @@ def zone(network: str, members: Mapping[str, tuple[Addresses, Sequence[str]]], *
     return Zone(network.lower(), names, reverse, open)
 
 
-def find(name: str, zones: Sequence[Zone], links: Mapping[str, str]) -> Known | None:
+def find(name: str, zones: Sequence[Zone], links: Mapping[str, Sequence[str]]) -> Known | None:
     """What `name` means to a container on `zones`, in the order in which it was connected to them; None: nothing, here.
 
-    `links` are names that only this container knows, for names of others there. A whole name is looked for on
-    every network, then `a.b` of `a.b.c` on the network `c`, then `a` on the network `b.c`, and so on.
+    `links` are names that only this container knows, for names of others there: the first that is there counts. A whole
+    name is looked for on every network, then `a.b` of `a.b.c` on the network `c`, then `a` on the network `b.c`, and so
+    on.
     """
     if name in links:
-        return _found(links[name], zones) or Known(())
+        return next((known for other in links[name] if (known := _found(other, zones))), Known(()))
     return _found(name, [each for each in zones if each.open])
 
 

@@ -165,6 +165,38 @@ def test_a_network_without_names_has_links_and_its_own_host_address(engine: Engi
     assert engine.cli("exec", "asker", "timeout", "3", "wget", "-qO-", "http://web").code != 0
 
 
+def test_an_interface_is_as_it_was_wished_and_a_link_waits_for_the_other(engine: Engine) -> None:
+    """Its name, its own settings, an address of the link besides; whom a link means may come, go and come again."""
+    engine.ok("network", "create", "learning")
+    endpoint = "com.docker.network.endpoint"
+    wish = (f"name=learning,link-local-ip=169.254.8.8,driver-opt={endpoint}.ifname=lan0,driver-opt=a=b,"
+            f"driver-opt={endpoint}.sysctls=net.ipv4.conf.IFNAME.log_martians=1")
+    engine.ok("run", "-d", "--name", "web", "--network", wish, "--link", "late:store", "busybox", "sleep", "600")
+    inside = engine.ok("exec", "web", "sh", "-c", "cat /proc/sys/net/ipv4/conf/lan0/log_martians; ip -o -4 addr")
+    assert inside.splitlines()[0] == "1"
+    assert "169.254.8.8/16" in inside
+    shown = json.loads(engine.ok("inspect", "web"))[0]["NetworkSettings"]["Networks"]["learning"]
+    assert (shown["IPAMConfig"], shown["DriverOpts"]["a"], shown["Links"]) == (
+        {"LinkLocalIPs": ["169.254.8.8"]}, "b", ["late:store"])
+    told = engine.refused("run", "--network", "learning", "--link-local-ip", "169.254.8.8", "busybox", "true", code=125)
+    assert "belongs to container web" in told
+    for _ in range(2):
+        assert engine.cli("exec", "web", "wget", "-T", "2", "-qO-", "http://store").code != 0
+        serve(engine, "late", "--net", "learning")
+        assert engine.ok("exec", "web", "wget", "-qO-", "http://store") == "hello"
+        engine.ok("rm", "-f", "late")
+    serve(engine, "late", "--net", "learning", "--link-local-ip", "169.254.9.9")
+    assert engine.ok("exec", "web", "wget", "-qO-", "http://169.254.9.9") == "hello"
+    engine.ok("network", "connect", "--driver-opt", f"{endpoint}.ifname=up0", "bridge", "web")
+    assert "up0" in engine.ok("exec", "web", "ls", "/sys/class/net")
+    engine.ok("rm", "--link", "web/store")
+    assert engine.cli("exec", "web", "wget", "-T", "2", "-qO-", "http://store").code != 0
+    assert "unlinked" in engine.ok("audit", "web")
+    told = engine.refused("run", "--network", f"name=learning,driver-opt={endpoint}.sysctls=net.ipv4.conf.IFNAME.no=1",
+                          "busybox", "true", code=125)
+    assert "No such file" in told
+
+
 def test_several_containers_share_a_name(engine: Engine) -> None:
     """As a service has them: each is asked in turn."""
     engine.ok("network", "create", "learning")

@@ -22,7 +22,7 @@ from workers.requests import CreateRequest
 
 Pull = Literal["missing", "never", "always"]
 _LATER = (
-    "--cpu-rt-period= --cpu-rt-runtime= --gpus= --link-local-ip= --use-api-socket"
+    "--cpu-rt-period= --cpu-rt-runtime= --gpus= --use-api-socket"
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -30,7 +30,7 @@ OPTIONS: tuple[Option, ...] = (
     many("attach", "a", "Connect only this stream: stdin, stdout or stderr", value="stream"),
     one("cidfile", "", "Write the container's id to a new file", value="file"),
     one("entrypoint", "", "Run this instead of the image's entrypoint", value="command"),
-    many("env", "e", "Set an environment variable; NAME alone takes your own value", value="NAME[=VALUE]"),
+    many("env", "e", "Set an environment variable; NAME alone takes your own value, or none", value="NAME[=VALUE]"),
     many("env-file", "", "Read environment variables from a file", value="file"),
     one("hostname", "h", "Host name inside the container", value="name"),
     flag("init", "", "Put a tiny init in front that forwards signals and reaps processes"),
@@ -75,12 +75,16 @@ async def request(invocation: Invocation) -> CreateRequest:
     options, (image, *command) = invocation.options, invocation.arguments
     if not image:
         raise Plain('invalid reference format: ""', hint="name an image", status=UNREADABLE)
+    env, unset = await environment(invocation)
     return CreateRequest(
         image=image,
         name=options.text("name"),
         command=tuple(command),
         entrypoint=_entrypoint(options.one("entrypoint")),
-        env=await environment(invocation),
+        env=env,
+        unset=unset,
+        runtime=options.text("runtime"),
+        volume_driver=options.text("volume-driver") if options.has("volume-driver") else "",
         workdir=_workdir(options.text("workdir")),
         user=options.text("user"),
         hostname=options.text("hostname"),
@@ -202,8 +206,9 @@ def _tmpfs(values: Sequence[str]) -> dict[str, str]:
     return mounts
 
 
-async def environment(invocation: Invocation) -> tuple[str, ...]:
-    """What `--env-file` and `--env` say, in order, as `NAME=value`; a name alone takes the client's own value, if any.
+async def environment(invocation: Invocation) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What `--env-file` and `--env` say, in order, as `NAME=value`, and names of variables that are not to be: a name
+    alone takes the client's own value, and where it has none, `--env` takes the variable of the image away.
     Raises OptionError, Plain."""
     items: list[str] = []
     for path in invocation.options.many("env-file"):
@@ -215,7 +220,8 @@ async def environment(invocation: Invocation) -> tuple[str, ...]:
     wanted = [item for item in items if "=" not in item]
     found = await invocation.call.getenv(tuple(dict.fromkeys(wanted))) if wanted else {}
     own = {name: f"{name}={legible(value)}" for name, value in found.items()}
-    return tuple(own.get(item, item) for item in items if "=" in item or item in own)
+    unset = tuple(item for item in invocation.options.many("env") if "=" not in item and item not in own)
+    return tuple(own.get(item, item) for item in items if "=" in item or item in own), unset
 
 
 async def _labels(invocation: Invocation) -> dict[str, str]:

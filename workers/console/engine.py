@@ -331,6 +331,9 @@ class Engine(Protocol):
     async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
         """Disconnect it from a network, from its last one with `force`. Raises Refused, NotFound, KernelError."""
 
+    async def unlink(self, id: str, name: str, who: Caller) -> None:
+        """Let it forget the name that it alone has for another container. Raises NotFound, Refused."""
+
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """Make an image of the container; its id. Raises Refused."""
 

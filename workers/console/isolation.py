@@ -5,6 +5,7 @@ from domain.isolation import Isolation, checked_isolation
 from domain.options import Option, Parsed, UnsupportedError, flag, many, one
 from domain.runtime import profile
 from domain.runtime.request import UNCONFINED
+from domain.spec import RUNTIMES
 from workers.console.call import Call
 from workers.console.errors import UNREADABLE, Plain
 
@@ -16,7 +17,7 @@ OPTIONS: tuple[Option, ...] = (
     one("ipc", "", "Shared memory and queues: private, shareable, none, host or container:NAME", value="mode"),
     one("isolation", "", "How containers are kept apart: default", value="technology"),
     one("pid", "", "Processes that it sees: host for all of this machine, or container:NAME", value="mode"),
-    one("runtime", "", "Who starts it: lading", value="name"),
+    one("runtime", "", "Who starts it: lading, which also answers to runc", value="name"),
     one("uts", "", "Host name: host for that of this machine", value="mode"),
     many("security-opt", "", "seccomp=…, no-new-privileges, apparmor=…, systempaths=unconfined", value="option"),
 )
@@ -43,7 +44,7 @@ async def isolation(options: Parsed, call: Call) -> Isolation | None:
 def _refuse_other_ways(options: Parsed) -> None:
     """There is one way to start a container here, and it may be named."""
     runtime, technology = options.text("runtime"), options.text("isolation")
-    if runtime not in ("", "lading"):
+    if runtime not in RUNTIMES:
         raise _bad(f"unknown or invalid runtime name: {runtime}", "containers are started by lading itself")
     if technology not in ("", "default"):
         raise _bad(f"invalid isolation: {technology}", "on Linux it is default")

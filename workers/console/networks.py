@@ -23,6 +23,7 @@ OPTIONS: tuple[Option, ...] = (
     one("ip", "", "Its address on a network of yours", value="address"),
     one("ip6", "", "The same of version 6", value="address"),
     many("link", "", "Another container under a name that only this one knows", value="CONTAINER[:NAME]"),
+    many("link-local-ip", "", "One more address, valid on its first network only: 169.254.8.8", value="address"),
     one("mac-address", "", "Hardware address of its first interface", value="address"),
     _NETWORK,
     alias("net", _NETWORK),
@@ -70,6 +71,7 @@ def _with_options(networks: Sequence[NetworkWish], options: Parsed) -> tuple[Net
         "ip6": options.text("ip6"),
         "mac": options.text("mac-address"),
         "aliases": options.many("network-alias"),
+        "link_local": options.many("link-local-ip"),
     }
     given = {name: value for name, value in found.items() if value}
     if not given:
@@ -83,7 +85,8 @@ def _with_options(networks: Sequence[NetworkWish], options: Parsed) -> tuple[Net
     return (first.model_copy(update=given), *others)
 
 
-_SPELLED: Mapping[str, str] = {"ip": "ip", "ip6": "ip6", "mac": "mac-address", "aliases": "network-alias"}
+_SPELLED: Mapping[str, str] = {"ip": "ip", "ip6": "ip6", "mac": "mac-address",
+                                "aliases": "network-alias", "link_local": "link-local-ip"}
 
 
 def _wish(text: str) -> NetworkWish:
@@ -98,9 +101,6 @@ def _wish(text: str) -> NetworkWish:
         values.setdefault(key, []).append(value)
     if "name" not in values:
         raise _invalid(text, "it has no name=")
-    refused = next((key for key in ("driver-opt", "link-local-ip") if key in values), None)
-    if refused is not None:
-        raise _invalid(text, f"{refused} is not supported by this version of lading")
     return NetworkWish(
         name=values["name"][-1],
         aliases=tuple(values.get("alias", ())),
@@ -108,7 +108,20 @@ def _wish(text: str) -> NetworkWish:
         ip6=values.get("ip6", [""])[-1],
         mac=values.get("mac-address", [""])[-1],
         priority=_priority(text, values.get("gw-priority", ["0"])[-1]),
+        link_local=tuple(values.get("link-local-ip", ())),
+        driver_options=driver_options(values.get("driver-opt", ())),
     )
+
+
+def driver_options(items: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` each. Raises OptionError."""
+    found: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not key or not equals:
+            raise OptionError(f'invalid argument "{item}" for "--driver-opt" flag: write it as KEY=VALUE')
+        found[key.strip()] = value
+    return found
 
 
 def _priority(text: str, number: str) -> int:

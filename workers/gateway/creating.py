@@ -15,7 +15,7 @@ from domain.mounts import Mount, Propagation, clean, parse_volume
 from domain.network.asked import NetworkingWish, NetworkWish, alone
 from domain.network.wishes import DEFAULT, NONE
 from domain.resources import DeviceRate, Resources
-from domain.spec import Device, LogConfig, LogDriver, RestartName, RestartPolicy, Ulimit
+from domain.spec import Device, LogConfig, LogDriver, RestartName, RestartPolicy, Ulimit, checked_runtime
 from domain.text.units import SECOND
 from domain.userns import REMAP
 from domain.volumes.driver import checked_driver
@@ -24,8 +24,6 @@ from workers.gateway.wishes import DEFAULT_LOG, Config, Create, Endpoint, Host
 from workers.requests import CreateRequest, HealthRequest
 
 _DEFAULTS = ("", "default")
-_RUNTIMES = ("", "lading", "runc", "io.containerd.runc.v2")
-"""There is one way to start a container here; clients that name the usual one mean no other."""
 
 
 def request(wish: Create, name: str, platform: str = "") -> CreateRequest:
@@ -42,6 +40,8 @@ def request(wish: Create, name: str, platform: str = "") -> CreateRequest:
         entrypoint=None if wish.Entrypoint is None else tuple(wish.Entrypoint),
         env=tuple(item for item in wish.Env if "=" in item),
         unset=tuple(item for item in wish.Env if "=" not in item),
+        runtime=checked_runtime(host.Runtime or wish.Runtime),
+        volume_driver=host.VolumeDriver,
         workdir=wish.WorkingDir,
         user=wish.User,
         hostname=wish.Hostname,
@@ -88,11 +88,8 @@ def _refuse_unsupported(host: Host) -> None:
     for name, value in asked.items():
         if value:
             raise InvalidValue(f"HostConfig.{name} is not supported by Lading")
-    if host.Runtime not in _RUNTIMES:
-        raise InvalidValue(f"unknown or invalid runtime name: {host.Runtime}")
     if host.Isolation not in _DEFAULTS:
         raise InvalidValue(f"invalid isolation: {host.Isolation}: on Linux it is default")
-    checked_driver(host.VolumeDriver)
 
 
 def _restart(host: Host) -> RestartPolicy:
@@ -349,10 +346,6 @@ def _named(mode: str) -> str:
 
 def network_wish(name: str, endpoint: Endpoint, mac: str = "") -> NetworkWish:
     """What is wanted on one network. Raises: InvalidValue."""
-    if endpoint.IPAMConfig.LinkLocalIPs:
-        raise InvalidValue("EndpointsConfig.IPAMConfig.LinkLocalIPs is not supported by Lading")
-    if endpoint.DriverOpts:
-        raise InvalidValue("EndpointsConfig.DriverOpts is not supported by Lading")
     return NetworkWish(
         name=name,
         aliases=tuple(endpoint.Aliases) if name != DEFAULT else (),
@@ -360,6 +353,8 @@ def network_wish(name: str, endpoint: Endpoint, mac: str = "") -> NetworkWish:
         ip6=endpoint.IPAMConfig.IPv6Address,
         mac=endpoint.MacAddress or mac,
         priority=endpoint.GwPriority,
+        link_local=tuple(endpoint.IPAMConfig.LinkLocalIPs),
+        driver_options=endpoint.DriverOpts,
     )
 
 

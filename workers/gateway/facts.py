@@ -6,6 +6,7 @@ from typing import Any
 from domain.images.credentials import DOCKER_KEY
 from domain.images.reference import DEFAULT_HOST
 from domain.projections.fold import Row
+from domain.spec import RUNTIME, RUNTIMES
 from domain.text.times import rfc3339, rfc3339_fixed
 from workers.gateway.wishes import DEFAULT_LOG
 
@@ -45,8 +46,8 @@ def info_document(facts: Mapping[str, object], *, now: int, listeners: int, desc
         "NoProxy": "",
         "Labels": [],
         "ExperimentalBuild": False,
-        "Runtimes": {"lading": {"path": "lading"}},
-        "DefaultRuntime": "lading",
+        "Runtimes": {name: {"path": RUNTIME} for name in RUNTIMES if name},
+        "DefaultRuntime": RUNTIME,
         "Swarm": _SWARM,
         "LiveRestoreEnabled": True,
         "Isolation": "",

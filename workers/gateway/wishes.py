@@ -273,8 +273,9 @@ class Networking(Document):
 
 
 class Create(Config):
-    """The whole body."""
+    """The whole body. docker-py names a runtime here, beside HostConfig."""
 
+    Runtime: str = ""
     HostConfig: Host = Field(default_factory=lambda: Host())
     NetworkingConfig: Networking = Field(default_factory=lambda: Networking())
 

@@ -14,7 +14,8 @@ async def execute(container: Container, intent: Recorded, hands: Hands) -> ExecS
     event = intent.event
     assert isinstance(event, ExecRequested)
     failpoint("exec.before-act")
-    env = merged_env(container.env, event.env)
+    unset = event.exec.env_unset
+    env = merged_env(tuple(item for item in container.env if item.partition("=")[0] not in unset), event.env)
     try:
         process = await hands.runtime.exec(
             container.id, event.attempt, event.exec_id, event.exec, container.settled, env, size=event.size

@@ -135,7 +135,7 @@ def says(address: str, *, code: int = dns.NO_ERROR) -> Callable[[bytes, bool], b
 
 async def test_containers_find_each_other(lab: Lab) -> None:
     """By name, alias, short id and with the network's name; not those of other networks."""
-    async with container(lab, Resolver(networks=(A.id,), outside=False, links={"db": "web"})) as asker:
+    async with container(lab, Resolver(networks=(A.id,), outside=False, links={"db": ("web",)})) as asker:
         for name in ("web", "WEB", "www", "cafe01234567", "web.learning"):
             assert asker.ask(name) == (dns.NO_ERROR, ["10.213.0.2"])
         assert asker.ask("db") == (dns.NO_ERROR, ["10.213.0.2"])
@@ -160,7 +160,7 @@ async def test_names_follow_at_once(lab: Lab) -> None:
         assert asker.ask("web2") == (dns.NO_ERROR, ["10.213.0.2"])
         before = asker.sandbox
         more = (endpoint(INTERNAL, 9, name="eth1"), endpoint(B, 9, name="eth2"))
-        resolver = Resolver(networks=(A.id, INTERNAL.id, B.id), outside=False, links={"shop": "web2"})
+        resolver = Resolver(networks=(A.id, INTERNAL.id, B.id), outside=False, links={"shop": ("web2",)})
         await asker.driver.change(replace(before, endpoints=(*before.endpoints, *more), resolver=resolver), 0)
         assert asker.ask("db") == (dns.NO_ERROR, ["10.213.1.2"])
         assert asker.ask("shop") == (dns.NO_ERROR, ["10.213.0.2"])

@@ -30,6 +30,8 @@ from domain.lifecycle.network import (
     Grant,
     NetworkGranted,
     NetworkReleased,
+    Unlink,
+    Unlinked,
 )
 from domain.lifecycle.pause import Pause, Paused, PauseFailed, PauseRequested
 from domain.lifecycle.remove import Remove, Removed, RemoveFailed, RemoveRequested
@@ -100,6 +102,7 @@ EXAMPLES: dict[type[Event], Event] = {
     DisconnectRequested: DisconnectRequested(attachment=SHOP, network="n1", name="shop", attempt=1),
     Disconnected: Disconnected(network="n1", name="shop", interface=INTERFACE),
     DisconnectFailed: DisconnectFailed(attachment=SHOP, network="n1", name="shop", reason="no"),
+    Unlinked: Unlinked(name="store"),
 }
 
 _LIVE = {S.RUNNING, S.PAUSING, S.PAUSED, S.UNPAUSING, S.STOPPING}
@@ -155,6 +158,7 @@ TABLE: dict[type[Event], dict[State, State]] = {
     DisconnectRequested: {s: s for s in _LIVE},
     Disconnected: {s: s for s in _EXISTS},
     DisconnectFailed: {s: s for s in _EXISTS},
+    Unlinked: {s: s for s in _EXISTS},
 }
 
 
@@ -200,7 +204,7 @@ COMMANDS: tuple[Command, ...] = (
     NoteCopiedOut(path="/etc", bytes=1), NoteCopiedIn(path="/srv", bytes=1), NoteExported(bytes=1),
     ReportHealth(attempt=1, status="unhealthy", streak=3, exit_code=1), Update(restart=RestartPolicy(name="always")),
     Grant(lease=Lease(attempt=1, interfaces=(INTERFACE,))), Connect(attachment=SHOP, interface=INTERFACE),
-    Disconnect(network="n1", name="shop"), Disconnect(network="n1", name="shop", force=True),
+    Disconnect(network="n1", name="shop"), Disconnect(network="n1", name="shop", force=True), Unlink(name="store"),
 )  # fmt: skip
 
 

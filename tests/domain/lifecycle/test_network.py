@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from domain.container import Container, State
-from domain.errors import Refused
+from domain.errors import NotFound, Refused
 from domain.lifecycle import MACHINE
 from domain.lifecycle.create import Created
 from domain.lifecycle.exit import Exited, ReportExit
@@ -21,6 +21,8 @@ from domain.lifecycle.network import (
     Grant,
     NetworkGranted,
     NetworkReleased,
+    Unlink,
+    Unlinked,
     left,
 )
 from domain.lifecycle.remove import Removed, RemoveRequested
@@ -165,6 +167,20 @@ def test_a_running_container_is_disconnected_by_an_intent() -> None:
     assert done.lease.on("n1") is None
     failed = after(*both, asked, DisconnectFailed(attachment=SHOP, network="n1", name="shop", reason="no"))
     assert set(failed.attachments) == {SHOP, VAULT}
+
+
+def test_a_link_is_forgotten_also_while_its_network_is_left() -> None:
+    """A name that it does not have is refused; what is under way ends as ever."""
+    linked = SHOP.model_copy(update={"links": (("store", "b" * 64),), "linked": (("store", "db"), ("later", "new"))})
+    begun = tuple(Created(name="web", spec=spec(linked)) if isinstance(event, Created) else event for event in LIVE)
+    assert MACHINE.decide(after(*begun), Unlink(name="store")) == (Unlinked(name="store"),)
+    with pytest.raises(NotFound, match="has no link called db"):
+        MACHINE.decide(after(*begun), Unlink(name="db"))
+    (asked,) = MACHINE.decide(after(*begun), Disconnect(network="n1", name="shop", force=True))
+    failed = DisconnectFailed(attachment=linked, network="n1", name="shop", reason="no")
+    assert after(*begun, Unlinked(name="store")).attachments[0].called == {"later": "new"}
+    assert [each.network for each in after(*begun, asked, Unlinked(name="store"), failed).attachments] == ["shop"]
+    assert after(*begun, Unlinked(name="store"), asked).attachments == ()
 
 
 def test_the_next_network_leads_out_once_the_one_that_did_is_left() -> None:

@@ -33,6 +33,15 @@ def test_an_interface_has_an_address_its_own_mac_and_the_way_out() -> None:
                              addresses=("10.9.8.4/24",), gateways=("10.9.8.1",))
 
 
+def test_interfaces_are_called_as_they_are_wished_and_the_others_by_number() -> None:
+    """No name twice."""
+    joining = [Joining(id=id, network=PLAIN, name=name) for id, name in (("a", ""), ("b", "eth0"), ("c", ""))]
+    assert [each.name for each in endpoints(joining, ["lv1", "lv2", "lv3"])] == ["eth1", "eth0", "eth2"]
+    assert endpoints([Joining(id="a", network=PLAIN)], ["lv1"], {"eth0", "eth2"})[0].name == "eth1"
+    with pytest.raises(Refused, match="two interfaces called lan0"):
+        endpoints([Joining(id="a", network=PLAIN, name="lan0")], ["lv1"], {"lan0"})
+
+
 def test_a_container_gets_its_former_address_again_if_nobody_has_it() -> None:
     """So that a restart changes nothing for its neighbours."""
     assert one(preferred="10.9.8.77").addresses == ("10.9.8.77/24",)

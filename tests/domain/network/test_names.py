@@ -39,8 +39,9 @@ def test_what_nobody_is_called_is_not_known() -> None:
 
 def test_links_are_known_to_the_one_who_has_them() -> None:
     """They are private, and win over other names."""
-    assert find("store", [LEARNING], {"store": "db"}) == Known((DB,))
-    assert find("store", [LEARNING], {"store": "gone"}) == Known(())
+    assert find("store", [LEARNING], {"store": ("db",)}) == Known((DB,))
+    assert find("store", [LEARNING], {"store": ("gone",)}) == Known(())
+    assert find("store", [LEARNING], {"store": ("gone", "db", "web")}) == Known((DB,))
 
 
 def test_on_a_network_without_names_only_links_lead_to_others() -> None:
@@ -48,7 +49,7 @@ def test_on_a_network_without_names_only_links_lead_to_others() -> None:
     silent = zone("quiet", {"web": ((WEB,), ("www",))}, open=False)
     assert find("web", [silent], {}) is None
     assert find("web.quiet", [silent], {}) is None
-    assert find("store", [silent], {"store": "www"}) == Known((WEB,))
+    assert find("store", [silent], {"store": ("www",)}) == Known((WEB,))
     assert host(WEB, [silent]) == ""
 
 

@@ -1,15 +1,17 @@
 """What is asked of networks, what is found in /etc, and who is on them."""
 
+from typing import Any
+
 import pytest
 
 from domain.container import Container, State
 from domain.errors import InvalidValue
-from domain.network.asked import NetworkingWish, NetworkWish, wished
+from domain.network.asked import NetworkingWish, NetworkWish, attachment, wished
 from domain.network.files import hosts_file, resolv_file
 from domain.network.links import link_variables
 from domain.network.ports import Binding, Publication
 from domain.network.roster import Roster
-from domain.network.wishes import Attachment, Interface, Lease, Networking
+from domain.network.wishes import DEFAULT, Attachment, Interface, Lease, Networking
 from domain.spec import ContainerSpec
 
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -42,6 +44,26 @@ def test_what_is_asked_for_is_stored_as_it_is_meant() -> None:
     assert found.networking.exposed == (Publication(90, "udp"), Publication(91, "udp"))
     assert found.networking.hosts == (("db", "10.9.9.9"), ("six", "fd00::9"), ("up", "host-gateway"))
     assert found.links == (("db", "store"), ("cache", "cache"))
+
+
+def test_addresses_of_one_link_come_besides() -> None:
+    """With the prefix of their kind; they are no addresses by which others find it."""
+    wish = NetworkWish(name=DEFAULT, link_local=("169.254.8.8", "fe80::8"), driver_options={"a": "b"})
+    assert attachment(wish) == Attachment(network=DEFAULT, link_local=("169.254.8.8/16", "fe80::8/64"),
+                                          driver_options=(("a", "b"),))
+    interface = Interface(network="n1", network_name="shop", link="lv1", name="eth0", mac="02:1d:0a:d5:00:02",
+                          addresses=("10.9.8.2/24",), link_local=("169.254.8.8/16",))
+    assert (interface.hosts, interface.endpoint.addresses) == (("10.9.8.2",), ("10.9.8.2/24", "169.254.8.8/16"))
+
+
+@pytest.mark.parametrize("wish", [
+    {"name": "shop", "link_local": ("192.0.2.1",)}, {"name": "shop", "link_local": ("x",)},
+    {"name": "host", "link_local": ("169.254.8.8",)}, {"name": "none", "driver_options": {"a": "b"}},
+])  # fmt: skip
+def test_an_address_of_one_link_needs_a_link(wish: dict[str, Any]) -> None:
+    """And must be one."""
+    with pytest.raises(InvalidValue):
+        attachment(NetworkWish(**wish))
 
 
 def test_all_exposed_ports_are_published_on_request() -> None:

@@ -35,7 +35,7 @@ from domain.lifecycle.create import Create
 from domain.lifecycle.exec import Exec, ExecExited, ExecFailed, ExecStarted
 from domain.lifecycle.exit import Exited, ReportExit
 from domain.lifecycle.kill import KillRequested, SignalSent
-from domain.lifecycle.network import Connect, Disconnect
+from domain.lifecycle.network import Connect, Disconnect, Unlink
 from domain.lifecycle.pause import Paused, PauseRequested
 from domain.lifecycle.remove import Removed, RemoveRequested
 from domain.lifecycle.start import Start, Started, StartFailed, StartRequested
@@ -46,7 +46,7 @@ from domain.limits import changed, check
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
 from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix
-from domain.network.asked import NetworkWish, attachment
+from domain.network.asked import NetworkWish, attachment, parse_link
 from domain.policies.follow_up import follow_up
 from domain.ports import LogFrame, NetworkDriver, OpenIntent, Reply, Sent
 from domain.projections.addresses import Addresses, Tenures
@@ -869,13 +869,19 @@ class FakeEngine:
     async def connect(self, network: str, id: str, wish: NetworkWish, links: Sequence[str], who: Caller) -> None:
         """Of what rests."""
         known = await self.networks.find(network)
-        asked = attachment(wish.model_copy(update={"name": known.name})).model_copy(update={"id": known.id})
+        called = tuple((name, container) for container, name in map(parse_link, links))
+        asked = attachment(wish.model_copy(update={"name": known.name})).model_copy(
+            update={"id": known.id, "linked": called})
         await self.execute(id, Connect(attachment=asked), who)
 
     async def disconnect(self, network: str, id: str, who: Caller, *, force: bool) -> None:
         """Of what rests."""
         known = await self.networks.find(network)
         await self.execute(id, Disconnect(network=known.id, name=known.name, force=force), who)
+
+    async def unlink(self, id: str, name: str, who: Caller) -> None:
+        """Of what rests."""
+        await self.execute(id, Unlink(name=name), who)
 
     async def commit(self, id: str, command: Commit, who: Caller) -> str:
         """An image of c's."""

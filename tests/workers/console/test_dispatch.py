@@ -113,8 +113,6 @@ async def test_a_flag_that_cannot_be_read_is_125_everywhere(prompt: Prompt, line
         ["update", "--cpu-rt-runtime=5", "x"],
         ["run", "--storage-opt", "size=1g", "alpine"],
         ["create", "--cpu-rt-runtime=2", "alpine"],
-        ["run", "--link-local-ip", "169.254.1.1", "alpine"],
-        ["rm", "--link", "x"],
         ["run", "--cgroup-parent", "x", "alpine"],
         ["-H", "unix:///x", "ps"],
         ["--context", "x", "ps"],

@@ -77,6 +77,17 @@ async def test_inspect_shows_everything(prompt: Prompt) -> None:
     assert (await prompt("network", "inspect", "nothing")).status == 1
 
 
+async def test_rm_link_takes_a_name_away_and_no_container(prompt: Prompt) -> None:
+    """Of the one that knows another by it."""
+    await prompt.ok("create", "--name", "asker", "alpine:3.10")
+    await prompt.ok("network", "connect", "--link", "later:db", "shop", "asker")
+    refused = await prompt("rm", "--link", "asker/nope", "db")
+    assert (refused.status, refused.err.count("no link called nope"), "CONTAINER/NAME" in refused.err) == (1, 1, True)
+    assert (await prompt.ok("rm", "--link", "/asker/db")).out == "/asker/db\n"
+    assert (await prompt("rm", "--link", "asker/db")).status == 1
+    assert (await prompt.ok("ps", "-aq", "-f", "name=asker")).out
+
+
 async def test_rm_says_the_name_again(prompt: Prompt) -> None:
     """One failure does not stop the others; -f forgives a missing one."""
     answer = await prompt("network", "rm", "nothing", "shop")

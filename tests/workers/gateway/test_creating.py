@@ -40,7 +40,7 @@ def test_an_empty_wish_is_the_engines_own_default() -> None:
             "Binds": None, "ContainerIDFile": "", "LogConfig": {"Type": "", "Config": {}}, "NetworkMode": "default",
             "PortBindings": {}, "RestartPolicy": {"Name": "", "MaximumRetryCount": 0}, "ConsoleSize": [0, 0],
             "CapAdd": None, "CgroupnsMode": "", "Dns": [], "IpcMode": "", "Links": None, "OomScoreAdj": 0,
-            "Privileged": False, "SecurityOpt": None, "ShmSize": 0, "Runtime": "runc", "Isolation": "", "CpuShares": 0,
+            "Privileged": False, "SecurityOpt": None, "ShmSize": 0, "Runtime": "", "Isolation": "", "CpuShares": 0,
             "Memory": 0, "BlkioWeightDevice": [], "Devices": [], "DeviceRequests": None, "MemorySwappiness": -1,
             "OomKillDisable": False, "PidsLimit": None, "Ulimits": [], "CpuCount": 0, "MaskedPaths": None,
             "ReadonlyPaths": None, "Init": None, "VolumeDriver": "", "StorageOpt": {}, "UsernsMode": "",
@@ -170,7 +170,7 @@ def test_the_network_of_a_mode(fields: dict[str, Any], names: list[str]) -> None
 @pytest.mark.parametrize(("field", "value"), [
     ("CgroupParent", "/x"), ("Cgroup", "container:x"), ("CpuRealtimePeriod", 1), ("CpuRealtimeRuntime", 1),
     ("DeviceRequests", [{"Count": -1}]), ("StorageOpt", {"size": "1g"}), ("MaskedPaths", ["/proc/kcore"]),
-    ("ReadonlyPaths", ["/proc/sys"]), ("Runtime", "kata"), ("Isolation", "hyperv"), ("VolumeDriver", "nfs"),
+    ("ReadonlyPaths", ["/proc/sys"]), ("Runtime", "kata"), ("Isolation", "hyperv"),
     ("UsernsMode", "remap"), ("SecurityOpt", ["label=type:x"]), ("SecurityOpt", ["nonsense"]), ("ShmSize", -1),
     ("OomScoreAdj", 5000), ("LogConfig", {"Type": "syslog"}), ("RestartPolicy", {"Name": "sometimes"}),
     ("RestartPolicy", {"Name": "always", "MaximumRetryCount": 2}), ("Binds", ["./here:/x"]), ("Binds", ["a:b:c:d"]),
@@ -186,8 +186,6 @@ def test_what_cannot_be_honoured_is_refused(field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("fields", [
-    {"NetworkingConfig": {"EndpointsConfig": {"shop": {"DriverOpts": {"a": "b"}}}}},
-    {"NetworkingConfig": {"EndpointsConfig": {"shop": {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"]}}}}},
     {"Healthcheck": {"Test": ["CMD", "x"], "Interval": 5}}, {"Healthcheck": {"Retries": -1}},
     {"HostConfig": {"AutoRemove": True, "RestartPolicy": {"Name": "always"}}}, {"Image": ""},
 ])
@@ -210,5 +208,33 @@ async def test_what_was_asked_for_is_shown_as_it_was_said(client: Client) -> Non
 
 async def test_a_variable_of_the_image_can_be_taken_away(client: Client) -> None:
     """By its name alone."""
-    await client.create(Env=["PATH", "A=b"])
-    assert (await client.ask("GET", "/containers/web/json")).document["Config"]["Env"] == ["A=b"]
+    await client.create(Env=["PATH", "A=b", "NONE", "A"])
+    assert (await client.ask("GET", "/containers/web/json")).document["Config"]["Env"] == ["A=b", "PATH", "NONE"]
+
+
+async def test_other_names_for_the_only_runtime_and_driver_are_kept(client: Client) -> None:
+    """A driver that is not here is refused once there is something for it to do."""
+    await client.create(Runtime="runc", HostConfig={"VolumeDriver": "nfs"})
+    shown = (await client.ask("GET", "/containers/web/json")).document["HostConfig"]
+    assert (shown["Runtime"], shown["VolumeDriver"]) == ("runc", "nfs")
+    known = (await client.ask("GET", "/info")).document
+    assert {"runc", known["DefaultRuntime"]} <= set(known["Runtimes"])
+    await client.create("own", HostConfig={"VolumeDriver": "local", "Binds": ["data:/data"]})
+    wishes: tuple[dict[str, Any], ...] = ({"HostConfig": {"Binds": ["data:/data"]}}, {"Volumes": {"/data": {}}})
+    for fields in wishes:
+        body = {"Image": "alpine:3.10", **fields, "HostConfig": {"VolumeDriver": "nfs", **fields.get("HostConfig", {})}}
+        answer = await client.ask("POST", "/containers/create", body)
+        assert (answer.status, 'plugin "nfs" not found' in answer.message) == (400, True)
+
+
+async def test_what_is_wanted_of_an_endpoint_is_shown_again(client: Client) -> None:
+    """Options of drivers that are not here, too; what no interface can be called is refused."""
+    await client.ask("POST", "/networks/create", {"Name": "shop"})
+    wish = {"DriverOpts": {"a": "b"}, "IPAMConfig": {"LinkLocalIPs": ["169.254.8.8"]}}
+    await client.create(NetworkingConfig={"EndpointsConfig": {"shop": wish}})
+    shown = (await client.ask("GET", "/containers/web/json")).document["NetworkSettings"]["Networks"]["shop"]
+    assert {name: shown[name] for name in wish} == wish
+    for wrong in ({"IPAMConfig": {"LinkLocalIPs": ["192.0.2.1"]}},
+                  {"DriverOpts": {"com.docker.network.endpoint.ifname": "a/b"}}):
+        body = {"Image": "alpine:3.10", "NetworkingConfig": {"EndpointsConfig": {"shop": wrong}}}
+        assert (await client.ask("POST", "/containers/create", body)).status == 400

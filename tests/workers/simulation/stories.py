@@ -140,7 +140,7 @@ async def networked(world: World, engine: Engine) -> None:
     third one finds its port taken until its holder is gone."""
     shop = await engine.networks.create(NetworkRequest(name="shop"), WHO)
     request = CreateRequest(image="base", command=("serve",), name="web", network="shop",
-                            networking=NetworkingWish(publish=("8080:80", "81")))
+                            networking=NetworkingWish(publish=("8080:80", "81"), links=("db:store",)))
     web = await engine.run(request, WHO)
     world.tell("ran", web)
     fixed = NetworkWish(name="shop", ip=str((await engine.networks.find(shop)).network.subnets[0][9]))
@@ -153,6 +153,8 @@ async def networked(world: World, engine: Engine) -> None:
     await _do(world, engine, web, Rename(name="www"), "renamed")
     await engine.disconnect("bridge", web, WHO, force=False)
     world.tell("disconnected", web)
+    await engine.unlink(web, "store", WHO)
+    world.tell("unlinked", web)
     other = await engine.create(request.model_copy(update={"name": "other"}), WHO)
     world.tell("created", other)
     try:

@@ -12,7 +12,7 @@ from domain.lifecycle.exec import ExecExited, ExecFailed, ExecStarted
 from domain.lifecycle.exit import Exited
 from domain.lifecycle.health import HealthChanged
 from domain.lifecycle.kill import KillRequested
-from domain.lifecycle.network import Connected, Disconnected
+from domain.lifecycle.network import Connected, Disconnected, Unlinked
 from domain.lifecycle.pause import PauseRequested
 from domain.lifecycle.remove import Removed
 from domain.lifecycle.rename import Renamed
@@ -43,6 +43,7 @@ PROOF = {
     "unwell-once": (HealthChanged,),
     "connected": (Connected,),
     "disconnected": (Disconnected,),
+    "unlinked": (Unlinked,),
 }
 """What must be in a container's history when its caller was told so."""
 QUIET = 60.0

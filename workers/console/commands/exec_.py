@@ -17,9 +17,11 @@ async def _exec(invocation: Invocation) -> int:
     require_terminal(call, stdin=stdin, tty=tty)
     name, *command = invocation.arguments
     id = await engine.resolve(name)
+    env, unset = await environment(invocation)
     wanted = ExecRequest(
         command=tuple(command),
-        env=await environment(invocation),
+        env=env,
+        unset=unset,
         user=options.text("user"),
         workdir=options.text("workdir"),
         tty=tty,

@@ -1,11 +1,13 @@
 """rm: remove one or more containers; their history and logs stay."""
 
+from functools import partial
+
 from domain.errors import NotFound
 from domain.lifecycle.remove import Remove
-from domain.options import flag, refused
+from domain.options import flag
 from domain.text.safe import safe
 from workers.console.engine import Engine
-from workers.console.errors import each, lines
+from workers.console.errors import Plain, each, lines
 from workers.console.verb import Example, Invocation, Verb
 from workers.mover import Caller
 
@@ -13,6 +15,8 @@ from workers.mover import Caller
 async def _rm(invocation: Invocation) -> int:
     engine, force = invocation.engine, invocation.options.flag("force")
     volumes = invocation.options.flag("volumes")
+    if invocation.options.flag("link"):
+        return await each(invocation, partial(_forget, invocation))
 
     async def act(name: str, who: Caller) -> None:
         try:
@@ -29,6 +33,16 @@ async def _rm(invocation: Invocation) -> int:
                                   f"with their contents: lading volume rm {' '.join(map(safe, left))}")
 
     return await each(invocation, act)
+
+
+async def _forget(invocation: Invocation, path: str, who: Caller) -> None:
+    """`CONTAINER/NAME`: the container forgets the name that it has for another one."""
+    container, _, name = path.removeprefix("/").rpartition("/")
+    if not container:
+        raise Plain(f"{path} names no link", hint="write it as CONTAINER/NAME")
+    engine = invocation.engine
+    await engine.unlink(await engine.resolve(container), name, who)
+    await invocation.echo(path)
 
 
 async def _left(engine: Engine, id: str, volumes: bool) -> list[str]:
@@ -49,7 +63,7 @@ VERB = Verb(
     options=(
         flag("force", "f", "Kill it first if it runs; a missing one is no failure"),
         flag("volumes", "v", "Remove its anonymous volumes too"),
-        *refused("-l/--link"),
+        flag("link", "l", "Remove not a container but a link, given as CONTAINER/NAME"),
     ),
     notes="Volumes stay, but for anonymous ones with -v; what stays behind is told.\n"
     "A removed container can still be asked for: lading audit NAME, lading why NAME, lading logs NAME.",

@@ -134,8 +134,17 @@ async def _update(call: Call) -> Answer:
 
 async def _remove(call: Call) -> Answer:
     if call.flag("link"):
-        raise InvalidValue("link is not supported by Lading: a link goes with its container")
+        return await _unlink(call)
     return await _do(call, Remove(force=call.flag("force"), volumes=call.flag("v")))
+
+
+async def _unlink(call: Call) -> Answer:
+    """The path is that of a link: `CONTAINER/NAME`."""
+    container, _, name = call.path["name"].removeprefix("/").rpartition("/")
+    if not container:
+        raise Refused("Conflict, cannot remove the default link name of the container")
+    await call.engine.unlink(await call.engine.resolve(container), name, call.who)
+    return EMPTY
 
 
 async def _prune(call: Call) -> Answer:

@@ -59,6 +59,7 @@ async def _create(call: Call) -> Answer:
     request = ExecRequest(
         command=tuple(wish.Cmd),
         env=tuple(item for item in wish.Env if "=" in item),
+        unset=tuple(item for item in wish.Env if "=" not in item),
         user=wish.User,
         workdir=wish.WorkingDir,
         tty=wish.Tty,

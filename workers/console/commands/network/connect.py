@@ -1,7 +1,8 @@
 """network connect, network disconnect: a container on one network more, or less, at once if it runs."""
 
 from domain.network.asked import NetworkWish
-from domain.options import flag, many, number, one, refused
+from domain.options import flag, many, number, one
+from workers.console.networks import driver_options
 from workers.console.verb import Example, Invocation, Verb
 
 
@@ -13,6 +14,8 @@ async def _connect(invocation: Invocation) -> int:
         ip=options.text("ip"),
         ip6=options.text("ip6"),
         priority=options.number("gw-priority") or 0,
+        link_local=options.many("link-local-ip"),
+        driver_options=driver_options(options.many("driver-opt")),
     )
     engine = invocation.engine
     await engine.connect(network, await engine.resolve(container), wish, options.many("link"), invocation.who)
@@ -35,11 +38,12 @@ CONNECT = Verb(
     most=2,
     options=(
         many("alias", "", "One more name of the container there", value="name"),
+        many("driver-opt", "", "Option of its interface: com.docker.network.endpoint.ifname=NAME", value="KEY=VALUE"),
         number("gw-priority", "", "The highest leads out, from the next start on"),
         one("ip", "", "Its address there", value="address"),
         one("ip6", "", "The same of version 6", value="address"),
         many("link", "", "Another container under a name that only this one knows", value="CONTAINER[:NAME]"),
-        *refused("--driver-opt= --link-local-ip="),
+        many("link-local-ip", "", "One more address, valid there only: 169.254.8.8", value="address"),
     ),
     notes="A running container gets one interface more at once. Its way out stays the one that it has.",
     examples=(
