@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import stat
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -26,6 +27,9 @@ from workers.settings import Settings
 log = logging.getLogger(__name__)
 LOG_LIMIT = 8 << 20
 """Bytes of the daemon's own log after which it begins anew; one older file is kept."""
+_TURN = 0.001
+"""Seconds that a thread may compute while others wait. The loop waits after every call of the kernel: with 5 ms, as is
+usual, a context that is read by a thread while it comes took twice as long."""
 
 
 def serve(settings: Settings) -> None:
@@ -33,6 +37,7 @@ def serve(settings: Settings) -> None:
     prepare(settings)
     _log_to(settings)
     arm_faults(_own(settings.failpoints))
+    sys.setswitchinterval(_TURN)
     asyncio.run(_run(settings))
 
 

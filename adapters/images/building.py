@@ -6,10 +6,12 @@ import stat
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from adapters.images import placed, trees, unpacked
+from adapters.images.arriving import Arriving
 from adapters.images.compression import inflated, sniff
 from adapters.images.context import Context
 from adapters.images.merged import Merged
@@ -121,14 +123,33 @@ class BuildFiles:
         fd = self._unnamed()
         try:
             try:
-                async for piece in pieces:
-                    await asyncio.to_thread(_write, fd, piece) if len(piece) > _PIECE else _write(fd, piece)
-                fd = await asyncio.to_thread(self._plain, fd)
+                context = await self._received(fd, pieces)
             except OSError as error:
                 raise StorageError(f"the build context cannot be kept: {error.strerror}") from error
-            yield await asyncio.to_thread(Context, fd)
+            yield context
         finally:
             os.close(fd)
+
+    async def _received(self, fd: int, pieces: AsyncIterator[bytes]) -> Context:
+        """A plain one is looked through while it comes, by a thread of its own: how long that takes is up to whoever
+        sends it."""
+        source, reading = Arriving(fd), None
+        try:
+            async for piece in pieces:
+                await asyncio.to_thread(_write, fd, piece) if len(piece) > _PIECE else _write(fd, piece)
+                source.grow(len(piece))
+                if reading is None and len(start := os.pread(fd, 6, 0)) == 6 and sniff(start) == "plain":
+                    thread = ThreadPoolExecutor(1, "context")
+                    reading = asyncio.wrap_future(thread.submit(Context, fd, source))
+                    thread.shutdown(wait=False)
+        finally:
+            source.end()
+            if reading is not None:
+                await asyncio.gather(reading, return_exceptions=True)
+        if reading is not None:
+            return reading.result()
+        fd = await asyncio.to_thread(self._plain, fd)
+        return await asyncio.to_thread(Context, fd)
 
     @asynccontextmanager
     async def repository(self, text: str, *, keep: bool = False, ssh: Ssh | None = None) -> AsyncIterator[Context]:
@@ -211,11 +232,18 @@ class BuildFiles:
         return node.kind == "file" and unpacked.is_archive(unpacked.head_of(source.data(node), node.path))
 
     async def add(
-        self, parent: Image, things: Sequence[Placed], source: Readable, config: dict[str, object], created_by: str
+        self, parent: Image, things: Sequence[Placed], source: Readable, config: dict[str, object], created_by: str,
+        *, again: bool = False,
     ) -> Image:
-        """An image with one more layer, of these things. Raises: Refused, StorageError."""
-        pieces = placed.layer(things, source, int(time.time()))
-        return await self._store.add_layer(parent, pieces, config, created_by)
+        """An image with one more layer, of these things, which may well have been added `again`. Directories that are
+        made for them are as old as the newest of them: so the same files make the same layer, whenever it is made.
+
+        Raises: Refused, StorageError.
+        """
+        newest = max((one.node.mtime for one in things if one.node is not None), default=time.time_ns()) // 10**9
+        return await self._store.add_layer(
+            parent, lambda: placed.layer(things, source, newest), config, created_by, again=again
+        )
 
     async def add_archive(
         self, parent: Image, pieces: Iterator[bytes], directory: str, what: str, owner: Owner | None,
@@ -223,7 +251,7 @@ class BuildFiles:
     ) -> Image:
         """An image with one more layer, of what is in an archive. Raises: Refused, StorageError."""
         layer = unpacked.layer(pieces, directory, what, owner, mode)
-        return await self._store.add_layer(parent, layer, config, created_by)
+        return await self._store.add_layer(parent, lambda: layer, config, created_by)
 
     def _plain(self, fd: int) -> int:
         """The descriptor of what is in it; takes the given one over when it was packed."""

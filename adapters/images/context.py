@@ -19,6 +19,8 @@ from domain.text.safe import safe
 
 MOST_ENTRIES = 1_000_000
 _PIECE = 1 << 20
+_SMALL = 1 << 16
+"""Files of up to so many bytes are hashed while they are at hand: to come back to each of them would cost more."""
 _KINDS: dict[bytes, Kind] = {FILE: "file", DIRECTORY: "directory", SYMLINK: "link"}
 
 
@@ -31,19 +33,24 @@ class _Item:
 
 
 class Context:
-    """A tree of files in an archive; the descriptor stays the caller's. Raises: Refused."""
+    """A tree of files in an archive; the descriptor stays the caller's. One that is still `arriving` is read on its
+    way. Raises: Refused."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, arriving: Source | None = None) -> None:
         self._fd = fd
         self._items: dict[str, _Item] = {"": _Item(Node("", "directory", 0o755))}
         self._names: dict[str, dict[str, None]] = {"": {}}
         self._digests: dict[int, str] = {}
         self.files = 0
         self.size = 0
-        os.lseek(fd, 0, os.SEEK_SET)
+        if arriving is None:
+            os.lseek(fd, 0, os.SEEK_SET)
         try:
-            for entry in Reader(Source(fd, seekable=True)):
+            reader = Reader(arriving or Source(fd, seekable=True))
+            for entry in reader:
                 self._add(entry)
+                if entry.kind == FILE and entry.stored <= _SMALL and entry.sparse is None:
+                    self._hash(entry, reader)
         except Damaged as error:
             shown = f' at "{safe(os.fsdecode(error.name))[:200]}"' if error.name else ""
             raise Refused(f"the build context is damaged{shown}: {error.reason}") from error
@@ -112,6 +119,11 @@ class Context:
             yield piece
             place += len(piece)
             length -= len(piece)
+
+    def _hash(self, entry: Entry, reader: Reader) -> None:
+        data = reader.small() if entry.stored else None
+        if data is not None:
+            self._digests[entry.offset] = hashlib.sha256(data).hexdigest()
 
     def _add(self, entry: Entry) -> None:
         parts = [part for part in entry.name.split(b"/") if part not in (b"", b".")]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import Protocol
 
 from adapters.tar.reader import DIRECTORY, FILE, LINK, SYMLINK
@@ -73,10 +74,15 @@ def _head(one: Placed, now: int) -> Head:
 def files(placed: Iterable[Placed], source: Readable) -> Iterator[File]:
     """What of each thing counts for the cache: everything but its times."""
     for one in placed:
+        node = one.node
+        if node is not None and one.kind == "file" and not node.xattrs:
+            # The same text as below for nearly everything there is, in a fifth of the time.
+            text = f'["file",{one.mode},{one.uid},{one.gid},"","{source.digest(node)}",[]]'
+            yield File(one.path, sha256(text.encode("ascii")).hexdigest())
+            continue
         content: object = None
         if one.kind == "file":
-            content = source.digest(one.node) if one.node is not None else (one.content or b"").hex()
-        node = one.node
+            content = source.digest(node) if node is not None else (one.content or b"").hex()
         xattrs = [[key.hex(), value.hex()] for key, value in node.xattrs] if node else []
         target = os.fsencode(node.target).hex() if node and one.kind == "link" else ""
         told = [one.kind, one.mode if one.kind != "link" else 0, one.uid, one.gid, target, content, xattrs]

@@ -6,6 +6,7 @@ in memory: after a crash nothing runs, and everything that the log does not know
 """
 
 import asyncio
+import hashlib
 import os
 import platform as machine
 import stat
@@ -145,14 +146,16 @@ class LocalImageStore:
         return (await self._given(lambda stop: (self._commit(upper, parent, image_config, step, paused, stop),)))[0]
 
     async def add_layer(
-        self, parent: Image, pieces: Iterable[bytes], image_config: dict[str, object], created_by: str
+        self, parent: Image, pieces: Callable[[], Iterable[bytes]], image_config: dict[str, object], created_by: str,
+        *, again: bool = False,
     ) -> Image:
-        """A new image: the parent's layers and one from a tar that is made of `pieces`, in a thread.
+        """A new image: the parent's layers and one from a tar that is made of what `pieces` gives, in a thread.
 
-        Raises: Refused, StorageError.
+        `again`: it may well be that the layer is here. Then it is hashed first, and extracted only if it is not; for
+        that `pieces` is called twice. Raises: Refused, StorageError.
         """
         step = Step(created_by=created_by)
-        return (await self._given(lambda stop: (self._add(parent, pieces, image_config, step, stop),)))[0]
+        return (await self._given(lambda stop: (self._add(parent, pieces, image_config, step, stop, again),)))[0]
 
     async def compose(self, layers: Sequence[Layer], config: bytes) -> Image:
         """A new image: layers that are here, and a config that somebody else has written. Raises: StorageError."""
@@ -395,6 +398,22 @@ class LocalImageStore:
                     self._content.adopt_layer(place.work, chain, record)
                 return record.diff_id, kept or record
 
+    def _same_layer(
+        self, pieces: Iterable[bytes], below: tuple[str, ...], lease: Lease
+    ) -> tuple[str, LayerRecord] | None:
+        """The layer that is here and has exactly these bytes."""
+        found = hashlib.sha256()
+        for piece in pieces:
+            found.update(piece)
+        diff_id = f"sha256:{found.hexdigest()}"
+        chain = chain_id(below[-1] if below else "", diff_id)
+        lease.add(f"layers/{hex_of(chain)}")
+        with self._only_maker(chain):
+            record = self._content.record(chain)
+            if record is not None:
+                lease.add(f"blobs/{hex_of(record.blob.digest)}")
+            return None if record is None else (diff_id, record)
+
     def _commit(
         self,
         upper: Path,
@@ -421,15 +440,19 @@ class LocalImageStore:
     def _add(
         self,
         parent: Image,
-        pieces: Iterable[bytes],
+        pieces: Callable[[], Iterable[bytes]],
         image_config: dict[str, object],
         step: Step,
         stop: threading.Event,
+        again: bool,
     ) -> Image:
         below = tuple(layer.chain_id for layer in parent.layers)
         with self._lease() as lease:
             self._hold(parent.layers, lease)
-            diff_id, record = self._new_layer(_until(stop, pieces), below, Expected("the new layer"), lease)
+            known = self._same_layer(_until(stop, pieces()), below, lease) if again else None
+            diff_id, record = known or self._new_layer(
+                _until(stop, pieces()), below, Expected("the new layer"), lease
+            )
             config = committed(parent, image_config, diff_id, self._now(), step, _platform())
             return self._image(config, (*parent.layers, _layer(below[-1] if below else "", diff_id, record)), lease)
 

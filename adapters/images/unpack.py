@@ -15,6 +15,7 @@ from pathlib import Path
 from adapters.images import programs
 from adapters.images.compression import Compressor, inflated, sniffed
 from adapters.images.content import Blob, LayerRecord
+from adapters.images.spreading import spread_out
 from domain.errors import Refused
 from domain.failpoints import failpoint
 from domain.images.layer import hex_of
@@ -53,9 +54,7 @@ class Place:
 
 def unpack(pieces: Iterable[bytes], place: Place, expected: Expected, limits: Limits) -> LayerRecord:
     """Extract into `work/fs` and keep the blob as `work/blob`, verified. Raises: Refused, StorageError, OSError."""
-    target = place.work / "fs"
-    target.mkdir(mode=0o755)
-    target.chmod(0o755)  # a set-group-ID bit would be inherited
+    target = _root(place)
     with (place.work / "blob").open("xb", buffering=0) as blob:
         feed = _Feed(pieces, blob.fileno(), expected)
         fields = _extracted(feed, target, place, limits, expected.what)
@@ -69,14 +68,21 @@ def unpack_blob(pieces: Iterable[bytes], place: Place, expected: Expected, limit
 
     A plain tar stays one: its digest is what others know it by. Raises: Refused, StorageError, OSError.
     """
-    target = place.work / "fs"
-    target.mkdir(mode=0o755)
-    target.chmod(0o755)
+    target = _root(place)
     feed = _Feed(pieces, _KEPT, expected)
     fields = _extracted(feed, target, place, limits, expected.what)
     record = feed.record(int(fields[0]), int(fields[1]))
     failpoint("images.unpacked")
     return record
+
+
+def _root(place: Place) -> Path:
+    """Where the layer's files come: an empty directory, the root of a tree of its own."""
+    target = place.work / "fs"
+    target.mkdir(mode=0o755)
+    target.chmod(0o755)  # a set-group-ID bit would be inherited
+    spread_out(str(target))
+    return target
 
 
 class _Feed:

@@ -91,14 +91,18 @@ class Source:
         self.offset += buffered
         rest = count - buffered
         if rest and self._seekable:
-            size = os.fstat(self._fd).st_size
-            here = os.lseek(self._fd, 0, os.SEEK_CUR)
-            os.lseek(self._fd, min(rest, max(size - here, 0)), os.SEEK_CUR)
-            self.offset += min(rest, size - here)
-            return rest <= size - here
+            return self._jump(rest)
         for piece in self.pieces(rest):
             rest -= len(piece)
         return rest == 0
+
+    def _jump(self, count: int) -> bool:
+        """Leave out what is not in the buffer."""
+        size = os.fstat(self._fd).st_size
+        here = os.lseek(self._fd, 0, os.SEEK_CUR)
+        os.lseek(self._fd, min(count, max(size - here, 0)), os.SEEK_CUR)
+        self.offset += min(count, size - here)
+        return count <= size - here
 
     def drain(self) -> None:
         """Read to the end, so that whoever writes does not stop half way."""

@@ -60,10 +60,11 @@ class Workshop(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A step that is all known: its keys, the first one by content, and what makes its layer."""
+    """A step that is all known: its keys, the first one by content, and what makes its layer; that is told whether the
+    same was made before."""
 
     keys: tuple[Key, ...]
-    make: Callable[[], Awaitable[Image]]
+    make: Callable[[bool], Awaitable[Image]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,8 @@ class FileSteps:
         owner = user(work.user, *_accounts(image), "USER")
         things = [Placed(one, "directory", 0o755, owner.uid, owner.gid) for one in missing]
 
-        async def make() -> Image:
-            return await self._files.add(on.image, things, image, on.config, on.created_by)
+        async def make(again: bool) -> Image:
+            return await self._files.add(on.image, things, image, on.config, on.created_by, again=again)
 
         return Prepared((keys.of_directory(work, on.chain, f"{owner.uid}:{owner.gid}"),), make)
 
@@ -174,8 +175,8 @@ class FileSteps:
         told = await asyncio.to_thread(lambda: self._files.files(things, tree))
         key = keys.of_copy(work, on.chain, told, _told(owner))
 
-        async def make() -> Image:
-            return await self._files.add(on.image, things, tree, on.config, on.created_by)
+        async def make(again: bool) -> Image:
+            return await self._files.add(on.image, things, tree, on.config, on.created_by, again=again)
 
         return Prepared((key, *others), make)
 
@@ -200,7 +201,7 @@ class FileSteps:
         key = keys.of_copy(work, on.chain, [File("unpacked", digest)], _told(keep))
         what = f"{work.verb} {safe(node.path)}"
 
-        async def make() -> Image:
+        async def make(again: bool) -> Image:
             pieces: Iterator[bytes] = tree.data(node)
             return await self._files.add_archive(
                 on.image, pieces, directory, what, keep, mode, on.config, on.created_by
@@ -212,7 +213,7 @@ class FileSteps:
         return chown(work.chown, *_accounts(image), f"{work.verb} --chown") if work.chown else None
 
 
-async def _never() -> Image:
+async def _never(again: bool) -> Image:
     raise LookupError("this step is in the cache")
 
 

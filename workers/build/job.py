@@ -340,7 +340,7 @@ class Job:
     async def _of_files(self, step: Step, prepared: Prepared, on: Grown) -> Made:
         async def make(cause: str) -> tuple[Image, str]:
             await self.progress.running(step, "", cause)
-            return await prepared.make(), ""
+            return await prepared.make(await self.tools.cache.holds(prepared.keys[0])), ""
 
         return await self._made(step, prepared.keys, on, make)
 

@@ -121,6 +121,10 @@ class Cache:
             ledger.use(key.digest)
         return image
 
+    async def holds(self, key: Key) -> bool:
+        """Whether something is kept under a key, wanted or not (`--no-cache`)."""
+        return await self._views.get("build_cache", key.digest) is not None
+
     async def cause(self, text: str, key: Key) -> str:
         """Why it is not found: what has changed since the same step was built last."""
         rows = await self._views.select(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.images.spreading import TOP, flags, spread_out
 from adapters.images.unpack import Expected, Limits
 from domain.errors import Refused
 from tests.adapters.images.conftest import Layers
@@ -393,3 +394,17 @@ def test_a_full_disk_is_nobodys_fault(layers: Layers) -> None:
 def test_unknown_kinds_of_entries_are_left_out(layers: Layers) -> None:
     """They mean nothing here."""
     assert os.listdir(layers.add(archive(member("odd", b"Z"), file("f")))) == ["f"]
+
+
+def test_a_layer_is_a_tree_of_its_own_to_the_file_system(layers: Layers, tmp_path: Path) -> None:
+    """Its directories need not lie beside those of all other layers; that ends at its root."""
+    root = layers.add(archive(directory("d")))
+    fd, inner = os.open(root, os.O_RDONLY), os.open(root / "d", os.O_RDONLY)
+    try:
+        assert (flags(fd) & TOP, flags(inner) & TOP) == (TOP, 0)
+    except OSError:
+        pytest.skip("this file system has no such mark")
+    finally:
+        os.close(fd)
+        os.close(inner)
+    spread_out("/proc")  # nor has this one, and nothing happens

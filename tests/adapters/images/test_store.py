@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from adapters.images import snapshots
+from adapters.images.building import BuildFiles
 from adapters.images.content import Content
 from adapters.images.leases import Lease, Leases
 from adapters.images.store import LocalImageStore
 from adapters.images.sweep import sweep
+from domain.build.placing import Node, Placed
 from domain.errors import Refused, StorageError
 from domain.images.layer import digest_of
 from domain.images.model import Image
@@ -252,6 +254,29 @@ async def test_a_swapped_directory_shows_nothing_of_the_host(store: LocalImageSt
     assert set(tree(store.layer_root() / store.layer_paths(new)[1])) == {"link", "file"}
 
 
+async def test_files_that_are_added_again_are_the_layer_that_is_here(store: LocalImageStore, tmp_path: Path) -> None:
+    """It is found by its bytes, which are hashed, and nothing is extracted: whatever the hour is, for directories that
+    are made on the way are as old as what is put there. What was touched is another layer."""
+    files, parent = BuildFiles(store, tmp_path, tmp_path), await imported(store, tmp_path)
+
+    async def added(folder: str, time: int, *, again: bool = True) -> Image:
+        node = Node("d/f", "file", 0o644, size=3, mtime=time)
+        things = [Placed(folder, "directory", 0o755, 0, 0), Placed(f"{folder}/f", "file", 0o644, 0, 0, node=node)]
+        with files.tree(parent.layers) as tree:
+            return await files.add(parent, things, tree, {}, "COPY", again=again)
+
+    first = await added("new", 10**18, again=False)
+    (directory,) = store.directories(first.layers[1:])
+    assert (directory / "new").stat().st_mtime == 10**9
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr("adapters.images.programs.command")  # nothing can be extracted any more
+        assert (await added("new", 10**18)).layers == first.layers
+        with pytest.raises(NameError):
+            await added("new", 10**18 + 10**9)
+    assert (await added("other", 10**18)).layers[1] != first.layers[1]
+    assert kept(store)[-1] == 0
+
+
 async def test_a_sweep_keeps_what_is_named_and_what_was_just_given(store: LocalImageStore, tmp_path: Path) -> None:
     """A given image is safe until it is released; then the list decides."""
     one, two = await imported(store, tmp_path), await imported(store, tmp_path, archive(file("two")))
@@ -350,6 +375,7 @@ async def test_a_cancelled_load_leaves_nothing(store: LocalImageStore, tmp_path:
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from adapters.images.building import BuildFiles
 from adapters.images.content import Content
 from adapters.images.leases import Lease, Leases
 from adapters.images.store import LocalImageStore
