@@ -245,8 +245,8 @@ def unreachable(path: str, error: OSError, status: int) -> Failed:
 
 
 def _only_help(verb: list[str]) -> bool:
-    """Whether it is help that is asked for, or the client's version: no daemon is started for that."""
-    if not verb or verb[0] == "help" or verb in ([noun] for noun in _NOUNS):
+    """Whether only help is asked for, or completion: no daemon is started for that."""
+    if not verb or verb[0] in ("help", "completion") or verb in ([noun] for noun in _NOUNS):
         return True
     return verb[-1] == "--help" and len(verb) <= (3 if verb[0] in _NOUNS else 2)
 
