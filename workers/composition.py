@@ -47,8 +47,8 @@ from workers.gatewaydesk import GatewayDesk
 from workers.imagedesk import ImageDesk, empty_spool
 from workers.images import Images
 from workers.info import Info
-from workers.launcher import gateway_command, net_command
 from workers.mover import Origin
+from workers.programs import gateway_command, net_command
 from workers.relay import Relay
 from workers.sampler import Sampler
 from workers.settings import Settings

@@ -64,6 +64,28 @@ def test_every_file_of_the_rooms_is_in_the_wheel(wheel: Path) -> None:
 
 
 @pytest.mark.slow
+def test_every_module_of_the_wheel_can_be_imported_where_it_was_unpacked(wheel: Path, tmp_path: Path) -> None:
+    """A name that only a checkout has is found here, before somebody installs it."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+        names = [name for name in archive.namelist() if name.endswith(".py") and "/migrations/" not in name]
+    modules = sorted(name[:-3].replace("/", ".").removesuffix(".__init__") for name in names)
+    inside = [name.removeprefix("lading_engine.") for name in modules if not name.endswith("__main__")]
+    program = f"""if True:
+        import importlib, sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import lading_engine
+        assert lading_engine.root() == {str(tmp_path / "lading_engine")!r}
+        sys.path.insert(0, lading_engine.root())
+        for name in {inside!r}:
+            room = name.partition(".")[0] in ("domain", "adapters", "workers")
+            importlib.import_module(name if room or name == "lading_engine" else "lading_engine." + name)
+        """
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_the_wheel_lays_nothing_open_in_site_packages(wheel: Path) -> None:
     """`domain` and `adapters` are names that other distributions use, too."""
     tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}

@@ -21,16 +21,6 @@ def daemon_command() -> tuple[str, ...]:
     return sys.executable, "-I", "-m", "lading_engine", "daemon"
 
 
-def net_command() -> tuple[str, ...]:
-    """The beginning of the command line that starts the network process."""
-    return sys.executable, "-I", "-m", "lading_engine", "net"
-
-
-def gateway_command() -> tuple[str, ...]:
-    """The beginning of the command line that starts the gateway."""
-    return sys.executable, "-I", "-m", "lading_engine", "gateway"
-
-
 def cli() -> int:
     """Run the thin client with the arguments of this process."""
     sys.path.insert(0, root())

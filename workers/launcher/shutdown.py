@@ -6,7 +6,7 @@ uninstallation uses it to leave the machine as it was. The daemon has to be stop
 
 import sys
 
-from . import net_command, root
+from . import root
 
 
 def shutdown() -> int:
@@ -19,6 +19,7 @@ def shutdown() -> int:
     from adapters.kernel.supervisor.tree import stop_warden
     from adapters.net.ending import clean_networks, end_network
     from domain.errors import LadingError
+    from workers.programs import net_command
     from workers.settings import read_settings
 
     kill = "--kill" in sys.argv
