@@ -162,8 +162,9 @@ class Leases:
         leaving = lease.on(network) if lease is not None else None
         if lease is None or leaving is None or not leaving.gateways:
             return None
-        networks = {each.id: each.network for each in await self._networks.everything()}
-        return next_way_out(lease.without(network).interfaces, container.attachments, networks)
+        others = lease.without(network).interfaces
+        networks = await self._networks.layouts([each.network for each in others])
+        return next_way_out(others, container.attachments, networks)
 
     async def unlink(self, id: str, name: str, who: Caller) -> None:
         """Let a container forget a name that only it knows, at once if it runs. Raises: NotFound, Refused."""
@@ -205,7 +206,7 @@ class Leases:
         async with self._networks.guard:
             known = [await self._networks.meant(each) for each in container.attachments]
             for each in known:
-                await self._networks.ensure(each)
+                await self._networks.ensure(each.id, each.network)
             interfaces = await self._interfaces(container, known)
             bindings = await self._bindings(container, attempt, self._wanted(container, interfaces, known))
             lease = Lease(attempt=attempt, interfaces=interfaces, bindings=bindings)
@@ -312,8 +313,8 @@ class Leases:
     async def _sandbox(self, container: Container, lease: Lease) -> Sandbox:
         """The way out comes first: ports of the host lead there."""
         order = sorted(lease.interfaces, key=lambda interface: not interface.gateways)
-        internal = {each.id for each in await self._networks.everything() if each.network.internal}
         ids = tuple(interface.network for interface in lease.interfaces)
+        networks = await self._networks.layouts(ids)
         return Sandbox(
             id=container.id,
             attempt=lease.attempt,
@@ -324,7 +325,7 @@ class Leases:
                 networks=ids,
                 links={name: others for each in container.attachments for name, others in _links(each)},
                 servers=container.settled.net.dns,
-                outside=not internal.issuperset(ids),
+                outside=not all(id in networks and networks[id].internal for id in ids),
             ),
         )
 
@@ -375,10 +376,9 @@ class Leases:
         if lease is None or not container.leased:
             return
         driver = await self._networks.kernel()
-        wanted = {interface.network for interface in lease.interfaces}
-        for each in await self._networks.everything():
-            if each.id in wanted:
-                await self._networks.ensure(each)
+        layouts = await self._networks.layouts([interface.network for interface in lease.interfaces])
+        for id, network in layouts.items():
+            await self._networks.ensure(id, network)
         sandbox = await self._sandbox(container, lease)
         self.roster.enter(replace(container, lease=lease))
         _, refusal = await asyncio.gather(self._tell_names(), _caught(partial(driver.change, sandbox, container.pid)))
@@ -440,8 +440,8 @@ class Leases:
 
     async def _zones(self) -> Mapping[str, Zone]:
         """Who is called what on which network."""
-        nameless = {each.id for each in await self._networks.everything() if not each.network.names}
-        return self.roster.zones(nameless)
+        layouts = await self._networks.layouts(self.roster.networks)
+        return self.roster.zones({id for id, network in layouts.items() if not network.names})
 
     async def end(self) -> None:
         """Wait for what is under way."""

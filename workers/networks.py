@@ -31,6 +31,8 @@ from workers.mover import Caller, Mover
 from workers.requests import NetworkRequest
 
 log = logging.getLogger(__name__)
+_WHOLE_ID = 64
+"""Digits of an id that is not shortened."""
 _MOST_TOLD = 20
 """Names in a hint."""
 Reach = Callable[[], Awaitable[NetworkDriver]]
@@ -64,6 +66,7 @@ class Networks:
         self._agreeing = asyncio.Lock()
         self._made: set[str] = set()
         self._read: dict[str, Network] = {}
+        self._has_built_in = False
         self.runs: Callable[[], Awaitable[Mapping[int, Sandbox]]] = _nobody
         """What of containers belongs into the kernel, by the pids of their first processes."""
         self.names: Callable[[], Awaitable[Mapping[str, Zone]]] = _nameless
@@ -85,7 +88,7 @@ class Networks:
         return [self._known(row) for row in await self._views.select("networks", order="name")]
 
     async def _find(self, name: str) -> Known:
-        row = await self._views.get("networks", name)
+        row = await self._views.get("networks", name) if len(name) == _WHOLE_ID else None
         found = [row] if row is not None else list(await self._views.select("networks", where={"name": name}))
         if not found and is_id_prefix(name):
             found = list(await self._views.select("networks", prefix=("id", name), limit=2))
@@ -122,6 +125,12 @@ class Networks:
         if row is None and wish.network in BUILT_IN:
             await self._make_built_in()
         return self._known(row) if row is not None else await self._find(wish.network)
+
+    async def layouts(self, ids: Collection[str]) -> Mapping[str, Network]:
+        """How these networks (ids) are laid out, those that are there."""
+        if not self._read.keys() >= set(ids):
+            await self._all()
+        return {id: self._read[id] for id in ids if id in self._read}
 
     async def everything(self) -> Sequence[Known]:
         """Every network that is there already, by name."""
@@ -217,14 +226,14 @@ class Networks:
         await driver.names(await self.names())
         self._agreed = True
 
-    async def ensure(self, known: Known) -> None:
+    async def ensure(self, id: str, network: Network) -> None:
         """The network is in the kernel. Raises: KernelError, Refused."""
-        bridge = known.network.bridge(known.id)
+        bridge = network.bridge(id)
         driver = await self.kernel()
         async with self._agreeing:
-            if bridge is not None and known.id not in self._made:
+            if bridge is not None and id not in self._made:
                 await driver.add_bridge(bridge)
-                self._made.add(known.id)
+                self._made.add(id)
 
     async def _live(self) -> bool:
         return bool(await self._views.select("addresses", where={"live": 1}, limit=1))
@@ -242,8 +251,7 @@ class Networks:
     async def _prepare(self) -> None:
         """The networks that every host has, made when somebody first asks for any: a host that never does so is spared
         the process that looks after networks."""
-        have = {known.name for known in await self._all()}
-        if not have.issuperset(BUILT_IN):
+        if not self._has_built_in:
             async with self.guard:
                 await self._make_built_in()
 
@@ -254,6 +262,7 @@ class Networks:
                 id = self._clock.new_id()
                 network = design.built_in(name, await self._site(), self._default_options)
                 await self._store.append((create(NetworkStream(id), network),), self._mover.meta(Caller()))
+        self._has_built_in = True
 
     async def _make(self, id: str, network: Network, meta: Meta) -> None:
         """In the kernel, then in the log; what cannot be recorded is taken away again."""

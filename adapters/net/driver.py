@@ -77,6 +77,7 @@ class NetworkProcess:
         self._task: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._zones: Mapping[str, Zone] = {}
+        self._told: Mapping[str, Zone] | None = None  # None: nobody knows what the process was told
         self.pid = 0
         """The process that was last heard of."""
         self._cleaned = False
@@ -140,9 +141,11 @@ class NetworkProcess:
         await self._ask("close", id=id, attempt=attempt)
 
     async def names(self, zones: Mapping[str, Zone]) -> None:
-        """See the port; a new process is told by itself."""
+        """See the port; a new process is told by itself, an old one what is new."""
         self._zones = dict(zones)
-        await self._ask("names", zones=wire.ZONES.dump_python(self._zones, mode="json"))
+        self._wake.set()
+        await self._until_ready()
+        await self._tell_names()
 
     async def settle(self, bridges: Sequence[Bridge], sandboxes: Mapping[int, Sandbox]) -> None:
         """See the port."""
@@ -170,9 +173,26 @@ class NetworkProcess:
         await self._until_ready()
         return await self._exchange(operation, values)
 
+    async def _tell_names(self) -> None:
+        """What is said arrives in order: what was said last is what the process knows, whether it has answered yet or
+        not."""
+        told, self._told = self._told, self._zones
+        if told == self._zones:
+            return
+        new = {id: zone for id, zone in self._zones.items() if told is None or told.get(id) != zone}
+        gone = [] if told is None else [id for id in told if id not in self._zones]
+        try:
+            await self._exchange("names", {
+                "zones": wire.ZONES.dump_python(new, mode="json"), "gone": gone, "all": told is None})
+        except LadingError:
+            self._told = None
+            raise
+
     async def _until_ready(self) -> None:
         if self._task is None or self._task.done():
             raise Unavailable("the network process is not connected")
+        if self._ready.is_set():
+            return
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._ready.wait()
@@ -251,8 +271,8 @@ class NetworkProcess:
         new, self.pid = hello["pid"] != self.pid, hello["pid"]
         self._away.clear()
         self._ready.set()
-        if new and self._zones:
-            await self._exchange("names", {"zones": wire.ZONES.dump_python(dict(self._zones), mode="json")})
+        if self._zones:
+            await self._tell_names()
         if new and told and not self._cleaned and self._lost is not None:
             self._telling = asyncio.get_running_loop().create_task(self._tell(self._lost))
         self._cleaned = False
@@ -276,6 +296,7 @@ class NetworkProcess:
 
     def _disconnect(self) -> None:
         self._ready.clear()
+        self._told = None
         self._away.set()
         if self._writer is not None:
             self._writer.close()

@@ -228,8 +228,10 @@ class Desk:
         return {}
 
     async def do_names(self, message: Message) -> Message:
-        """See the port."""
-        self._answers.zones = wire.ZONES.validate_python(message["zones"])
+        """See the port; only what is new, unless it is said to be all. Nothing is awaited: what comes later holds."""
+        before = {} if message["all"] else self._answers.zones
+        kept = {id: zone for id, zone in before.items() if id not in message["gone"]}
+        self._answers.zones = kept | wire.ZONES.validate_python(message["zones"])
         return {}
 
     async def do_settle(self, message: Message) -> Message:

@@ -68,6 +68,11 @@ class Roster:
                     return member, found
         return None
 
+    @property
+    def networks(self) -> set[str]:
+        """Those that somebody is on (ids)."""
+        return {interface.network for member in self.members.values() for interface in member.lease.interfaces}
+
     def zones(self, nameless: Collection[str] = ()) -> dict[str, Zone]:
         """The names of every network; those on the ones in `nameless` (ids) are for links alone."""
         members: dict[str, dict[str, tuple[Addresses, list[str]]]] = {}
