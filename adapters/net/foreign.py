@@ -22,7 +22,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 log = logging.getLogger(__name__)
 _TOOLS = "iptables", "ip6tables"
@@ -42,12 +41,12 @@ _DOCKERS, _FORWARD = "DOCKER-USER", "FORWARD"
 _PLACES = _DOCKERS, _FORWARD
 CHAINS = *_PLACES, "filter_FORWARD"
 """Who makes one of these may be in our way; the last one is firewalld's."""
-_FIREWALLD, _PID_FILE = "firewall-cmd", "run/firewalld.pid"
+_FIREWALLD = "firewall-cmd"
+_YES, _NO = 0, 1  # its answers to a question, firewall-cmd(1); others say that nobody is there to answer
 
 
-def admit(mode: str, root: Path = Path("/")) -> None:
-    """Let our bridges through, where somebody would not. Twice is fine; what goes wrong is logged. `root` has the file
-    that firewalld leaves while it runs."""
+def admit(mode: str) -> None:
+    """Let our bridges through, where somebody would not. Twice is fine; what goes wrong is logged."""
     for tool in _tools():
         chain = _place(tool)
         if not chain:
@@ -59,31 +58,29 @@ def admit(mode: str, root: Path = Path("/")) -> None:
                 done = _run(tool, "-I", chain, "1", *_spelled(rule))
                 if done.returncode:
                     log.warning("%s does not let our networks through: %s", tool, done.stderr.strip())
+    _zoned("--add-interface" if mode == OPEN else "--remove-interface")
 
 
-    if mode == OPEN:
-        _zoned("--add-interface", root)
-    else:
-        _zoned("--remove-interface", root)
-
-
-def forget(root: Path = Path("/")) -> None:
+def forget() -> None:
     """Take the rules away, wherever they are."""
     for tool in _tools():
         for chain in _PLACES:
             for rule in (*_WAYS_IN.values(), *_OUT):
                 _delete(tool, chain, rule)
-    _zoned("--remove-interface", root)
+    _zoned("--remove-interface")
 
 
-def _zoned(what: str, root: Path) -> None:
-    """Let firewalld do it: what is not written down is gone with its next reload."""
+def _zoned(what: str) -> None:
+    """Let firewalld do it: what is not written down is gone with its next reload. It leaves no file while it runs, as
+    its unit starts it: whether it does, its program says."""
     tool = shutil.which(_FIREWALLD, path=_WHERE)
-    if tool is None or not (root / _PID_FILE).exists():
+    if tool is None:
         return
     for kept in ((), ("--permanent",)):
-        there = not _execute(tool, *kept, "--zone=trusted", f"--query-interface={_LINKS}").returncode
-        if there == (what == "--add-interface"):
+        asked = _execute(tool, *kept, "--zone=trusted", f"--query-interface={_LINKS}")
+        if asked.returncode not in (_YES, _NO):
+            return
+        if asked.returncode == (_YES if what == "--add-interface" else _NO):
             continue
         done = _execute(tool, *kept, "--zone=trusted", f"{what}={_LINKS}")
         if done.returncode:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,9 +69,10 @@ class Lab:
         os.close(self.host)
         os.close(self.neighbour)
 
-    def driver(self, mode: str = "open") -> NetworkProcess:
-        """A driver whose process lives on the host; `mode` is what it asks of other firewalls."""
-        command = (*_INSIDE, f"/proc/{os.getpid()}/fd/{self.host}",
+    def driver(self, mode: str = "open", enter: Sequence[str] = ()) -> NetworkProcess:
+        """A driver whose process lives on the host; `mode` is what it asks of other firewalls, `enter` leads there by
+        another way."""
+        command = (*(enter or (*_INSIDE, f"/proc/{os.getpid()}/fd/{self.host}")),
                    sys.executable, "-I", "-m", "lading_engine", "net")
         driver = NetworkProcess(command, self.directory / "run", self.directory, mode)
         self._drivers.append(driver)
