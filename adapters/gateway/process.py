@@ -33,6 +33,7 @@ _MOST_CLIENTS = 3500
 _HANDSHAKE_SECONDS = 30.0
 _TRIES, _PAUSE = 30, 0.1
 _LIMIT = 128 * 1024
+_STEPS_BACK = 10
 _UCRED = struct.Struct("3i")
 
 
@@ -60,7 +61,7 @@ class Gateway:
         self._token, self._path, self._engine, self._group = token, path, engine, group
         self._listen, self._certificates = listen, (certificate, key, authority)
         self._clients: set[asyncio.Task[None]] = set()
-        self._hall = Hall()
+        self._hall = Hall(Manners())
         self._names = {0: "root"}
 
     async def serve(self) -> None:
@@ -147,6 +148,26 @@ class Gateway:
             except (KeyError, OSError):
                 return str(uid)
         return self._names[uid]
+
+
+class Manners:
+    """Lets other processes go first for a while; not where there would be no way back (no CAP_SYS_NICE)."""
+
+    def __init__(self) -> None:
+        self._usual = os.getpriority(os.PRIO_PROCESS, 0)
+        self._may = self._set(self._usual + 1) and self._set(self._usual)
+
+    def __call__(self, back: bool) -> None:
+        """Step back, or stand where we stood."""
+        if self._may:
+            self._set(self._usual + _STEPS_BACK if back else self._usual)
+
+    def _set(self, priority: int) -> bool:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, priority)
+        except OSError:
+            return False
+        return True
 
 
 def _common_name(certificate: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import h11
 
 from adapters.gateway.line import Line, Lost
-from adapters.gateway.sharing import Broadcast, Hall, unmarked
+from adapters.gateway.sharing import Hall, Wish, unmarked, wish
 
 log = logging.getLogger(__name__)
 LONGEST_HEAD = 64 * 1024
@@ -92,8 +92,7 @@ class Conversation:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._line: Line | None = None
         self._wanted = asyncio.Event()
-        self._raw = self._begun = self._bodiless = False
-        self._target = ""
+        self._raw = self._begun = self._bodiless = self.chunked = False
         self._over: asyncio.Future[bool] | None = None
 
     async def run(self) -> None:
@@ -175,10 +174,10 @@ class Conversation:
             raise Bad(505, f"bad request: HTTP/{request.http_version.decode('ascii')} is not spoken here")
         if any("\0" in word for word in words):
             raise Bad(400, "bad request: a NUL byte in its head")
-        self._target = words[1] if words[0] == "GET" and body == b"" else ""
+        shared = wish(words[0], words[1]) if body == b"" else None
         try:
-            if (shared := self._hall.find(self._target)) is not None:
-                return await self._together(self._attend(shared), self._watch(), None)
+            if shared is not None:
+                return await self._together(self._attend(shared, words), self._watch(), None)
             line = await self._engine()
             line.begin(words, body)
             await self._together(self._pass_on(line), self._feed(line) if body is None else self._watch(), line)
@@ -238,12 +237,7 @@ class Conversation:
                 await self._write(rest if self._raw else self._http.send(h11.Data(data=rest)) or b"")
                 line.taken(len(rest))
             elif kind == b"A":
-                head, shared = unmarked(rest)
-                if shared and self._target:
-                    self._line = None  # it belongs to all who listen from now on
-                    await self._attend(self._hall.open(self._target, head, line))
-                    return None
-                self._begin(head)
+                self._begin(unmarked(rest)[0])
             elif kind == b"H":
                 await self._take_over(rest)
                 return bytes(self._http.trailing_data[0])
@@ -256,23 +250,32 @@ class Conversation:
                 await self._end(int(rest), told)
                 return None
 
-    async def _attend(self, shared: Broadcast) -> None:
-        """Hear what others hear, too, until that ends."""
+    async def _attend(self, shared: Wish, words: list[str]) -> bytes | None:
+        """Hear what others hear, too, until that ends; what the engine does not share is asked for as everything."""
         self._over = asyncio.get_running_loop().create_future()
-        shared.join(self)
+        self.chunked = self._http.their_http_version != b"1.0"
+        broadcast = self._hall.enter(shared.path, self._connect)
+        broadcast.join(self, shared)
         try:
-            self._begin(shared.head)
-            await self._writer.drain()
-            if not await self._over:
-                raise _Gone
+            if (head := await broadcast.head()) is not None:
+                self._begin(head)
+                await self._writer.drain()
+                if not await self._over:
+                    raise _Gone
         finally:
-            shared.leave(self)
+            broadcast.leave(self, shared)
+            self._over = None
+        if head is None:
+            line = await self._engine()
+            line.begin(words, b"")
+            return await self._pass_on(line)
         await self._write(self._http.send(h11.EndOfMessage()) or b"")
+        return None
 
     def hear(self, data: bytes) -> None:
-        """A piece of what others hear, too; who does not take it is not waited for."""
+        """A piece of what others hear, too, as h11 would write it; who does not take it is not waited for."""
         if self._begun and self._over is not None and not self._over.done():
-            self._writer.write(self._http.send(h11.Data(data=data)) or b"")
+            self._writer.write(data)
             if self._writer.transport.get_write_buffer_size() > _MOST_UNREAD:
                 self.end(whole=False)
 

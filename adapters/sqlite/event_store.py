@@ -91,7 +91,8 @@ class SqliteEventStore:
 
     async def append(self, batch: Sequence[Append], meta: Meta, *, reply: str | None = None) -> Sequence[Recorded]:
         """Store all events of `batch` in one transaction; durable when it returns (see the port)."""
-        return await self._opened.submit(order(batch, meta, reply))
+        writer = self._writer or self._opened
+        return await writer.submit(order(batch, meta, reply))
 
     async def replied(self, command_id: str) -> Reply | None:
         """The stored reply of a command, if it was already carried out."""

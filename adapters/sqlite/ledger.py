@@ -89,10 +89,10 @@ def order(batch: Sequence[Append], meta: Meta, reply: str | None) -> Order:
         for event in each.events:
             if not event.stored_as:
                 raise TypeError(f"{type(event).__name__} has no stored name")
-            payloads.append((event, to_bytes(event), sealed_bytes(event)))
+            payloads.append((event, to_bytes(event), sealed_bytes(event) if event.sealed else b""))
         parts.append((each.stream, each.expected, payloads))
     command = meta.command_id.encode()
-    origin = origin_bytes(meta)
+    origin = _origin_bytes(meta.actor, meta.boot, meta.version)
     about = meta_hash(origin, meta.cause, meta.correlation, command)
     return Order(parts, meta, origin, about, command or None, reply if command else None)
 
@@ -144,10 +144,8 @@ class _Sheet:
         """An empty sheet on top of this one."""
         return _Sheet(self.position, self.hash, self.time, self.ids, self)
 
-    def onto(self, below: "_Sheet | None") -> "_Sheet":
-        """The sheet below with what is on this one; without one below, this one itself."""
-        if below is None:
-            return self
+    def onto(self, below: "_Sheet") -> "_Sheet":
+        """The sheet below with what is on this one."""
         below.position, below.hash, below.time, below.ids = self.position, self.hash, self.time, self.ids
         below.streams.update(self.streams)
         below.types.update(self.types)
@@ -171,6 +169,8 @@ class Ledger:
     def __init__(self, connection: sqlite3.Connection, inline: Sequence[Rows], now: Callable[[], int]) -> None:
         self.keys_dropped = 0
         self._connection = connection
+        cursor = connection.cursor()  # kept, for the connection's own `execute` makes one each time
+        self._run, self._run_many = cursor.execute, cursor.executemany
         self._inline = tuple(inline)
         self._rows: dict[type[Event], Sequence[Rows]] = {}
         self._now = now
@@ -199,18 +199,18 @@ class Ledger:
         failpoint("store.before-begin")
         outcomes: list[Outcome] = []
         sheet: _Sheet | None = None
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._run("BEGIN IMMEDIATE")
         try:
             for each in orders:
-                top = sheet.on_top() if sheet is not None else self._sheet()
+                top = _Sheet(self._position, self._hash, self._time, self._ids) if sheet is None else sheet.on_top()
                 outcome = self._work_out(top, each)
-                if not isinstance(outcome, Exception):
-                    sheet = top.onto(sheet)
+                if type(outcome) is tuple:
+                    sheet = top if sheet is None else top.onto(sheet)
                 outcomes.append(outcome)
             if sheet is not None and (sheet.events or sheet.others):
                 self._write(sheet)
             failpoint("store.before-commit")
-            self._connection.execute("COMMIT")
+            self._run("COMMIT")
         except BaseException:
             self._roll_back()
             raise
@@ -218,9 +218,6 @@ class Ledger:
             self._adopt(sheet)
         failpoint("store.after-commit")
         return outcomes
-
-    def _sheet(self) -> _Sheet:
-        return _Sheet(self._position, self._hash, self._time, self._ids)
 
     def _work_out(self, sheet: _Sheet, order: Order) -> Outcome:
         records: list[Recorded] = []
@@ -244,7 +241,7 @@ class Ledger:
     def _write(self, sheet: _Sheet) -> None:
         if not self._disowned:
             self._disown()
-        run = self._connection.executemany
+        run = self._run_many
         if sheet.events:
             run(_INSERT_EVENT, sheet.events)
         failpoint("store.after-insert")
@@ -280,7 +277,8 @@ class Ledger:
         if sheet.events:
             self._disowned = True
         self.keys_dropped += sheet.drops
-        _keep_latest(self._streams, sheet.streams, _STREAMS_KEPT)
+        if sheet.streams:
+            _keep_latest(self._streams, sheet.streams, _STREAMS_KEPT)
         if sheet.types:
             self._types.update(sheet.types)
         if sheet.origins:
@@ -312,7 +310,8 @@ class Ledger:
         payloads: Sequence[Payload],
         records: list[Recorded],
     ) -> None:
-        id, version = self._stream(sheet, stream)
+        alone = sheet.below is None and not sheet.streams
+        id, version = (self._streams.get(stream) if alone else None) or self._stream(sheet, stream)
         if version != expected:
             raise Conflict(f"{stream} is at version {version}, not at {expected}")
         if not payloads:

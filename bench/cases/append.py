@@ -24,24 +24,28 @@ WARM_UP = 20
 def measure(setting: Setting) -> list[Row]:
     """Appends of the lives of containers, with hashes, sealed environment and inline projections."""
     folder = Path(tempfile.mkdtemp(dir=setting.folder))
-    single, floor = asyncio.run(_single(folder / "single", folder / "floor", setting.times(1000, least=100)))
+    single, floor, grown = asyncio.run(_single(folder, setting.times(1000, least=100)))
     rates = [asyncio.run(_many(folder / f"many-{turn}", setting.times(40, least=4))) for turn in range(3)]
     return [
         *compare(
             "one durable append", "ms", {"lading": single, "4 KiB + fdatasync": floor}, Target("4 KiB + fdatasync", 2)
         ),
+        bound("4 KiB + fdatasync of a file that grows", "ms", summary(grown), None),
         bound(f"{CALLERS} callers at once", "events/s", summary(rates), 10_000, at_most=False),
     ]
 
 
-async def _single(root: Path, file: Path, rounds: int) -> tuple[list[float], list[float]]:
-    """Appends and overwrites of the disk take turns, in pairs (A B, B A, …); the first ones do not count."""
-    store = open_store(root)
+async def _single(folder: Path, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """Appends, overwrites in place and writes that let a file grow take turns (A B C, C B A, …); the first ones do not
+    count. The target is the overwrite, the least that durable can cost; a log that lets its file grow pays the third.
+    """
+    store = open_store(folder / "single")
     await store.open()
     steps = _steps("single")
-    disk = Disk(file)
+    disk, growing = Disk(folder / "floor"), Disk(folder / "growing", laid_out=0)
     appended: list[float] = []
     written: list[float] = []
+    grown: list[float] = []
 
     async def append() -> None:
         step = (next(steps),)
@@ -50,19 +54,20 @@ async def _single(root: Path, file: Path, rounds: int) -> tuple[list[float], lis
         appended.append((time.perf_counter() - begin) * 1000)
 
     async def overwrite() -> None:
-        disk.prepare()
-        begin = time.perf_counter()
-        disk.overwrite()
-        written.append((time.perf_counter() - begin) * 1000)
+        written.append(disk.timed())
+
+    async def grow() -> None:
+        grown.append(growing.timed())
 
     try:
         for turn in range(rounds + WARM_UP):
-            for contestant in (append, overwrite) if turn % 2 == 0 else (overwrite, append):
+            for contestant in (append, overwrite, grow)[:: 1 if turn % 2 == 0 else -1]:
                 await contestant()
     finally:
         disk.close()
+        growing.close()
         await store.close()
-    return appended[WARM_UP:], written[WARM_UP:]
+    return appended[WARM_UP:], written[WARM_UP:], grown[WARM_UP:]
 
 
 async def _many(root: Path, lives: int) -> float:
@@ -89,26 +94,35 @@ def _steps(mark: str) -> Iterator[Append]:
 
 
 class Disk:
-    """A file that is laid out already, so that an overwrite changes no metadata: the least that durable can cost."""
+    """A file that is laid out already, so that an overwrite changes no metadata: the least that durable can cost.
 
-    def __init__(self, path: Path) -> None:
+    One of which nothing is laid out grows with every write, and each flush also commits its new size.
+    """
+
+    def __init__(self, path: Path, laid_out: int = LAID_OUT) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._at = 0
+        self._laid_out = laid_out
         self._next = b"\1" * BLOCK
-        for block in range(LAID_OUT):
+        for block in range(laid_out):
             os.pwrite(self._descriptor, self._next, block * BLOCK)
         os.fsync(self._descriptor)
 
-    def prepare(self) -> None:
-        """Make up what is written next: a disk that knows its contents already might do less. Costs as much CPU as a
-        tenth of a quick flush, so it is no part of what is measured."""
+    def timed(self) -> float:
+        """Milliseconds of writing the next block. What it holds is made up before: a disk that knows its contents
+        already might do less, and that costs as much CPU as a tenth of a quick flush."""
         self._next = os.urandom(BLOCK)
+        begin = time.perf_counter()
+        self._write()
+        return (time.perf_counter() - begin) * 1000
 
-    def overwrite(self) -> None:
-        """Write one block in place and wait until the disk has it."""
+    def _write(self) -> None:
+        """Write one block and wait until the disk has it."""
         os.pwrite(self._descriptor, self._next, self._at * BLOCK)
         os.fdatasync(self._descriptor)
-        self._at = (self._at + 1) % LAID_OUT
+        self._at += 1
+        if self._laid_out:
+            self._at %= self._laid_out
 
     def close(self) -> None:
         """Close the file."""

@@ -1,11 +1,14 @@
 """The Docker Engine API: docker's own client against our gateway and against dockerd; what a call costs beside the same
 question over the bus; what it costs to be listened to by many who hear nothing."""
 
+import json
 import socket
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from urllib.parse import quote
 
 from bench.engines import docker
 from bench.engines.lading import Lading
@@ -19,7 +22,7 @@ ARGUMENTS = ("run", "--rm", "--network", "none", REFERENCE, "true")
 _LISTENERS = 1000
 _CALLS = 300
 _LIST = b"GET /v1.50/containers/json HTTP/1.1\r\nHost: x\r\n\r\n"
-_EVENTS = b"GET /v1.50/events HTTP/1.1\r\nHost: x\r\n\r\n"
+_TURNS, _SETTLED_SECONDS = 3, 3.0
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -72,23 +75,38 @@ def _timed(connection: socket.socket, question: bytes, end: bytes) -> float:
 
 
 def _listeners(setting: Setting, place: Path) -> list[Row]:
-    """Of `GET /events`: memory, and how long a start and an end of a container take while they all hear of it."""
+    """Of `GET /events`: memory when all come at once and each asks for something else (nothing is dearer), and how long
+    a start and an end of a container take while they all hear of it, in turns with nobody listening."""
     count, engine = setting.times(_LISTENERS, least=100), setting.lading
-    alone = interleave({"lading": engine.command(*ARGUMENTS)}, setting.times(20))["lading"]
+    command = {"lading": engine.command(*ARGUMENTS)}
+    samples: dict[str, list[float]] = {"without them": [], "lading": []}
+    interleave(command, 2)
     before = _all(engine)
-    with ExitStack() as stack:
-        for _ in range(count):
-            listener = stack.enter_context(_connected(place))
-            listener.sendall(_EVENTS)
-            if not listener.recv(4096).startswith(b"HTTP/1.1 200"):
-                raise Failed("the gateway does not tell events")
+    with _listening(place, [json.dumps({"container": [f"c{number}"]}) for number in range(count)]):
         grown = _all(engine) - before
-        heard = interleave({"lading": engine.command(*ARGUMENTS)}, setting.times(20))["lading"]
-    note = f"{median(alone):.1f} ms without them"
+    for _ in range(_TURNS):
+        time.sleep(_SETTLED_SECONDS)  # the gateway has done with those who left
+        samples["without them"] += interleave(command, setting.times(15))["lading"]
+        with _listening(place, [""] * count):
+            samples["lading"] += interleave(command, setting.times(15))["lading"]
     return [
         bound(f"memory for {count} who listen to events", "MiB", Summary(1, grown, grown, grown), 0.1 * count),
-        bound("run --rm IMAGE true while they listen", "ms", summary(heard), None, note=note),
+        *compare("run --rm IMAGE true while they listen", "ms", samples, Target("without them", 1.05)),
     ]
+
+
+@contextmanager
+def _listening(place: Path, filters: Sequence[str]) -> Iterator[None]:
+    """As many as there are filters, who ask at the same time, and then only keep their connections."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(_connected(place)) for _ in filters]
+        for listener, asked in zip(listeners, filters, strict=True):
+            query = f"?filters={quote(asked)}" if asked else ""
+            listener.sendall(f"GET /v1.50/events{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        for listener in listeners:
+            if not listener.recv(4096).startswith(b"HTTP/1.1 200"):
+                raise Failed("the gateway does not tell events")
+        yield
 
 
 def _connected(path: Path) -> socket.socket:

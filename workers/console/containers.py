@@ -7,11 +7,11 @@ from typing import Any
 
 from domain.container import State
 from domain.errors import InvalidValue
+from domain.filters import together
 from domain.network.ports import Binding, exposed, shown
 from domain.resources import NO_LIMITS, Resources
 from domain.text.table import shortened
 from domain.text.units import SECOND, human_duration
-from workers.console.words import together
 
 SHOWN = {
     State.CREATED: "created",

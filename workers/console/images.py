@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.errors import InvalidValue
+from domain.filters import together
 from domain.images.model import Image, Registered
 from domain.images.reference import parse, split_key
 from workers.console.moments import moment
-from workers.console.words import together
 
 NONE = "<none>"
 

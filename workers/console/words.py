@@ -1,28 +1,8 @@
-"""What several commands read in the same way: filters, and options that are pairs."""
+"""What several commands read in the same way: options that are pairs."""
 
-from collections.abc import Callable, Sequence
-from typing import ParamSpec
+from collections.abc import Sequence
 
-from domain.options import OptionError, filter_pair
-
-P = ParamSpec("P")
-_AND_ED = "label"
-
-
-def together(values: Sequence[str], test: Callable[[str, str], Callable[P, bool]]) -> Callable[P, bool]:
-    """What `--filter` values mean together: those with the same key are or-ed, different keys and labels and-ed; `test`
-    makes the test of one from its key and its value. Raises: OptionError for what is no `KEY=VALUE`, and what `test`
-    raises."""
-    groups: dict[str, list[Callable[P, bool]]] = {}
-    for value in values:
-        key, wanted = filter_pair(value)
-        group = value if key == _AND_ED else key
-        groups.setdefault(group, []).append(test(key, wanted))
-
-    def fits(*args: P.args, **kwargs: P.kwargs) -> bool:
-        return all(any(one(*args, **kwargs) for one in tests) for tests in groups.values())
-
-    return fits
+from domain.options import OptionError
 
 
 def pairs(spelling: str, items: Sequence[str], *, alone: bool = False) -> dict[str, str]:

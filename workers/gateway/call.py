@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from domain.errors import InvalidValue, Refused
+from domain.filters import of_query
 from domain.messages import Actor
 from workers.console.engine import Engine
 from workers.gateway.pending import Pending
@@ -184,18 +185,7 @@ class Call:
     def filters(self, known: Sequence[str]) -> dict[str, list[str]]:
         """`filters={"label":["a=b"]}`, or in the form `{"label":{"a=b":true}}`. Raises: InvalidValue for one that is
         not known."""
-        text = self.text("filters")
-        if not text:
-            return {}
-        try:
-            given = json.loads(text)
-            found = {str(name): [str(value) for value in _chosen(values)] for name, values in given.items()}
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise InvalidValue(f"invalid filter: {text[:200]}") from error
-        for name in found:
-            if name not in known:
-                raise InvalidValue(f"invalid filter '{name}'")
-        return found
+        return of_query(self.text("filters"), known)
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body in pieces. Raises: InvalidValue when the client breaks off, Unavailable when it is gone."""
@@ -248,11 +238,3 @@ def validated(model: type[Model], document: Mapping[str, Any]) -> Model:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidValue(f"invalid JSON: {place}: {first['msg']}") from error
-
-
-def _chosen(values: object) -> Sequence[object]:
-    if isinstance(values, dict):
-        return [value for value, chosen in values.items() if chosen]
-    if isinstance(values, list):
-        return values
-    raise TypeError("neither a list nor an object")

@@ -17,11 +17,6 @@ def prunable(given: Mapping[str, Sequence[str]]) -> Test:
     return lambda created, labels: all(created < until for until in untils) and labelled(created, labels)
 
 
-def pairs(given: Mapping[str, Sequence[str]]) -> list[str]:
-    """Filters as the command line writes them."""
-    return [f"{key}={value}" for key, values in given.items() for value in values]
-
-
 def truth(given: Mapping[str, Sequence[str]], name: str, *, default: bool) -> bool:
     """A filter that is true or false."""
     values = given.get(name, ())

@@ -5,6 +5,7 @@ import grp
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -116,3 +117,38 @@ async def test_it_ends_with_the_daemon(tmp_path: Path) -> None:
         alone.stdin.close()
         assert await alone.wait() == 0
     assert not (tmp_path / "docker.sock").exists()
+
+
+def test_it_steps_back_and_forth_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes go first while many are told, and only then."""
+    set_to: list[int] = []
+    monkeypatch.setattr(os, "getpriority", lambda which, who: 3)
+    monkeypatch.setattr(os, "setpriority", lambda which, who, priority: set_to.append(priority))
+    manners = process.Manners()
+    set_to.clear()
+    manners(True)
+    manners(False)
+    assert set_to == [13, 3]
+
+
+def test_it_stays_where_there_is_no_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without CAP_SYS_NICE a process can only step back."""
+    now = [0]
+
+    def set_to(which: int, who: int, priority: int) -> None:
+        if priority < now[0]:
+            raise PermissionError
+        now[0] = priority
+
+    monkeypatch.setattr(os, "getpriority", lambda which, who: now[0])
+    monkeypatch.setattr(os, "setpriority", set_to)
+    process.Manners()(True)
+    assert now == [1]
+
+
+def test_what_it_imports_is_small() -> None:
+    """It knows neither the events nor the engine: pydantic alone would cost as much memory as a thousand listeners."""
+    code = ("import sys; import adapters.gateway.process; "
+            "print(*({'pydantic', 'sqlalchemy', 'nats', 'domain.messages'} & sys.modules.keys()))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

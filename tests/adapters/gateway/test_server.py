@@ -144,7 +144,7 @@ async def test_requests_on_one_connection_are_answered_in_their_order(talk: Talk
 async def test_an_old_client_gets_an_answer_that_ends_with_the_connection(talk: Talk) -> None:
     """HTTP/1.0 knows no chunks."""
     talk.line.script = [(b"A", b"200"), (b"O", b"one"), (b"O", b"two"), (b"X", b"0")]
-    talk.say(b"GET /events HTTP/1.0\r\n\r\n")
+    talk.say(b"GET /containers/a/logs HTTP/1.0\r\n\r\n")
     assert (await talk.rest()).endswith(b"\r\n\r\nonetwo")
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from contextlib import aclosing
 
+from domain.notice_filters import filters
 from domain.notices import Notice, notice_document
 from domain.options import many, one
 from domain.text.safe import safe, safe_json
 from domain.text.template.apply import Template, parse
 from domain.text.times import rfc3339_fixed
 from domain.text.units import SECOND
-from workers.console import notices
 from workers.console.moments import moment, time_of
 from workers.console.streams import until_gone
 from workers.console.verb import Example, Invocation, Verb
@@ -18,7 +18,7 @@ from workers.tidings import Test
 
 async def _events(invocation: Invocation) -> int:
     show = _form(invocation.options.text("format"))
-    fits = notices.filters(invocation.options.many("filter"))
+    fits = filters(invocation.options.many("filter"))
     await until_gone(invocation.call, _follow(invocation, show, fits))
     return 0
 

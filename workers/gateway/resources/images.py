@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from domain.documents import Document
 from domain.errors import InvalidValue
+from domain.filters import pairs
 from domain.images.document import UNKNOWN, history_document, image_summary
 from domain.images.model import Image
 from domain.images.registries import parse_host
@@ -16,7 +17,7 @@ from workers.console.engine import Engine
 from workers.console.pruning import labels_of
 from workers.gateway import credentials
 from workers.gateway.call import Answer, Call, Reply
-from workers.gateway.choosing import BY_AGE_AND_LABELS, pairs, prunable, truth
+from workers.gateway.choosing import BY_AGE_AND_LABELS, prunable, truth
 from workers.gateway.moments import moment
 from workers.gateway.routes import Route
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from domain.errors import InvalidValue, NotFound
+from domain.filters import pairs
 from domain.network.document import network_document
 from workers import inspection
 from workers.console.commands.network.words import filters
 from workers.gateway.call import EMPTY, Answer, Call, Reply
-from workers.gateway.choosing import BY_AGE_AND_LABELS, pairs, prunable
+from workers.gateway.choosing import BY_AGE_AND_LABELS, prunable
 from workers.gateway.creating import network_wish
 from workers.gateway.documents import Document
 from workers.gateway.routes import Route

@@ -10,15 +10,15 @@ from typing import Any
 
 from domain.documents import Document
 from domain.errors import InvalidValue, Refused
+from domain.filters import pairs
 from domain.images.reference import DEFAULT_HOST
 from domain.images.registries import parse_host
+from domain.notice_filters import KNOWN, filters
 from domain.notices import notice_document
 from workers.console import images as words
-from workers.console import notices
 from workers.console.engine import Engine
 from workers.gateway import credentials, listing
 from workers.gateway.call import Answer, Call, Reply, Stream
-from workers.gateway.choosing import pairs
 from workers.gateway.errors import Denied
 from workers.gateway.facts import cache_documents, info_document
 from workers.gateway.lines import line
@@ -90,7 +90,7 @@ async def _auth(call: Call) -> Answer:
 
 
 async def _events(call: Call) -> Answer:
-    fits = notices.filters(pairs(call.filters(notices.KNOWN)))
+    fits = filters(pairs(call.filters(KNOWN)))
     now, after, until = time.time_ns(), await call.engine.store.head(), None
     if call.text("since"):
         after = await call.engine.store.position_at(moment(call.text("since"), now) - 1)

@@ -7,10 +7,11 @@ from pydantic import Field
 
 from domain.documents import volume_document
 from domain.errors import InvalidValue, NotFound
+from domain.filters import pairs
 from workers import inspection
 from workers.console.commands.volume.words import filters
 from workers.gateway.call import EMPTY, Answer, Call, Reply
-from workers.gateway.choosing import BY_AGE_AND_LABELS, pairs, prunable, truth
+from workers.gateway.choosing import BY_AGE_AND_LABELS, prunable, truth
 from workers.gateway.documents import Document
 from workers.gateway.routes import Route
 from workers.requests import VolumeRequest

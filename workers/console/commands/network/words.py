@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from domain.errors import InvalidValue
+from domain.filters import together
 from domain.text.times import created_at
 from workers.console.listing import Field, Shape
-from workers.console.words import together
 from workers.networks import Known
 
 Test = Callable[[Known, bool], bool]

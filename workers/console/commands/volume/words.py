@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from domain.errors import InvalidValue
+from domain.filters import together
 from domain.text.times import created_at
 from domain.text.units import human_size
 from workers.console.listing import Field, Shape
-from workers.console.words import together
 from workers.volumedesk import Known
 
 Test = Callable[[Known], bool]

@@ -1,11 +1,11 @@
-"""Notices as `events` chooses them: its filters."""
+"""Which notices `events` tells: its filters. Pure; the gateway's process imports it, so it needs the standard library
+alone (`domain.notices`, which makes the notices, does not stop there)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from domain.errors import InvalidValue
-from domain.notices import Notice
-from workers.console.words import together
-from workers.tidings import Test
+from domain.filters import together
 
 _ELSEWHERE = ("config", "daemon", "node", "plugin", "secret", "service")
 """Kinds of things that this engine does not have."""
@@ -13,8 +13,31 @@ KNOWN = ("container", "event", "image", "label", "network", "scope", "type", "vo
 """The keys of filters."""
 
 
+class Told(Protocol):
+    """What filters look at of a `domain.notices.Notice`, or of its document."""
+
+    @property
+    def kind(self) -> str:
+        """Of the thing that something happened to."""
+
+    @property
+    def action(self) -> str:
+        """What happened."""
+
+    @property
+    def id(self) -> str:
+        """Of the thing."""
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """What else is known of it."""
+
+
+Test = Callable[[Told], bool]
+
+
 def filters(values: Sequence[str]) -> Test:
-    """What `--filter` values mean together: the same key or-ed, different keys and labels and-ed. Raises OptionError,
+    """What `--filter` values mean together: the same key or-ed, different keys and labels and-ed. Raises: OptionError,
     InvalidValue."""
     return together(values, _test)
 
@@ -38,11 +61,11 @@ def _test(key: str, wanted: str) -> Test:
     raise InvalidValue(f"invalid filter '{key}'", hint="known: " + ", ".join(known))
 
 
-def _is(notice: Notice, wanted: str) -> bool:
+def _is(notice: Told, wanted: str) -> bool:
     return bool(wanted) and (notice.id.startswith(wanted) or notice.attributes.get("name") == wanted.removeprefix("/"))
 
 
-def _image(notice: Notice, wanted: str) -> bool:
+def _image(notice: Told, wanted: str) -> bool:
     names = {wanted, f"{wanted}:latest", wanted.removesuffix(":latest")}
     if notice.kind == "image":
         return notice.attributes.get("name") in names or notice.id.removeprefix("sha256:").startswith(wanted)
