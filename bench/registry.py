@@ -76,6 +76,19 @@ def saved_image(path: Path, size: int, name: str) -> int:
     return sum(map(len, layers))
 
 
+def small_files(path: Path, count: int) -> None:
+    """Write a layer of so many files of 1 KiB, a hundred in a directory."""
+    with tarfile.open(path, "w") as tar:
+        for number in range(count):
+            if number % 100 == 0:
+                folder = tarfile.TarInfo(f"{number // 100}")
+                folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(folder)
+            info = tarfile.TarInfo(f"{number // 100}/{number}")
+            info.size = 1024
+            tar.addfile(info, io.BytesIO(number.to_bytes(4, "big") * 256))
+
+
 def _portions(size: int) -> Iterator[list[Path]]:
     files, each = _files(), size // LAYERS
     for _ in range(LAYERS):

@@ -27,6 +27,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapters.images import trees
+from adapters.images.spreading import spread_out
 from domain.errors import StorageError
 from domain.failpoints import failpoint
 from domain.images.layer import digest_of, hex_of
@@ -74,6 +75,7 @@ class Content:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (self.blobs, self.layers, self.links, self.stubs, self.tmp, self.ingest):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spread_out(str(self.tmp))  # where layers are unpacked
 
     def blob(self, digest: str) -> Path:
         """Where the blob is, or would be."""

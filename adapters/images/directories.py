@@ -1,7 +1,8 @@
 """The directories of a layer that is being extracted, also those that the archive only implies. Standard library only.
 
 Everything here happens below the current directory, which is the root of the process. A directory's time is set at the
-very end, when nothing is made in it any more.
+very end, when nothing is made in it any more. What an implied one has of the layers below is looked up then as well:
+they may still be on their way when this layer begins.
 """
 
 import os
@@ -10,7 +11,7 @@ from struct import Struct
 
 from adapters.images.attributes import Attributes, clamped, xattrs_of
 from adapters.images.names import Unusable
-from adapters.images.stack import OPAQUE, Stack, is_whiteout
+from adapters.images.stack import OPAQUE, Below, is_whiteout
 from adapters.tar.reader import DIRECTORY, LONGEST_NAME, Entry
 
 _MOST_LINKS = 40
@@ -23,10 +24,11 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Directories:
     """Finds, implies, makes and merges them; `times` is a file for what is to be set at the end."""
 
-    def __init__(self, below: Stack | None, attributes: Attributes, times: int) -> None:
+    def __init__(self, below: Below, attributes: Attributes, times: int) -> None:
         self._below, self._attributes, self._times_fd = below, attributes, times
         self._times = bytearray()
         self._root_seen = False
+        self._implied: dict[bytes, None] = {}
         self._real: dict[bytes, bytes] = {}
         self._as_written: dict[bytes, bytes] = {}
         self.forget()
@@ -76,6 +78,7 @@ class Directories:
         except FileExistsError:
             if not self._merge(path, entry.mode):
                 return False
+            self._implied.pop(path, None)
         if entry.uid or entry.gid or entry.mode & 0o6000 or self._attributes.always_chown:
             self._attributes.own_directory(path, entry.uid, entry.gid, entry.mode)
         if entry.xattrs:
@@ -90,7 +93,8 @@ class Directories:
     def finish(self) -> None:
         """Set the times; later records of one directory win."""
         if not self._root_seen:
-            self._inherit(b"")
+            self._implied[b""] = None
+        self._settle()
         self._spill()
         os.lseek(self._times_fd, 0, os.SEEK_SET)
         with os.fdopen(os.dup(self._times_fd), "rb") as records:
@@ -126,7 +130,9 @@ class Directories:
             raise Unusable("its name is too long")
         if status is None:
             os.mkdir(path, 0o755)
-            self._inherit(path)
+            self._implied[path] = None
+            if len(self._implied) > _MOST_KNOWN:
+                self._settle()
         elif is_whiteout(status):
             self._replace_whiteout(path, 0o755)
             self._attributes.own_directory(path, 0, 0, 0o755)
@@ -134,9 +140,18 @@ class Directories:
         else:
             raise Unusable("it lies below something that is not a directory")
 
+    def _settle(self) -> None:
+        """Give implied directories their attributes, those that are still there."""
+        real = {b""}
+        for path in self._implied:
+            if _is_real(path, real):
+                self._inherit(path)
+        self._implied.clear()
+
     def _inherit(self, path: bytes) -> None:
         """Docker makes 0755 0:0 of a 0700 5:6 directory and of a 1777 /tmp here; the image says otherwise."""
-        found = self._below.directory(path) if self._below else None
+        stack = self._below.stack()
+        found = stack.directory(path) if stack else None
         if found is None:
             self._attributes.own_directory(path or b".", 0, 0, 0o755)
             self._note_time(path, 0)
@@ -180,6 +195,21 @@ class Directories:
         self._times.clear()
         while data:
             data = data[os.write(self._times_fd, data) :]
+
+
+def _is_real(path: bytes, real: set[bytes]) -> bool:
+    """Whether it, and all above it, are directories and no links: a later entry may have replaced one. `real` holds
+    those that were found to be."""
+    todo = []
+    while path not in real:
+        todo.append(path)
+        path = path.rpartition(b"/")[0]
+    for path in reversed(todo):
+        status = lstat(path)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            return False
+        real.add(path)
+    return True
 
 
 def lstat(path: bytes) -> os.stat_result | None:

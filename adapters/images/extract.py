@@ -1,12 +1,13 @@
 """The extractor: a small process that turns a tar on its standard input into a layer directory, and sees nothing else.
 
 Its root is changed to the layer directory before the first byte is read, so that no name, link or owner in the archive
-can mean anything outside; the layers below are known to it only as descriptors (`adapters.images.stack`). Standard
-library only:
+can mean anything outside; the layers below are known to it only as descriptors (`adapters.images.stack`). They may
+still be on their way: it waits for them when it needs them. Standard library only:
 
-    python -I -S -c BOOT PACKAGE-ROOT extract LAYERS-DIR TARGET MAX-BYTES MAX-ENTRIES RESERVE [LAYER…]
+    python -I -S -c BOOT PACKAGE-ROOT extract LAYERS-DIR TARGET GATE MAX-BYTES MAX-ENTRIES RESERVE [LAYER…]
 
-Layers are named below LAYERS-DIR, uppermost first. The answer on standard output is a list of NUL-separated fields:
+Layers are named below LAYERS-DIR, uppermost first; GATE is a descriptor that gives a byte when they are there. The
+answer on standard output is a list of NUL-separated fields:
 
     ok NUL SIZE NUL ENTRIES [NUL WARNING]…
     unusable NUL REASON NUL NAME        the archive is to blame
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from adapters.images.attributes import Attributes, set_time, xattrs_of
 from adapters.images.directories import Directories, lstat, remove_tree
 from adapters.images.names import MARK, META_MARK, OPAQUE_MARK, Unusable, clean, is_plain
-from adapters.images.stack import Stack, is_whiteout
+from adapters.images.stack import Below, is_whiteout
 from adapters.tar.reader import (
     BLOCK_DEVICE,
     CHAR,
@@ -43,6 +44,7 @@ _HIGHEST_ID = (1 << 32) - 2  # -1 means "leave it" to chown(2)
 _CHECK_EVERY = 16 << 20
 _MEMORY = 1 << 30
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LAYERS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLE = bytes(1 << 20)
 _SMALL = 1 << 16
 _DISK = "ENOSPC EDQUOT EIO EROFS ENOMEM EMFILE ENFILE EUCLEAN ESTALE ENODEV"
@@ -61,7 +63,7 @@ class Limits:
 class Extractor:
     """Applies entries below the current directory, which is the root of this process."""
 
-    def __init__(self, below: Stack | None, limits: Limits, times: int) -> None:
+    def __init__(self, below: Below, limits: Limits, times: int) -> None:
         self._below, self._limits = below, limits
         self._attributes = Attributes()
         self._directories = Directories(below, self._attributes, times)
@@ -230,7 +232,8 @@ class Extractor:
 
     def _copy_up(self, parts: list[bytes]) -> bytes:
         """The target of a hard link that only a layer below has: brought here first, so that both are one file."""
-        found = self._below.find(b"/".join(parts)) if self._below else None
+        stack = self._below.stack()
+        found = stack.find(b"/".join(parts)) if stack else None
         if found is None:
             raise Unusable("it is a hard link to something that is not in the image")
         layer, status = found
@@ -326,9 +329,9 @@ _NO_DATA = Reader(Source(-1))
 
 def main(argv: list[str]) -> int:
     """Run as a program; see the module's docstring."""
-    layers, target, most_bytes, most_entries, reserve, *names = argv
+    layers, target, gate, most_bytes, most_entries, reserve, *names = argv
     limits = Limits(int(most_bytes), int(most_entries), int(reserve))
-    return respond(lambda: _extract(layers, target, limits, names))
+    return respond(lambda: _extract(layers, target, int(gate), limits, names))
 
 
 def respond(work: Callable[[], bytes], to: int = 1) -> int:
@@ -345,16 +348,17 @@ def respond(work: Callable[[], bytes], to: int = 1) -> int:
     return 0
 
 
-def _extract(layers: str, target: str, limits: Limits, names: list[str]) -> bytes:
+def _extract(layers: str, target: str, gate: int, limits: Limits, names: list[str]) -> bytes:
     gc.disable()  # nothing here is circular
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    below = open_layers(layers, names)
+    _allow_descriptors(names)
+    below = Below(os.open(layers, _LAYERS), names, gate)
     times = _unnamed_file(target + ".times")
     os.umask(0)
     os.chroot(target)
     os.chdir("/")
-    extractor = Extractor(Stack(below) if below else None, limits, times)
+    extractor = Extractor(below, limits, times)
     source = Source(0)
     reader = Reader(source)
     for entry in reader:
@@ -373,11 +377,14 @@ def _extract(layers: str, target: str, limits: Limits, names: list[str]) -> byte
 
 def open_layers(layers: str, names: list[str]) -> list[int]:
     """Descriptors of the layers' files, to be used after the root was changed."""
+    _allow_descriptors(names)
+    root = os.open(layers, _LAYERS)
+    return [os.open(name + "/fs", _LAYERS, dir_fd=root) for name in names]
+
+
+def _allow_descriptors(names: list[str]) -> None:
     if len(names) > 200:
         resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    root = os.open(layers, flags)
-    return [os.open(name + "/fs", flags, dir_fd=root) for name in names]
 
 
 def _unnamed_file(path: str) -> int:

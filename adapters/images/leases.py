@@ -7,21 +7,24 @@ from contextlib import contextmanager
 
 
 class Lease:
-    """What one operation holds; it grows while the operation goes on and ends as a whole."""
+    """What one operation holds; it grows while the operation goes on, in all its threads, and ends as a whole."""
 
     def __init__(self, leases: "Leases") -> None:
         self._leases = leases
         self._names: set[str] = set()
+        self._lock = threading.Lock()
 
     def add(self, *names: str) -> None:
         """Hold these, too."""
-        self._leases.take(set(names) - self._names)
-        self._names |= set(names)
+        with self._lock:
+            self._leases.take(set(names) - self._names)
+            self._names |= set(names)
 
     def end(self) -> None:
         """Hold nothing any more; twice is fine."""
-        self._leases.drop(self._names)
-        self._names = set()
+        with self._lock:
+            self._leases.drop(self._names)
+            self._names = set()
 
 
 class Leases:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,11 +28,17 @@ def command(program: str, arguments: list[str]) -> list[str]:
 
 @contextmanager
 def running(
-    program: str, arguments: list[str], *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+    program: str,
+    arguments: list[str],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
+    keep: Sequence[int] = (),
 ) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run `program` (a module of this package); at the end it is reaped, and killed when the caller failed."""
+    """Run `program` (a module of this package), which has the descriptors `keep`, too; at the end it is reaped, and
+    killed when the caller failed."""
     argv = command(program, arguments)
-    process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env={}, cwd="/")
+    process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env={}, cwd="/", pass_fds=keep)
     try:
         with process:
             try:

@@ -1,6 +1,6 @@
 """One pull: manifest, config, layers; each verified before it is used, and nothing kept that was not.
 
-Layers are downloaded in parallel and unpacked in order, the lowest first, while the others still come. What is here
+Layers are downloaded in parallel and unpacked as they come, a few at a time, the lowest first. What is here
 already is not asked for. Nothing is recorded here; what the pull needs stays leased, in memory for the sweeps of this
 daemon and on the disk (`adapters.images.ingest`) for those of the next one.
 """
@@ -16,10 +16,11 @@ from adapters.images import documents, ingest
 from adapters.images.content import Content, LayerRecord
 from adapters.images.downloads import Downloads
 from adapters.images.leases import Lease
+from adapters.images.stacking import Chain, layers_of, stacked
 from adapters.images.unpack import Expected, Limits, Place, unpack_blob
 from domain.errors import Refused
 from domain.images.config import Parsed, parse_config
-from domain.images.layer import chain_id, chain_ids, digest_of, hex_of
+from domain.images.layer import chain_ids, digest_of, hex_of
 from domain.images.manifest import (
     LARGEST_CONFIG,
     MOST_LAYERS,
@@ -53,13 +54,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What a pull uses of the store: `layer(diff_id, below, lease, make)` gives a layer's record, and has it made only
-    if it is not here; `image(config, layers, lease)` keeps the config."""
+    """What a pull uses of the store: `layer(stack, lease, make)` gives the record of its uppermost layer, and has
+    it made only if it is not here; `image(config, layers, lease)` keeps the config."""
 
     content: Content
     downloads: Downloads
     limits: Limits
-    layer: Callable[[str, tuple[str, ...], Lease, Make], LayerRecord]
+    layer: Callable[[Chain, Lease, Make], LayerRecord]
     image: Callable[[bytes, tuple[Layer, ...], Lease], Image]
 
 
@@ -188,21 +189,23 @@ class Pull:
         coming: "dict[str, Future[Path]]",
         lease: Lease,
     ) -> tuple[Layer, ...]:
-        layers: list[Layer] = []
-        for number, (blob, diff_id, part) in enumerate(zip(blobs, diff_ids, parts, strict=True), 1):
-            below = tuple(layer.chain_id for layer in layers)
-            expected = Expected(f"layer {number} of {self._wanted.name}", diff_id, blob.digest, blob.size)
-            make = self._maker(blob, part, coming, expected)
-            record = self._shop.layer(diff_id, below, lease, make)
-            layers.append(
-                Layer(diff_id=diff_id, chain_id=chain_id(below[-1] if below else "", diff_id), size=record.size)
+        chains = chain_ids(diff_ids)
+
+        def make(number: int, below: "Future[LayerRecord] | None") -> LayerRecord:
+            blob, part = blobs[number], parts[number]
+            expected = Expected(f"layer {number + 1} of {self._wanted.name}", diff_ids[number], blob.digest, blob.size)
+            record = self._shop.layer(
+                Chain(chains[: number + 1], below), lease, self._maker(blob, part, coming, expected)
             )
             if part.state != "exists":
                 part.state, part.done = "complete", part.size
+            return record
+
+        records = stacked(len(chains), make, self._stop)
         for blob in blobs:
             if (future := coming.get(blob.digest)) is not None:
                 self._settle(future.result(), blob)
-        return tuple(layers)
+        return layers_of(diff_ids, records)
 
     def _maker(self, blob: Descriptor, part: Part, coming: "dict[str, Future[Path]]", expected: Expected) -> Make:
         def make(place: Place) -> LayerRecord:

@@ -5,11 +5,33 @@ Nothing is ever followed: a path is looked up component by component, and below 
 of a layer that layer has nothing. So it cannot lead out of a layer, whatever the layer holds.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
 
 OPAQUE = "trusted.overlay.opaque"
+_OPEN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Below:
+    """The layers below one that is being unpacked, which may still be on their way: `gate` is a descriptor that gives
+    a byte when all of them are in LAYERS-DIR (`layers`), and ends when that will never be."""
+
+    def __init__(self, layers: int, names: Sequence[str], gate: int) -> None:
+        self._layers, self._names, self._gate = layers, names, gate
+        self._stack: Stack | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    def stack(self) -> "Stack | None":
+        """What it looks like; None below the lowest layer. Waits for it. Raises: OSError."""
+        if self._stack is None and self._names:
+            if not os.read(self._gate, 1):
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            self._stack = Stack([os.open(name + "/fs", _OPEN, dir_fd=self._layers) for name in self._names])
+        return self._stack
 
 
 class Stack:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from adapters.images import documents, ingest, stubs
-from adapters.images.archive import Archive, LayerSource, SavedImage, file_pieces, images_of, open_plain
+from adapters.images.archive import Archive, SavedImage, file_pieces, images_of, open_plain
 from adapters.images.comparer import changed
 from adapters.images.content import Content, LayerRecord
 from adapters.images.differ import difference
@@ -29,6 +29,7 @@ from adapters.images.leases import Lease, Leases
 from adapters.images.pull import Pull, Wanted, Workshop
 from adapters.images.push import push
 from adapters.images.save import pieces as saved_pieces
+from adapters.images.stacking import Chain, layers_of, stacked
 from adapters.images.sweep import inventory, sweep, top_of, weigh
 from adapters.images.unpack import Expected, Limits, Place, unpack
 from adapters.images.verify import check, verify
@@ -36,7 +37,7 @@ from domain.errors import Refused, StorageError
 from domain.images.authoring import Step, committed, imported
 from domain.images.changes import apply_changes
 from domain.images.config import Settings, parse_config
-from domain.images.layer import chain_id, digest_of, hex_of, is_digest
+from domain.images.layer import chain_id, chain_ids, digest_of, hex_of, is_digest
 from domain.images.manifest import MOST_LAYERS, Platform
 from domain.images.model import Image, Layer, Registered
 from domain.images.progress import Progress
@@ -324,36 +325,23 @@ class LocalImageStore:
 
     def _load_one(self, archive: Archive, saved: SavedImage, stop: threading.Event) -> Image:
         with self._lease() as lease:
-            layers: list[Layer] = []
-            for number, (diff_id, source) in enumerate(zip(saved.parsed.diff_ids, saved.layers, strict=True), 1):
-                below = tuple(layer.chain_id for layer in layers)
-                expected = Expected(f"layer {number} of {saved.name}", diff_id, source.digest, source.size)
-                record = self._known_layer(archive, source, below, expected, lease, stop)
-                layers.append(_layer(below[-1] if below else "", diff_id, record))
-            return self._image(saved.config, tuple(layers), lease, seal=False)
+            chains = chain_ids(saved.parsed.diff_ids)
 
-    def _known_layer(
-        self,
-        archive: Archive,
-        source: LayerSource,
-        below: tuple[str, ...],
-        expected: Expected,
-        lease: Lease,
-        stop: threading.Event,
-    ) -> LayerRecord:
-        """The layer whose diff id is known beforehand: unpacked only if it is not here yet."""
-        return self._layer_of(
-            expected.diff_id,
-            below,
-            lease,
-            lambda place: unpack(_until(stop, archive.pieces(source.name)), place, expected, self._limits),
-        )
+            def make(number: int, coming: "Future[LayerRecord] | None") -> LayerRecord:
+                source, diff_id = saved.layers[number], saved.parsed.diff_ids[number]
+                expected = Expected(f"layer {number + 1} of {saved.name}", diff_id, source.digest, source.size)
+                return self._layer_of(
+                    Chain(chains[: number + 1], coming),
+                    lease,
+                    lambda place: unpack(_until(stop, archive.pieces(source.name)), place, expected, self._limits),
+                )
 
-    def _layer_of(
-        self, diff_id: str, below: tuple[str, ...], lease: Lease, make: Callable[[Place], LayerRecord]
-    ) -> LayerRecord:
-        """The layer on top of the chain `below`; `make` extracts it, only if it is not here yet."""
-        chain = chain_id(below[-1] if below else "", diff_id)
+            records = stacked(len(chains), make, stop)
+            return self._image(saved.config, layers_of(saved.parsed.diff_ids, records), lease, seal=False)
+
+    def _layer_of(self, stack: Chain, lease: Lease, make: Callable[[Place], LayerRecord]) -> LayerRecord:
+        """The uppermost layer of the stack; `make` extracts it, only if it is not here yet."""
+        *below, chain = stack.ids
         lease.add(f"layers/{hex_of(chain)}")
         with self._only_maker(chain):
             record = self._content.record(chain)
@@ -361,9 +349,10 @@ class LocalImageStore:
                 lease.add(f"blobs/{hex_of(record.blob.digest)}")
                 return record
             with self._content.workspace() as work:
-                place = Place(_made(work / "layer"), self._content.layers, below)
+                place = Place(_made(work / "layer"), self._content.layers, tuple(below), stack.coming)
                 record = make(place)
                 lease.add(f"blobs/{hex_of(record.blob.digest)}")
+                place.wait()
                 self._content.adopt_layer(place.work, chain, record)
                 return record
 

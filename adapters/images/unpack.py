@@ -9,12 +9,14 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.images import programs
 from adapters.images.compression import Compressor, inflated, sniffed
 from adapters.images.content import Blob, LayerRecord
+from adapters.images.gate import Gate
 from adapters.images.spreading import spread_out
 from domain.errors import Refused
 from domain.failpoints import failpoint
@@ -45,11 +47,18 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to extract: `work` is a fresh directory, `layers` holds the layers `below` (chain ids, lowest first)."""
+    """Where to extract: `work` is a fresh directory, `layers` holds the layers `below` (chain ids, lowest first), if
+    not yet then when `coming` is done."""
 
     work: Path
     layers: Path
     below: tuple[str, ...] = ()
+    coming: "Future[LayerRecord] | None" = None
+
+    def wait(self) -> None:
+        """Until the layers below are there. Raises what kept them from being made."""
+        if self.coming is not None:
+            self.coming.result()
 
 
 def unpack(pieces: Iterable[bytes], place: Place, expected: Expected, limits: Limits) -> LayerRecord:
@@ -161,8 +170,17 @@ class _Feed:
 def _extracted(feed: _Feed, target: Path, place: Place, limits: Limits, what: str) -> list[bytes]:
     below = [hex_of(chain) for chain in reversed(place.below)]
     budget = (str(limits.bytes), str(limits.entries), str(limits.reserve))
-    arguments = [str(place.layers), str(target), *budget, *below]
-    with programs.running("extract", arguments, stdin=subprocess.PIPE) as extractor:
+    with Gate() as gate:
+        if place.coming is None:
+            gate.open()
+        else:
+            place.coming.add_done_callback(gate.open_after)
+        arguments = [str(place.layers), str(target), str(gate.fd), *budget, *below]
+        return _fed(feed, arguments, gate.fd, what)
+
+
+def _fed(feed: _Feed, arguments: list[str], gate: int, what: str) -> list[bytes]:
+    with programs.running("extract", arguments, stdin=subprocess.PIPE, keep=(gate,)) as extractor:
         assert extractor.stdin is not None
         programs.widen(extractor.stdin.fileno())
         try:

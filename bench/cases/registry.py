@@ -1,21 +1,23 @@
 """An image of 150 MB in five layers: pulled from a registry, pushed to an empty one, loaded from an archive."""
 
 import os
+import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.engines.docker import Docker
 from bench.engines.lading import Lading
 from bench.process import Command
-from bench.registry import peak, registry, saved_image, seconds_of
+from bench.registry import peak, registry, saved_image, seconds_of, small_files
 from bench.report import Row, Target, bound, compare
 from bench.samples import Summary, interleave, summary
 from bench.setting import Setting
 
 _SIZE = 150_000_000
+_SMALL_FILES = 10_000
 _NAME = "bench-many:v1"
 
 Engine = Lading | Docker
@@ -24,9 +26,8 @@ Samples = Mapping[str, list[float]]
 
 def measure(setting: Setting) -> list[Row]:
     """Wall time and processor time of the engines' own processes; skopeo, which unpacks nothing, beside them."""
-    size = max(int(_SIZE * min(setting.scale * 2, 1)), 20_000_000)
     archive = setting.folder / "many.tar"
-    size = saved_image(archive, size, _NAME)
+    size = saved_image(archive, _SIZE, _NAME)
     about = f"{size // 1_000_000} MB"
     before = peak(setting.lading.pid)
     rows = _pulls(setting, archive, about)
@@ -35,6 +36,7 @@ def measure(setting: Setting) -> list[Row]:
     rows += _loads(setting, archive, about)
     rows += _extraction(setting, archive, about)
     archive.unlink()
+    rows += _small_files(setting)
     return rows
 
 
@@ -108,12 +110,34 @@ def _extraction(setting: Setting, archive: Path, about: str) -> list[Row]:
     folder = setting.folder / "extraction"
     folder.mkdir()
     subprocess.run([tar, "-xf", str(archive), "-C", str(folder)], check=True)
-    layers = sorted(folder.glob("*/layer.tar"))
-    (folder / "layers").mkdir()
+    rows = _extracted(setting, tar, sorted(folder.glob("*/layer.tar")), f"extraction of {about}, with its digests")
+    shutil.rmtree(folder)
+    return rows
+
+
+def _small_files(setting: Setting) -> list[Row]:
+    """One layer of many small files."""
+    tar = shutil.which("tar")
+    if tar is None:
+        return []
+    layer = setting.folder / "small.tar"
+    small_files(layer, _SMALL_FILES)
+    rows = _extracted(setting, tar, [layer], f"extraction of {_SMALL_FILES} small files, with their digests")
+    layer.unlink()
+    return rows
+
+
+def _extracted(setting: Setting, tar: str, layers: Sequence[Path], about: str) -> list[Row]:
+    """Both write where directories are spread over the disk: else whoever comes second pays for what the first has
+    deleted (`adapters.images.spreading`)."""
+    from adapters.images.spreading import spread_out
+    from adapters.images.unpack import Expected, Limits, Place, unpack_blob
+
+    folder = setting.folder / "extracted"
+    (folder / "layers").mkdir(parents=True)
+    spread_out(str(folder))
 
     def ours(layer: Path, work: Path) -> None:
-        from adapters.images.unpack import Expected, Limits, Place, unpack_blob
-
         with layer.open("rb", buffering=0) as file:
             pieces = iter(lambda: file.read(1 << 20), b"")
             unpack_blob(pieces, Place(work, folder / "layers"), Expected("the layer"), Limits())
@@ -126,7 +150,7 @@ def _extraction(setting: Setting, archive: Path, about: str) -> list[Row]:
     def turn(name: str, extract: Callable[[Path, Path], None]) -> float:
         taken = processor = 0.0
         for layer in layers:
-            work = folder / "work"
+            work = folder / secrets.token_hex(8)
             work.mkdir()
             os.sync()
             begin, before = time.perf_counter(), _own_seconds()
@@ -139,7 +163,6 @@ def _extraction(setting: Setting, archive: Path, about: str) -> list[Row]:
     turns = {"lading": lambda: turn("lading", ours), "tar": lambda: turn("tar", theirs)}
     samples = interleave(turns, setting.times(5))
     shutil.rmtree(folder)
-    about = f"extraction of {about}, with its digests"
     return [
         *compare(f"{about}: wall", "s", samples, Target("tar", 1.3)),
         *compare(f"{about}: processor", "s", _later(used), Target("tar")),

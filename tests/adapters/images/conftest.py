@@ -34,6 +34,11 @@ class Layers:
             self.chains.append(chain)
             return self.content.layer(chain) / "fs"
 
+    def added(self, archive: bytes) -> str:
+        """The diff id of one more layer."""
+        self.add(archive)
+        return self.record.diff_id
+
 
 @pytest.fixture
 def layers(tmp_path: Path) -> Iterator[Layers]:
