@@ -303,6 +303,10 @@ class Runtime(Protocol):
     async def processes(self, id: str) -> Sequence[int]:
         """Host pids of all processes of the container."""
 
+    async def rewrite_hosts(self, id: str, gone: frozenset[str], new: tuple[str, ...]) -> None:
+        """Take these lines out of /etc/hosts of a container that runs, and put those in that it lacks; whatever else is
+        there stays. Twice is fine. Raises KernelError."""
+
     async def writable_size(self, id: str) -> int:
         """Apparent bytes in the writable layer."""
 

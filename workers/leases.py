@@ -19,7 +19,7 @@ from domain.lifecycle.network import Connect, Disconnect, Grant, NetworkReleased
 from domain.lifecycle.rename import Renamed
 from domain.messages import Recorded
 from domain.network.asked import NetworkingWish, NetworkWish, Wished, alone, attachment, wished
-from domain.network.files import LOOPBACK, hosts_file
+from domain.network.files import LOOPBACK, hosts_file, own_lines
 from domain.network.leases import Joining, check_inside, endpoints, next_way_out
 from domain.network.links import link_variables
 from domain.network.options import interface_name, interface_sysctls
@@ -171,7 +171,7 @@ class Leases:
         await self._mover.accept(id, (Unlink(name=name),), who)
         container = await self._mover.container(id)
         if container.state in LIVE:
-            await self.change(container, container.lease)
+            await self.change(container, container.lease, container.lease)
 
     # A start
 
@@ -332,9 +332,7 @@ class Leases:
     async def _hosts(self, container: Container) -> str:
         spec, lease = container.settled, container.lease
         interfaces = lease.interfaces if lease is not None else ()
-        names = [f"{spec.hostname}.{spec.domainname}", spec.hostname] if spec.domainname else [spec.hostname]
-        own = [(address, names) for interface in interfaces for address in interface.hosts]
-        return hosts_file(own, spec.net.hosts, await self._gateway(interfaces))
+        return hosts_file(_own_lines(spec, lease), spec.net.hosts, await self._gateway(interfaces))
 
     async def _gateway(self, interfaces: Sequence[Interface]) -> str:
         """The address under which a container reaches the host."""
@@ -371,8 +369,8 @@ class Leases:
 
     # While it runs
 
-    async def change(self, container: Container, lease: Lease | None) -> None:
-        """Let a run have this from now on. Raises: Refused, KernelError."""
+    async def change(self, container: Container, before: Lease | None, lease: Lease | None) -> None:
+        """Let a run have this from now on, instead of what it had before. Raises: Refused, KernelError."""
         if lease is None or not container.leased:
             return
         driver = await self._networks.kernel()
@@ -385,6 +383,18 @@ class Leases:
         if refusal is not None:
             self.roster.enter(container)
             raise refusal
+        await self._rewrite_hosts(container, before, lease)
+
+    async def _rewrite_hosts(self, container: Container, before: Lease | None, lease: Lease) -> None:
+        """Its own names, which nothing else depends on: a file that cannot be written keeps nobody from a network."""
+        old, new = _own_lines(container.settled, before), _own_lines(container.settled, lease)
+        gone, more = frozenset(old).difference(new), tuple(line for line in new if line not in old)
+        if not gone and not more:
+            return
+        try:
+            await self._runtime.rewrite_hosts(container.id, gone, more)
+        except LadingError as error:
+            log.warning("the names of %s in its /etc/hosts stay as they were: %s", container.name, error)
 
     async def kept(self, id: str) -> tuple[str, ...]:
         """Addresses that are still kept for a container: `network/address`."""
@@ -492,6 +502,12 @@ def _links(attachment: Attachment) -> Iterator[tuple[str, tuple[str, ...]]]:
     for name, called in attachment.called.items():
         by_id = (ids[name][:12],) if name in ids else ()
         yield name, by_id if attachment.network == DEFAULT else (*by_id, called)
+
+
+def _own_lines(spec: ContainerSpec, lease: Lease | None) -> tuple[str, ...]:
+    names = [f"{spec.hostname}.{spec.domainname}", spec.hostname] if spec.domainname else [spec.hostname]
+    return own_lines([address for each in (lease.interfaces if lease is not None else ()) for address in each.hosts],
+                     names)
 
 
 def _before(wanted: Publication, bindings: Sequence[Binding]) -> int:

@@ -23,7 +23,7 @@ from domain.network.events import NetworkRemoved, NetworkRemoveFailed, NetworkRe
 from domain.network.model import BUILT_IN, Network
 from domain.network.setup import Bridge, Sandbox
 from domain.network.streams import NetworkStream, create, fold_network, request_removal
-from domain.network.wishes import Attachment, Interface
+from domain.network.wishes import DEFAULT, Attachment, Interface
 from domain.network.zones import Zone
 from domain.ports import Clock, EventStore, NetworkDriver, Views
 from domain.projections.fold import Row
@@ -55,7 +55,7 @@ class Known:
 
 
 class Networks:
-    """The networks of this host. `default_options` are those of the default one, taken when that is made."""
+    """The networks of this host. `default_options` are those of the default one."""
 
     def __init__(self, store: EventStore, views: Views, reach: Reach, clock: Clock, mover: Mover, *,
                  default_options: Mapping[str, str] = design.NO_OPTIONS) -> None:
@@ -342,11 +342,14 @@ class Networks:
         return fold_network(id, await self._store.load(StreamId("network", id)))
 
     def _known(self, row: Row) -> Known:
-        """How a network is laid out never changes: it is read once."""
+        """How a network is laid out never changes: it is read once. The default one has its options from the
+        configuration, which may have changed since it was made."""
         id = str(row["id"])
         if id not in self._read:
             stored = row["network"]
-            self._read[id] = Network.model_validate(json.loads(stored) if isinstance(stored, str) else stored)
+            network = Network.model_validate(json.loads(stored) if isinstance(stored, str) else stored)
+            own = network.name == DEFAULT
+            self._read[id] = design.as_configured(network, self._default_options) if own else network
         return Known(id, self._read[id], int(str(row["created_at"])), str(row["state"]))
 
 

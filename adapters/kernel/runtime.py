@@ -15,7 +15,7 @@ from errno import EBUSY, ENODEV
 from pathlib import Path
 from types import TracebackType
 
-from adapters.kernel import apply, borrow, cgroups, erase
+from adapters.kernel import apply, borrow, cgroups, erase, hosts
 from adapters.kernel.borrow import BorrowedInput, BorrowedOutput
 from adapters.kernel.files import ContainerFiles
 from adapters.kernel.measure import GroupMeter
@@ -286,6 +286,10 @@ class KernelRuntime:
         for id in found:
             await self.remove(id)
         return found
+
+    async def rewrite_hosts(self, id: str, gone: frozenset[str], new: tuple[str, ...]) -> None:
+        """See the port."""
+        await asyncio.to_thread(hosts.rewrite, self._directory(checked(id)) / "files" / "etc_hosts", gone, new)
 
     async def writable_size(self, id: str) -> int:
         """Bytes that the container has written over its image."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from errno import EBUSY
 
 from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound, Refused
+from domain.network.files import changed_hosts
 from domain.network.setup import Place
 from domain.ports import NO_FILES, ExitReport, LogFrame, MemoryKills, StartedProcess
 from domain.resources import Resources
@@ -286,6 +287,11 @@ class MemoryRuntime:
     async def processes(self, id: str) -> Sequence[int]:
         """See the port."""
         return [process.process.pid for process in self._inside(id)] if self._living(id) else []
+
+    async def rewrite_hosts(self, id: str, gone: frozenset[str], new: tuple[str, ...]) -> None:
+        """See the port."""
+        before = self.files.get(_checked(id), {})
+        self.files[id] = {**before, "/etc/hosts": changed_hosts(before.get("/etc/hosts", ""), gone, new)}
 
     async def writable_size(self, id: str) -> int:
         """See the kernel's runtime."""

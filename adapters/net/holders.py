@@ -10,13 +10,27 @@ _LISTENING = "0A"
 
 def holder(protocol: str, port: int) -> str:
     """`4711 (nginx)`, or nothing."""
+    pid = _pid(protocol, port)
+    return f"{pid} ({_command(f'/proc/{pid}')})" if pid else ""
+
+
+def lent(protocol: str, port: int) -> bool:
+    """Whether a child of ours has it that is not executed yet: a copy of what was closed meanwhile (fork(2)), for a
+    moment."""
+    pid = _pid(protocol, port)
+    try:
+        return bool(pid) and int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid()
+    except (OSError, ValueError, IndexError):  # it has just let go of it
+        return True
+
+
+def _pid(protocol: str, port: int) -> int:
+    """The process that has such a socket, 0 if none is seen."""
     inodes = {f"socket:[{inode}]" for inode in _inodes(protocol, port)}
-    if not inodes:
-        return ""
-    for process in os.scandir("/proc"):
-        if process.name.isdecimal() and _has(process.path, inodes):
-            return f"{process.name} ({_command(process.path)})"
-    return ""
+    for name in os.listdir("/proc") if inodes else ():
+        if name.isdecimal() and _has(f"/proc/{name}", inodes):
+            return int(name)
+    return 0
 
 
 def _inodes(protocol: str, port: int) -> set[str]:
@@ -36,8 +50,8 @@ def _inodes(protocol: str, port: int) -> set[str]:
 
 def _has(process: str, sockets: set[str]) -> bool:
     try:
-        for entry in os.scandir(f"{process}/fd"):
-            if os.readlink(entry.path) in sockets:
+        for number in os.listdir(f"{process}/fd"):
+            if os.readlink(f"{process}/fd/{number}") in sockets:
                 return True
     except OSError:  # it has ended, or is not ours to look into
         return False

@@ -8,11 +8,12 @@ import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters.net.holders import holder
+from adapters.net.holders import holder, lent
 from adapters.net.relays import Datagrams, Doorman, Relay, Stream
 from domain.errors import Refused
 from domain.network.ports import Binding, Publication, assign, clash
@@ -22,6 +23,7 @@ _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _RESERVED = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
 _BACKLOG = 1024
+_TRIES, _PAUSE = 20, 0.005  # until a program that we are just starting has let go of what it inherited
 
 
 @dataclass(slots=True)
@@ -143,13 +145,25 @@ def _where(binding: Binding) -> str:
 
 
 def _bound(binding: Binding) -> tuple[socket.socket | None, str]:
-    """A socket on the host's side, or why there is none. It listens at once: two sockets that are only bound may share
-    a port (SO_REUSEADDR), one that listens does not."""
-    kind = _KINDS.get(binding.protocol)
-    if kind is None:
+    """A socket on the host's side, or why there is none."""
+    if binding.protocol not in _KINDS:
         raise Refused(f"the protocol {binding.protocol} cannot be published", hint="use tcp or udp")
+    for _ in range(_TRIES):
+        try:
+            return _listening(binding), ""
+        except OSError as error:
+            refusal = error
+        if refusal.errno != errno.EADDRINUSE or not lent(binding.protocol, binding.host_port):
+            break
+        time.sleep(_PAUSE)
+    return None, _reason(binding, refusal)
+
+
+def _listening(binding: Binding) -> socket.socket:
+    """It listens at once: two sockets that are only bound may share a port (SO_REUSEADDR), one that listens does not.
+    Raises OSError."""
     six = ":" in binding.host_ip
-    found = socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+    found = socket.socket(socket.AF_INET6 if six else socket.AF_INET, _KINDS[binding.protocol] | socket.SOCK_CLOEXEC)
     try:
         if six:
             found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -158,10 +172,10 @@ def _bound(binding: Binding) -> tuple[socket.socket | None, str]:
         found.bind((binding.host_ip, binding.host_port))
         if binding.protocol == "tcp":
             found.listen(_BACKLOG)
-    except OSError as error:
+    except OSError:
         found.close()
-        return None, _reason(binding, error)
-    return found, ""
+        raise
+    return found
 
 
 def _reason(binding: Binding, error: OSError) -> str:

@@ -108,6 +108,21 @@ def built_in(name: str, site: Site, options: Mapping[str, str] = NO_OPTIONS) -> 
     )
 
 
+def as_configured(network: Network, options: Mapping[str, str]) -> Network:
+    """The default network with the options of today's configuration in the place of those that it was made with. Where
+    nothing is said of the largest packet, it stays. Raises: InvalidValue."""
+    if options == network.options:
+        return network
+    return network.model_copy(update={
+        "mtu": _mtu(options, network.mtu, ipv6=False),
+        "isolated": not _switch(options, _ICC),
+        "masquerade": _switch(options, _MASQUERADE),
+        "names": _switch(options, _NAMES),
+        "publish_on": _publish_on(options),
+        "options": dict(options),
+    })
+
+
 def check_options(options: Mapping[str, str]) -> None:
     """Raises: InvalidValue, naming the one that is not known, or cannot be meant."""
     for option in options:

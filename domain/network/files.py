@@ -1,6 +1,6 @@
 """What a container finds in /etc/hosts and /etc/resolv.conf. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from domain.network.wishes import Networking
 
@@ -12,11 +12,24 @@ _NO_DOTS = "ndots:0"
 """Names of containers have none: ask for them as they are first."""
 
 
-def hosts_file(own: Iterable[tuple[str, Sequence[str]]], more: Iterable[tuple[str, str]], gateway: str) -> str:
-    """Loopback, the container's own names by address, and what was asked for; `gateway` stands for the host there."""
-    lines = [*LOOPBACK, *(f"{address}\t{' '.join(names)}" for address, names in own)]
+def hosts_file(own: Iterable[str], more: Iterable[tuple[str, str]], gateway: str) -> str:
+    """Loopback, the container's `own_lines`, and what was asked for; `gateway` stands for the host there."""
+    lines = [*LOOPBACK, *own]
     lines += [f"{gateway if address == HOST_GATEWAY else address}\t{name}" for name, address in more]
     return "".join(f"{line}\n" for line in lines)
+
+
+def own_lines(addresses: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
+    """A container's own lines of /etc/hosts, one for each of its addresses."""
+    return tuple(f"{address}\t{' '.join(names)}" for address in addresses)
+
+
+def changed_hosts(text: str, gone: Collection[str], new: Sequence[str]) -> str:
+    """/etc/hosts without the lines `gone`, and with those of `new` that it lacks behind the others. What somebody has
+    written there himself stays."""
+    kept = [line for line in text.split("\n") if line not in gone]
+    end = [] if kept[-1:] != [""] else [kept.pop()]
+    return "\n".join([*kept, *(line for line in new if line not in kept), *(end or [""] if new else end)])
 
 
 def resolv_file(host: str, wanted: Networking, *, own: bool) -> str:

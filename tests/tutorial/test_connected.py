@@ -120,7 +120,10 @@ def test_containers_of_one_network_find_each_other_by_name(engine: Engine) -> No
     assert answered("http://web")
     assert answered(f"http://{there}")
     assert engine.cli("exec", "asker", "ls", "/sys/class/net").lines == ["eth0", "eth1", "lo"]
+    own = f"{address(engine, 'asker', 'learning')}\t{shown(engine, 'asker', '.Config.Hostname')}"
+    assert own in engine.cli("exec", "asker", "cat", "/etc/hosts").lines
     engine.ok("network", "disconnect", "learning", "asker")
+    assert own not in engine.cli("exec", "asker", "cat", "/etc/hosts").lines
     assert not answered("http://web")
     assert not answered(f"http://{there}")
 

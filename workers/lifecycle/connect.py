@@ -22,7 +22,8 @@ async def connect(container: Container, intent: Recorded, hands: Hands) -> Conne
     assert isinstance(event, ConnectRequested)
     failpoint("connect.before-act")
     try:
-        await hands.leases.change(container, container.lease)
+        before = container.lease.without(event.interface.network) if container.lease is not None else None
+        await hands.leases.change(container, before, container.lease)
     except Unavailable:
         raise
     except LadingError as error:
@@ -38,7 +39,7 @@ async def disconnect(container: Container, intent: Recorded, hands: Hands) -> Di
     failpoint("disconnect.before-act")
     try:
         lease = container.lease.left(event.network, event.leading) if container.lease is not None else None
-        await hands.leases.change(container, lease)
+        await hands.leases.change(container, container.lease, lease)
     except Unavailable:
         raise
     except LadingError as error:

@@ -94,14 +94,15 @@ async def _connect(container: Container, intent: Recorded, hands: Hands, reason:
     event = intent.event
     assert isinstance(event, ConnectRequested)
     before = container.lease.without(event.interface.network) if container.lease is not None else None
-    await hands.leases.change(container, before)
+    await hands.leases.change(container, container.lease, before)
     return ConnectFailed(attachment=event.attachment, interface=event.interface, reason=reason)
 
 
 async def _disconnect(container: Container, intent: Recorded, hands: Hands, reason: str) -> DisconnectFailed:
     event = intent.event
     assert isinstance(event, DisconnectRequested)
-    await hands.leases.change(container, container.lease)
+    left = container.lease.left(event.network, event.leading) if container.lease is not None else None
+    await hands.leases.change(container, left, container.lease)
     return DisconnectFailed(attachment=event.attachment, network=event.network, name=event.name, reason=reason)
 
 

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from domain.errors import InvalidValue, Refused
-from domain.network.design import Asked, Site, built_in, design, local_range
+from domain.network.design import Asked, Site, as_configured, built_in, design, local_range
 
 ID = "abcdef0123" + "0" * 54
 
@@ -104,6 +104,15 @@ def test_the_default_network_has_options_as_well() -> None:
     """It cannot be created by hand, so the configuration gives them."""
     found = built_in("bridge", site(), {"icc": "false", "mtu": "1400", "names": "0"})
     assert (found.isolated, found.mtu, found.names) == (True, 1400, False)
+
+
+def test_the_default_network_follows_the_configuration() -> None:
+    """Also when it was made with other options; its addresses stay, and its largest packet if nothing is said of it."""
+    made = built_in("bridge", site(), {"icc": "false", "mtu": "1400"})
+    found = as_configured(made, {"names": "false"})
+    assert (found.isolated, found.mtu, found.names, found.options) == (False, 1400, False, {"names": "false"})
+    assert found.addresses == made.addresses
+    assert as_configured(made, made.options) == made
 
 
 def test_the_default_network_moves_out_of_the_way_of_the_host() -> None:

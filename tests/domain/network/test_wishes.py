@@ -7,7 +7,7 @@ import pytest
 from domain.container import Container, State
 from domain.errors import InvalidValue
 from domain.network.asked import NetworkingWish, NetworkWish, attachment, wished
-from domain.network.files import hosts_file, resolv_file
+from domain.network.files import changed_hosts, hosts_file, own_lines, resolv_file
 from domain.network.links import link_variables
 from domain.network.ports import Binding, Publication
 from domain.network.roster import Roster
@@ -75,8 +75,28 @@ def test_all_exposed_ports_are_published_on_request() -> None:
 
 def test_a_container_knows_itself_and_what_it_was_told() -> None:
     """In this order; the host's address is filled in."""
-    text = hosts_file([("10.1.2.3", ["web.example", "web"])], [("up", "host-gateway"), ("db", "10.9.9.9")], "10.1.2.1")
+    own = own_lines(["10.1.2.3"], ["web.example", "web"])
+    text = hosts_file(own, [("up", "host-gateway"), ("db", "10.9.9.9")], "10.1.2.1")
     assert text == HOSTS + "10.1.2.3\tweb.example web\n10.1.2.1\tup\n10.9.9.9\tdb\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "gone", "new", "after"),
+    [
+        ("a\n", (), ("b",), "a\nb\n"),
+        ("a\nb\n", ("b",), (), "a\n"),
+        ("a\nb\n# mine\n", ("b",), ("c",), "a\n# mine\nc\n"),
+        ("a\nb\n", (), ("b",), "a\nb\n"),
+        ("mine without an end", (), ("b",), "mine without an end\nb\n"),
+        ("mine without an end", ("b",), (), "mine without an end"),
+        ("", ("b",), (), ""),
+        ("", (), ("b",), "b\n"),
+    ],
+)
+def test_lines_come_and_go_with_networks(text: str, gone: tuple[str, ...], new: tuple[str, ...], after: str) -> None:
+    """What somebody has written there himself stays; twice is once."""
+    assert changed_hosts(text, gone, new) == after
+    assert changed_hosts(after, gone, new) == after
 
 
 OWN = "nameserver 127.0.0.11\nsearch example.org\noptions timeout:1 ndots:0\n"
