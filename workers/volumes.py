@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from domain.container import Container
-from domain.errors import Conflict, KernelError
+from domain.errors import Conflict, InvalidValue, KernelError, NotFound
 from domain.failpoints import failpoint
 from domain.messages import Append, Meta, StreamId
 from domain.mounts import Mount
@@ -47,11 +47,12 @@ class Volumes:
         return await self._views.select("volumes", order="name")
 
     async def row(self, name: str) -> Row | None:
-        """One of them; None if there is none of that name. Raises: InvalidValue."""
-        return await self._views.get("volumes", volume_name(name))
+        """One of them; None if there is none of that name, or none can have it."""
+        return await self._views.get("volumes", name)
 
     async def check_removal(self, name: str) -> None:
         """Whether it could be removed now. Raises: NotFound, InUse, Refused."""
+        _check_possible(name)
         streams.remove(await self.volume(name))
 
     def mountpoint(self, name: str) -> str:
@@ -117,6 +118,7 @@ class Volumes:
 
     async def remove(self, name: str, meta: Meta) -> None:
         """Take a volume away with its contents. Raises: NotFound, InUse, Refused, KernelError (tried again later)."""
+        _check_possible(name)
 
         async def once() -> None:
             await self._store.append((streams.remove(await self.volume(name)),), meta)
@@ -149,6 +151,14 @@ class Volumes:
             outcome = VolumeRemoveFailed(residue=failure) if failure else VolumeRemoved()
             await self._store.append((volume.append(outcome),), Meta(cause=volume.request))
             return failure
+
+
+def _check_possible(name: str) -> None:
+    """Raises: NotFound for what no volume can be called: clients try one kind of thing after the other with a name."""
+    try:
+        volume_name(name)
+    except InvalidValue as error:
+        raise NotFound(f"get {name}: no such volume") from error
 
 
 async def _again(work: Callable[[], Awaitable[_T]]) -> _T:

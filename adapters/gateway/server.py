@@ -50,6 +50,11 @@ class Bad(Exception):
         self.status, self.message = status, message
 
 
+def _told(error: h11.ProtocolError) -> str:
+    """What is wrong, without the bytes as Python writes them."""
+    return str(error).partition(": bytearray(")[0]
+
+
 class _Gone(Exception):
     """The client hung up."""
 
@@ -106,7 +111,7 @@ class Conversation:
         except Bad as error:
             await self._refuse(error)
         except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
-            await self._refuse(Bad(error.error_status_hint, f"bad request: {error}"))
+            await self._refuse(Bad(error.error_status_hint, f"bad request: {_told(error)}"))
         except (_Gone, OSError):
             pass
         finally:
@@ -331,7 +336,7 @@ class Conversation:
                 for at in range(0, len(piece), _PIECE):
                     await line.stream(piece[at:at + _PIECE])
         except (Bad, h11.RemoteProtocolError) as error:
-            line.end_stream(error.message if isinstance(error, Bad) else f"bad request: {error}")
+            line.end_stream(error.message if isinstance(error, Bad) else f"bad request: {_told(error)}")
             return
         line.end_stream()
         await self._watch()

@@ -3,6 +3,7 @@ still, and a gateway that is killed.
 """
 
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -85,6 +86,11 @@ def test_type_resize_leave_come_back_and_exit(engine: Engine, sit: Sit) -> None:
     box.type(DETACH)
     assert box.ends() == 0
     assert engine.state("box") == "running"
+    again = sit("attach", "--detach-keys", "ctrl-a,d", "box")
+    again.sees("$>")
+    again.type("\x01d")
+    again.sees("read escape sequence")
+    assert again.ends() == 1  # which is what the industry's client says of an attach that was left
     back = sit("attach", "box")
     back.sees("$>")
     back.type("exit 3\r")
@@ -134,6 +140,38 @@ def test_files_logs_and_figures(engine: Engine, environment: dict[str, str], tmp
     assert docker(environment, "stop", "-t", "0", "web").returncode == 0
     assert docker(environment, "wait", "web").stdout == b"137\n"
     assert docker(environment, "rm", "web").stdout == b"web\n"
+
+
+@needs_client
+def test_networks_links_and_what_is_missing(engine: Engine, environment: dict[str, str]) -> None:
+    """What an endpoint is to have; a link that waits and goes; what is not there is told in one line, by its kind."""
+
+    def ok(*words: str) -> str:
+        done = docker(environment, *words)
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout.decode()
+
+    ok("network", "create", "shop")
+    endpoint = "name=shop,alias=www,link-local-ip=169.254.8.8,driver-opt=com.docker.network.endpoint.ifname=lan0"
+    ok("run", "-d", "--name", "web", "--network", endpoint, "--link", "late:db", "-e", "NONE", "busybox", "sleep", "99")
+    assert "169.254.8.8/16" in ok("exec", "web", "ip", "-o", "addr", "show", "lan0")
+    shown = json.loads(ok("inspect", "--format", "{{json .NetworkSettings.Networks.shop}}", "web"))
+    assert (shown["Links"], shown["IPAMConfig"], shown["Aliases"]) == (
+        ["late:db"], {"LinkLocalIPs": ["169.254.8.8"]}, ["www"])
+    ok("run", "-d", "--name", "late", "--network", "shop", "busybox", "httpd", "-f")
+    assert "Address" in ok("exec", "web", "nslookup", "db")
+    assert ok("rm", "--link", "web/db") == "web/db\n"
+    assert ok("top", "web", "-o", "pid,cmd").split()[:2] == ["PID", "CMD"]
+    ok("rm", "-f", "web", "late")
+    ok("network", "rm", "shop")
+    for words, told in ((("run", "--network", "nope", "busybox", "true"), "network nope not found"),
+                        (("run", "--volumes-from", "nope", "busybox", "true"), "No such container: nope"),
+                        (("run", "--link", "nope:db", "busybox", "true"), "could not get container for nope")):
+        done = docker(environment, *words)
+        assert (done.returncode, told in done.stderr.decode()) == (125, True)
+        assert b"Unable to find image" not in done.stderr
+    assert docker(environment, "inspect", "u").stderr == b"Error: No such object: u\n"
+    assert engine.everything() == []
 
 
 def test_a_client_that_stands_still_slows_nobody_and_leaves_nothing(engine: Engine, place: Path) -> None:

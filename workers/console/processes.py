@@ -138,9 +138,9 @@ _COLUMNS: Mapping[str, Column] = {
     "rss": Column("RSS", lambda p: str(p.resident // 1024)),
     "comm": Column("COMMAND", lambda p: p.name),
     "args": Column("COMMAND", lambda p: p.line),
+    "cmd": Column("CMD", lambda p: p.line),
 }
 _SAME = {
-    "cmd": "args",
     "command": "args",
     "ucomm": "comm",
     "euser": "user",

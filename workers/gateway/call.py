@@ -216,7 +216,7 @@ class Call:
                 raise InvalidValue("invalid JSON: got EOF while reading request body")
             return {}
         try:
-            found = json.loads(data)
+            found = json.loads(data, parse_int=_whole, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise InvalidValue(f"invalid JSON: {error}") from error
         if found is None:
@@ -228,6 +228,19 @@ class Call:
     async def model(self, model: type[Model], *, needed: bool = False) -> Model:
         """The body as a document of that kind. Raises: InvalidValue, naming the field."""
         return validated(model, await self.json(needed=needed))
+
+
+def _whole(text: str) -> int:
+    """A number that fits into 64 bits, as all of the API do."""
+    number = int(text) if len(text) < 21 else 1 << 64
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError(f"the number {text[:30]} is out of range")
+    return number
+
+
+def _no_number(text: str) -> object:
+    """NaN and Infinity are Python's own."""
+    raise ValueError(f"{text} is no value")
 
 
 def validated(model: type[Model], document: Mapping[str, Any]) -> Model:

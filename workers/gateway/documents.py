@@ -1,5 +1,6 @@
 """Documents that clients send: fields have the API's names in any case of letters, null stands for
-nothing, unknown fields are tolerated."""
+nothing, unknown fields are tolerated. A value of another type than the field's is refused, as the industry's engine
+does: a text is no number, and a number no truth."""
 
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 class Document(BaseModel):
     """One object of a body."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -213,6 +213,7 @@ async def test_what_is_no_request_is_refused_and_hung_up(talk: Talk, data: bytes
     answer = await talk.rest()
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b'{"message": "bad request: ' in answer
+    assert b"bytearray" not in answer
     assert not talk.line.asked
 
 

@@ -41,6 +41,7 @@ async def test_top_shows_processes_as_ps_does(engine: FakeEngine, prompt: Prompt
     assert lines[1].split()[1:3] == [str(os.getpid()), str(os.getppid())]
     assert len(lines) == 2
     assert (await prompt.ok("top", "web", "-eo", "pid,comm")).lines[0].split() == ["PID", "COMMAND"]
+    assert (await prompt.ok("top", "web", "-o", "pid,cmd")).lines[0].split() == ["PID", "CMD"]
 
 
 async def test_top_of_what_does_not_run_is_refused(prompt: Prompt) -> None:

@@ -4,16 +4,18 @@ from typing import Any
 
 import pytest
 
-from domain.errors import InvalidValue
+from domain.errors import InvalidValue, NotFound
 from domain.isolation import Isolation
 from domain.mounts import Mount
 from domain.network.asked import NetworkWish
 from domain.resources import DeviceRate, Resources
 from domain.spec import Device, LogConfig, RestartPolicy, Ulimit
+from tests.workers.console.fakes import FakeEngine
 from tests.workers.gateway.client import Client
 from workers.gateway import creating
 from workers.gateway.call import validated
 from workers.gateway.wishes import Create
+from workers.mover import Caller
 from workers.requests import CreateRequest, HealthRequest
 
 
@@ -225,6 +227,19 @@ async def test_other_names_for_the_only_runtime_and_driver_are_kept(client: Clie
         body = {"Image": "alpine:3.10", **fields, "HostConfig": {"VolumeDriver": "nfs", **fields.get("HostConfig", {})}}
         answer = await client.ask("POST", "/containers/create", body)
         assert (answer.status, 'plugin "nfs" not found' in answer.message) == (400, True)
+
+
+async def test_only_a_missing_image_is_missing(engine: FakeEngine, client: Client) -> None:
+    """Clients pull an image when they are told 404: for a network that is not there, that would help nobody."""
+    body = {"Image": "nope:1"}
+    assert (await client.ask("POST", "/containers/create", body)).status == 404
+
+    async def create(request: CreateRequest, who: Caller) -> str:
+        raise NotFound("network nope not found")
+
+    engine.create = create  # type: ignore[method-assign]
+    answer = await client.ask("POST", "/containers/create", {"Image": "alpine:3.10"})
+    assert (answer.status, answer.message) == (400, "network nope not found")
 
 
 async def test_what_is_wanted_of_an_endpoint_is_shown_again(client: Client) -> None:

@@ -92,6 +92,13 @@ async def test_a_defect_is_an_answer_and_not_the_end(client: Client, monkeypatch
     (b'{"Image": "a", "HostConfig": {"Memory": "lots"}}', "HostConfig.Memory"),
     (b'{"Image": "a", "HostConfig": {"Mounts": [{"Type": 3}]}}', "HostConfig.Mounts.0.Type"),
     (b'{"Image": "a", "HostConfig": []}', "HostConfig"),
+    (b'{"Image": "a", "Tty": "yes"}', "Tty"), (b'{"Image": "a", "Tty": 1}', "Tty"),
+    (b'{"Image": "a", "HostConfig": {"Memory": "67108864"}}', "HostConfig.Memory"),
+    (b'{"Image": "a", "HostConfig": {"Memory": 1.5}}', "HostConfig.Memory"),
+    (b'{"Image": "a", "HostConfig": {"Memory": 9223372036854775808}}', "out of range"),
+    (b'{"Image": "a", "HostConfig": {"Memory": %s}}' % (b"9" * 5000), "out of range"),
+    (b'{"Image": "a", "HostConfig": {"Memory": NaN}}', "NaN is no value"),
+    (b'{"Image": "a", "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": 80}]}}}', "HostPort"),
 ])
 async def test_a_body_that_cannot_be_read_is_refused_with_the_place(client: Client, body: bytes, words: str) -> None:
     """It makes nothing."""

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -128,6 +129,14 @@ async def test_a_volume_is_made_listed_inspected_and_removed(client: Client) -> 
     missing = await client.ask("DELETE", "/volumes/data")
     assert (missing.status, missing.message) == (404, "get data: no such volume")
     assert (await client.ask("DELETE", "/volumes/data?force=1")).status == 204
+
+
+@pytest.mark.parametrize("name", ["nope", "u", "a b", "-x"])
+async def test_what_cannot_be_the_name_of_a_volume_is_that_of_none(client: Client, name: str) -> None:
+    """`docker inspect` asks for one kind of thing after the other, until one is not missing."""
+    assert (await client.ask("GET", f"/volumes/{quote(name)}")).status == 404
+    assert (await client.ask("DELETE", f"/volumes/{quote(name)}")).status == 404
+    assert (await client.ask("DELETE", f"/volumes/{quote(name)}?force=1")).status == 204
 
 
 async def test_a_volume_of_another_driver_is_refused(client: Client) -> None:

@@ -8,7 +8,7 @@ from signal import SIGKILL
 from pydantic import ValidationError
 
 from domain.container import LIVE, Container, State
-from domain.errors import InvalidValue, NotFound, Refused
+from domain.errors import Ambiguous, InvalidValue, NotFound, Refused
 from domain.lifecycle.kill import Kill
 from domain.lifecycle.pause import Pause
 from domain.lifecycle.remove import Remove
@@ -39,7 +39,13 @@ async def _create(call: Call) -> Answer:
     request = _request(wish, call.text("name").removeprefix("/"), call.text("platform"))
     warnings = await call.engine.advice(request.resources) if request.resources else ()
     size = initial(wish.HostConfig.ConsoleSize)
-    id = await call.engine.create(request, call.who)
+    try:
+        id = await call.engine.create(request, call.who)
+    except NotFound as error:
+        if isinstance(error, Ambiguous) or error.message.startswith("No such image"):
+            raise
+        # Clients understand a 404 here as a missing image, and pull it.
+        raise InvalidValue(error.message, hint=error.hint) from error
     call.pending.resize(id, size)
     return Reply(201, {"Id": id, "Warnings": list(warnings)})
 
