@@ -12,7 +12,6 @@ asked with his rights, too, and keeps its keys: what travels are questions and s
 import _socket
 import os
 import posix
-import termios
 
 from adapters.cli.main import Line, write
 from adapters.cli.session import Session
@@ -59,17 +58,19 @@ def _asked(path: bytes, message: bytes) -> bytes:
 
 
 def _hidden(session: Session, text: bytes) -> bytes:
-    write(1, text)
+    """The terminal is silent before it is asked: who is quick may type at once."""
     if not posix.isatty(0):
+        write(1, text)
         return session.typed()
-    before = termios.tcgetattr(0)
-    silent = [*before]
-    silent[3] &= ~termios.ECHO
+    from adapters.cli import screen
+
+    silent = screen.take(silent=True)
     try:
-        termios.tcsetattr(0, termios.TCSAFLUSH, silent)
+        write(1, text)
         return session.typed()
     finally:
-        termios.tcsetattr(0, termios.TCSAFLUSH, before)
+        if silent is not None:
+            silent.close()
         write(1, b"\n")
 
 

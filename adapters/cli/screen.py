@@ -1,16 +1,20 @@
-"""The person's terminal in raw mode: every key goes to the container, and the modes are put back whatever happens.
+"""The person's terminal in another mode: raw, so that every key goes to the container, or silent, while a secret is
+typed. The modes are put back whatever happens.
 
-Who restores them: the client itself at every end it notices, and for the one it cannot notice (SIGKILL) the guardian,
-a copy of the client that waits for its death at a pipe and is gone as soon as it is not needed. The guardian restores
-only modes that are still ours: the shell, which learns of the death at the same time, may have set its own already.
+Who restores them: the client itself at every end it notices, and for those it cannot notice (SIGKILL) the guardian,
+a copy of the client that waits for its death at a socket and is gone as soon as it is not needed. The modes are changed
+only while a guardian is on guard. It restores only modes that are still ours: the shell, which learns of the death at
+the same time, may have set its own already.
 """
 
 import _signal  # type: ignore[import-not-found]
+import _socket
 import posix
 import termios
 
 TYPE_CHECKING = False  # the module `typing` costs more than this one
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _STDIN = 0
@@ -20,30 +24,30 @@ _IGNORED_BY_GUARDIAN = (1, 2, 3, 15)
 """HUP, INT, QUIT, TERM: what a person or a closing session sends to everything with the client's name."""
 
 
-def take() -> "Screen | None":
-    """The terminal of standard input in raw mode; None when it has just gone."""
+def take(*, silent: bool = False) -> "Screen | None":
+    """The terminal of standard input in raw mode, or only `silent`; None when it has just gone."""
     try:
-        return Screen()
+        return Screen(_silent if silent else _raw)
     except termios.error:
         return None
 
 
 class Screen:
-    """Raw from now on, until `close`."""
+    """In the mode that `changed` makes of the present one from now on, until `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: "Callable[[list[Any]], list[Any]]") -> None:
         self._saved = termios.tcgetattr(_STDIN)
-        self._raw = _raw(self._saved)
-        self._guardian, self._lifeline = _guard(self._saved, self._raw)
+        self._changed = changed(self._saved)
+        self._guardian, self._lifeline = _guard(self._saved, self._changed)
         self.enter()
 
     def enter(self) -> None:
-        """(Again) raw; in the background this stops the client until it is in the foreground."""
-        _set(self._raw)
+        """(Again) in our mode; in the background this stops the client until it is in the foreground."""
+        _set(self._changed)
 
     def leave(self) -> None:
         """As it was, for as long as the client is stopped."""
-        if _foreground() or _are(self._raw):
+        if _foreground() or _are(self._changed):
             before = _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)
             _set(self._saved)
             _signal.signal(_signal.SIGTTOU, before)
@@ -71,6 +75,13 @@ def _raw(modes: "list[Any]") -> "list[Any]":
     return raw
 
 
+def _silent(modes: "list[Any]") -> "list[Any]":
+    """As before, but what is typed is not shown."""
+    silent = [*modes]
+    silent[_LFLAG] &= ~termios.ECHO
+    return silent
+
+
 def _set(modes: "list[Any]") -> None:
     while True:
         try:
@@ -96,15 +107,20 @@ def _foreground() -> bool:
         return False
 
 
-def _guard(saved: "list[Any]", raw: "list[Any]") -> tuple[int, int]:
-    """Start the guardian: its pid, and where it listens. A byte tells it to go; an end, that we were killed."""
-    listened, lifeline = posix.pipe2(posix.O_CLOEXEC)
+def _guard(saved: "list[Any]", ours: "list[Any]") -> tuple[int, int]:
+    """Start the guardian: its pid, and where it listens. A byte tells it to go; an end, that we were killed.
+
+    It is waited for: as long as it is in the foreground with us, whatever ends us may end it, too, be it a signal for
+    the whole job or the terminal, which hangs up on the foreground when the leader of its session dies.
+    """
+    lifeline, listened = [end.detach() for end in _socket.socketpair()]
     try:
         pid = posix.fork()
     except OSError:
         pid = -1  # no more processes are allowed: a person wants a terminal all the same
     if pid:
         posix.close(listened)
+        _hear(lifeline)
         return pid, lifeline
     try:
         _signal.set_wakeup_fd(-1)
@@ -114,7 +130,16 @@ def _guard(saved: "list[Any]", raw: "list[Any]") -> tuple[int, int]:
         posix.setsid()
         posix.dup2(listened, 1)
         posix.closerange(2, 1 << 16)
-        if not posix.read(1, 1) and _are(raw):
+        posix.write(1, b".")
+        if not posix.read(1, 1) and _are(ours):
             _set(saved)
     finally:
         posix._exit(0)
+
+
+def _hear(guardian: int) -> None:
+    """Wait until the guardian is on guard, or dead."""
+    try:
+        posix.read(guardian, 1)
+    except OSError:
+        pass

@@ -232,11 +232,12 @@ def test_a_closed_window_leaves_the_container_alone(engine: Engine, sit: Sit) ->
     assert back.ends() == 0
 
 
-def test_a_killed_client_leaves_the_container_alone(engine: Engine, sit: Sit) -> None:
-    """Nobody can catch KILL; what becomes of the terminal is tried with the client's own tests."""
+def test_a_killed_client_leaves_terminal_and_container_alone(engine: Engine, sit: Sit) -> None:
+    """Nobody can catch KILL, and it comes in the first moment in which there is something to restore."""
     box = shell(sit)
     box.kill()
     assert box.ends() == 137
+    until(lambda: not box.raw, "the terminal is as it was")
     assert engine.state("box") == "running"
 
 

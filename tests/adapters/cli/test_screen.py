@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ import pytest
 from tests.adapters.cli.conftest import Lading
 from tests.adapters.control.engine import MEBIBYTE, Engine
 from tests.adapters.control.test_listener import until
+from tests.tutorial.engine import ROOT
+from tests.tutorial.engine import until as now
 from tests.tutorial.keyboard import Keyboard
 
 KILLS = int(os.environ.get("LADING_TEST_KILLS", "20"))
@@ -106,6 +108,41 @@ async def test_a_killed_client_leaves_the_terminal_as_it_was(typing: Screen) -> 
     await typing.is_restored()
 
 
+_LATE = """
+import posix, sys, time
+sys.path.insert(0, sys.argv[1])
+from adapters.cli import screen
+
+def late(fork=posix.fork):
+    pid = fork()
+    if not pid:
+        time.sleep(0.2)  # as on a machine that has other things to do
+    return pid
+
+posix.fork = late
+screen.take()
+posix.write(1, b"raw")
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_a_guardian_that_gets_the_processor_late_is_no_danger(send: Callable[[int, int], None]) -> None:
+    """The terminal hangs up on everybody who was in the foreground with a client that dies, and `kill %1` hits all of
+    a job: the guardian has to be out of the way before there is anything to restore."""
+    keyboard = Keyboard([sys.executable, "-I", "-S", "-c", _LATE, str(ROOT)], {})
+    try:
+        before, terminal = keyboard.modes, os.stat(keyboard.name)
+        keyboard.sees("raw")
+        assert keyboard.raw
+        send(keyboard.process.pid, signal.SIGKILL)
+        assert keyboard.ends() == 137
+        now(lambda: keyboard.modes == before, "the terminal is as it was", 5)
+        now(lambda: not _holders(terminal), "the guardian is gone", 5)
+    finally:
+        keyboard.close()
+
+
 async def test_a_shell_that_was_quicker_than_the_guardian_keeps_its_modes(typing: Screen) -> None:
     """It learns of the death at the same time, and puts its own line editing in place."""
 
@@ -171,6 +208,32 @@ async def test_a_closed_window_ends_the_client(typing: Screen, daemon: Engine) -
     assert await asyncio.to_thread(typing.keyboard.process.wait, 10) == -signal.SIGHUP
     await until(lambda: not daemon.console.running)
     await until(lambda: not _holders(typing.terminal))
+
+
+async def test_a_secret_is_not_shown(daemon: Engine, lading: Lading) -> None:
+    """Not even to who types as soon as he is asked; afterwards the terminal is as before."""
+    screen = Screen(lading, "secret")
+    await screen.sees("Password: ")
+    screen.keyboard.type("tell no one\r")
+    await screen.sees("<tell no one>")
+    assert await screen.ends() == 0
+    assert screen.keyboard.shown == b"Password: \r\n<tell no one>\r\n"
+    await screen.is_restored()
+    screen.keyboard.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_who_is_killed_while_a_secret_is_typed_leaves_the_terminal_as_it_was(
+    daemon: Engine, lading: Lading, number: signal.Signals
+) -> None:
+    """A person who sees nothing of what he types believes that the computer hangs."""
+    screen = Screen(lading, "secret")
+    await screen.sees("Password: ")
+    assert screen.keyboard.modes != screen.before
+    screen.keyboard.kill(number)
+    assert await screen.ends() == 128 + number
+    await screen.is_restored()
+    screen.keyboard.close()
 
 
 async def test_only_the_size_can_be_asked_for(daemon: Engine, lading: Lading) -> None:

@@ -138,6 +138,10 @@ async def _ask(call: Call) -> None:
     await call.out(f"<{await call.ask('sure? ')}>\n".encode())
 
 
+async def _secret(call: Call) -> None:
+    await call.out(f"<{await call.ask('Password: ', hidden=True)}>\n".encode())
+
+
 async def _signals(call: Call) -> None:
     """Tells each signal; TERM ends it as it would end a program."""
     numbers: asyncio.Queue[int] = asyncio.Queue()
@@ -261,6 +265,7 @@ VERBS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "GET": _get,
     "echo": _echo, "fail": _fail, "who": _who, "where": _where, "flood": _flood, "sleep": _sleep, "deaf": _deaf,
     "cat": _cat, "stdin": _stdin, "count": _count, "env": _env, "new": _new, "delete": _delete, "ask": _ask,
+    "secret": _secret,
     "signals": _signals, "keys": _keys, "size": _size, "flood-and-count": _flood_and_count,
     "slow-stop": _slow_stop, "defect": _defect, "run": _defect,
     "lend": _lend, "look": _look, "pack": _pack, "spread": _spread, "write": _write,
