@@ -670,7 +670,7 @@ class Files(Protocol):
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What the processes of a container have used and use; sizes in bytes, `cpu` in ns, `time` (ns, monotonic) when it
-    was read, `limit` 0 for none."""
+    was read, `limit` 0 for none. `received` and `sent` went through the interfaces of a network of its own."""
 
     time: int
     cpu: int
@@ -679,6 +679,8 @@ class Usage:
     read: int
     written: int
     processes: int
+    received: int = 0
+    sent: int = 0
 
 
 class Meter(Protocol):

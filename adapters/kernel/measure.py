@@ -20,8 +20,8 @@ _BLOCK_V1, _BLOCK_V2 = "blkio.throttle.io_service_bytes_recursive", "io.stat"
 class GroupMeter:
     """See `domain.ports.Meter`."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, tree: Tree, proc: str = "/proc") -> None:
+        self._tree, self._proc = tree, proc
         self._memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
     async def usage(self, ids: Sequence[str]) -> Mapping[str, Usage]:
@@ -53,7 +53,9 @@ class GroupMeter:
             cpu = self._cpu(group)
             used, limit = self._memory_of(memory) if memory else (0, 0)
             read, written = self._blocks(group)
-            return Usage(time.monotonic_ns(), cpu, used, limit, read, written, self._processes(group))
+            received, sent = self._traffic(group)
+            count = self._processes(group)
+            return Usage(time.monotonic_ns(), cpu, used, limit, read, written, count, received, sent)
         except OSError:
             return None
 
@@ -85,6 +87,18 @@ class GroupMeter:
         read = sum(int(value) for key, _, value in pairs if key == "rbytes")
         return read, sum(int(value) for key, _, value in pairs if key == "wbytes")
 
+    def _traffic(self, group: str) -> tuple[int, int]:
+        """Of the namespace that its processes are in; what the host's interfaces carry is not theirs."""
+        for directory, _, _ in os.walk(f"{self._tree.roots()[0]}/{group}"):
+            for pid in _read_if_there(f"{directory}/cgroup.procs").split():
+                try:
+                    if os.readlink(f"{self._proc}/{pid}/ns/net") == os.readlink(f"{self._proc}/self/ns/net"):
+                        return 0, 0
+                    return _carried(_read(f"{self._proc}/{pid}/net/dev"))
+                except OSError:
+                    continue  # it has just ended; another one may still tell
+        return 0, 0
+
     def _processes(self, group: str) -> int:
         directory = self._tree.directory("pids", group)
         if directory:
@@ -94,6 +108,13 @@ class GroupMeter:
 
     def _unified(self, group: str) -> str:
         return f"{self._tree.unified}/{self._tree.parent}/{group}"
+
+
+def _carried(text: str) -> tuple[int, int]:
+    """Bytes received and sent by all interfaces but the loopback device. See proc_pid_net(5), dev."""
+    fields = [line.partition(":") for line in text.splitlines()[2:]]
+    numbers = [rest.split() for name, _, rest in fields if name.strip() != "lo"]
+    return sum(int(row[0]) for row in numbers), sum(int(row[8]) for row in numbers)
 
 
 def _numbers(text: str) -> dict[str, int]:

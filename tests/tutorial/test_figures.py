@@ -29,10 +29,10 @@ def size(text: str) -> float:
 
 
 def test_what_is_used_is_told(engine: Engine) -> None:
-    """A loop takes a processor, memory that was written counts, processes are counted."""
-    engine.shell(BUSY, name="busy")
-    engine.shell("dd if=/dev/zero of=/mem/f bs=1M count=20; echo done; sleep 500 & sleep 600", "--tmpfs", "/mem",
-                 name="full")
+    """A loop takes a processor, memory that was written counts, processes are counted, and bytes on the network."""
+    engine.shell(BUSY, "--network", "host", name="busy")
+    script = "dd if=/dev/zero of=/mem/f bs=1M count=20; ping -c 1 -s 1000 $(ip route | awk '/default/ {print $3}')"
+    engine.shell(f"{script}; echo done; sleep 500 & sleep 600", "--tmpfs", "/mem", name="full")
     engine.written("full", "done")
     engine.ok("create", "--name", "idle", "busybox", "true")
     found = figures(engine)
@@ -44,6 +44,8 @@ def test_what_is_used_is_told(engine: Engine) -> None:
     assert limit == pytest.approx(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), rel=0.01)
     assert float(found["full"]["MemPerc"].rstrip("%")) == pytest.approx(100 * used / limit, abs=0.02)
     assert (found["busy"]["PIDs"], found["full"]["PIDs"], found["busy"]["NetIO"]) == ("1", "2", "0B / 0B")
+    received, sent = map(size, found["full"]["NetIO"].split("/"))
+    assert min(received, sent) > 1000
     assert set(figures(engine, "-a")) == {"busy", "full", "idle"}
     assert figures(engine, "idle")["idle"]["CPUPerc"] == "0.00%"
 

@@ -107,6 +107,27 @@ async def test_before_the_first_container_there_is_nothing(tmp_path: Path) -> No
     assert await read(Tree(PARENT, str(tmp_path / "none"), ())) == {}
 
 
+async def test_traffic_is_that_of_a_network_of_its_own(tmp_path: Path) -> None:
+    """Told by the first process that still lives, also when all of them are in groups below; the loopback device and
+    the interfaces of the host do not count."""
+    unified(tmp_path / "u")
+    written(tmp_path / "u" / PARENT / GROUP, cgroup__procs="")
+    written(tmp_path / "u" / PARENT / GROUP / "inner", cgroup__procs="11\n12\n")
+    rest = "1 0 0 0 0 0 0"
+    table = f"Inter-|\n face |\n    lo: 900 {rest} 900 {rest}\n  eth0: 100 {rest} 20 {rest}\n  eth1:5 {rest} 7 {rest}\n"
+    for pid, network in (("self", "net:[1]"), ("12", "net:[2]")):
+        (tmp_path / "proc" / pid / "ns").mkdir(parents=True)
+        (tmp_path / "proc" / pid / "ns" / "net").symlink_to(network)
+    written(tmp_path / "proc" / "12" / "net", dev=table)
+    meter = GroupMeter(Tree(PARENT, str(tmp_path / "u"), ()), str(tmp_path / "proc"))
+    usage = (await meter.usage(("abc",)))["abc"]
+    assert (usage.received, usage.sent) == (105, 27)
+    (tmp_path / "proc" / "12" / "ns" / "net").unlink()
+    (tmp_path / "proc" / "12" / "ns" / "net").symlink_to("net:[1]")
+    usage = (await meter.usage(("abc",)))["abc"]
+    assert (usage.received, usage.sent) == (0, 0)
+
+
 @pytest.mark.slow
 async def test_a_hundred_containers_are_read_in_a_moment(tmp_path: Path) -> None:
     """It happens every second."""

@@ -84,7 +84,7 @@ class Still:
         """A second later each time."""
         self.looks += 1
         time = self.looks * 1_000_000_000
-        return {id: Usage(time, time // 2, 1 << 20, 0, 2_000, 3_000_000, 4) for id in ids}
+        return {id: Usage(time, time // 2, 1 << 20, 0, 2_000, 3_000_000, 4, 5_000, 600) for id in ids}
 
     def memory(self) -> int:
         """Of the host."""

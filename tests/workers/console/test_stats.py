@@ -22,8 +22,8 @@ async def test_the_table_has_the_columns_that_scripts_know(prompt: Prompt) -> No
     lines = (await prompt.ok("stats", "--no-stream")).lines
     assert [" ".join(line.split()) for line in lines] == [
         "CONTAINER ID NAME CPU % MEM USAGE / LIMIT MEM % NET I/O BLOCK I/O PIDS",
-        "222222222222 two 50.00% 1MiB / 1GiB 0.10% 0B / 0B 2kB / 3MB 4",
-        "111111111111 one 50.00% 1MiB / 1GiB 0.10% 0B / 0B 2kB / 3MB 4",
+        "222222222222 two 50.00% 1MiB / 1GiB 0.10% 5kB / 600B 2kB / 3MB 4",
+        "111111111111 one 50.00% 1MiB / 1GiB 0.10% 5kB / 600B 2kB / 3MB 4",
     ]
 
 
@@ -46,7 +46,7 @@ async def test_json_has_the_fields_of_the_industry(prompt: Prompt, containers: l
     line = (await prompt.ok("stats", "--no-stream", "--format", "json", "--no-trunc", "one")).out
     assert json.loads(line) == {
         "BlockIO": "2kB / 3MB", "CPUPerc": "50.00%", "Container": "one", "ID": containers[0], "MemPerc": "0.10%",
-        "MemUsage": "1MiB / 1GiB", "Name": "one", "NetIO": "0B / 0B", "PIDs": "4",
+        "MemUsage": "1MiB / 1GiB", "Name": "one", "NetIO": "5kB / 600B", "PIDs": "4",
     }  # fmt: skip
 
 

@@ -43,6 +43,12 @@ class _Row:
         return f"{100 * used / limit if limit else 0:.2f}%"
 
     @property
+    def traffic(self) -> str:
+        """Received and sent."""
+        usage = self.figures.usage if self.figures else None
+        return f"{human_size(usage.received if usage else 0)} / {human_size(usage.sent if usage else 0)}"
+
+    @property
     def blocks(self) -> str:
         """Read from and written to disks."""
         usage = self.figures.usage if self.figures else None
@@ -68,8 +74,7 @@ def _shape(*, full: bool) -> Shape[_Row]:
         "CPUPerc": Field[_Row]("CPU %", lambda row: row.cpu),
         "MemUsage": Field[_Row]("MEM USAGE / LIMIT", lambda row: row.memory_used),
         "MemPerc": Field[_Row]("MEM %", lambda row: row.memory_share),
-        # Containers have no network of their own yet: none, or that of the host, which is not theirs to count.
-        "NetIO": Field[_Row]("NET I/O", lambda row: f"{human_size(0)} / {human_size(0)}"),
+        "NetIO": Field[_Row]("NET I/O", lambda row: row.traffic),
         "BlockIO": Field[_Row]("BLOCK I/O", lambda row: row.blocks),
         "PIDs": Field[_Row]("PIDS", lambda row: row.processes),
     }
@@ -134,7 +139,7 @@ class _Painting:
 VERB = Verb(
     name="stats",
     usage="[OPTIONS] [CONTAINER...]",
-    summary="Show what containers use: processors, memory, disks",
+    summary="Show what containers use: processors, memory, networks, disks",
     run=_stats,
     also=("container stats",),
     options=(
