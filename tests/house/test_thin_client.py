@@ -39,4 +39,4 @@ def test_the_client_s_modules_are_few() -> None:
     """Each file costs a directory look-up, an open and a read; together they must stay far below the interpreter's."""
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "adapters" / "cli").rglob("*.py")]
     assert sources
-    assert sum(len(source) for source in sources) < 60_000
+    assert sum(len(source) for source in sources) < 62_000
