@@ -23,6 +23,8 @@ from domain.text.safe import safe
 _PROTOCOLS = "http:https:git"
 _BEHIND_SSH = ("git@", "ssh://")
 _TIMEOUT = 600.0
+_NOWHERE = "/nonexistent"
+"""Git looks for its user's settings at home: not in a tree that somebody else has written."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -95,8 +97,8 @@ class Repository:
 
     async def _git(self, more: Mapping[str, str], folder: Path, *words: str) -> None:
         environment = {
-            "PATH": os.defpath, "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ALLOW_PROTOCOL": _PROTOCOLS, "GIT_ASKPASS": "/bin/false", "LC_ALL": "C",
+            "PATH": os.defpath, "HOME": _NOWHERE, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": _PROTOCOLS, "GIT_ASKPASS": "/bin/false", "LC_ALL": "C",
         } | {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")} | dict(more)
         argv = ("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0", *words)
         process = await asyncio.create_subprocess_exec(

@@ -59,10 +59,11 @@ class Session:
             answer = self._follow(wish, url, sent)
             if answer.status != 401:
                 return answer
-            challenge = chosen(parse_challenges(answer.challenges))
+            # Where a redirect leads, anybody could name a token service of his own, and be sent the password.
+            challenge = chosen(parse_challenges(answer.challenges)) if self._own(answer.url) else None
             answer.some(LARGEST_ERROR)
             # A token may have run out; a new one that is refused as well was all we had.
-            if challenge is None or not self._own(url) or fresh or not self._learn(challenge, wish.scopes, sent):
+            if challenge is None or fresh or not self._learn(challenge, wish.scopes, sent):
                 break
             fresh = bool(sent)
         raise self._nobody(asked)

@@ -479,7 +479,10 @@ def test_a_removed_image_is_built_from_the_cache(engine: Engine, tmp_path: Path)
 
 
 def test_two_builds_at_once_do_one_thing_once(engine: Engine, tmp_path: Path) -> None:
-    """The second waits for the step, and finds it."""
+    """The second waits for the step, and finds it.
+
+    CVE-2024-36621.
+    """
     (tmp_path / "Dockerfile").write_text(f"FROM busybox\nRUN sleep 1; {ANEW} > /once")
     processes = [engine.begin("build", "-q", str(tmp_path)) for _ in range(3)]
     assert [process.wait(60) for process in processes] == [0, 0, 0]

@@ -22,7 +22,7 @@ from domain.build.events import (
     StepStarted,
 )
 from domain.build.events import StepFailed as StepFailedEvent
-from domain.build.instructions import Instruction, OnBuild
+from domain.build.instructions import Instruction, OnBuild, Run
 from domain.build.keys import Key
 from domain.build.lenders import Loan
 from domain.build.places import Misread
@@ -41,7 +41,7 @@ from domain.text.safe import safe
 from workers.build.files import FileSteps, Grown, Prepared
 from workers.build.ledger import Cache, Ledger
 from workers.build.mounts import SCRIPT, Caches, Mounts, Ready
-from workers.build.request import BuildRequest, Built, Ended, Keyring, Progress, Step
+from workers.build.request import HOST_NETWORK, BuildRequest, Built, Ended, Keyring, Progress, Step
 from workers.build.runner import LABEL, Runner
 from workers.images import Images, More
 from workers.mover import Caller
@@ -194,10 +194,20 @@ class Job:
             called = stage.base.image or self.plan.stages[max(stage.base.stage, 0)].called
             extra = tuple(parse_trigger(trigger, called, self.plan.escape) for trigger in wanted)
             body = (*extra, *stage.body)
+            self._check_granted(body)
             pending[place] = tuple(i.trigger for i in body if isinstance(i, OnBuild))
             self.heads[place] = (state or self._empty(stage), number, body)
             number += 1 + len(body)
         self.total = number - 1
+
+    def _check_granted(self, body: Sequence[Instruction]) -> None:
+        """Neither a Dockerfile nor a trigger of an image gives rights to itself. Raises: Misread."""
+        if self.request.network == "host" or HOST_NETWORK in self.request.allowed:
+            return
+        claiming = next((one for one in body if isinstance(one, Run) and one.network == "host"), None)
+        if claiming is not None:
+            raise Misread(claiming.place, "RUN --network=host is not allowed",
+                          hint=f"whoever builds may allow it: --allow {HOST_NETWORK}")
 
     async def _find_lenders(self) -> None:
         for name in self.request.cache_from:

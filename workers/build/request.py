@@ -12,6 +12,10 @@ from domain.images.model import Layer
 from domain.resources import Resources
 from domain.spec import Ulimit
 
+HOST_NETWORK = "network.host"
+GRANTS = (HOST_NETWORK,)
+"""What `--allow` may name: a command in the network of this host reaches all that listens on loopback here."""
+
 
 class BuildRequest(BaseModel):
     """`dockerfile` is the text, `name` what it is called in errors, `ignore` the text of `.dockerignore`; `keep` leaves
@@ -20,6 +24,7 @@ class BuildRequest(BaseModel):
 
     `platform` is what to build for (empty: what the images are for), `bases` maps NAME@PLATFORM to what is to be
     used here for an image that is needed for that platform, and `cache_from` names images to take steps from.
+    `allowed` are rights that a Dockerfile may claim (`GRANTS`); none by itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +48,7 @@ class BuildRequest(BaseModel):
     platform: str = ""
     bases: dict[str, str] = Field(default_factory=dict)
     cache_from: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

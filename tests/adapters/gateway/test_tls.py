@@ -132,7 +132,8 @@ async def test_who_says_no_more_still_hears_everything(folder: Path, server: Ser
 
 @pytest.mark.parametrize("name", ["", "mallory"])
 async def test_who_cannot_prove_itself_gets_nowhere(folder: Path, server: Server, name: str) -> None:
-    """Neither without a certificate nor with one that somebody else has signed."""
+    """Neither without a certificate nor with one that somebody else has signed: elsewhere containers (CVE-2014-5279,
+    CVE-2025-9074) and pages in a browser (CVE-2014-5280) reached an engine that trusted whoever came by the network."""
     heard = b""
     with contextlib.suppress(OSError):  # TLS 1.3: the client's handshake is over before the server refuses it
         heard = await _spoken(folder, server.port, name, b"x")

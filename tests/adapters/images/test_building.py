@@ -186,7 +186,10 @@ def test_an_added_archive_lands_below_its_directory() -> None:
     ],
 )
 def test_an_added_archive_cannot_reach_out_or_remove(entry: Entry) -> None:
-    """Marks of layers would take files of the image away."""
+    """Marks of layers would take files of the image away.
+
+    CVE-2020-10696.
+    """
     with pytest.raises(Refused, match="ADD x holds"):
         unpack(archive(entry))
 
@@ -284,7 +287,8 @@ async def test_a_context_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_places_for_mounts_are_taken_out_of_a_layer_if_they_are_empty(tmp_path: Path) -> None:
-    """And only those that the image did not have; a link that a step has put in their place is not followed."""
+    """And only those that the image did not have; a link that a step has put in their place is not followed: elsewhere
+    a file of the host was deleted (CVE-2024-23652)."""
     outside = tmp_path / "outside"
     (outside / "b").mkdir(parents=True)
     upper = tmp_path / "upper"

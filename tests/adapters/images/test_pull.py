@@ -280,7 +280,7 @@ async def test_a_manifest_with_other_layers_than_its_config_is_refused(store: Lo
 
 
 async def test_addresses_in_a_manifest_are_never_followed(store: LocalImageStore) -> None:
-    """They might lead to what only this machine can reach."""
+    """They might lead to what only this machine can reach, or to who wants to be told the password (CVE-2020-15157)."""
     shelf = Shelf()
     foreign = {**shelf.add(BASE), "urls": ["http://169.254.169.254/latest"],
                "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}  # fmt: skip

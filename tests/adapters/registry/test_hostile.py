@@ -1,18 +1,20 @@
 """The client against servers that break, lie, or mean harm: nothing is believed, everything is bounded."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from adapters.registry.session import Session
+from adapters.registry.web import Web
 from domain.errors import LadingError, NotFound, Refused
 from domain.images.credentials import Credentials
-from domain.images.denials import RegistryDenied, RegistryFailed
+from domain.images.denials import Asked, RegistryDenied, RegistryFailed
 from domain.images.manifest import LARGEST_MANIFEST
-from domain.images.registries import Registries
+from domain.images.registries import Endpoint, Registries
 from tests.adapters.registry.conftest import Client, Memory, blob, fetched, push, stopped
-from tests.adapters.registry.servers import Reply, Request, scripted, sha
+from tests.adapters.registry.servers import Certificate, Reply, Request, Scripted, scripted, sha
 
 DATA = bytes(range(256)) * 1024
 DOCUMENT = json.dumps({"schemaVersion": 2}).encode()
@@ -92,13 +94,16 @@ def test_a_manifest_that_is_not_what_was_asked_for_is_refused(client: Client, wh
 
 @pytest.mark.parametrize("reply", [Reply(endless=True), Reply(200, b" " * (LARGEST_MANIFEST + 1))])
 def test_a_huge_manifest_is_not_read(client: Client, reply: Reply) -> None:
-    """4 MiB are plenty."""
+    """4 MiB are plenty; elsewhere one is read whole, however large (CVE-2017-11468)."""
     with scripted(served(lambda request: reply)) as server, pytest.raises(Refused, match="too large"):
         client.source(f"{server.host}/team/app:v1").manifest("v1")
 
 
 def test_a_redirect_to_another_host_takes_no_password_along(client: Client) -> None:
-    """Blobs often lie somewhere else."""
+    """Blobs often lie somewhere else.
+
+    CVE-2020-15157.
+    """
     with scripted(lambda request: Reply(200, DATA)) as storage:
         def registry(request: Request) -> Reply:
             if "authorization" not in request.headers:
@@ -142,6 +147,62 @@ def test_a_password_goes_to_no_token_service_without_tls(
         pytest.raises(Refused, match="token service that cannot be one"),
     ):
         client.source(f"{server.host}/team/app:v1", ANN).manifest("v1")
+
+
+@pytest.fixture
+def strict(certificate: Certificate, tmp_path: Path) -> Iterator[Callable[[Scripted], Session]]:
+    """Sessions of ann with servers that are treated as those elsewhere are, although they are on this machine."""
+    made: list[Web] = []
+
+    def session(server: Scripted) -> Session:
+        folder = tmp_path / server.host
+        folder.mkdir()
+        (folder / "ca.crt").write_bytes(certificate.authority.read_bytes())
+        made.append(Web(str(tmp_path), {}))
+        return Session(made[-1], Endpoint(server.host, server.host), ANN)
+
+    yield session
+    for web in made:
+        web.close()
+
+
+def test_a_registry_that_does_not_speak_tls_gets_no_request_in_the_clear(
+    strict: Callable[[Scripted], Session],
+) -> None:
+    """Elsewhere whoever stands in between breaks TLS, and the client goes on without (CVE-2014-5277)."""
+    with scripted(lambda request: Reply()) as server, pytest.raises(RegistryDenied, match="does not speak TLS"):
+        strict(server).login(Asked(server.host, server.host))
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(("reply", "says"), [
+    (Reply(401, headers={"WWW-Authenticate": 'Bearer realm="http://token.example/t",service="x"'}), "without TLS"),
+    (Reply(307, headers={"Location": "http://token.example/"}), "without TLS"),
+])  # fmt: skip
+def test_a_registry_cannot_send_a_password_into_the_clear(
+    strict: Callable[[Scripted], Session], certificate: Certificate, reply: Reply, says: str
+) -> None:
+    """Neither by the token service that it names, nor by a redirect; nobody is asked for the address of that host.
+
+    CVE-2019-10214.
+    """
+    with scripted(lambda request: reply, certificate) as server, pytest.raises(Refused, match=says):
+        strict(server).login(Asked(server.host, server.host))
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
+def test_where_a_redirect_leads_nobody_can_ask_for_a_password(client: Client, scheme: str) -> None:
+    """Elsewhere who serves a layer from another host answers that he wants to know who asks, names a token service, and
+    is sent the password that was meant for the registry (CVE-2020-15157)."""
+    def thief(request: Request) -> Reply:
+        return Reply(401, headers={"WWW-Authenticate": f'{scheme} realm="http://{request.headers["host"]}/t"'})
+
+    with scripted(thief) as storage:
+        away = Reply(307, headers={"Location": f"http://{storage.host}/layer"})
+        with scripted(served(lambda request: away)) as server, pytest.raises(RegistryDenied):
+            fetched(client.source(f"{server.host}/team/app:v1", ANN), blob(DATA))
+        assert [request.path for request in storage.requests] == ["/layer"]
+        assert "authorization" not in storage.requests[0].headers
 
 
 def test_429_waits_as_long_as_was_asked_and_says_so(client: Client) -> None:

@@ -110,12 +110,17 @@ def test_directives_stand_first() -> None:
         ("FROM a\nRUN --security=insecure x", "Dockerfile:2:5", "is not allowed"),
         ("FROM a\nRUN --mount=type=cahce,target=/x y", "Dockerfile:2:5", "(did you mean cache?)"),
         ("FROM a\nRUN --mount=tpye=cache y", "Dockerfile:2:5", "unknown key in --mount: tpye (did you mean type?)"),
+        ("FROM a\nRUN --mount=target=/x,bind-propagation=shared y", "Dockerfile:2:5", "unknown key in --mount: bind-"),
+        ("FROM a\nRUN --mount=target=/x,relabel=shared y", "Dockerfile:2:5", "unknown key in --mount: relabel"),
+        ("FROM a\nRUN --network=container:x y", "Dockerfile:2:5", "unknown network: container:x"),
+        ("FROM a\nRUN --device=x y", "Dockerfile:2:5", "--device is not supported"),
         ("FROM a\nCMD --x y", "Dockerfile:2:5", "unknown flag: --x for CMD"),
         ("FROM a\nVOLUME [\"\"]", "Dockerfile:2:8", "can not be an empty string"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_its_place(text: str, place: str, says: str) -> None:
-    """File, line and column, and the nearest right spelling."""
+    """File, line and column, and the nearest right spelling. Among it is what elsewhere reached mount(2), or gave
+    rights, unseen: the propagation of a mount (CVE-2024-9407), a step that is not confined (CVE-2024-23653)."""
     with pytest.raises(Misread) as refusal:
         parse(text)
     assert str(refusal.value).startswith(f"{place}: ")

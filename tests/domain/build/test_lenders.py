@@ -64,6 +64,11 @@ def test_a_history_lends_a_command_after_the_same_words(said: str) -> None:
         (image(BASE, ENV, MAKE), [BASE, ENV], run(mounts=({"type": "bind"},))),
         (image(BASE, ENV, MAKE), [BASE, ENV], run(network="none")),
         (image(BASE, ENV, MAKE, keys={"k": 2}), [BASE, ENV], run()),
+        *(
+            (image(BASE, {**ENV, "created_by": f"/bin/sh -c #(nop)  {one}"}, MAKE), [BASE, ENV], run())
+            for one in ('HEALTHCHECK &{["CMD" "/x"] "0s" "0s" "0s" \'\\x00\'}', "ONBUILD RUN /x")
+        ),
+        (image(BASE, MAKE), [], run()),
         (
             image(BASE, {**ENV, "created_by": "ENV A=$B"}, MAKE),
             [BASE, {**ENV, "created_by": "ENV A=$B"}],
@@ -75,5 +80,6 @@ def test_a_history_that_says_less_lends_nothing(
     lender: Image, entries: list[Mapping[str, object]], work: Execute
 ) -> None:
     """Another environment, other words before, what is mounted, a variable whose value nobody knows; and an image that
-    has keys is asked for these alone."""
+    has keys is asked for these alone. Elsewhere some words counted for nothing, and so did the base if there was none
+    (CVE-2024-24557)."""
     assert by_history([lender], work, entries, "/bin/sh -c make", LAYERS[:1]) is None

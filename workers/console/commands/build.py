@@ -11,7 +11,7 @@ from domain.images.reference import Reference, parse_target
 from domain.options import FILE, OptionError, flag, many, one, refused
 from domain.text.safe import legible, safe
 from domain.text.units import exact_duration, human_size
-from workers.build.request import BuildRequest, Built
+from workers.build.request import GRANTS, BuildRequest, Built
 from workers.console import agents, buildlog, devices, limits
 from workers.console.bases import Bases
 from workers.console.commands.pull import fetch
@@ -114,7 +114,15 @@ async def _request(invocation: Invocation, sources: Sources, *, export: bool) ->
         export=export,
         platform=_platform(invocation),
         cache_from=tuple(name for text in options.many("cache-from") for name in _lenders(text)),
+        allowed=_allowed(options.many("allow")),
     )
+
+
+def _allowed(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Rights that the Dockerfile may claim. Raises: OptionError."""
+    if wrong := next((text for text in texts if text not in GRANTS), None):
+        raise OptionError(f"{wrong!r} cannot be allowed", hint=f"use {', '.join(GRANTS)}")
+    return texts
 
 
 def _platform(invocation: Invocation) -> str:
@@ -222,6 +230,7 @@ VERB = Verb(
     group="Common Commands",
     options=(
         many("add-host", "", "A line for /etc/hosts of RUN steps", value="NAME:ADDRESS"),
+        many("allow", "", "A right that the Dockerfile may claim: network.host (RUN --network=host)", value="right"),
         many("build-arg", "", "Value of an ARG; NAME alone takes your own", value="NAME[=VALUE]"),
         many("cache-from", "", "Take finished steps from this image, which is pulled if it is not here", value="image"),
         many("cache-to", "", "Only inline: every image has in it what --cache-from needs", value="where"),
