@@ -104,6 +104,7 @@ class Client(TlsStream):
 async def _spoken(folder: Path, port: int, name: str, data: bytes) -> bytes:
     """What a client hears that says something, ends its own direction, and goes on listening. Raises: OSError."""
     context = ssl.create_default_context(cafile=str(folder / "authority.pem"))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the certificates are as a person makes them by hand
     if name:
         context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
     async with asyncio.timeout(10):
