@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from domain.network.model import Addresses, Network
-from domain.network.wishes import Interface
+from domain.network.wishes import DEFAULT, Interface
 from domain.text.times import rfc3339
 
 
@@ -27,8 +27,20 @@ def network_document(id: str, network: Network, created_at: int,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": {user: _endpoint(*found) for user, found in users.items()},
-        "Options": dict(network.options),
+        "Options": {**(_of_default(network) if network.name == DEFAULT else {}), **network.options},
         "Labels": dict(network.labels),
+    }
+
+
+def _of_default(network: Network) -> dict[str, str]:
+    """What scripts ask the default network for: by these names it says how it is, although nobody has asked for it."""
+    return {
+        "com.docker.network.bridge.default_bridge": "true",
+        "com.docker.network.bridge.enable_icc": str(not network.isolated).lower(),
+        "com.docker.network.bridge.enable_ip_masquerade": str(network.masquerade).lower(),
+        "com.docker.network.bridge.host_binding_ipv4": network.publish_on or "0.0.0.0",
+        "com.docker.network.bridge.name": network.link,
+        "com.docker.network.driver.mtu": str(network.mtu),
     }
 
 

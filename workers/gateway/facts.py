@@ -31,6 +31,9 @@ def info_document(facts: Mapping[str, object], *, now: int, listeners: int, desc
         "CPUSet": True,
         "PidsLimit": True,
         "IPv4Forwarding": True,
+        # Old clients warn where these are false; networks are kept apart here whatever the host has set.
+        "BridgeNfIptables": True,
+        "BridgeNfIp6tables": True,
         "OomKillDisable": facts.get("CgroupVersion") == "1",
         "Debug": False,
         "NFd": descriptors,

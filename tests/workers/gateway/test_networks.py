@@ -79,6 +79,8 @@ async def test_a_network_is_made_listed_inspected_and_removed(client: Client) ->
     assert (await client.ask("DELETE", "/networks/shop")).status == 204
     assert (await client.ask("DELETE", "/networks/shop")).status == 404
     assert (await client.ask("DELETE", "/networks/bridge")).status == 409
+    options = (await client.ask("GET", "/networks/bridge")).document["Options"]
+    assert options["com.docker.network.bridge.name"].startswith("ldg")
 
 
 @pytest.mark.parametrize(("filters", "names"), [
