@@ -25,14 +25,32 @@ def measure(setting: Setting) -> list[Row]:
         (folder / "Dockerfile").write_text(f"FROM {REFERENCE}\n{text}", encoding="ascii")
     _write_small(context)
     rows = compare(
-        "build of 5 small steps, nothing cached", "ms", _built(setting, steps, fresh=True), *_targets(0.35)
+        "build of 5 small steps, nothing cached", "ms", _built(setting, steps, fresh=True, rounds=setting.times(5)),
+        *_targets(0.35)
     )
-    rows += compare("build of 5 steps, all cached", "ms", _built(setting, steps, fresh=False), *_targets(0.35))
     rows += compare(
-        "build with a context of 10 000 small files", "ms", _built(setting, context, fresh=True), *_targets(0.7)
+        "build of 5 steps, all cached", "ms", _built(setting, steps, fresh=False, rounds=setting.times(5)),
+        *_targets(0.35),
     )
+    rows += _of_many(setting, context)
     for folder in (steps, context):
         shutil.rmtree(folder)
+    return rows
+
+
+def _of_many(setting: Setting, context: Path) -> list[Row]:
+    """What they know of it counts: whether they have built the same before, something like it, or nothing."""
+    what = "build with a context of 10 000 small files"
+    cases: tuple[tuple[str, bool, Callable[[], None]], ...] = (
+        (what, True, lambda: None),
+        (f"{what}, all cached", False, lambda: None),
+        (f"{what}, one of them changed", False, lambda: _write(context / "d50" / "f50")),
+        (f"{what}, all of them new", False, lambda: _write_small(context)),
+    )
+    rows: list[Row] = []
+    for name, fresh, change in cases:
+        samples = _built(setting, context, fresh=fresh, rounds=setting.times(3), change=change)
+        rows += compare(name, "ms", samples, *_targets(0.7))
     return rows
 
 
@@ -40,12 +58,17 @@ def _targets(limit: float) -> tuple[Target, Target]:
     return Target("docker", limit), Target("buildkit", 1.0)
 
 
-def _built(setting: Setting, folder: Path, *, fresh: bool) -> dict[str, list[float]]:
+def _built(
+    setting: Setting, folder: Path, *, fresh: bool, rounds: int, change: Callable[[], None] = lambda: None
+) -> dict[str, list[float]]:
+    """`change` is done before each turn, and is not measured."""
+
     def turn(command: Build) -> Callable[[], float]:
         options = ("--no-cache",) if fresh else ()
         build = command("build", "-q", "--network", "none", *options, str(folder))
 
         def run() -> float:
+            change()
             os.sync()
             return build()
 
@@ -54,7 +77,7 @@ def _built(setting: Setting, folder: Path, *, fresh: bool) -> dict[str, list[flo
     builders = _builders(setting)
     for command in builders.values():
         command("build", "-q", "--network", "none", str(folder)).output()
-    return interleave({name: turn(command) for name, command in builders.items()}, setting.times(5))
+    return interleave({name: turn(command) for name, command in builders.items()}, rounds)
 
 
 def _builders(setting: Setting) -> dict[str, Build]:
@@ -67,6 +90,10 @@ def _builders(setting: Setting) -> dict[str, Build]:
 def _write_small(folder: Path) -> None:
     for number in range(_FOLDERS):
         inner = folder / f"d{number}"
-        inner.mkdir()
+        inner.mkdir(exist_ok=True)
         for place in range(_FILES):
-            (inner / f"f{place}").write_bytes(os.urandom(_SMALL))
+            _write(inner / f"f{place}")
+
+
+def _write(path: Path) -> None:
+    path.write_bytes(os.urandom(_SMALL))
