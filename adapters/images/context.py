@@ -21,6 +21,9 @@ MOST_ENTRIES = 1_000_000
 _PIECE = 1 << 20
 _SMALL = 1 << 16
 """Files of up to so many bytes are hashed while they are at hand: to come back to each of them would cost more."""
+_NO_NAMES = frozenset((b"", b".", b".."))
+_NO_LAST: tuple[bytes, str, dict[str, None]] = (b"\0", "", {})
+"""No directory: its name in the archive, its path, and what is in it."""
 _KINDS: dict[bytes, Kind] = {FILE: "file", DIRECTORY: "directory", SYMLINK: "link"}
 
 
@@ -41,6 +44,7 @@ class Context:
         self._items: dict[str, _Item] = {"": _Item(Node("", "directory", 0o755))}
         self._names: dict[str, dict[str, None]] = {"": {}}
         self._digests: dict[int, str] = {}
+        self._last = _NO_LAST
         self.files = 0
         self.size = 0
         if arriving is None:
@@ -126,24 +130,43 @@ class Context:
             self._digests[entry.offset] = hashlib.sha256(data).hexdigest()
 
     def _add(self, entry: Entry) -> None:
-        parts = [part for part in entry.name.split(b"/") if part not in (b"", b".")]
-        shown = safe(os.fsdecode(entry.name))[:200]
-        if b".." in parts or len(entry.name) > LONGEST_NAME or b"\0" in entry.name:
-            raise Refused(f'the build context holds a name that cannot be one: "{shown}"')
-        if any(len(part) > 255 for part in parts):
-            raise Refused(f'the build context holds a name that is too long: "{shown}…"')
-        if not parts:
+        path = self._beside(entry.name) or self._path(entry.name)
+        if not path:
             return
         self.files += 1
         if self.files > MOST_ENTRIES:
             raise Refused(f"the build context holds more than {MOST_ENTRIES} files", hint="add some to .dockerignore")
-        path = os.fsdecode(b"/".join(parts))
-        self._reach(path)
         item = self._linked(entry, path) if entry.kind == LINK else self._item(entry, path)
         if item.node.kind != "directory":
             self._forget_below(path)
         self._items[path] = item
         self.size += item.node.size
+
+    def _beside(self, name: bytes) -> str:
+        """Where it is, if it is a simple name in the directory of the one before, as nearly all are; else empty."""
+        above, _, leaf = name.rpartition(b"/")
+        written, path, names = self._last
+        if above != written or leaf in _NO_NAMES or len(leaf) > 255 or len(name) > LONGEST_NAME or b"\0" in name:
+            return ""
+        text = os.fsdecode(leaf)
+        names[text] = None
+        return f"{path}/{text}" if path else text
+
+    def _path(self, name: bytes) -> str:
+        """Where it is, with all directories on the way; empty for the root. Raises: Refused."""
+        parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+        if b".." in parts or len(name) > LONGEST_NAME or b"\0" in name:
+            raise Refused(f'the build context holds a name that cannot be one: "{_shown(name)}"')
+        if any(len(part) > 255 for part in parts):
+            raise Refused(f'the build context holds a name that is too long: "{_shown(name)}…"')
+        path = os.fsdecode(b"/".join(parts))
+        if path:
+            self._reach(path)
+            written, _, leaf = name.rpartition(b"/")
+            if leaf == parts[-1]:  # and not empty: names of directories may end in a slash
+                above = path.rpartition("/")[0]
+                self._last = written, above, self._names[above]
+        return path
 
     def _item(self, entry: Entry, path: str) -> _Item:
         node = Node(
@@ -188,9 +211,15 @@ class Context:
 
     def _forget_below(self, path: str) -> None:
         """Something else has come in the place of a directory."""
+        if path in self._names:
+            self._last = _NO_LAST
         for name in self._names.pop(path, ()):
             self._forget_below(f"{path}/{name}")
             self._items.pop(f"{path}/{name}", None)
+
+
+def _shown(name: bytes) -> str:
+    return safe(os.fsdecode(name))[:200]
 
 
 def _with_identity(node: Node, path: str, identity: object) -> Node:

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import tarfile
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from adapters.images.merged import Merged
 from adapters.images.store import LocalImageStore
 from adapters.tar.reader import Damaged
 from domain.build.ignore import Rules
-from domain.build.placing import Owner, Placed, follow, parse_mode
+from domain.build.placing import Node, Owner, Placed, follow, parse_mode
 from domain.errors import Refused
+from tests.adapters.images import tars
 
 Entry = tuple[str, bytes, str]
 """Name, type, and content or where a link leads."""
@@ -91,6 +93,40 @@ def test_what_comes_twice_counts_as_it_comes_last(spooled: list[int], tmp_path: 
     assert found.read("a", 9) == b"new"
     again = context(spooled, tmp_path, archive(file("a", "new"), file("a/b", "old")))
     assert again.read("a/b", 9) == b"old"
+
+
+@given(st.lists(st.tuples(
+    st.lists(st.sampled_from(["a", "b", "", "."]), min_size=1, max_size=4).map("/".join), st.booleans(),
+), max_size=12))
+def test_names_mean_the_same_however_they_are_written(entries: list[tuple[str, bool]]) -> None:
+    """With more slashes, with dots, after others of the same directory or after what has replaced it: a file takes away
+    what was below its name, and what is above a name is a directory."""
+    expected: dict[str, str] = {}
+    blocks = b""
+    for name, is_directory in entries:
+        blocks += tars.header(name.encode(), b"5" if is_directory else b"0")
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        for depth in range(1, len(parts)):
+            expected["/".join(parts[:depth])] = "directory"
+        if parts:
+            path = "/".join(parts)
+            expected[path] = "directory" if is_directory or name.endswith("/") else "file"
+            if expected[path] == "file":
+                expected = {one: kind for one, kind in expected.items() if not one.startswith(f"{path}/")}
+    with tempfile.TemporaryFile() as file:
+        file.write(blocks + bytes(1024))
+        file.flush()
+        found = Context(file.fileno())
+    assert {node.path: node.kind for node in everything(found)} == expected
+
+
+def everything(context: Context, directory: str = "") -> Iterator[Node]:
+    """All that is in it."""
+    for name in context.names(directory):
+        node = context.look(f"{directory}/{name}".lstrip("/"))
+        assert node is not None
+        yield node
+        yield from everything(context, node.path)
 
 
 def test_hard_links_are_names_of_one_file(spooled: list[int], tmp_path: Path) -> None:
