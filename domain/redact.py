@@ -3,13 +3,17 @@
     redacted(["run", "-e", "TOKEN=abc", "-w", "/x y", "web"]) == "run -e 'TOKEN=(secret)' -w '/x y' web"
 
 Every value of an environment variable counts as secret, because nobody can tell which one is not. A bare `NAME` keeps
-its form. The command inside the container is kept as it was typed, as the container's own record keeps it too.
+its form. So does who logs in by an address: of `https://ann:abc@host/app.git` the host is kept, of other addresses the
+user as well, for a token may stand alone there. The command inside the container is kept as it was typed, as the
+container's own record keeps it too.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
 
 SECRET = "(secret)"
+_LOGIN = re.compile(r"\b(https?://)[^\s/?#@]+@|\b([a-z][a-z0-9+.-]*://[^\s/?#@:]*:)[^\s/?#@]+@", re.IGNORECASE)
 _PAIRS = frozenset({"env", "build-arg"})
 _WHOLE = frozenset({"password"})
 _STARTERS = frozenset({"run", "create", "exec"})
@@ -42,20 +46,28 @@ def redacted(argv: Sequence[str]) -> str:
 
 def mask(argv: Sequence[str]) -> tuple[str, ...]:
     """The words of `argv` with secret values masked."""
-    verb = next((word for word in argv[:3] if word in _STARTERS), "")
-    words, result = list(argv), []
-    started = not verb
+    verb = next((word for word in argv if word in _STARTERS), "")
+    words: list[str] = list(argv)
+    result: list[str] = []
+    started, login = False, not verb and "login" in argv
     while words:
         word = words.pop(0)
-        if not started:
-            started = word == verb
-            result.append(word)
-        elif word == "--" or (verb and not word.startswith("-")):
+        if started and (word == "--" or not word.startswith("-")):
             # Options of run end here: what follows belongs to the command in the container.
             return (*result, word, *words)
+        if login and word.startswith("-p"):
+            result += _password(word, words)
         else:
-            result.extend(_option(word, words, bool(verb)))
+            result += map(_open, _option(word, words, started))
+        started = started or (bool(verb) and word == verb)
     return tuple(result)
+
+
+def _password(word: str, rest: list[str]) -> list[str]:
+    """Of `login -p X`, in all its forms."""
+    if word != "-p":
+        return [f"-p{SECRET}"]
+    return [word, SECRET] if rest and rest.pop(0) else [word]
 
 
 def _option(word: str, rest: list[str], starter: bool) -> list[str]:
@@ -93,3 +105,8 @@ def _masked(name: str, value: str) -> str:
         return value
     key, equals, _ = value.partition("=")
     return f"{key}={SECRET}" if equals else value
+
+
+def _open(word: str) -> str:
+    """A word without what opens a door by an address."""
+    return _LOGIN.sub(lambda found: f"{found[1] or found[2]}{SECRET}@", word)

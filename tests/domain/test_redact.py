@@ -19,6 +19,14 @@ from domain.redact import mask, redacted
         ("run -dqeTOKEN=abc web", "run -dqeTOKEN=(secret) web"),
         ("container run -e TOKEN=abc web", "container run -e TOKEN=(secret) web"),
         ("--debug create -e TOKEN=abc web", "--debug create -e TOKEN=(secret) web"),
+        ("docker -H unix:///run/x.sock --tls run -e TOKEN=abc web", "docker -H unix:///run/x.sock --tls run -e "
+         "TOKEN=(secret) web"),
+        ("docker --log-level x compose -f y run -e TOKEN=abc web", "docker --log-level x compose -f y run -e "
+         "TOKEN=(secret) web"),
+        ("docker -H x login -p abc", "docker -H x login -p (secret)"),
+        ("build --build-arg KEY=abc -t run .", "build --build-arg KEY=(secret) -t run ."),
+        ("build -t run --build-arg KEY=abc .", "build -t run --build-arg KEY=(secret) ."),
+        ("run --name login -p 80:80 web", "run --name login -p 80:80 web"),
         ("run -e TOKEN web", "run -e TOKEN web"),
         ("run --name e -w /x -e A=1 -e B=2 web env A=1", "run --name e -w /x -e A=(secret) -e B=(secret) web env A=1"),
         ("run --name -e -e A=1 web", "run --name -e -e A=(secret) web"),
@@ -27,14 +35,29 @@ from domain.redact import mask, redacted
         ("run -- web -e A=1", "run -- web -e A=1"),
         ("run -e", "run -e"),
         ("login --password hunter2 host", "login --password (secret) host"),
+        ("login -u ann -p hunter2 host", "login -u ann -p (secret) host"),
+        ("docker login -phunter2 host", "docker login -p(secret) host"),
+        ("docker login -p=hunter2", "docker login -p(secret)"),
+        ("login -p", "login -p"),
         ("login --password=hunter2 host", "login --password=(secret) host"),
         ("build --build-arg KEY=abc .", "build --build-arg KEY=(secret) ."),
+        ("build https://ann:abc@h/a.git#v1", "build https://(secret)@h/a.git#v1"),
+        ("build -- https://ann:abc@h/a.git", "build -- https://(secret)@h/a.git"),
+        ("build -t x HTTP://ghp_abc@h:8/a.git", "build -t x HTTP://(secret)@h:8/a.git"),
+        ("build ssh://git:abc@h/a.git", "build ssh://git:(secret)@h/a.git"),
+        ("build ssh://git@h/a.git#a@b:c", "build ssh://git@h/a.git#a@b:c"),
+        ("build git@h:a/b.git", "build git@h:a/b.git"),
+        ("build https://h/a@b:c@d.tar", "build https://h/a@b:c@d.tar"),
+        ("build --label x=https://ann:abc@h .", "build --label x=https://(secret)@h ."),
+        ("-H nats://ann:abc@h/box ps", "-H nats://ann:(secret)@h/box ps"),
+        ("-H nats://ann@h/box ps", "-H nats://ann@h/box ps"),
         ("stop -t 3 web", "stop -t 3 web"),
         ("", ""),
     ],
 )
 def test_values_of_variables_are_masked_in_every_spelling(line: str, kept: str) -> None:
-    """Whoever may read history may not read secrets."""
+    """Whoever may read history may not read secrets: elsewhere the password in the address of a repository was written
+    down with what came of a build (CVE-2023-26054)."""
     assert mask(line.split()) == tuple(kept.split())
 
 

@@ -51,7 +51,8 @@ def test_a_number_is_that_number_for_the_first_process_and_for_one_more(forge: F
 
 
 def test_a_group_file_without_an_end_costs_neither_time_nor_memory(forge: Forge) -> None:
-    """Elsewhere it is read and parsed as a whole, until the daemon is out of memory (CVE-2026-47262)."""
+    """Elsewhere it is read and parsed as a whole, until the daemon is out of memory (CVE-2026-47262,
+    GHSA-72x6-4j93-7w86)."""
     one = b"g:x:%d:" + b"ann," * 2000 + b"ann\n"
     content = b"".join(one % number for number in range(5000))
     image = forge.image(file("etc/passwd", b"ann:x:7:7::/:/bin/sh\n"), file("etc/group", content))

@@ -44,7 +44,8 @@ class Api:
         except LadingError as error:
             reply = refusal(error)
         except Exception:
-            log.exception("%s %s failed", method, safe(target))
+            # What follows the path may hold values of variables.
+            log.exception("%s %s failed", method, safe(target.partition("?")[0]))
             reply = Reply(500, {"message": _DEFECT})
         await _send(wire, method, reply, self._common)
 

@@ -74,14 +74,18 @@ def test_every_error_of_the_domain_has_a_status(error: type[LadingError]) -> Non
     assert STATUSES[-1][0] is LadingError
 
 
-async def test_a_defect_is_an_answer_and_not_the_end(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next request is answered as ever."""
+async def test_a_defect_is_an_answer_and_not_the_end(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next request is answered as ever, and what a query says is not in the log."""
     async def broken(name: str) -> str:
         raise ZeroDivisionError
     monkeypatch.setattr(client.engine, "resolve", broken)
-    answer = await client.ask("GET", "/containers/web/json")
+    answer = await client.ask("GET", "/containers/web/json?buildargs=hunter2")
     assert answer.status == 500
     assert "has failed inside" in answer.message
+    assert "/containers/web/json failed" in caplog.text
+    assert "hunter2" not in caplog.text
     assert (await client.ask("GET", "/_ping")).status == 200
 
 
