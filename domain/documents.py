@@ -208,6 +208,7 @@ def _host_config(container: Container, spec: ContainerSpec) -> Document:
         "Runtime": spec.runtime or RUNTIME,
         "Isolation": "default",
         "Init": spec.init,
+        "ConsoleSize": [0, 0],
         **_limits(spec.limits),
         "CgroupParent": "",
         "DeviceRequests": None,

@@ -229,6 +229,13 @@ async def test_other_names_for_the_only_runtime_and_driver_are_kept(client: Clie
         assert (answer.status, 'plugin "nfs" not found' in answer.message) == (400, True)
 
 
+async def test_what_is_not_done_of_a_wish_is_told(client: Client) -> None:
+    """As a warning, which clients print."""
+    body = {"Image": "alpine:3.10", "HostConfig": {"NetworkMode": "host", "PortBindings": {"80/tcp": []}}}
+    (warning,) = (await client.ask("POST", "/containers/create", body)).document["Warnings"]
+    assert "Published ports are discarded" in warning
+
+
 async def test_only_a_missing_image_is_missing(engine: FakeEngine, client: Client) -> None:
     """Clients pull an image when they are told 404: for a network that is not there, that would help nobody."""
     body = {"Image": "nope:1"}

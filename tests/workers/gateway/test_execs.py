@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from domain.errors import CommandFailed
+from domain.errors import CommandFailed, KernelError
 from tests.workers.console.fakes import FakeEngine
 from tests.workers.gateway.client import Client
 from workers.gateway.streams import frame
@@ -89,6 +89,17 @@ async def test_a_command_that_is_not_there(client: Client, engine: FakeEngine, d
     assert b"exec: not found" in answer.body
     assert answer.status == (400 if detach else 200)
     assert (await client.ask("GET", f"/exec/{id}/json")).document["ExitCode"] == 127
+
+
+async def test_what_the_kernel_refuses_is_told_in_the_place_of_the_output(client: Client, engine: FakeEngine) -> None:
+    """Clients that have asked for a hijacked connection read no other answer: a user that is not there."""
+    await client.run()
+    engine.exec_error = KernelError("unable to find user nope: no matching entries in passwd file")
+    id = await _made(client, User="nope")
+    answer = await client.ask("POST", f"/exec/{id}/start", {})
+    assert (answer.status, answer.hijacked, answer.body[8:]) == (
+        200, True, b"unable to find user nope: no matching entries in passwd file\r\n")
+    assert (await client.ask("GET", f"/exec/{id}/json")).document["ExitCode"] == 126
 
 
 async def test_refusals(client: Client) -> None:

@@ -23,6 +23,7 @@ from domain.signals import number
 from domain.text.keys import parse
 from workers import inspection
 from workers.console import processes, pruning
+from workers.console.networks import advice
 from workers.gateway import creating, listing, wishes
 from workers.gateway.call import EMPTY, Answer, Call, Reply, Stream
 from workers.gateway.commits import commit
@@ -37,7 +38,8 @@ _CONDITIONS = ("not-running", "next-exit", "removed")
 async def _create(call: Call) -> Answer:
     wish = await call.model(wishes.Create, needed=True)
     request = _request(wish, call.text("name").removeprefix("/"), call.text("platform"))
-    warnings = await call.engine.advice(request.resources) if request.resources else ()
+    warnings = [*(await call.engine.advice(request.resources) if request.resources else ()),
+                *filter(None, (advice(request.networking),))]
     size = initial(wish.HostConfig.ConsoleSize)
     try:
         id = await call.engine.create(request, call.who)
@@ -47,7 +49,7 @@ async def _create(call: Call) -> Answer:
         # Clients understand a 404 here as a missing image, and pull it.
         raise InvalidValue(error.message, hint=error.hint) from error
     call.pending.resize(id, size)
-    return Reply(201, {"Id": id, "Warnings": list(warnings)})
+    return Reply(201, {"Id": id, "Warnings": warnings})
 
 
 def _request(wish: wishes.Create, name: str, platform: str) -> CreateRequest:

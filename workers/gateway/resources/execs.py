@@ -7,7 +7,7 @@ from functools import partial
 from pydantic import Field
 
 from domain.container import State
-from domain.errors import CommandFailed, InvalidValue, LadingError, NotFound, Refused
+from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound, Refused
 from domain.text.keys import parse
 from workers.console.streams import STDERR, STDOUT, Left, Wiring, attached
 from workers.gateway.call import MULTIPLEXED, RAW, Answer, Call, Duplex, Hijack, Reply
@@ -19,6 +19,8 @@ from workers.gateway.streams import Participant
 from workers.requests import ExecRequest
 
 _TRIES, _PAUSE = 10, 0.05
+_NOT_EXECUTED = 126
+"""The status of what was there and could not be executed."""
 
 
 class _Wish(Document):
@@ -89,6 +91,10 @@ async def _start(call: Call) -> Answer:
         await call.engine.exec(made.container, made.request, call.who, size=size, exec_id=made.id)
     except CommandFailed as error:
         made.exit_code = error.exit_code
+        told = f"exec failed: {error.message}"
+        return Hijack(partial(_tell_failure, told, wish.Tty), MULTIPLEXED if multiplexed else RAW)
+    except KernelError as error:
+        made.exit_code = _NOT_EXECUTED
         return Hijack(partial(_tell_failure, error.message, wish.Tty), MULTIPLEXED if multiplexed else RAW)
     except LadingError:
         made.started = False
@@ -108,7 +114,7 @@ async def _start_detached(call: Call, made: Exec) -> Answer:
 
 async def _tell_failure(reason: str, raw: bool, duplex: Duplex) -> None:
     """As the industry's engine does it: the reason takes the place of what the command would have written."""
-    await Participant(duplex, raw=raw).out(f"exec failed: {reason}\r\n".encode())
+    await Participant(duplex, raw=raw).out(f"{reason}\r\n".encode())
 
 
 async def _together(call: Call, made: Exec, raw: bool, duplex: Duplex) -> None:

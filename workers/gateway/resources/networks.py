@@ -19,6 +19,7 @@ from workers.requests import NetworkRequest
 
 _FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 _IPAM_DRIVERS = ("", "default")
+_WITHOUT_USERS = (1, 28)
 
 
 class _Pool(Document):
@@ -117,7 +118,10 @@ def _unsupported(wish: Create) -> Iterator[str]:
 async def _list(call: Call) -> Answer:
     networks, test = call.engine.networks, filters(pairs(call.filters(_FILTERS)))
     rows = [known for known in await networks.all() if test(known, await networks.wanted(known))]
-    return Reply(document=[network_document(row.id, row.network, row.created_at, {}) for row in rows])
+    # Clients of later versions ask for each one to see who is on it.
+    users = [await networks.members(row) if call.version < _WITHOUT_USERS else {} for row in rows]
+    return Reply(document=[network_document(row.id, row.network, row.created_at, on)
+                           for row, on in zip(rows, users, strict=True)])
 
 
 async def _inspect(call: Call) -> Answer:
