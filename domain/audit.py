@@ -75,11 +75,10 @@ def title(event: Event) -> str:
 
 def _took(before: Container, record: Recorded, times: Mapping[int, int]) -> int | None:
     if isinstance(record.event, Exited):
-        return max((record.event.ended or record.time) - before.started_at, 0) if before.started_at else None
+        return _lived(before.started_at, record.event.ended or record.time)
     if isinstance(record.event, ExecExited):
         execution = before.execs.get(record.event.exec_id)
-        begun_at = execution.started_at if execution else 0
-        return max((record.event.ended or record.time) - begun_at, 0) if begun_at else None
+        return _lived(execution.started_at if execution else 0, record.event.ended or record.time)
     if record.stream.kind == "ref":
         settled = bool(record.event.settles) and record.meta.cause in times
         return record.time - times[record.meta.cause] if settled else None
@@ -88,6 +87,11 @@ def _took(before: Container, record: Recorded, times: Mapping[int, int]) -> int 
     ended = settled_by(before.open, record.event, record.meta.cause)
     begun = [times[position] for position in ended if position in times]
     return record.time - max(begun) if begun else None
+
+
+def _lived(started: int, ended: int) -> int | None:
+    """None for what had ended before its start was written down: it was short, how short nobody has seen."""
+    return ended - started if 0 < started < ended else None
 
 
 def facts(event: Event) -> dict[str, Any]:

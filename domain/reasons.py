@@ -308,7 +308,8 @@ def _alive(container: Container, records: Sequence[Recorded]) -> str:
     if container.health == "unhealthy":
         return f"{container.name} is {container.state} and unhealthy: {_probe(records)}"
     if container.restarts and again is not None:
-        return f"{container.name} is {container.state}: its restart policy has started it {container.restarts} times"
+        times = "once" if container.restarts == 1 else f"{container.restarts} times"
+        return f"{container.name} is {container.state}: its restart policy has started it {times}"
     if _restarted_for_its_health(records):
         return f"{container.name} is {container.state}: it was restarted because it was unhealthy: {_probe(records)}"
     return f"{container.name} is {container.state}"

@@ -33,6 +33,17 @@ def test_a_step_took_the_time_from_the_wish_to_its_outcome() -> None:
     assert [step.by for step in told] == ["ann", "ann", "engine", "engine"]
 
 
+def test_what_ended_before_its_start_was_written_down_took_nobody_knows_how_long() -> None:
+    """Zero would be a lie: who reads the history adds these times up."""
+    story = Story()
+    wish = story.tell(StartRequested(attempt=1))
+    ended = story.now
+    story.now += 4 * SECOND
+    story.tell(Started(attempt=1, pid=5, start_time=6), ENGINE, wish)
+    story.tell(Exited(attempt=1, code=0, ended=ended), ENGINE)
+    assert list(steps(story.records))[-1].took is None
+
+
 def test_sealed_values_are_in_no_step() -> None:
     """Names of variables are told, values never."""
     created = Created(name="web", spec=ContainerSpec(image="a", image_id="b"), env=("TOKEN=hunter2", "EMPTY="))

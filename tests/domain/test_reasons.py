@@ -184,7 +184,7 @@ def test_a_restart_loop_says_how_often() -> None:
     scheduled = story.tell(RestartScheduled(attempt=1, delay=0.1, count=1), ENGINE)
     wish = story.tell(StartRequested(attempt=2, by="policy"), ENGINE, scheduled)
     story.tell(Started(attempt=2, pid=7, start_time=8), ENGINE, wish)
-    assert reason(story.records).sentence == "web is running: its restart policy has started it 1 times"
+    assert reason(story.records).sentence == "web is running: its restart policy has started it once"
 
 
 def test_the_chain_is_that_of_the_last_run_with_the_time_of_each_step() -> None:
