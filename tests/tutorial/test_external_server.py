@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from adapters.nats.rights import permissions
 from tests.tutorial.engine import HOST, PROGRAMS, Done, Engine, until
+from tests.tutorial.keyboard import Keyboard
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -118,6 +120,7 @@ def test_a_command_line_on_another_host_is_answered_alike(operator: Operator) ->
     assert first["By"] == "ann"
     env = {"LADING_HOST": f"nats://ann:a%20word@127.0.0.1:{operator.port}/{HOST}"}
     assert engine.cli("rm", "far", env=env).out == "far\n"
+    _at_a_terminal(engine, env)
     wrong = far("ps", password="another")
     assert (wrong.code, len(wrong.err.splitlines())) == (1, 1)
     assert "Authorization Violation" in wrong.err
@@ -125,6 +128,38 @@ def test_a_command_line_on_another_host_is_answered_alike(operator: Operator) ->
     absent = far("ps", host="nobody")
     assert absent.code == 1
     assert "Permissions Violation" in absent.err or "does not answer" in absent.err
+
+
+def _at_a_terminal(engine: Engine, env: dict[str, str]) -> None:
+    """Size, resize, leaving, coming back, a second terminal, and a client that is killed: nothing differs."""
+    with ExitStack() as stack:
+
+        def sit(*words: str) -> Keyboard:
+            keyboard = Keyboard([str(PROGRAMS / "lading"), *words], {**engine.environment, **env}, 30, 100)
+            stack.callback(keyboard.close)
+            return keyboard
+
+        box = sit("run", "-it", "--name", "box", "-e", "PS1=$>", "busybox", "sh")
+        box.sees("$>")
+        box.type("stty size\r")
+        box.sees("30 100\r\n")
+        box.resize(40, 120)
+        box.type("sleep 0.1; stty size; echo here > /made\r")
+        box.sees("40 120\r\n")
+        box.sees("$>")
+        box.type("\x10\x11")
+        assert (box.ends(), box.raw) == (0, False)
+        back = sit("attach", "box")
+        back.sees("$>")
+        other = sit("exec", "-it", "box", "cat", "/made", "-")
+        other.sees("here\r\n")
+        other.kill()
+        assert other.ends() == 137
+        until(lambda: not other.raw, "the terminal is as it was")
+        back.type("exit 4\r")
+        assert (back.ends(), back.raw) == (4, False)
+    assert engine.cli("logs", "box", env=env).out == engine.ok("logs", "box") + "\n"
+    engine.ok("rm", "box")
 
 
 @pytest.mark.parametrize("url", ["nats://127.0.0.1/box", "nats://ann@127.0.0.1", "nats://ann@/box", "nats://a.b@x/y"])

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -492,7 +492,8 @@ def test_output_between_two_daemons_is_in_the_logs(engine: Engine) -> None:
 
 
 def test_clients_that_are_killed_at_any_moment_leave_nothing(engine: Engine, sit: Sit) -> None:
-    """No process, no descriptor, no terminal in raw mode; LADING_TEST_KILLS makes it many."""
+    """No process of the client's, no descriptor in any of the engine's, no connection, no terminal in raw mode;
+    LADING_TEST_KILLS makes it many."""
     chance = random.Random(7)
     engine.ok("run", "-itd", "--name", "box", "busybox", "sh")
     ways = (("attach", "box"), ("exec", "-it", "box", "cat"), ("run", "-it", "--rm", "busybox", "cat"))
@@ -510,16 +511,35 @@ def test_clients_that_are_killed_at_any_moment_leave_nothing(engine: Engine, sit
         once(number)
     daemon = engine.processes()["daemon"]
     _cleared(engine)
-    held, _ = _descriptors(daemon)
+    held = _descriptors(engine)
     for number in range(KILLS):
         once(number)
     _cleared(engine)
-    until(lambda: _descriptors(daemon)[0] <= held + 2, "the daemon has let go of all descriptors")
-    until(lambda: _descriptors(daemon)[1] <= CONNECTIONS, "the daemon has let go of the clients' connections")
+    until(lambda: not _clients(engine), "no client and no guardian of a terminal is left")
+    until(lambda: all(count <= held[role] + 2 for role, count in _descriptors(engine).items()),
+          "all descriptors were let go of")
+    until(lambda: _of_one(daemon)[1] <= CONNECTIONS, "the daemon has let go of the clients' connections")
     assert alive(daemon)
 
 
-def _descriptors(pid: int) -> tuple[int, int]:
+def _clients(engine: Engine) -> list[int]:
+    """Processes of the client's that use this engine; a guardian looks like the client it has come from."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            ours = f"LADING_RUN_DIR={engine.run_dir}".encode() in (entry / "environ").read_bytes().split(b"\0")
+            if ours and bytes(PROGRAMS / "lading") in words:
+                found.append(int(entry.name))
+    return found
+
+
+def _descriptors(engine: Engine) -> dict[str, int]:
+    """How many each process of the engine has, but for connections to the bus."""
+    return {role: _of_one(pid)[0] for role, pid in engine.processes().roles.items() if role != "nats"}
+
+
+def _of_one(pid: int) -> tuple[int, int]:
     """How many a process has: of anything else, and of connections to the bus. Those are opened in advance, and again
     after each client, so their number goes up and down by itself."""
     to_bus = {f"socket:[{line.split()[9]}]" for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]}
