@@ -20,6 +20,8 @@ LONGEST_HEADER = 1 << 20
 """Bytes of one PAX or long-name header that are read."""
 LONGEST_NAME = 4095
 MOST_HOLES = 1 << 17
+_LONGEST_MAP = 2 * MOST_HOLES * 21
+"""Bytes of a list of holes that stands before the data: numbers of up to twenty digits, one a line."""
 
 _HEADER = Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _ZEROS = bytes(BLOCK)
@@ -272,16 +274,15 @@ class Reader:
 
     def _holes_in_data(self, entry: Entry) -> list[tuple[int, int]]:
         """PAX 1.0: decimal numbers, one a line, padded to whole blocks, before the data."""
-        text = self._more(entry)
-        while b"\n" not in text:
-            text += self._more(entry)
-        first, _, text = text.partition(b"\n")
+        first, _, text = self._more(entry).partition(b"\n")  # a count that fills a block means nothing
         wanted = 2 * int(first)
         if not 0 <= wanted <= 2 * MOST_HOLES:
             raise ValueError(wanted)
         blocks = [text]
         lines = text.count(b"\n")
         while lines < wanted:
+            if len(blocks) * BLOCK > _LONGEST_MAP:
+                raise ValueError(wanted)
             blocks.append(self._more(entry))
             lines += blocks[-1].count(b"\n")
         numbers = [int(line) for line in b"".join(blocks).split(b"\n")[:wanted]]

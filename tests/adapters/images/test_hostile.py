@@ -150,7 +150,10 @@ def test_a_file_cannot_be_a_parent(layers: Layers) -> None:
     ],
 )
 def test_entries_that_cannot_be_meant_are_refused(entry: Member, reason: str, layers: Layers) -> None:
-    """Never cut, never wrapped."""
+    """Never cut, never wrapped.
+
+    CVE-2021-29136.
+    """
     with pytest.raises(Refused, match=reason):
         layers.add(archive(entry, format=tarfile.GNU_FORMAT if entry[0].uid < 0 else tarfile.PAX_FORMAT))
 

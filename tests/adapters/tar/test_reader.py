@@ -219,6 +219,32 @@ def test_a_map_that_contradicts_itself_is_refused(records: bytes, tmp_path: Path
         read(pax_sparse(records, SPARSE), tmp_path)
 
 
+LISTED_BEFORE = record(b"GNU.sparse.major", b"1") + record(b"GNU.sparse.realsize", b"9000")
+FULL = (b"%011o\0%011o\0" % (1, 1)) * 21 + b"\1".ljust(8, b"\0")
+
+
+@pytest.mark.parametrize(("kind", "beginning", "again"), [
+    (b"0", b"1" * 512, b""), (b"0", b"131072\n".ljust(512, b"1"), b""), (b"0", b"131072\n", b"1" * 400 + b"\n"),
+    (b"S", b"", FULL),
+], ids=["a count without an end", "a number without an end", "long numbers", "old"])
+def test_a_map_without_an_end_costs_little(tmp_path: Path, kind: bytes, beginning: bytes, again: bytes) -> None:
+    """However large the file is that it stands in: elsewhere the whole of it is read into memory (CVE-2025-58183,
+    CVE-2026-32288)."""
+    head = header(b"pax", b"x", size=len(LISTED_BEFORE)) + padded(LISTED_BEFORE) if kind == b"0" else b""
+    rest = b"" if kind == b"0" else bytes(386 - 265) + FULL[:96] + b"\1" + b"%011o\0" % 9000
+    path = tmp_path / "archive.tar"
+    path.write_bytes(head + header(b"f", kind, size=1 << 30, magic=b"ustar  \0", rest=rest) + beginning
+                     + again * ((8 << 20) // max(len(again), 1)))
+    os.truncate(path, 1 << 30)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        with pytest.raises(Damaged, match="list of holes"):
+            next(iter(Reader(Source(fd))))
+        assert os.lseek(fd, 0, os.SEEK_CUR) < 12 << 20
+    finally:
+        os.close(fd)
+
+
 def test_an_archive_may_end_without_its_marker(tmp_path: Path) -> None:
     """umoci writes neither marker nor the padding of the last file, and every engine takes it."""
     whole = header(b"a", size=3) + padded(b"abc") + header(b"b", size=3) + b"abc"
