@@ -7,12 +7,14 @@ from pydantic import Field
 from domain.errors import InvalidValue, NotFound
 from domain.filters import pairs
 from domain.network.document import network_document
+from domain.network.model import BUILT_IN
 from workers import inspection
 from workers.console.commands.network.words import filters
 from workers.gateway.call import EMPTY, Answer, Call, Reply
 from workers.gateway.choosing import BY_AGE_AND_LABELS, prunable
 from workers.gateway.creating import network_wish
 from workers.gateway.documents import Document
+from workers.gateway.errors import Denied
 from workers.gateway.routes import Route
 from workers.gateway.wishes import Endpoint
 from workers.requests import NetworkRequest
@@ -131,7 +133,10 @@ async def _inspect(call: Call) -> Answer:
 
 
 async def _create(call: Call) -> Answer:
-    id = await call.engine.networks.create(request(await call.model(Create, needed=True)), call.who)
+    wish = request(await call.model(Create, needed=True))
+    if wish.name in BUILT_IN:
+        raise Denied(403, f"operation is not permitted on predefined {wish.name} network")
+    id = await call.engine.networks.create(wish, call.who)
     return Reply(status=201, document={"Id": id, "Warning": ""})
 
 
@@ -151,7 +156,10 @@ async def _disconnect(call: Call) -> Answer:
 
 
 async def _remove(call: Call) -> Answer:
-    await call.engine.networks.remove(call.path["name"], call.who)
+    name = call.path["name"]
+    if (known := await call.engine.networks.find(name)).network.built_in:
+        raise Denied(403, f"{known.name} is a pre-defined network and cannot be removed")
+    await call.engine.networks.remove(name, call.who)
     return EMPTY
 
 
