@@ -301,7 +301,7 @@ class Networks:
         seed = next((each.id for each in known if each.name == "bridge"), None) or self._clock.new_id()
         networks = {each.name: each.network.subnets for each in known if each.network.addresses}
         return Site(networks, host, around.mtu, design.local_range(seed), around.default_link,
-                    ip_network(around.default_subnet))
+                    ip_network(around.default_subnet), {each.network.link: each.name for each in known})
 
     async def _remove(self, known: Known, who: Caller) -> None:
         meta = self._mover.meta(who)

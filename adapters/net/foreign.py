@@ -21,22 +21,14 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 log = logging.getLogger(__name__)
 _TOOLS = "iptables", "ip6tables"
 _WHERE = "/usr/sbin:/sbin:/usr/bin:/bin"
 _SECONDS = 20
-_LINKS = "ldg+"  # every bridge of every engine of ours
-_IN = ("-o", _LINKS, "ACCEPT")
-_ANSWERS = ("-o", _LINKS, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "ACCEPT")
-_OUT = (
-    ("-i", _LINKS, "-o", "docker0", "RETURN"),
-    ("-i", _LINKS, "-o", "br-+", "RETURN"),
-    ("-i", _LINKS, "ACCEPT"),
-)
+_LINKS = "ldg+"  # every bridge of every engine of ours, but for those that users have given a name
 OPEN, RESPECT = "open", "respect"
-_WAYS_IN = {OPEN: _IN, RESPECT: _ANSWERS}
 _DOCKERS, _FORWARD = "DOCKER-USER", "FORWARD"
 _PLACES = _DOCKERS, _FORWARD
 CHAINS = *_PLACES, "filter_FORWARD"
@@ -45,44 +37,67 @@ _FIREWALLD = "firewall-cmd"
 _YES, _NO = 0, 1  # its answers to a question, firewall-cmd(1); others say that nobody is there to answer
 
 
-def admit(mode: str) -> None:
-    """Let our bridges through, where somebody would not. Twice is fine; what goes wrong is logged."""
+def admit(mode: str, links: Sequence[str] = ()) -> None:
+    """Let our bridges through, where somebody would not, and those `links` that are called otherwise. Twice is fine;
+    what goes wrong is logged."""
+    for link in (_LINKS, *links):
+        _admit(mode, link)
+
+
+def _admit(mode: str, link: str) -> None:
+    ways = _ways_in(link)
     for tool in _tools():
         chain = _place(tool)
         if not chain:
             continue
-        for other in _WAYS_IN.keys() - {mode}:
-            _delete(tool, chain, _WAYS_IN[other])
-        for rule in reversed((_WAYS_IN[mode], *_OUT)):
+        for other in ways.keys() - {mode}:
+            _delete(tool, chain, ways[other])
+        for rule in reversed((ways[mode], *_out(link))):
             if _run(tool, "-C", chain, *_spelled(rule)).returncode:
                 done = _run(tool, "-I", chain, "1", *_spelled(rule))
                 if done.returncode:
                     log.warning("%s does not let our networks through: %s", tool, done.stderr.strip())
-    _zoned("--add-interface" if mode == OPEN else "--remove-interface")
+    _zoned("--add-interface" if mode == OPEN else "--remove-interface", link)
 
 
-def forget() -> None:
-    """Take the rules away, wherever they are."""
-    for tool in _tools():
-        for chain in _PLACES:
-            for rule in (*_WAYS_IN.values(), *_OUT):
-                _delete(tool, chain, rule)
-    _zoned("--remove-interface")
+def forget(links: Sequence[str] = (_LINKS,)) -> None:
+    """Take the rules for these away, wherever they are."""
+    for link in links:
+        for tool in _tools():
+            for chain in _PLACES:
+                for rule in (*_ways_in(link).values(), *_out(link)):
+                    _delete(tool, chain, rule)
+        _zoned("--remove-interface", link)
 
 
-def _zoned(what: str) -> None:
+def _ways_in(link: str) -> Mapping[str, Sequence[str]]:
+    """What lets in, for each mode."""
+    answers = ("-o", link, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "ACCEPT")
+    return {OPEN: ("-o", link, "ACCEPT"), RESPECT: answers}
+
+
+def _out(link: str) -> Sequence[Sequence[str]]:
+    """What lets out, but not to Docker's networks."""
+    return (
+        ("-i", link, "-o", "docker0", "RETURN"),
+        ("-i", link, "-o", "br-+", "RETURN"),
+        ("-i", link, "ACCEPT"),
+    )
+
+
+def _zoned(what: str, link: str) -> None:
     """Let firewalld do it: what is not written down is gone with its next reload. It leaves no file while it runs, as
     its unit starts it: whether it does, its program says."""
     tool = shutil.which(_FIREWALLD, path=_WHERE)
     if tool is None:
         return
     for kept in ((), ("--permanent",)):
-        asked = _execute(tool, *kept, "--zone=trusted", f"--query-interface={_LINKS}")
+        asked = _execute(tool, *kept, "--zone=trusted", f"--query-interface={link}")
         if asked.returncode not in (_YES, _NO):
             return
         if asked.returncode == (_YES if what == "--add-interface" else _NO):
             continue
-        done = _execute(tool, *kept, "--zone=trusted", f"{what}={_LINKS}")
+        done = _execute(tool, *kept, "--zone=trusted", f"{what}={link}")
         if done.returncode:
             log.warning("%s %s: %s", tool, what, done.stderr.strip())
 

@@ -98,8 +98,8 @@ class Host:
             raise as_error(refusal, "bridge", bridge.link) from refusal
         first = not self.bridges
         self.bridges[bridge.id] = bridge
-        if first:
-            self.admit()  # before anything is sent; later ones are looked after aside
+        if first or not bridge.link.startswith(_BRIDGES):
+            self.admit()  # before anything is sent; later ones are looked after aside, or known by how they begin
         if before is not None and before != bridge:
             self._firewall.remove(firewall.of_bridge(before))
         self._firewall.add(firewall.of_bridge(bridge))
@@ -158,6 +158,8 @@ class Host:
         bridge = self.bridges.pop(id, None)
         if bridge is None:
             return
+        if not bridge.link.startswith(_BRIDGES):
+            foreign.forget(links=(bridge.link,))
         link = links.find(self._links, bridge.link)
         if link is not None:
             self._doom([link])
@@ -347,7 +349,7 @@ class Host:
             self._loaded = False
             return
         self._reload()
-        foreign.admit(self.mode)
+        foreign.admit(self.mode, links=self._named())
         for bridge in bridges:
             _attempt(faults, partial(self.add_bridge, bridge))
         for room in self.rooms.values():
@@ -432,7 +434,11 @@ class Host:
         """Let other firewalls let our networks through, as they are now. For any thread."""
         with self._admitting:
             if self.bridges:
-                foreign.admit(self.mode)
+                foreign.admit(self.mode, links=self._named())
+
+    def _named(self) -> tuple[str, ...]:
+        """Bridges that users have given names."""
+        return tuple(bridge.link for bridge in list(self.bridges.values()) if not bridge.link.startswith(_BRIDGES))
 
     def reload(self) -> None:
         """The table again, after somebody has deleted it."""

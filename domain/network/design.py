@@ -6,7 +6,7 @@ from ipaddress import IPv6Network, ip_address, ip_network
 from types import MappingProxyType
 
 from domain.errors import InvalidValue, Refused
-from domain.network.model import BUILT_IN, Addresses, Network, link_of, stored
+from domain.network.model import BUILT_IN, OWN_LINKS, Addresses, Network, link_of, stored
 from domain.network.setup import DEFAULT_LINK
 from domain.network.subnets import DEFAULT_BRIDGE, POOLS, Subnet, Wish, free_subnet, overlap, plan, wishes
 
@@ -19,7 +19,12 @@ _ICC = ("com.docker.network.bridge.enable_icc", "icc")
 _MASQUERADE = ("com.docker.network.bridge.enable_ip_masquerade", "masquerade")
 _PUBLISH_ON = ("com.docker.network.bridge.host_binding_ipv4", "host-binding")
 _NAMES = ("names",)
+_LINK = ("com.docker.network.bridge.name", "bridge-name")
 _KNOWN = (*_MTU, *_ICC, *_MASQUERADE, *_PUBLISH_ON, *_NAMES)
+_IN_LINKS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_LONGEST_LINK = 15
+"""IFNAMSIZ - 1."""
+_KEPT_LINKS = ("lo", "all", "default")
 
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -47,7 +52,7 @@ class Asked:
 class Site:
     """What has addresses here: `networks` by name, `host` the host's routes, addresses and resolvers. `mtu` is that of
     its way out, `local` the range from which its networks get addresses of version 6 (a /48 of RFC 4193).
-    `default_link` and `default_subnet` are the default network's."""
+    `default_link` and `default_subnet` are the default network's, `links` says which network has which bridge."""
 
     networks: Mapping[str, Sequence[Subnet]]
     host: Sequence[Subnet]
@@ -55,6 +60,7 @@ class Site:
     local: IPv6Network
     default_link: str = DEFAULT_LINK
     default_subnet: Subnet = DEFAULT_BRIDGE
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 def design(asked: Asked, id: str, site: Site) -> Network:
@@ -63,12 +69,13 @@ def design(asked: Asked, id: str, site: Site) -> Network:
     _check_name(asked.name)
     if asked.driver != "bridge":
         raise InvalidValue(f"could not find driver {asked.driver!r}", hint="the only driver for new networks is bridge")
-    check_options(asked.options)
+    check_options({name: value for name, value in asked.options.items() if name not in _LINK})
+    link = _link(asked.options, site)
     addresses = _addresses(asked, id, site)
     ipv6 = any(ip_network(one.subnet).version == 6 for one in addresses)
     return Network(
         name=asked.name,
-        link=link_of(id),
+        link=link or link_of(id),
         addresses=addresses,
         mtu=_mtu(asked.options, site.mtu, ipv6=ipv6),
         internal=asked.internal,
@@ -127,7 +134,7 @@ def check_options(options: Mapping[str, str]) -> None:
     """Raises: InvalidValue, naming the one that is not known, or cannot be meant."""
     for option in options:
         if option not in _KNOWN:
-            raise InvalidValue(f"unknown network option {option!r}", hint=f"known: {', '.join(_KNOWN)}")
+            raise InvalidValue(f"unknown network option {option!r}", hint=f"known: {', '.join((*_KNOWN, *_LINK))}")
     for spellings in (_ICC, _MASQUERADE, _NAMES):
         _switch(options, spellings)
     _publish_on(options)
@@ -198,6 +205,21 @@ def _switch(options: Mapping[str, str], spellings: Sequence[str]) -> bool:
     if text is not None and text.lower() not in (*_TRUE, *_FALSE):
         raise InvalidValue(f"invalid value {text!r} of the network option {spellings[-1]}", hint="use true or false")
     return text is None or text.lower() in _TRUE
+
+
+def _link(options: Mapping[str, str], site: Site) -> str:
+    """What the bridge is to be called in the kernel; empty: as all of ours are. Raises: InvalidValue, Refused for one
+    that another network has."""
+    name = _given(options, _LINK) or ""
+    if not name:
+        return ""
+    if len(name) > _LONGEST_LINK or not _IN_LINKS.issuperset(name) or name.strip(".") == "" or name in _KEPT_LINKS:
+        raise InvalidValue(f"invalid name of a bridge: {name[:50]!a}", hint="use at most 15 letters, digits, _ . and -")
+    if name.startswith(OWN_LINKS):
+        raise InvalidValue(f"invalid name of a bridge: {name}", hint=f"{' and '.join(OWN_LINKS)} begin names of ours")
+    if name in site.links:
+        raise Refused(f"bridge {name} belongs to network {site.links[name]}", hint="choose another name")
+    return name
 
 
 def _publish_on(options: Mapping[str, str]) -> str:

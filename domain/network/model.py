@@ -13,6 +13,8 @@ Driver = Literal["bridge", "host", "null"]
 BUILT_IN = ("bridge", "host", "none")
 """The networks that every host has from its first start on."""
 _LINK_DIGITS = 10
+OWN_LINKS = ("ldg", "lv")
+"""How names of interfaces begin that nobody else has chosen: bridges, and cables of containers."""
 
 
 class Addresses(BaseModel):

@@ -35,6 +35,18 @@ def test_a_network_is_in_the_kernel_until_it_is_removed(engine: Engine) -> None:
     assert steps == ["network-created", "network-remove-requested", "network-removed"]
 
 
+def test_a_bridge_of_ones_own_name_is_in_the_kernel_and_found_again(engine: Engine) -> None:
+    """Until it is removed."""
+    engine.ok("network", "create", "-o", "com.docker.network.bridge.name=lt-shop", "shop")
+    number = socket.if_nametoindex("lt-shop")
+    engine.crash()
+    engine.start()
+    engine.ok("run", "--rm", "--network", "shop", "busybox", "ip", "route")
+    assert socket.if_nametoindex("lt-shop") == number
+    engine.ok("network", "rm", "shop")
+    until(lambda: "lt-shop" not in dict.fromkeys(name for _, name in socket.if_nameindex()), "the bridge is gone")
+
+
 def test_a_killed_daemon_finds_its_networks_again(engine: Engine) -> None:
     """The next one does not make them anew, and takes away what it removes."""
     _, link = created(engine, "shop")

@@ -26,3 +26,6 @@ def test_firewalld_is_told_whom_to_trust(tmp_path: Path, monkeypatch: pytest.Mon
     foreign.admit(foreign.OPEN)
     assert [line for line in told.read_text().splitlines() if "query" not in line] == [
         "--zone=trusted --add-interface=ldg+", "--permanent --zone=trusted --add-interface=ldg+"]
+    told.unlink()
+    foreign.admit(foreign.OPEN, links=("shopbr",))
+    assert "--zone=trusted --add-interface=shopbr" in told.read_text().splitlines()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,15 @@ async def test_a_firewall_that_forwards_nothing_lets_our_networks_through(contai
     lab.echo(lab.neighbour, 80, name="world")
     assert lab.ask(client, NEIGHBOUR, 80) == f"world sees {HOST}"
     assert iptables(containers, "-S", "FORWARD").count("-o ldg+ ") == 1
+
+
+async def test_a_bridge_with_a_name_of_its_own_is_let_through_as_long_as_it_is_there(containers: Containers) -> None:
+    """The rules for all of ours do not fit it."""
+    iptables(containers, "-P", "FORWARD", "DROP")
+    await containers.driver.add_bridge(replace(B, id="e5" * 32, link="lt-own", addresses=("10.213.9.1/24",)))
+    assert iptables(containers, "-S", "FORWARD").count("-o lt-own ") == 1
+    await containers.driver.remove_bridge("e5" * 32)
+    assert "lt-own" not in iptables(containers, "-S")
 
 
 async def test_flushing_the_hosts_rules_takes_nothing_of_ours(containers: Containers) -> None:

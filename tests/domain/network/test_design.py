@@ -1,11 +1,12 @@
 """How a network is laid out: nothing overlaps, and what cannot be meant is refused by its value."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
 from domain.errors import InvalidValue, Refused
-from domain.network.design import Asked, Site, as_configured, built_in, design, local_range
+from domain.network.design import Asked, Site, as_configured, built_in, check_options, design, local_range
 
 ID = "abcdef0123" + "0" * 54
 
@@ -22,6 +23,19 @@ def test_a_network_without_wishes_gets_a_free_subnet_and_the_way_outs_mtu() -> N
     (addresses,) = network.addresses
     assert (addresses.subnet, addresses.gateway, addresses.own) == ("10.213.2.0/24", "10.213.2.1", "10.213.2.1/24")
     assert (network.link, network.mtu, network.isolated, network.masquerade) == ("ldg-abcdef0123", 1400, False, True)
+
+
+def test_a_bridge_is_called_as_it_is_wished() -> None:
+    """By either spelling; no name twice, and none that begins as ours do."""
+    wish = {"com.docker.network.bridge.name": "shopbr"}
+    assert design(Asked(name="shop", options=wish), ID, site()).link == "shopbr"
+    with pytest.raises(Refused, match="belongs to network other"):
+        design(Asked(name="shop", options={"bridge-name": "shopbr"}), ID, replace(site(), links={"shopbr": "other"}))
+    for wrong in ("ldg-1", "lv1", "lo", "..", "a/b", "x" * 16, "a b"):
+        with pytest.raises(InvalidValue):
+            design(Asked(name="shop", options={"bridge-name": wrong}), ID, site())
+    with pytest.raises(InvalidValue, match="unknown network option"):
+        check_options({"bridge-name": "shopbr"})  # of the default network, whose bridge is the engine's own
 
 
 def test_a_stored_network_gives_back_its_plan() -> None:
