@@ -37,6 +37,8 @@ REFUSED_ON_I386 = {
 CLOSER = {
     "new user namespace": (56, NEW_USER | 17), "unshare user": (272, NEW_USER), "unshare mounts": (272, NEW_MOUNTS),
     "kernel crypto": (41, 38, 5), "host sockets": (41, 40, 1), "a personality": (135, BAD_PERSONALITY),
+    "kernel crypto behind bits that nobody sees": (41, 1 << 32 | 38, 5),
+    "host sockets behind bits that nobody sees": (41, 5 << 40 | 40, 1),
 }
 CLOSER_ON_I386 = {
     "new user namespace": (120, NEW_USER | 17), "unshare user": (310, NEW_USER), "kernel crypto": (359, 38, 5),
@@ -52,7 +54,8 @@ NEVER_REFUSED_BY_THE_FILTER = {"char5:0", "char5:2"}  # a terminal of one's own,
 
 def test_no_door_into_the_kernel_leads_out(look: Look) -> None:
     """Through `syscall`, with the numbers of x32, and through int 0x80: refused, or unknown so that libraries fall
-    back; what everybody needs works.
+    back; what everybody needs works. The kernel looks at half of a number that says the family of a socket, and
+    elsewhere a filter looked at all of it, or not at all of the ways (CVE-2026-123876).
 
     CVE-2022-0185, CVE-2026-31431.
     """

@@ -180,7 +180,7 @@ def test_the_environment_of_an_image_reaches_its_process_and_nobody_else(forge: 
 def test_labels_and_unknown_wishes_of_an_image_change_nothing(forge: Forge) -> None:
     """It would like to be privileged, and in the host's network.
 
-    CVE-2014-6408, CVE-2026-53488.
+    CVE-2014-6408, CVE-2026-53488, CVE-2026-121885.
     """
     forge.load({"Cmd": ["cat", "/proc/self/status"], "Privileged": True, "NetworkMode": "host", "CapAdd": ["ALL"],
                 "Labels": {"lading.network": "host", "lading.privileged": "true", "lading.seccomp": "unconfined"}})

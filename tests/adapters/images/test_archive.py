@@ -207,7 +207,7 @@ def broken() -> dict[str, tuple[bytes, str]]:
 async def test_what_cannot_be_loaded_is_refused_in_one_line(kind: str, store: LocalImageStore, tmp_path: Path) -> None:
     """Nothing is left behind, and the store works on.
 
-    CVE-2014-8178, CVE-2014-8179.
+    CVE-2014-8178, CVE-2014-8179, GHSA-r3h2-rgqf-9hv9.
     """
     data, text = broken()[kind]
     with pytest.raises(Refused, match=text) as caught:

@@ -86,7 +86,7 @@ TRICKS = tuple(escapes(Path("/x")))
 def test_nothing_lands_outside_in_one_layer(trick: str, layers: Layers, outside: Path) -> None:
     """The names mean something inside, or the layer is refused; `outside` is compared afterwards.
 
-    CVE-2014-6407, CVE-2014-9356, CVE-2021-32760, CVE-2025-47290.
+    CVE-2014-6407, CVE-2014-9356, CVE-2021-32760, CVE-2025-11395, CVE-2025-47290, CVE-2026-17106.
     """
     try:
         layers.add(archive(*escapes(outside)[trick]))
@@ -98,7 +98,7 @@ def test_nothing_lands_outside_in_one_layer(trick: str, layers: Layers, outside:
 def test_nothing_lands_outside_over_two_layers(trick: str, layers: Layers, outside: Path) -> None:
     """The link comes with one layer and what goes through it with the next; so do removals something below.
 
-    CVE-2014-6407, CVE-2014-9356, CVE-2021-32760, CVE-2025-47290.
+    CVE-2014-6407, CVE-2014-9356, CVE-2021-32760, CVE-2025-11395, CVE-2025-47290, CVE-2026-17106.
     """
     first, *rest = escapes(outside)[trick]
     try:

@@ -86,7 +86,7 @@ def test_a_blob_that_stays_short_is_given_up(client: Client) -> None:
 
 @pytest.mark.parametrize("which", ["v1", sha(b"other")])
 def test_a_manifest_that_is_not_what_was_asked_for_is_refused(client: Client, which: str) -> None:
-    """By its digest, or by what the registry itself says it is."""
+    """By its digest, or by what the registry itself says it is; elsewhere there was a way past it (CVE-2026-111361)."""
     reply = Reply(200, DOCUMENT, {"Docker-Content-Digest": sha(b"other")})
     with scripted(served(lambda request: reply)) as server, pytest.raises(Refused, match="arrived damaged"):
         client.source(f"{server.host}/team/app:v1").manifest(which)
@@ -184,7 +184,7 @@ def test_a_registry_cannot_send_a_password_into_the_clear(
 ) -> None:
     """Neither by the token service that it names, nor by a redirect; nobody is asked for the address of that host.
 
-    CVE-2019-10214.
+    CVE-2019-10214, CVE-2026-65388.
     """
     with scripted(lambda request: reply, certificate) as server, pytest.raises(Refused, match=says):
         strict(server).login(Asked(server.host, server.host))
@@ -193,7 +193,7 @@ def test_a_registry_cannot_send_a_password_into_the_clear(
 @pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
 def test_where_a_redirect_leads_nobody_can_ask_for_a_password(client: Client, scheme: str) -> None:
     """Elsewhere who serves a layer from another host answers that he wants to know who asks, names a token service, and
-    is sent the password that was meant for the registry (CVE-2020-15157)."""
+    is sent the password that was meant for the registry (CVE-2020-15157, CVE-2026-65388)."""
     def thief(request: Request) -> Reply:
         return Reply(401, headers={"WWW-Authenticate": f'{scheme} realm="http://{request.headers["host"]}/t"'})
 

@@ -42,9 +42,11 @@ def entry(text: str) -> Descriptor:
 
 
 def test_documents_are_known_by_their_keys() -> None:
-    """Whatever media type stands beside them."""
+    """Whatever media type stands beside them, and whatever else: elsewhere a subject whose digest is none ended the
+    daemon (CVE-2026-95839)."""
     manifest = parse_document(
-        json.dumps({"config": pointer(), "layers": [pointer(mediaType="x", annotations=None)]}).encode(), "it"
+        json.dumps({"config": pointer(), "layers": [pointer(mediaType="x", annotations=None)],
+                    "subject": {"digest": "none", "annotations": {"x": 5}}, "annotations": 7}).encode(), "it"
     )
     index = parse_document(
         json.dumps({"manifests": [pointer(platform={"os": "linux", "architecture": "arm64"})]}).encode(), "it"
