@@ -174,6 +174,12 @@ class Networks:
             self._read.pop(known.id, None)
             return known.name
 
+    async def check_removal(self, name: str) -> str:
+        """Whether it could be taken away now; its name. Raises: NotFound, Ambiguous, Refused, InUse."""
+        known = await self._find(name)
+        request_removal(await self._stream(known.id), tuple((await self.users(known)).values()))
+        return known.name
+
     async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
         """Take away those of `chosen` (ids) that nobody uses, live or at rest; the names of those that went."""
         gone: list[str] = []

@@ -3,6 +3,7 @@
 They are started afresh (`python -I -S`), never forked from the daemon; their modules use the standard library only.
 """
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -77,7 +78,9 @@ def judged(status: int | None, answer: bytes, what: str, last_words: bytes) -> l
         problem = f'has an unusable entry "{name[:300]}"' if name else "is damaged"
         raise Refused(f"{what} {problem}: {reason}")
     if status == 0 and kind == b"failed" and fields:
-        raise StorageError(f"{what} cannot be stored: {safe(os.fsdecode(fields[0]))}")
+        reason = os.fsdecode(fields[0])
+        hint = "lading system prune frees some" if reason == os.strerror(errno.ENOSPC) else ""
+        raise StorageError(f"{what} cannot be stored: {safe(reason)}", hint=hint)
     raise StorageError(
         f"{what} cannot be stored: its process ended with status {status}",
         hint=safe(os.fsdecode(last_words))[-300:],

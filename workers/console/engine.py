@@ -172,6 +172,9 @@ class Networks(Protocol):
     async def remove(self, name: str, who: Caller) -> str:
         """Take it away; its name. Raises Refused, NotFound, KernelError."""
 
+    async def check_removal(self, name: str) -> str:
+        """Whether it could be; its name. Raises Refused, NotFound."""
+
     async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
         """Take away those of `chosen` (ids) that nobody uses; the names of those that went."""
 

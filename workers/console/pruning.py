@@ -74,11 +74,11 @@ async def agreed(invocation: Invocation, what: str) -> bool:
 
 async def tell(invocation: Invocation, sections: Sequence[Section], *, dry: bool) -> None:
     """What went, or would."""
-    listed = "".join(
-        "".join(f"{line}\n" for line in (f"{section.title} that would be deleted:" if dry else
-                                         f"Deleted {section.title}:", *map(safe, section.lines), ""))
-        for section in sections if section
-    )  # fmt: skip
+    lines: list[str] = []
+    for section in filter(None, sections):
+        would = f"{section.title[0].upper()}{section.title[1:]} that would be deleted:"
+        lines += [would if dry else f"Deleted {section.title}:", *map(safe, section.lines), ""]
+    listed = "".join(f"{line}\n" for line in lines)
     last = "Space that would be reclaimed" if dry else "Total reclaimed space"
     await invocation.out(f"{listed}{last}: {human_size(sum(section.size for section in sections), digits=4)}\n")
 

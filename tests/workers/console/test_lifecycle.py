@@ -108,7 +108,11 @@ async def test_rm_of_what_runs_needs_force(engine: FakeEngine, prompt: Prompt) -
         'Error response from daemon: cannot remove container "web": container is running: '
         "stop the container before removing or force remove\n"
     )
+    assert (await prompt("rm", "--dry-run", "web")).err == answer.err
+    assert (await prompt.ok("rm", "--dry-run", "-f", "web")).out == "web\n"
+    assert (await prompt.ok("ps", "--format", "{{.Names}}")).lines == ["web"]
     assert (await prompt.ok("rm", "-fv", "web")).out == "web\n"
+    assert (await prompt("rm", "--dry-run", "web")).status == 1
 
 
 async def test_rm_of_a_missing_one_is_no_failure_with_force(prompt: Prompt) -> None:

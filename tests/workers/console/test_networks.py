@@ -90,6 +90,8 @@ async def test_rm_link_takes_a_name_away_and_no_container(prompt: Prompt) -> Non
 
 async def test_rm_says_the_name_again(prompt: Prompt) -> None:
     """One failure does not stop the others; -f forgives a missing one."""
+    assert (await prompt.ok("network", "rm", "--dry-run", "shop")).out == "shop\n"
+    assert "pre-defined" in (await prompt("network", "rm", "--dry-run", "host")).err
     answer = await prompt("network", "rm", "nothing", "shop")
     assert (answer.status, answer.lines) == (1, ["shop"])
     assert (await prompt("network", "rm", "-f", "nothing")).status == 0

@@ -247,7 +247,7 @@ async def test_a_system_prune_takes_networks_and_steps_of_builds_along(prompt: P
     await prompt.ok("create", "--name", "one", "--network", "shop", "web:1")
     dry = (await prompt.ok("system", "prune", "--dry-run")).lines
     titles = [line.removesuffix(" that would be deleted:") for line in dry if line.endswith("deleted:")]
-    assert titles == ["Containers", "Networks", "Images", "build cache objects"]
+    assert titles == ["Containers", "Networks", "Images", "Build cache objects"]
     assert "shop" in dry
     assert "vault" not in dry
     assert len(engine.cache.kept) == 2
@@ -265,7 +265,7 @@ async def test_a_system_prune_takes_networks_and_steps_of_builds_along(prompt: P
 async def test_a_prune_of_the_cache_can_be_looked_at_first(prompt: Prompt, engine: FakeEngine) -> None:
     """Labels leave it alone: steps have none."""
     lines = (await prompt.ok("builder", "prune", "--dry-run")).lines
-    assert lines == ["build cache objects that would be deleted:", "2" * 25, "", "Space that would be reclaimed: 700kB"]
+    assert lines == ["Build cache objects that would be deleted:", "2" * 25, "", "Space that would be reclaimed: 700kB"]
     await prompt.ok("system", "prune", "-af", "--filter", "label=x")
     assert len(engine.cache.kept) == 2
     assert (await prompt.ok("builder", "prune", "-af")).lines[0] == "Deleted build cache objects:"

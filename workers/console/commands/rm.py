@@ -3,6 +3,7 @@
 from functools import partial
 
 from domain.errors import NotFound
+from domain.lifecycle import MACHINE
 from domain.lifecycle.remove import Remove
 from domain.options import flag
 from domain.text.safe import safe
@@ -14,22 +15,28 @@ from workers.mover import Caller
 
 async def _rm(invocation: Invocation) -> int:
     engine, force = invocation.engine, invocation.options.flag("force")
-    volumes = invocation.options.flag("volumes")
+    volumes, dry = invocation.options.flag("volumes"), invocation.options.flag("dry-run")
     if invocation.options.flag("link"):
+        if dry:
+            raise Plain("--dry-run goes with containers, not with --link")
         return await each(invocation, partial(_forget, invocation))
 
     async def act(name: str, who: Caller) -> None:
         try:
             id = await engine.resolve(name)
             left = await _left(engine, id, volumes)
-            await engine.execute(id, Remove(force=force, volumes=volumes), who)
+            if dry:
+                MACHINE.decide(await engine.container(id), Remove(force=force, volumes=volumes))
+            else:
+                await engine.execute(id, Remove(force=force, volumes=volumes), who)
         except NotFound as error:
             if not force:
                 raise
             return await invocation.warn(lines(error))
         await invocation.echo(name)
         if left:
-            await invocation.warn(f"volumes stay behind that nobody else uses: {' '.join(map(safe, left))}\n"
+            stay = "would stay" if dry else "stay"
+            await invocation.warn(f"volumes {stay} behind that nobody else uses: {' '.join(map(safe, left))}\n"
                                   f"with their contents: lading volume rm {' '.join(map(safe, left))}")
 
     return await each(invocation, act)
@@ -61,6 +68,7 @@ VERB = Verb(
     group="Common Commands",
     also=("container rm", "container remove"),
     options=(
+        flag("dry-run", "", "Only say which ones would go, and which would not"),
         flag("force", "f", "Kill it first if it runs; a missing one is no failure"),
         flag("volumes", "v", "Remove its anonymous volumes too"),
         flag("link", "l", "Remove not a container but a link, given as CONTAINER/NAME"),

@@ -10,7 +10,10 @@ from workers.mover import Caller
 async def _rm(invocation: Invocation) -> int:
     async def act(name: str, who: Caller) -> None:
         try:
-            await invocation.engine.networks.remove(name, who)
+            if invocation.options.flag("dry-run"):
+                await invocation.engine.networks.check_removal(name)
+            else:
+                await invocation.engine.networks.remove(name, who)
         except NotFound as error:
             if not invocation.options.flag("force"):
                 raise
@@ -27,7 +30,10 @@ VERB = Verb(
     run=_rm,
     least=1,
     also=("network remove",),
-    options=(flag("force", "f", "A missing network is no failure"),),
+    options=(
+        flag("dry-run", "", "Only say which ones would go, and which would not"),
+        flag("force", "f", "A missing network is no failure"),
+    ),
     notes="A network with running containers stays. The history of a removed one: lading audit network NAME",
     examples=(
         Example("lading network rm shop", "remove one that nobody uses"),
