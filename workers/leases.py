@@ -39,7 +39,6 @@ from workers.networks import Known, Networks
 log = logging.getLogger(__name__)
 Resolve = Callable[[str], Awaitable[str]]
 """Gives the id of the container that a name, id or prefix means. Raises: NotFound, Ambiguous."""
-_WAYS = {State.RUNNING: "stop", State.PAUSED: "unpause and stop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,9 +299,10 @@ class Leases:
         member, binding = found
         state = (await self._mover.container(member.id)).state
         where = f"host port {binding.host_port}/{binding.protocol} on {binding.host_ip}"
+        first = f"lading unpause {member.name} && " if state is State.PAUSED else ""
         raise Refused(
             f"{where} is already published by container {member.name}, which is {state.value}: port is already "
-            f"allocated; free it with: lading {_WAYS.get(state, 'stop')} {member.name}"
+            f"allocated; free it with: {first}lading stop {member.name}"
         )
 
     def _new_link(self) -> str:

@@ -9,9 +9,9 @@ _LISTENING = "0A"
 
 
 def holder(protocol: str, port: int) -> str:
-    """`4711 (nginx)`, or nothing."""
+    """`4711 nginx`, or nothing."""
     pid = _pid(protocol, port)
-    return f"{pid} ({_command(f'/proc/{pid}')})" if pid else ""
+    return f"{pid} {_command(f'/proc/{pid}')}" if pid else ""
 
 
 def lent(protocol: str, port: int) -> bool:

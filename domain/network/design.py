@@ -150,7 +150,10 @@ def _check_name(name: str) -> None:
     if name in BUILT_IN:
         raise Refused(f"operation is not permitted on predefined {name} network")
     wrong = not name.isprintable() or name.strip() != name or not name or len(name) > LONGEST_NAME
-    if wrong or set(name) & _NOT_IN_NAMES or name == "default":
+    if name == "default":
+        raise InvalidValue("a network cannot be called default: that means the network bridge",
+                           hint="choose another name")
+    if wrong or set(name) & _NOT_IN_NAMES:
         raise InvalidValue(
             f"invalid network name {name!r}",
             hint=f"use at most {LONGEST_NAME} printable characters without / : , = and quotes",

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from domain.errors import InvalidValue, Refused
 
-PROTOCOLS = ("tcp", "udp", "sctp")
+_EXPOSED, _PUBLISHED = ("tcp", "udp", "sctp"), ("tcp", "udp")
 _LAST = 65535
 _HINT = "write [[address:]host-port:]port[/tcp|udp], with ranges as 8000-8010"
 
@@ -41,7 +41,7 @@ def parse(text: str) -> tuple[Publication, ...]:
     """What one `-p` says, one publication for each port of the container. Raises: InvalidValue, naming the value."""
     if "=" in text:
         return _long(text)
-    front, protocol = _protocol(text, text)
+    front, protocol = _protocol(text, text, _PUBLISHED)
     address, ports = _address(front, text)
     host, colon, inner = ports.rpartition(":")
     if ":" in host:
@@ -51,7 +51,7 @@ def parse(text: str) -> tuple[Publication, ...]:
 
 def exposed(text: str) -> tuple[Publication, ...]:
     """What one `--expose`, or EXPOSE of an image, says: ports without a place on the host. Raises: InvalidValue."""
-    front, protocol = _protocol(text, text)
+    front, protocol = _protocol(text, text, _EXPOSED)
     low, high = _range(front, text)
     return tuple(Publication(port, protocol) for port in range(low, high + 1))
 
@@ -67,16 +67,16 @@ def _long(text: str) -> tuple[Publication, ...]:
         values[key] = value
     if "target" not in values:
         raise InvalidValue(f"the published port {text!r} has no target", hint="add target=PORT")
-    _, protocol = _protocol(f"/{values.get('protocol', 'tcp')}", text)
+    _, protocol = _protocol(f"/{values.get('protocol', 'tcp')}", text, _PUBLISHED)
     address = _checked_address(values.get("host_ip", ""), text)
     return _pairs(address, values.get("published", ""), values["target"], protocol, text)
 
 
-def _protocol(front: str, text: str) -> tuple[str, str]:
+def _protocol(front: str, text: str, known: Sequence[str]) -> tuple[str, str]:
     before, slash, protocol = front.partition("/")
     protocol = protocol.lower() if slash else "tcp"
-    if protocol not in PROTOCOLS:
-        raise InvalidValue(f"invalid proto: {protocol} of the port {text!r}", hint="use tcp or udp")
+    if protocol not in known:
+        raise InvalidValue(f"invalid proto: {protocol} of the port {text!r}", hint=f"use {' or '.join(known)}")
     return before, protocol
 
 

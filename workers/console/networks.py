@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from domain.errors import InvalidValue
 from domain.network.asked import NetworkingWish, NetworkWish, alone, wished
-from domain.network.wishes import DEFAULT, HOST
+from domain.network.wishes import DEFAULT, HOST, NONE
 from domain.options import Option, OptionError, Parsed, alias, flag, many, one
 from workers.console.errors import UNREADABLE, Plain
 
@@ -59,8 +59,8 @@ def networking(options: Parsed) -> NetworkingWish:
 
 def advice(asked: NetworkingWish) -> str:
     """What is not done of what was asked for, in a sentence; empty if all is."""
-    if asked.mode == HOST and (asked.publish or asked.publish_all):
-        return "Published ports are discarded when using host network mode"
+    if asked.mode in (HOST, NONE) and (asked.publish or asked.publish_all):
+        return f"Published ports are discarded when using {asked.mode} network mode"
     return ""
 
 

@@ -135,3 +135,9 @@ def test_the_default_network_moves_out_of_the_way_of_the_host() -> None:
     assert built_in("bridge", site("10.212.3.0/24")).addresses[0].subnet == "10.213.0.0/24"
     assert built_in("host", site()).bridge(ID) is None
     assert built_in("none", site()).driver == "null"
+
+
+def test_a_name_that_means_another_network_is_refused_as_that() -> None:
+    """Not as one that cannot be written."""
+    with pytest.raises(InvalidValue, match="that means the network bridge"):
+        design(Asked(name="default"), ID, site())

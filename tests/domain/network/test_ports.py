@@ -30,7 +30,8 @@ def test_every_form_is_understood(text: str, found: tuple[Publication, ...]) -> 
 
 @pytest.mark.parametrize("text", [
     "", "x", "0", "65536", "80:x", "1:2:3:4", "80/foo", "300.1.1.1:1:2", "9-8", "1-3:1-2", "[::1:80", "[::1]80",
-    "-80", "80-", "published=80", "target=80,mode", "a=b", "80/", "8080:", "\uff11:80",
+    "-80", "80-", "published=80", "target=80,mode", "a=b", "80/", "8080:", "\uff11:80", "80:80/sctp",
+    "target=80,protocol=sctp",
 ])
 def test_what_is_no_port_is_refused_with_its_text(text: str) -> None:
     """The message shows what was typed."""
@@ -53,6 +54,7 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
 def test_exposed_ports_have_no_place_on_the_host() -> None:
     """They only say what a program listens on."""
     assert exposed("90-91/udp") == (Publication(90, "udp"), Publication(91, "udp"))
+    assert exposed("90/sctp") == (Publication(90, "sctp"),)
     with pytest.raises(InvalidValue):
         exposed("8080:80")
 

@@ -151,3 +151,10 @@ async def test_what_create_cannot_do_it_says_in_one_line(
 
 def _call(text: str) -> FakeCall:
     return FakeCall(("network", "prune"), input=text.encode())
+
+
+@pytest.mark.parametrize("mode", ["host", "none"])
+async def test_ports_that_lead_nowhere_are_told(prompt: Prompt, mode: str) -> None:
+    """The container runs without them."""
+    done = await prompt("run", "--rm", "--network", mode, "-p", "80:80", "busybox", "true")
+    assert f"WARNING: Published ports are discarded when using {mode} network mode" in done.err
