@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from adapters.images import placed, trees, unpacked
+from adapters.images import placed, same, trees, unpacked
 from adapters.images.arriving import Arriving
 from adapters.images.compression import inflated, sniff
 from adapters.images.context import Context
@@ -226,6 +226,11 @@ class BuildFiles:
     def files(self, things: Sequence[Placed], source: Readable) -> list[File]:
         """What of them counts for the cache. Blocking."""
         return list(placed.files(things, source))
+
+    def holds(self, layer: Layer, things: Sequence[Placed], source: Readable, image: Merged) -> bool:
+        """Whether a layer is what would be made of these things on top of `image`. Blocking. Raises: StorageError."""
+        (directory,) = self._store.directories((layer,))
+        return same.holds(directory, things, source, image)
 
     def is_archive(self, node: Node, source: Readable) -> bool:
         """Whether a file is a tar, packed or not. Blocking."""

@@ -129,7 +129,7 @@ def origins(work: Bring, tree: Tree, *, hidden: Rules | None = None) -> list[Ori
     for source in work.sources:
         matching = list(_matching(work, tree, source))
         if not matching:
-            raise _missing(work, source, hidden)
+            raise _missing(work, tree, source, hidden)
         found += [origin for origin in matching
                   if not excluded.hides(origin.node.path if work.parents else origin.name or ".")]
     return found
@@ -189,14 +189,22 @@ def _named(work: Bring, tree: Tree, path: str, top: str) -> Iterator[Origin]:
         yield Origin(node, "" if node.kind == "directory" else path.rpartition("/")[2])
 
 
-def _missing(work: Bring, source: str, hidden: Rules | None) -> Refused:
+def _whole(work: Bring) -> str:
+    """Where links of a source lead to."""
+    return "the context, which no link leads out of" if not work.source else safe(work.source)
+
+
+def _missing(work: Bring, tree: Tree, source: str, hidden: Rules | None) -> Refused:
     path = source.strip("/")
     while path.startswith("./"):
         path = path[2:]
     rule = hidden.verdict(path) if hidden is not None else None
+    node = tree.look(path)
     where = "build context" if not work.source else work.source
     if rule is not None and not rule.keeps:
         hint = f".dockerignore line {rule.number} ({safe(rule.text)[:100]}) hides it"
+    elif node is not None and node.kind == "link":
+        hint = f"it is a link to {safe(node.target)[:200]}, and there is no such file in {_whole(work)}"
     else:
         hint = "paths are relative to the context" if not work.source else ""
     excluded = " or excluded by .dockerignore" if not work.source else ""

@@ -684,7 +684,30 @@ def test_steps_are_taken_from_an_image_that_was_built_elsewhere(engine: Engine, 
     assert [one["event"] for one in told].count("build-cache-stored") >= 1
     assert sum(one["event"] == "build-step-done" for one in told) >= 2
     assert "nothing is kept under the key" in engine.refused("audit", "cache", "0" * 64)
-    engine.ok("rmi", "lender")
+    forget(engine)
+    strip(tmp_path / "saved", tmp_path / "foreign")
+    engine.ok("load", "-i", str(tmp_path / "foreign"))
+    assert cached(built(engine, tmp_path, text, "--cache-from", "built")) == 3
+    (tmp_path / "src" / "x.py").write_text("other")
+    engine.ok("builder", "prune", "-af")
+    engine.ok("load", "-i", str(tmp_path / "foreign"))
+    assert cached(built(engine, tmp_path, text, "--cache-from", "built")) == 1
+
+
+def strip(saved: Path, target: Path) -> None:
+    """The same image as one of another builder: nothing in it says by which keys its steps were kept."""
+    with tarfile.open(saved) as archive, tarfile.open(target, "w") as out:
+        (image,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
+        config = json.loads(archive.extractfile(image["Config"]).read())  # type: ignore[union-attr]
+        config = {name: value for name, value in config.items() if not name.startswith("lading.")}
+        for name, data in (
+            ("config.json", json.dumps(config).encode()),
+            ("manifest.json", json.dumps([{**image, "Config": "config.json"}]).encode()),
+            *((name, archive.extractfile(name).read()) for name in image["Layers"]),  # type: ignore[union-attr]
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            out.addfile(entry, io.BytesIO(data))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from domain.build.placing import (
 )
 from domain.build.scope import Bring, Enter
 from domain.errors import Refused
-from domain.images.model import Image
+from domain.images.model import Image, Layer
 from domain.text.safe import safe
 from workers.build.agents import ssh_of
 from workers.build.request import Keyring
@@ -61,10 +61,11 @@ class Workshop(Protocol):
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A step that is all known: its keys, the first one by content, and what makes its layer; that is told whether the
-    same was made before."""
+    same was made before. `same` says whether a layer that somebody has made holds just that."""
 
     keys: tuple[Key, ...]
     make: Callable[[bool], Awaitable[Image]]
+    same: Callable[[Layer], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ class FileSteps:
         async def make(again: bool) -> Image:
             return await self._files.add(on.image, things, image, on.config, on.created_by, again=again)
 
-        return Prepared((keys.of_directory(work, on.chain, f"{owner.uid}:{owner.gid}"),), make)
+        key = keys.of_directory(work, on.chain, f"{owner.uid}:{owner.gid}")
+        return Prepared((key,), make, self._same(things, image, image))
 
     async def _from_image(
         self, work: Bring, on: Grown, image: Merged, owner: Owner | None, mode: Mode | None
@@ -128,7 +130,7 @@ class FileSteps:
         chain = origin.layers[-1].chain_id if origin.layers else ""
         quick = keys.of_source(work, on.chain, chain, _told(owner))
         if await self._workshop.known(quick):
-            return Prepared((quick,), _never)
+            return Prepared((quick,), _never, _no_layer)
         source = self._stack.enter_context(self._files.tree(origin.layers))
         return await self._prepared(work, on, image, source, owner, mode, (quick,))
 
@@ -178,7 +180,10 @@ class FileSteps:
         async def make(again: bool) -> Image:
             return await self._files.add(on.image, things, tree, on.config, on.created_by, again=again)
 
-        return Prepared((key, *others), make)
+        return Prepared((key, *others), make, self._same(things, tree, image))
+
+    def _same(self, things: Sequence[Placed], tree: Tree, image: Merged) -> Callable[[Layer], Awaitable[bool]]:
+        return lambda layer: asyncio.to_thread(self._files.holds, layer, things, tree, image)
 
     def _archive(self, work: Bring, found: Sequence[Origin], tree: Tree) -> Node | None:
         """The archive that is to be unpacked; several at once, or one beside other files, are copied as they are."""
@@ -207,7 +212,7 @@ class FileSteps:
                 on.image, pieces, directory, what, keep, mode, on.config, on.created_by
             )
 
-        return Prepared((key,), make)
+        return Prepared((key,), make, _no_layer)
 
     def _owner(self, work: Bring, image: Merged) -> Owner | None:
         return chown(work.chown, *_accounts(image), f"{work.verb} --chown") if work.chown else None
@@ -215,6 +220,10 @@ class FileSteps:
 
 async def _never(again: bool) -> Image:
     raise LookupError("this step is in the cache")
+
+
+async def _no_layer(layer: Layer) -> bool:
+    return False
 
 
 def _accounts(image: Merged) -> tuple[bytes, bytes]:

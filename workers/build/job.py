@@ -28,7 +28,7 @@ from domain.build.lenders import Loan
 from domain.build.places import Misread
 from domain.build.scope import Bring, Done, Enter, Execute, Scope, begin, history_entry
 from domain.build.stages import Arguments, Plan, Stage, find, needs_context
-from domain.errors import CommandFailed, LadingError, NotFound, Refused, StepFailed
+from domain.errors import CommandFailed, KernelError, LadingError, NotFound, Refused, StepFailed
 from domain.failpoints import failpoint
 from domain.images import authoring
 from domain.images.config import Settings, history, merged_env, parse_settings, rfc3339, timestamp
@@ -324,6 +324,8 @@ class Job:
         message = f"{instruction.place}: {error.message}"
         if isinstance(error, StepFailed):
             return StepFailed(message, exit_code=code, hint=error.hint)
+        if isinstance(error, KernelError):
+            return KernelError(message, errno=error.errno, stage=error.stage, path=error.path, hint=error.hint)
         return type(error)(message, hint=error.hint) if type(error).__init__ is LadingError.__init__ else error
 
     async def _work(self, step: Step, done: Done, state: State, stage: Stage) -> Made:
@@ -352,19 +354,25 @@ class Job:
             await self.progress.running(step, "", cause)
             return await prepared.make(await self.tools.cache.holds(prepared.keys[0])), ""
 
-        return await self._made(step, prepared.keys, on, make)
+        async def said() -> Loan | None:
+            for loan in lenders.others(self.lenders, on.image.layers):
+                if await prepared.same(loan.layer):
+                    return loan
+            return None
+
+        return await self._made(step, prepared.keys, on, make, said)
 
     async def _made(
-        self, step: Step, wanted: tuple[Key, ...], on: Grown, make: Make, said: Callable[[], Loan | None] | None = None
+        self, step: Step, wanted: tuple[Key, ...], on: Grown, make: Make, said: Callable[[], Awaitable[Loan | None]]
     ) -> Made:
         """What is kept under one of the keys, or else what `make` makes: then it is kept under all of them. `said`
-        looks for it in the histories of images that steps may be taken from."""
+        looks for it in images of other builders that steps may be taken from."""
         async with self.tools.cache.maker(wanted[0]):
             for key in wanted:
                 if (found := await self.find(key)) is not None:
                     return Made(found, "cached", key, keys=wanted)
             key = wanted[0]
-            if (loan := self.lent(wanted, on) or (said() if said is not None else None)) is not None:
+            if (loan := await self._lent(wanted, on, said)) is not None:
                 return await self._borrow(step, loan, wanted, on)
             cause = "--no-cache" if self.request.no_cache else await self.tools.cache.cause(step.text, key)
             await self.ledger.write(StepStarted(
@@ -382,11 +390,13 @@ class Job:
         """What is kept under a key, if that may be used."""
         return None if self.request.no_cache else await self.tools.cache.find(key, self.ledger)
 
-    def lent(self, wanted: Sequence[Key], on: Grown) -> Loan | None:
+    async def _lent(
+        self, wanted: Sequence[Key], on: Grown, said: Callable[[], Awaitable[Loan | None]]
+    ) -> Loan | None:
         """The step in one of the images that steps may be taken from."""
-        if self.request.no_cache:
+        if self.request.no_cache or not self.lenders:
             return None
-        return lenders.by_key(self.lenders, [key.digest for key in wanted], on.image.layers)
+        return lenders.by_key(self.lenders, [key.digest for key in wanted], on.image.layers) or await said()
 
     async def _borrow(self, step: Step, loan: Loan, wanted: tuple[Key, ...], on: Grown) -> Made:
         """Keep what another image has, as if it had been made here."""
@@ -425,9 +435,7 @@ class Job:
                             self.request.secrets, self.keyring.agents)
             mounted = await mounts.look(stack)
 
-            def said() -> Loan | None:
-                if self.request.no_cache:
-                    return None
+            async def said() -> Loan | None:
                 return lenders.by_history(self.lenders, work, state.entries, on.created_by, on.image.layers)
 
             async def make(cause: str) -> tuple[Image, str]:

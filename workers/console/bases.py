@@ -12,6 +12,7 @@ from domain.build.stages import Need, Plan
 from domain.errors import LadingError
 from domain.images.manifest import parse_platform
 from domain.images.reference import Reference
+from domain.options import nearest
 from domain.text.safe import safe
 from workers.console.engine import Engine
 from workers.transfers import Keys
@@ -36,7 +37,7 @@ class Bases:
             try:
                 other = await self._one(need.name, wanted)
             except LadingError as error:
-                raise _missing(need, wanted, error) from error
+                raise _missing(need, wanted, error, _stage(need, plan)) from error
             if other:
                 found[f"{need.name}@{wanted}"] = other
         return found
@@ -78,6 +79,12 @@ class Bases:
         return str(exact)
 
 
-def _missing(need: Need, wanted: str, error: LadingError) -> LadingError:
+def _missing(need: Need, wanted: str, error: LadingError, guess: str) -> LadingError:
+    """`guess` is a stage that may be meant."""
     for_it = f" for {safe(wanted)[:50]}" if wanted else ""
-    return type(error)(f"{need.place}: {safe(need.name)} is not here{for_it}, and {error.message}", hint=error.hint)
+    message = f"{need.place}: {safe(need.name)} is not here{for_it}, and {error.message}"
+    return type(error)(message, hint=guess or error.hint)
+
+
+def _stage(need: Need, plan: Plan) -> str:
+    return nearest(need.name, [stage.name for stage in plan.stages if stage.name], prefix="the stage ")

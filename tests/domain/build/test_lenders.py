@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from domain.build.lenders import RECORD, by_history, by_key, record
+from domain.build.lenders import RECORD, by_history, by_key, others, record
 from domain.build.scope import Execute
 from domain.images.model import Image, Layer
 
@@ -51,6 +51,27 @@ def test_a_history_lends_a_command_after_the_same_words(said: str) -> None:
     found = by_history([lender], run(), [BASE, ENV], "/bin/sh -c make", LAYERS[:1])
     assert found is not None
     assert found.layers == LAYERS[:2]
+
+
+def test_a_history_of_docker_lends_after_files_shells_and_what_no_command_sees() -> None:
+    """Both builders of docker write a new shell, ports and copied files in their own ways; files are told by layers."""
+    ours: list[Mapping[str, object]] = [
+        BASE, {"created_by": '/bin/sh -c #(nop)  SHELL ["sh", "-e"]', "empty_layer": True}, COPY,
+        {"created_by": "/bin/sh -c #(nop)  EXPOSE 80", "empty_layer": True},
+    ]
+    for shell, copied, port in (
+        ("sh -e #(nop)  SHELL [sh -e]", "sh -e #(nop) COPY dir:9 in /src ", "sh -e #(nop)  EXPOSE 80/tcp"),
+        ("SHELL [sh -e]", "COPY . /src # buildkit", "EXPOSE map[80/tcp:{}]"),
+    ):
+        theirs: list[Mapping[str, object]] = [
+            BASE, {"created_by": shell, "empty_layer": True}, {"created_by": copied},
+            {"created_by": port, "empty_layer": True}, {"created_by": "sh -e make # buildkit"},
+        ]
+        found = by_history([image(*theirs)], run(), ours, "sh -e make", LAYERS[:2])
+        assert found is not None
+        assert by_history([image(*theirs)], run(), [BASE, *ours[2:]], "sh -e make", LAYERS[:2]) is None
+        assert by_history([image(*theirs[:-1], MAKE)], run(), ours, "sh -e make", LAYERS[:2]) is None
+        assert [loan.layer for loan in others([image(*theirs)], LAYERS[:1])] == [LAYERS[1]]
 
 
 @pytest.mark.parametrize(

@@ -234,3 +234,10 @@ def test_no_path_leads_out_of_its_tree(path: str) -> None:
         assert ".." not in clean(path, "x").split("/")
     except (Refused, InvalidValue, NotFound):
         return
+
+
+def test_a_link_out_of_the_context_is_told_to_be_one() -> None:
+    """It is there, and who looks at it sees a file: that there is none needs a word."""
+    with pytest.raises(LadingError) as told:
+        placed("/x", "out")
+    assert told.value.hint.startswith("it is a link to ../../etc/passwd, and there is no such file in the context")
