@@ -41,6 +41,8 @@ from domain.text.safe import safe
 
 _PIECE = 1 << 20
 _MOST_ENTRIES = 200_000
+_LARGEST_TOGETHER = 32 << 20
+"""Bytes of documents that are read from one archive: each of a thousand names may lead to the same large one."""
 _MOST_LINKS = 16
 _DEEPEST_INDEX = 4
 
@@ -84,6 +86,7 @@ class Archive:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._members: dict[str, Member] = {}
+        self._read = 0
         try:
             self._index()
         except Damaged as error:
@@ -94,10 +97,13 @@ class Archive:
         return name in self._members
 
     def read(self, name: str, limit: int, expected: Descriptor | None = None) -> bytes:
-        """The whole entry, verified if something was promised. Raises: Refused."""
+        """A whole document, verified if something was promised. Raises: Refused."""
         member = self._resolve(name)
         if member.size > limit:
             raise Refused(f"{safe(name)} in the archive is too large: {member.size} bytes, at most {limit} are read")
+        self._read += member.size
+        if self._read > _LARGEST_TOGETHER:
+            raise Refused(f"the documents in the archive are too large together: {_LARGEST_TOGETHER} bytes are read")
         data = b"".join(self._pieces(member))
         if expected is not None and (len(data) != expected.size or digest_of(data) != expected.digest):
             raise Refused(

@@ -116,8 +116,34 @@ async def test_an_image_without_names_or_layers_is_an_image(store: LocalImageSto
     assert len(store.layer_paths(found.image)) == 1, "the mount points"
 
 
+@pytest.mark.parametrize("saver", ["docker", "oci", "nested"])
+async def test_a_thousand_names_of_one_large_document_are_refused_early(
+    saver: str, store: LocalImageStore, tmp_path: Path
+) -> None:
+    """Elsewhere a small archive, or index, asked for the same again and again (CVE-2026-53493)."""
+    large = config([], Labels={"x": "y" * (1 << 20)})
+    layout = Layout()
+    if saver == "docker":
+        saved = [{"Config": "c", "RepoTags": [f"a:{number}"], "Layers": []} for number in range(1000)]
+        data = archive(named("c", large), named("manifest.json", json.dumps(saved)))
+    else:
+        inner = layout.image([], document=large)
+        if saver == "nested":
+            inner = layout.blob(json.dumps({"schemaVersion": 2, "manifests": [inner], "x": "y" * (1 << 20)}).encode())
+        for number in range(1000):
+            layout.add(inner, f"a:{number}")
+        data = layout.tar()
+    with pytest.raises(Refused, match="too large together"):
+        await load(store, tmp_path, data)
+
+
 def broken() -> dict[str, tuple[bytes, str]]:
     """Archives that must be refused, and how."""
+    deep = Layout()
+    inner = deep.image([ONE])
+    for _ in range(9):
+        inner = deep.blob(json.dumps({"schemaVersion": 2, "manifests": [inner]}).encode())
+    deep.add(inner, "a:b")
     layout = Layout()
     layout.add({**layout.image([ONE]), "size": 1}, "a:b")
     damaged = Layout()
@@ -199,6 +225,7 @@ def broken() -> dict[str, tuple[bytes, str]]:
         "schema 1": (old.tar(), "schema 1"),
         "other machine": (foreign.tar(), r"far:v1 exists, but not for linux/.* It offers: linux/mips"),
         "missing manifest": (loop.tar(), "is missing"),
+        "index in an index": (deep.tar(), "nested too deeply"),
         "empty index": (Layout().tar(), "index.json is empty"),
     }
 

@@ -163,7 +163,7 @@ def test_files_of_the_same_beginning_are_not_mistaken(spooled: list[int], tmp_pa
 def test_a_name_that_leads_out_is_refused(spooled: list[int], tmp_path: Path, entry: Entry, says: str) -> None:
     """Before anything is used.
 
-    GHSA-g2h8-426c-7976.
+    GHSA-g2h8-426c-7976, GHSA-w26x-xg27-7qjc.
     """
     with pytest.raises(Refused, match=says):
         context(spooled, tmp_path, archive(entry))

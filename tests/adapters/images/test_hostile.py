@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import resource
 import subprocess
 import sys
 import tarfile
@@ -156,6 +157,15 @@ def test_entries_that_cannot_be_meant_are_refused(entry: Member, reason: str, la
     """
     with pytest.raises(Refused, match=reason):
         layers.add(archive(entry, format=tarfile.GNU_FORMAT if entry[0].uid < 0 else tarfile.PAX_FORMAT))
+
+
+def test_the_same_mark_again_and_again_costs_nothing(layers: Layers) -> None:
+    """Elsewhere each of them went through all that is in its directory (CVE-2026-95838)."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    layers.add(archive(*(file(f"d/{number}") for number in range(10))))
+    layers.add(archive(*(file(f"d/new{number}") for number in range(5000)), *([file("d/.wh..wh..opq")] * 5000)))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
 
 
 def test_names_in_errors_are_harmless_for_a_terminal(layers: Layers) -> None:

@@ -279,6 +279,20 @@ async def test_a_manifest_with_other_layers_than_its_config_is_refused(store: Lo
     assert digest_of(BASE) not in shelf.fetched()
 
 
+async def test_of_an_index_only_one_entry_is_asked_for_and_not_for_ever(store: LocalImageStore) -> None:
+    """Elsewhere every entry was, and those of indexes in it, however often they were named (CVE-2026-53493)."""
+    shelf = Shelf()
+    platform = {"os": "linux", "architecture": "amd64"}
+    inner: dict[str, object] = {"digest": shelf.image([BASE]), "size": 1}
+    for _ in range(9):
+        entries = [{**inner, "platform": platform}] * 1000
+        inner = shelf.add(json.dumps({"schemaVersion": 2, "manifests": entries}).encode())
+    shelf.named["v1"] = str(inner["digest"])
+    with pytest.raises(Refused, match="nested too deeply"):
+        await pull(store, shelf, "v1", platform=Platform(**platform))
+    assert len(shelf.calls) < 6
+
+
 async def test_addresses_in_a_manifest_are_never_followed(store: LocalImageStore) -> None:
     """They might lead to what only this machine can reach, or to who wants to be told the password (CVE-2020-15157)."""
     shelf = Shelf()
