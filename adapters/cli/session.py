@@ -198,7 +198,7 @@ class Session:
     def _write(self, descriptor: int, data: bytes) -> None:
         if self._blocks[descriptor]:
             self._target, self._unwritten = descriptor, memoryview(data)
-            if self._at_once[descriptor]:
+            if self._at_once[descriptor] or _writable(descriptor):
                 self._write_some()
         else:
             write(descriptor, data)
@@ -412,6 +412,13 @@ class Session:
 
 def _nothing(number: int, frame: object) -> None:
     """A handler that does nothing: its presence makes Python write the number to the wake-up descriptor."""
+
+
+def _writable(descriptor: int) -> bool:
+    """Whether it takes something at once, as the terminal of somebody who types does."""
+    waiting = poll()
+    waiting.register(descriptor, POLLOUT)
+    return bool(waiting.poll(0))
 
 
 def _may_block(descriptor: int) -> bool:

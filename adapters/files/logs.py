@@ -47,7 +47,7 @@ class LogFiles:
                 frame = _wanted(found, begin, since)
                 missed += frame.missed
                 if frame.data or follow is not None:  # who follows must know how far it is
-                    yield replace(frame, missed=missed)
+                    yield frame if missed == frame.missed else replace(frame, missed=missed)
                     missed = 0
             if missed:
                 yield LogFrame(0, logs.STDOUT, b"", missed=missed)

@@ -20,13 +20,17 @@ LIMIT = 8 << 20
 """The longest message either side accepts."""
 
 
+_compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""`json.dumps` would make an encoder for every message, and a person at a terminal waits for one with each key."""
+
+
 class Garbage(ValueError):
     """What came is no message of this protocol: the connection is of no more use."""
 
 
 def pack(message: Message) -> bytes:
     """One message as it travels."""
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = _compact(message).encode()
     return len(body).to_bytes(4) + body
 
 
@@ -53,7 +57,7 @@ class Splitter:
 
 def _parse(body: bytes) -> Message:
     try:
-        message = json.loads(body)
+        message = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
         raise Garbage(str(error)) from error
     if not isinstance(message, dict):
