@@ -100,6 +100,12 @@ def answer(asked: Question, addresses: Sequence[IPv4Address | IPv6Address] = (),
     return _HEADER.pack(asked.id, flags, 1, count, 0, 1 if extra else 0) + bytes(body) + extra
 
 
+def settled(answer: bytes) -> bool:
+    """Whether it is whole and of one record at most: the same question would be answered by the same bytes."""
+    _, flags, _, count, _, _ = _HEADER.unpack_from(answer)
+    return count <= 1 and not flags & _TRUNCATED
+
+
 def failure(data: bytes, code: int) -> bytes:
     """The answer to a query that cannot be read; empty if not even its number can."""
     if len(data) < 4:
