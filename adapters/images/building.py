@@ -232,6 +232,11 @@ class BuildFiles:
         (directory,) = self._store.directories((layer,))
         return same.holds(directory, things, source, image)
 
+    def first_change(self, layer: Layer, things: Sequence[Placed], source: Readable, below: str) -> str:
+        """What is different now in a directory of a layer that was made before. Blocking. Raises: StorageError."""
+        with self.tree((layer,)) as old:
+            return same.first_change(old, things, source, below)
+
     def is_archive(self, node: Node, source: Readable) -> bool:
         """Whether a file is a tar, packed or not. Blocking."""
         return node.kind == "file" and unpacked.is_archive(unpacked.head_of(source.data(node), node.path))

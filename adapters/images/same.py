@@ -7,12 +7,13 @@ layers of some builders as well; they mean nothing where the image has them with
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from adapters.images.merged import Merged
 from adapters.images.placed import Readable
 from adapters.tar.pack import kept_attribute
-from domain.build.placing import Kind, Placed, Tree
+from domain.build.placing import Kind, Node, Placed, Tree
 
 _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -36,6 +37,36 @@ def holds(layer: Path, things: Sequence[Placed], source: Readable, image: Tree) 
                 return False
             left.discard(path)
     return not left
+
+
+def first_change(old: Merged, things: Sequence[Placed], source: Readable, below: str) -> str:
+    """What is different now in one directory of the layer that a step has made before: `app/x.py changed`. Empty if
+    nothing is."""
+    wanted = {one.path: one for one in things if one.path.startswith(f"{below}/")}
+    for path in sorted(wanted):
+        there = old.look(path)
+        if there is None:
+            return f"{path} is new"
+        if not _is_still(there, wanted[path], old, source):
+            return f"{path} changed"
+    return next((f"{path} is gone" for path in _all(old, below) if path not in wanted), "")
+
+
+def _is_still(there: Node, one: Placed, old: Merged, source: Readable) -> bool:
+    if (there.kind, there.uid, there.gid) != (one.kind, one.uid, one.gid):
+        return False
+    if there.kind == "link":
+        return one.node is not None and there.target == one.node.target
+    return there.mode == one.mode and (there.kind != "file" or old.digest(there) == _wanted_digest(one, source))
+
+
+def _all(tree: Tree, directory: str) -> Iterator[str]:
+    for name in tree.names(directory):
+        path = f"{directory}/{name}"
+        yield path
+        node = tree.look(path)
+        if node is not None and node.kind == "directory":
+            yield from _all(tree, path)
 
 
 def _is_known(path: str, status: os.stat_result, image: Tree) -> bool:

@@ -18,6 +18,8 @@ Parts = tuple[tuple[str, str], ...]
 """(name, short digest of the value), in order."""
 MOST_FILES = 400
 """Files that are kept by name with a key; of more only their directories are."""
+FOLDED = "/…"
+"""Ends the name of a directory that stands for what is in it."""
 _SHORT = 16
 
 
@@ -130,7 +132,7 @@ def _folded(named: Sequence[tuple[str, str]], depth: int) -> list[tuple[str, str
     for path, value in named:
         parts = path.rstrip("/").split("/")
         if len(parts) > depth:
-            groups.setdefault("/".join(parts[:depth]) + "/…", []).append((path, value))
+            groups.setdefault("/".join(parts[:depth]) + FOLDED, []).append((path, value))
         else:
             kept.append((path, value))
     return sorted([*kept, *((name, digest(group)) for name, group in groups.items())])

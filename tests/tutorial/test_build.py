@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from domain.build import keys
 from tests.adapters.registry.servers import distribution, raw
 from tests.chaos.points import BUILDS
 from tests.tutorial.dockerfiles import CASES, TREE, Case
@@ -126,6 +127,7 @@ def test_what_was_built_before_is_not_built_again(engine: Engine, tmp_path: Path
         ("RUN echo $V > /cause1", ("V", "2"), "ARG V changed"),
         ("COPY src /cause2", ("src/x.py", "changed"), "cause2/x.py changed"),
         ("COPY src /cause3", ("src/new.py", "new"), "cause3/new.py is new"),
+        ("COPY many /cause4", ("many/d1/f7", "changed"), "cause4/d1/f7 changed"),
     ],
 )
 def test_a_miss_names_its_cause(
@@ -133,6 +135,7 @@ def test_a_miss_names_its_cause(
 ) -> None:
     """Which file, which argument; what follows says that its base has changed."""
     lay(tmp_path, TREE)
+    lay(tmp_path, {f"many/d{n % 2}/f{n}": "" for n in range(keys.MOST_FILES + 9)})
     text = f"FROM busybox\nARG V=1\n{before}\nRUN echo next > /next{cause[:5].strip()}"
     assert "it was not built before" in built(served, tmp_path, text).out
     options: tuple[str, ...] = ()

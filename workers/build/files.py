@@ -66,6 +66,8 @@ class Prepared:
     keys: tuple[Key, ...]
     make: Callable[[bool], Awaitable[Image]]
     same: Callable[[Layer], Awaitable[bool]]
+    change: Callable[[Layer, str], Awaitable[str]]
+    """What is different now in a directory of the layer that was made before; empty if that cannot be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class FileSteps:
             return await self._files.add(on.image, things, image, on.config, on.created_by, again=again)
 
         key = keys.of_directory(work, on.chain, f"{owner.uid}:{owner.gid}")
-        return Prepared((key,), make, self._same(things, image, image))
+        return Prepared((key,), make, self._same(things, image, image), _no_change)
 
     async def _from_image(
         self, work: Bring, on: Grown, image: Merged, owner: Owner | None, mode: Mode | None
@@ -130,7 +132,7 @@ class FileSteps:
         chain = origin.layers[-1].chain_id if origin.layers else ""
         quick = keys.of_source(work, on.chain, chain, _told(owner))
         if await self._workshop.known(quick):
-            return Prepared((quick,), _never, _no_layer)
+            return Prepared((quick,), _never, _no_layer, _no_change)
         source = self._stack.enter_context(self._files.tree(origin.layers))
         return await self._prepared(work, on, image, source, owner, mode, (quick,))
 
@@ -180,10 +182,13 @@ class FileSteps:
         async def make(again: bool) -> Image:
             return await self._files.add(on.image, things, tree, on.config, on.created_by, again=again)
 
-        return Prepared((key, *others), make, self._same(things, tree, image))
+        return Prepared((key, *others), make, self._same(things, tree, image), self._change(things, tree))
 
     def _same(self, things: Sequence[Placed], tree: Tree, image: Merged) -> Callable[[Layer], Awaitable[bool]]:
         return lambda layer: asyncio.to_thread(self._files.holds, layer, things, tree, image)
+
+    def _change(self, things: Sequence[Placed], tree: Tree) -> Callable[[Layer, str], Awaitable[str]]:
+        return lambda layer, below: asyncio.to_thread(self._files.first_change, layer, things, tree, below)
 
     def _archive(self, work: Bring, found: Sequence[Origin], tree: Tree) -> Node | None:
         """The archive that is to be unpacked; several at once, or one beside other files, are copied as they are."""
@@ -212,7 +217,7 @@ class FileSteps:
                 on.image, pieces, directory, what, keep, mode, on.config, on.created_by
             )
 
-        return Prepared((key,), make, _no_layer)
+        return Prepared((key,), make, _no_layer, _no_change)
 
     def _owner(self, work: Bring, image: Merged) -> Owner | None:
         return chown(work.chown, *_accounts(image), f"{work.verb} --chown") if work.chown else None
@@ -224,6 +229,10 @@ async def _never(again: bool) -> Image:
 
 async def _no_layer(layer: Layer) -> bool:
     return False
+
+
+async def _no_change(layer: Layer, below: str) -> str:
+    return ""
 
 
 def _accounts(image: Merged) -> tuple[bytes, bytes]:

@@ -50,6 +50,8 @@ from workers.requests import CreateRequest
 SCRATCH = Image(id="")
 Make = Callable[[str], Awaitable[tuple[Image, str]]]
 """Makes an image, and tells the container that it comes from; it is given the cause why it has to."""
+Change = Callable[[Layer, str], Awaitable[str]]
+"""What is different now in a directory of the layer that a step has made before."""
 
 
 class Contents(Protocol):
@@ -360,13 +362,14 @@ class Job:
                     return loan
             return None
 
-        return await self._made(step, prepared.keys, on, make, said)
+        return await self._made(step, prepared.keys, on, make, said, prepared.change)
 
     async def _made(
-        self, step: Step, wanted: tuple[Key, ...], on: Grown, make: Make, said: Callable[[], Awaitable[Loan | None]]
+        self, step: Step, wanted: tuple[Key, ...], on: Grown, make: Make, said: Callable[[], Awaitable[Loan | None]],
+        change: Change | None = None,
     ) -> Made:
         """What is kept under one of the keys, or else what `make` makes: then it is kept under all of them. `said`
-        looks for it in images of other builders that steps may be taken from."""
+        looks for it in images of other builders that steps may be taken from, `change` for what is different now."""
         async with self.tools.cache.maker(wanted[0]):
             for key in wanted:
                 if (found := await self.find(key)) is not None:
@@ -374,7 +377,7 @@ class Job:
             key = wanted[0]
             if (loan := await self._lent(wanted, on, said)) is not None:
                 return await self._borrow(step, loan, wanted, on)
-            cause = "--no-cache" if self.request.no_cache else await self.tools.cache.cause(step.text, key)
+            cause = "--no-cache" if self.request.no_cache else await self._cause(step, key, change)
             await self.ledger.write(StepStarted(
                 number=step.number, stage=step.stage, text=step.text, key=key.digest, inputs=key.parts, cause=cause,
             ))
@@ -385,6 +388,19 @@ class Job:
             made = Made(image, "ran", key, image.layers[-1].size, container, wanted)
             await self._keep(step, made, on, self.tools.clock.now() - begun, wanted)
             return made
+
+    async def _cause(self, step: Step, key: Key, change: Change | None) -> str:
+        """Why it is not in the cache. Of many files only their directories are kept with a key: which of them it is is
+        looked up in what was made then."""
+        cause, before = await self.tools.cache.cause(step.text, key)
+        directory, _, rest = cause.partition(keys.FOLDED)
+        if not rest.startswith(" changed") or change is None or before is None or not before.layers:
+            return cause
+        try:
+            found = await change(before.layers[-1], directory)
+        except LadingError:  # it is going away at this moment
+            return cause
+        return safe(found) + rest.removeprefix(" changed") if found else cause
 
     async def find(self, key: Key) -> Image | None:
         """What is kept under a key, if that may be used."""

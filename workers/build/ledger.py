@@ -125,17 +125,22 @@ class Cache:
         """Whether something is kept under a key, wanted or not (`--no-cache`)."""
         return await self._views.get("build_cache", key.digest) is not None
 
-    async def cause(self, text: str, key: Key) -> str:
-        """Why it is not found: what has changed since the same step was built last."""
+    async def cause(self, text: str, key: Key) -> tuple[str, Image | None]:
+        """Why it is not found: what has changed since the same step was built last; and the image of then, if that is
+        still here."""
         rows = await self._views.select(
             "build_cache", where={"step": step(text)}, order="created", descending=True, limit=1
         )
         if not rows:
-            return cause(None, key.parts)
+            return cause(None, key.parts), None
         listed = rows[0]["inputs"]
         listed = json.loads(listed) if isinstance(listed, str) else listed
         pairs = listed if isinstance(listed, list) else []
-        return cause(tuple((str(name), str(value)) for name, value in pairs), key.parts)
+        told = cause(tuple((str(name), str(value)) for name, value in pairs), key.parts)
+        try:
+            return told, await self._images.image(str(rows[0]["image_id"]))
+        except NotFound:
+            return told, None
 
     async def storing(self, key: Key, text: str, image: Image, size: int, build: str, source: str = "") -> Append:
         """What keeps an image under a key."""

@@ -70,3 +70,31 @@ def test_anything_else_in_it_makes_it_another(trees: tuple[Path, Path], change: 
     """Content, size, mode, what is more or less, where a link leads, what is none of these, attributes."""
     change(trees[0] / "usr/app")
     assert not holds(trees)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda app: None, ""),
+        (lambda app: (app.parent / "other").touch(), ""),
+        (lambda app: (app / "f").write_text("hullo"), "usr/app/f changed"),
+        (lambda app: (app / "f").chmod(0o600), "usr/app/f changed"),
+        (lambda app: (app / "other").symlink_to("g") or (app / "other").rename(app / "l"), "usr/app/l changed"),
+        (lambda app: (app / "l").unlink(), "usr/app/l is new"),
+        (lambda app: (app / "old").mkdir(), "usr/app/old is gone"),
+    ],
+)
+def test_the_first_file_that_is_different_is_told(
+    trees: tuple[Path, Path], change: Callable[[Path], object], says: str
+) -> None:
+    """Of a directory of the layer that the step has made before."""
+    layer, folder = trees
+    change(layer / "usr/app")
+    source, old = Merged([folder]), Merged([layer])
+    try:
+        nodes = [node for name in ("f", "l") if (node := source.look(name)) is not None]
+        things = [Placed(f"usr/app/{node.path}", node.kind, node.mode, *MINE, node=node) for node in nodes]
+        assert same.first_change(old, things, source, "usr/app") == says
+    finally:
+        source.close()
+        old.close()
