@@ -159,7 +159,8 @@ class Host:
         if bridge is None:
             return
         if not bridge.link.startswith(_BRIDGES):
-            foreign.forget(links=(bridge.link,))
+            with self._admitting:  # who is at it at the moment, in another thread, must not go on with this one
+                foreign.forget(links=(bridge.link,))
         link = links.find(self._links, bridge.link)
         if link is not None:
             self._doom([link])
