@@ -174,6 +174,37 @@ def test_networks_links_and_what_is_missing(engine: Engine, environment: dict[st
     assert engine.everything() == []
 
 
+@needs_client
+def test_the_history_says_who_did_what_and_how_it_ended(engine: Engine, environment: dict[str, str]) -> None:
+    """Each command line of docker's client that changes, runs or takes out something, with the fact that settled it."""
+    lines = {
+        "run -d --name web busybox sleep 99": "started",
+        "exec web false": "exec-exited",
+        "cp web:/etc/passwd -": "copied-out",
+        "commit web site:1": "committed",
+        "rename web www": "renamed",
+        "pause www": "paused",
+        "unpause www": "unpaused",
+        "kill www": "exited",
+        "start www": "started",
+        "stop -t 0 www": "exited",
+        "export www": "exported",
+        "rm www": "removed",
+    }
+    for line in lines:
+        assert docker(environment, *line.split()).returncode == (1 if "false" in line else 0), line
+    steps = [json.loads(line) for line in engine.ok("audit", "--json", "www").splitlines()]
+    asked = {step["position"]: step for step in steps if step["actor"]["command"]}
+    assert {step["actor"]["user"] for step in asked.values()} == {"root"}
+    settled = {(step["actor"]["command"], step["event"]) for step in asked.values()}
+    settled |= {(asked[step["cause"]]["actor"]["command"], step["event"]) for step in steps if step["cause"] in asked}
+    assert {(f"docker {line}", event) for line, event in lines.items()} <= settled
+    (run,) = (step for step in steps if step["event"] == "exec-exited")
+    assert run["data"]["code"] == 1
+    assert docker(environment, "rmi", "site:1").returncode == 0
+    assert engine.everything() == []
+
+
 def test_a_client_that_stands_still_slows_nobody_and_leaves_nothing(engine: Engine, place: Path) -> None:
     """Neither others nor the container whose output it does not read; when it goes, all it has asked for is over."""
     script = "yes | head -c 40000000; echo done > /done; sleep 1000"
