@@ -56,12 +56,12 @@ class Remote:
         """Fetch one file; its name in this tree. Raises: Refused, Unavailable."""
         name = unquote(urlsplit(url).path.rpartition("/")[2]) or "index"
         if name in (".", "..") or "/" in name or "\0" in name:
-            raise Refused(f"ADD: no file can have the name that {safe(url)} ends in")
+            raise Refused(f"no file can have the name that {safe(url)} ends in")
         while name in self.nodes:
             name += "_"
         size, mtime, digest = _fetched(url, fd, most)
         if checksum and checksum.lower() != f"sha256:{digest}":
-            raise Refused(f"ADD: {safe(url)} is sha256:{digest}, but should be {safe(checksum)[:100]}")
+            raise Refused(f"{safe(url)} is sha256:{digest}, but should be {safe(checksum)[:100]}")
         self.nodes[name] = Node(name, "file", _MODE, 0, 0, size, mtime)
         self._fds[name], self._digests[name] = fd, digest
         return name
@@ -83,17 +83,17 @@ def _fetched(url: str, fd: int, most: int) -> tuple[int, int, str]:
             while piece := answer.read(_PIECE):
                 size += len(piece)
                 if size > most:
-                    raise Refused(f"ADD: {safe(url)} is larger than there is room for")
+                    raise Refused(f"{safe(url)} is larger than there is room for")
                 found.update(piece)
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(fd, view) :]
             return size, _time(answer.headers.get("Last-Modified", "")), found.hexdigest()
     except urllib.error.HTTPError as error:
-        raise Refused(f"ADD: {safe(url)}: the server answers {error.code} {safe(str(error.reason))[:100]}") from error
+        raise Refused(f"{safe(url)}: the server answers {error.code} {safe(str(error.reason))[:100]}") from error
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise Unavailable(f"ADD: {safe(url)} cannot be fetched: {safe(str(reason))[:200]}") from error
+        raise Unavailable(f"{safe(url)} cannot be fetched: {safe(str(reason))[:200]}") from error
 
 
 def _time(text: str) -> int:

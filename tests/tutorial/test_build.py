@@ -790,7 +790,9 @@ def test_a_context_may_come_from_an_address(engine: Engine, tmp_path: Path, addr
     for name, text in (("context.tar", "from afar"), ("D", "alone")):
         engine.ok("build", "-t", "built", f"{address}/{name}")
         assert show(engine, "cat /x") == text
-    assert "the server answers 404" in engine.cli("build", f"{address}/none").err
+    refused = engine.cli("build", f"{address}/none").err
+    assert "the server answers 404" in refused
+    assert "ADD" not in refused
 
 
 def git(folder: Path, *words: str) -> str:
