@@ -17,7 +17,6 @@ from adapters.images import programs
 from adapters.images.compression import Compressor, inflated, sniffed
 from adapters.images.content import Blob, LayerRecord
 from adapters.images.gate import Gate
-from adapters.images.spreading import spread_out
 from domain.errors import Refused
 from domain.failpoints import failpoint
 from domain.images.layer import hex_of
@@ -86,11 +85,10 @@ def unpack_blob(pieces: Iterable[bytes], place: Place, expected: Expected, limit
 
 
 def _root(place: Place) -> Path:
-    """Where the layer's files come: an empty directory, the root of a tree of its own."""
+    """Where the layer's files come: an empty directory."""
     target = place.work / "fs"
     target.mkdir(mode=0o755)
     target.chmod(0o755)  # a set-group-ID bit would be inherited
-    spread_out(str(target))
     return target
 
 
