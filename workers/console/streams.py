@@ -64,10 +64,12 @@ def detach_keys(text: str, status: int = 1) -> bytes:
         raise Plain(error.message, hint=error.hint, status=status) from error
 
 
-def require_terminal(call: Call, *, stdin: bool, tty: bool) -> None:
-    """Who types into a terminal has one. Raises Plain."""
+def require_terminal(
+    call: Call, *, stdin: bool, tty: bool, instead: str = "leave out -t to send the input through a pipe"
+) -> None:
+    """Who types into a terminal has one. Raises Plain, with what can be done instead."""
     if stdin and tty and not call.terminal.stdin_tty:
-        raise Plain("the input device is not a TTY", hint="leave out -t to send the input through a pipe")
+        raise Plain("the input device is not a TTY", hint=instead)
 
 
 def size(terminal: Terminal, *, tty: bool) -> tuple[int, int]:

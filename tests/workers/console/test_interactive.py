@@ -158,25 +158,26 @@ async def test_the_keys_leave_start_without_a_word(engine: FakeEngine, prompt: P
 
 
 @pytest.mark.parametrize(
-    ("line", "status"),
+    ("line", "status", "instead"),
     [
-        ("run -it alpine:3.10", 1),
-        ("run -i -t --rm alpine:3.10", 1),
-        ("attach box", 1),
-        ("exec -it box sh", 1),
-        ("start -ai cold", 1),
+        ("run -it alpine:3.10", 1, "leave out -t"),
+        ("run -i -t --rm alpine:3.10", 1, "leave out -t"),
+        ("attach box", 1, "--no-stdin"),
+        ("exec -it box sh", 1, "leave out -t"),
+        ("start -ai cold", 1, "leave out -i"),
     ],
 )
 async def test_a_terminal_inside_needs_one_outside(
-    engine: FakeEngine, prompt: Prompt, line: str, status: int
+    engine: FakeEngine, prompt: Prompt, line: str, status: int, instead: str
 ) -> None:
-    """Nothing is created, started or executed."""
+    """Nothing is created, started or executed, and what is said to do instead can be done."""
     await running(engine, prompt, "-it")
     await prompt.ok("create", "-it", "--name", "cold", "alpine:3.10")
     before = len(engine.store.records)
     answer = await told(prompt, piped(line))
     assert (answer.status, answer.out) == (status, "")
     assert "the input device is not a TTY" in answer.err
+    assert instead in answer.err
     assert len(engine.store.records) == before
 
 

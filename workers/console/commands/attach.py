@@ -31,7 +31,7 @@ async def _attach(invocation: Invocation) -> int:
         stdin=spec.stdin and not invocation.options.flag("no-stdin"), tty=spec.tty, once=spec.stdin_once, keys=keys
     )
     if container.pid:
-        require_terminal(call, stdin=wiring.stdin, tty=wiring.tty)
+        require_terminal(call, stdin=wiring.stdin, tty=wiring.tty, instead="use --no-stdin only to watch")
     late = asyncio.Event()
     frames = engine.output(id, from_start=False, hold=patience(call.terminal), begun=late.set)
     await engine.execute(id, Attach(streams=wiring.names, tty=spec.tty), invocation.who)

@@ -66,7 +66,7 @@ def _wiring(invocation: Invocation, container: Container) -> Wiring:
     spec = container.settled
     keys = detach_keys(invocation.options.text("detach-keys"))
     stdin = invocation.options.flag("interactive") and spec.stdin
-    require_terminal(invocation.call, stdin=stdin, tty=spec.tty)
+    require_terminal(invocation.call, stdin=stdin, tty=spec.tty, instead="leave out -i only to watch")
     return Wiring(stdin=stdin, tty=spec.tty, once=spec.stdin_once, keys=keys)
 
 
