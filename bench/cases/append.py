@@ -36,8 +36,8 @@ def measure(setting: Setting) -> list[Row]:
 
 
 async def _single(folder: Path, rounds: int) -> tuple[list[float], list[float], list[float]]:
-    """Appends, overwrites in place and writes that let a file grow take turns (A B C, C B A, …); the first ones do not
-    count. The target is the overwrite, the least that durable can cost; a log that lets its file grow pays the third.
+    """Appends and overwrites of the disk take turns, in pairs (A B, B A, …); the first ones do not count. Writes that
+    let a file grow come after them: each makes the journal of the file system busy, which would slow the next flush.
     """
     store = open_store(folder / "single")
     await store.open()
@@ -45,7 +45,6 @@ async def _single(folder: Path, rounds: int) -> tuple[list[float], list[float], 
     disk, growing = Disk(folder / "floor"), Disk(folder / "growing", laid_out=0)
     appended: list[float] = []
     written: list[float] = []
-    grown: list[float] = []
 
     async def append() -> None:
         step = (next(steps),)
@@ -56,13 +55,11 @@ async def _single(folder: Path, rounds: int) -> tuple[list[float], list[float], 
     async def overwrite() -> None:
         written.append(disk.timed())
 
-    async def grow() -> None:
-        grown.append(growing.timed())
-
     try:
         for turn in range(rounds + WARM_UP):
-            for contestant in (append, overwrite, grow)[:: 1 if turn % 2 == 0 else -1]:
+            for contestant in (append, overwrite) if turn % 2 == 0 else (overwrite, append):
                 await contestant()
+        grown = [growing.timed() for _ in range(rounds + WARM_UP)]
     finally:
         disk.close()
         growing.close()
