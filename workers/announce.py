@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from domain.errors import Conflict, LadingError, Refused
 from domain.messages import Append, Meta, Recorded, StreamId
-from domain.ports import EventStore, OpenIntent, Reply
+from domain.ports.events import EventStore, OpenIntent, Reply
 
 
 class Announcing:

@@ -42,7 +42,7 @@ from domain.lifecycle.unpause import Unpause
 from domain.lifecycle.update import Update
 from domain.messages import Actor, Command, Recorded
 from domain.network.asked import NetworkWish
-from domain.ports import Bus, Message
+from domain.ports.bus import Bus, Message
 from domain.signals import number
 from domain.spec import RestartPolicy
 from workers.engine import Engine

@@ -17,7 +17,10 @@ from domain.host import HostStarted, HostStopped, Recovered
 from domain.images.model import Image
 from domain.lifecycle.commit import CommitRequested
 from domain.messages import Append, Event, Recorded, StreamId
-from domain.ports import Bus, Clock, EventStore, Runtime, Views, VolumeStore
+from domain.ports.bus import Bus, Clock
+from domain.ports.events import EventStore, Views
+from domain.ports.runtime import Runtime
+from domain.ports.volumes import VolumeStore
 from workers.announce import Announcing
 from workers.health import Health
 from workers.images import Images

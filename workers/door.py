@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-from domain.ports import NetworkDriver
+from domain.ports.network import NetworkDriver
 
 
 class Door:

@@ -36,7 +36,10 @@ from domain.messages import Command, Event, Recorded, StreamId
 from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix, made_up
 from domain.network.asked import NetworkWish, parse_link
-from domain.ports import Clock, EventStore, Input, LogFrame, LogReader, Runtime, Views
+from domain.ports.bus import Clock
+from domain.ports.events import EventStore, Views
+from domain.ports.logs import LogFrame, LogReader
+from domain.ports.runtime import Input, Runtime
 from domain.resources import NO_LIMITS, Resources
 from domain.runtime.request import CONTAINER, lender
 from domain.text.times import local

@@ -13,7 +13,8 @@ from domain.container import LIVE, Container, State
 from domain.errors import KernelError, LadingError, Refused
 from domain.lifecycle.absent import present
 from domain.messages import Command
-from domain.ports import Access, Files, StartedProcess
+from domain.ports.files import Access, Files
+from domain.ports.runtime import StartedProcess
 from workers.mover import Caller, Mover
 from workers.sampler import Sampler
 

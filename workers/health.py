@@ -16,7 +16,8 @@ from domain.lifecycle.health import ReportHealth, Status
 from domain.lifecycle.remove import Removed
 from domain.lifecycle.start import Adopted, Started
 from domain.messages import Actor, Recorded
-from domain.ports import Clock, ExitReport, Runtime
+from domain.ports.bus import Clock
+from domain.ports.runtime import ExitReport, Runtime
 from domain.spec import HealthCheck
 from workers.mover import Caller, Mover
 from workers.probes import Probes

@@ -16,7 +16,7 @@ from domain.images.progress import Progress
 from domain.images.reference import Reference
 from domain.images.search import Hit
 from domain.messages import Meta
-from domain.ports import Sent
+from domain.ports.images import Sent
 from workers.images import Images
 from workers.mover import Caller, Mover
 from workers.transfers import Arrived, Described, Keys, Transfers

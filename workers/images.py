@@ -51,7 +51,9 @@ from domain.images.streams import (
 )
 from domain.messages import Append, Event, Meta, Recorded, StreamId
 from domain.names import is_id_prefix
-from domain.ports import Clock, EventStore, ImageStore, OpenIntent, Views
+from domain.ports.bus import Clock
+from domain.ports.events import EventStore, OpenIntent, Views
+from domain.ports.images import ImageStore
 from domain.projections.fold import Row
 from domain.spec import ContainerSpec
 from domain.text.safe import safe

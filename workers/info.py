@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adapters.system import facts
-from domain.ports import Views
+from domain.ports.events import Views
 from workers.settings import Settings
 from workers.version import VERSION
 

@@ -29,7 +29,9 @@ from domain.network.setup import Endpoint, Place, Resolver, Sandbox
 from domain.network.subnets import Address
 from domain.network.wishes import DEFAULT, JOINED, Attachment, Interface, Lease
 from domain.network.zones import Zone
-from domain.ports import Clock, Runtime, Views
+from domain.ports.bus import Clock
+from domain.ports.events import Views
+from domain.ports.runtime import Runtime
 from domain.spec import ContainerSpec
 from domain.userns import REMAP
 from workers.blueprint import Joined

@@ -8,7 +8,7 @@ from domain.failpoints import failpoint
 from domain.lifecycle.exec import ReportExecExit
 from domain.lifecycle.exit import ReportExit
 from domain.lifecycle.shortage import ReportMemoryKills
-from domain.ports import ExitReport, MemoryKills, Runtime
+from domain.ports.runtime import ExitReport, MemoryKills, Runtime
 from workers.mover import Mover
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from domain.lifecycle.exit import Exited
 from domain.lifecycle.start import StartFailed
 from domain.messages import Recorded
 from domain.mounts import Mount
-from domain.ports import Views, VolumeStore
+from domain.ports.events import Views
+from domain.ports.volumes import VolumeStore
 from domain.volumes.driver import local_mount
 from workers.mover import Mover
 

@@ -22,7 +22,8 @@ from domain.lifecycle.start import Adopt
 from domain.machine import settled_by
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
 from domain.policies.follow_up import follow_up
-from domain.ports import Clock, EventStore
+from domain.ports.bus import Clock
+from domain.ports.events import EventStore
 
 More = Callable[[], Awaitable[Sequence[Append]]]
 """What else belongs into an append, decided anew for each try."""

@@ -25,7 +25,9 @@ from domain.network.setup import Bridge, Sandbox
 from domain.network.streams import NetworkStream, create, fold_network, request_removal
 from domain.network.wishes import DEFAULT, Attachment, Interface
 from domain.network.zones import Zone
-from domain.ports import Clock, EventStore, NetworkDriver, Views
+from domain.ports.bus import Clock
+from domain.ports.events import EventStore, Views
+from domain.ports.network import NetworkDriver
 from domain.projections.fold import Row
 from workers.mover import Caller, Mover
 from workers.requests import NetworkRequest

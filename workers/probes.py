@@ -10,7 +10,8 @@ from typing import Any
 from domain.container import Container
 from domain.errors import CommandFailed, KernelError, LadingError, NotFound, Refused, Unavailable
 from domain.health import MOST_OUTPUT, TOO_LATE, Probe, argv, legible_output
-from domain.ports import Clock, ExitReport, Runtime
+from domain.ports.bus import Clock
+from domain.ports.runtime import ExitReport, Runtime
 from domain.spec import ExecSpec, HealthCheck
 from domain.text.units import go_duration
 

@@ -19,7 +19,9 @@ from domain.lifecycle.exit import ReportExit
 from domain.lifecycle.remove import Remove
 from domain.lifecycle.start import Adopt, Start
 from domain.policies.restart import wanted_after_boot
-from domain.ports import Clock, EventStore, ExitReport, OpenIntent, Runtime, StartedProcess, Views
+from domain.ports.bus import Clock
+from domain.ports.events import EventStore, OpenIntent, Views
+from domain.ports.runtime import ExitReport, Runtime, StartedProcess
 from domain.spec import lenders
 from workers.monitor import fact
 from workers.mover import Caller, Mover

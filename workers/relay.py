@@ -14,7 +14,8 @@ from domain import subjects
 from domain.errors import InvalidValue, LadingError, Unavailable
 from domain.failpoints import failpoint
 from domain.messages import Recorded
-from domain.ports import Bus, Message, OpenIntent
+from domain.ports.bus import Bus, Message
+from domain.ports.events import OpenIntent
 from workers.wire import Outcome, Work
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from domain.names import is_id
-from domain.ports import Views
+from domain.ports.events import Views
 from workers.settings import Settings
 
 EVERY = 3600.0

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from domain.ports import Clock, Meter, Usage
+from domain.ports.bus import Clock
+from domain.ports.files import Meter, Usage
 
 PERIOD = 1.0
 """Seconds between two looks."""

@@ -13,7 +13,8 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from domain.container import Container, State
-from domain.ports import LogFrame, LogReader, Watch
+from domain.ports.logs import LogFrame, LogReader
+from domain.ports.runtime import Watch
 
 PATIENT = math.inf
 """A hold for a consumer that must get everything, however long it takes."""

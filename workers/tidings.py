@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from domain.errors import LadingError
 from domain.messages import Recorded
 from domain.notices import Narrator, Notice
-from domain.ports import EventStore
+from domain.ports.events import EventStore
 from domain.text.units import SECOND
 
 MOST_WAITING = 1000

@@ -7,7 +7,7 @@ from domain.errors import LadingError
 from domain.lifecycle.exit import RestartScheduled
 from domain.lifecycle.start import StartScheduled
 from domain.messages import Recorded
-from domain.ports import Clock
+from domain.ports.bus import Clock
 from workers.mover import Caller, Mover
 
 log = logging.getLogger(__name__)

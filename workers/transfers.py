@@ -23,7 +23,7 @@ from domain.images.reference import Reference, parse, split_key
 from domain.images.registries import Registries
 from domain.images.search import Hit
 from domain.messages import Event, Meta
-from domain.ports import Remotes, Sent, Source
+from domain.ports.images import Remotes, Sent, Source
 from workers.images import Contents, Images
 
 _DEEPEST_INDEX = 4

@@ -14,7 +14,9 @@ from domain.errors import Conflict, InvalidValue, KernelError, NotFound
 from domain.failpoints import failpoint
 from domain.messages import Append, Meta, StreamId
 from domain.mounts import Mount
-from domain.ports import Clock, EventStore, Views, VolumeStore
+from domain.ports.bus import Clock
+from domain.ports.events import EventStore, Views
+from domain.ports.volumes import VolumeStore
 from domain.projections.fold import Row
 from domain.volumes import streams
 from domain.volumes.driver import local_mount

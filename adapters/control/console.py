@@ -60,7 +60,7 @@ from typing import Protocol
 from domain import subjects
 from domain.errors import InvalidValue, LadingError, NoResponders, Refused, Unavailable
 from domain.messages import Actor
-from domain.ports import Bus, Message
+from domain.ports.bus import Bus, Message
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from adapters.files.segments import Bounds, Found, Start, Stored
 from adapters.files.tail import Place
 from domain import logs
 from domain.errors import InvalidValue
-from domain.ports import LogFrame
+from domain.ports.logs import LogFrame
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adapters.files.tail import Place, Tail
 from domain import logs
-from domain.ports import LogFrame
+from domain.ports.logs import LogFrame
 
 Found = tuple[Place, LogFrame]
 """A frame and the place of its data."""

@@ -13,7 +13,7 @@ from domain.images.layer import hex_of
 from domain.images.manifest import Descriptor
 from domain.images.progress import Part
 from domain.images.transfer import AT_ONCE
-from domain.ports import Source
+from domain.ports.images import Source
 
 _PULLS = 2
 """So many pulls move their full number of layers; more of them share."""

@@ -34,7 +34,7 @@ from domain.images.manifest import (
 )
 from domain.images.model import Image, Layer
 from domain.images.progress import Part, Progress
-from domain.ports import Source
+from domain.ports.images import Source
 
 _DEEPEST_INDEX = 4
 

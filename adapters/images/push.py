@@ -11,7 +11,7 @@ from domain.errors import Refused, StorageError
 from domain.images.manifest import Descriptor
 from domain.images.progress import Part, Progress, State
 from domain.images.transfer import AT_ONCE
-from domain.ports import Sent, Target
+from domain.ports.images import Sent, Target
 
 
 def push(

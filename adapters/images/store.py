@@ -41,7 +41,7 @@ from domain.images.layer import chain_id, chain_ids, digest_of, hex_of, is_diges
 from domain.images.manifest import MOST_LAYERS, Platform
 from domain.images.model import Image, Layer, Registered
 from domain.images.progress import Progress
-from domain.ports import Fetched, Sent, Source, Target
+from domain.ports.images import Fetched, Sent, Source, Target
 from domain.text.safe import safe
 
 _T = TypeVar("_T")

@@ -18,7 +18,7 @@ from adapters.kernel import terminals
 from adapters.kernel.supervisor import handover, wire
 from adapters.kernel.supervisor.wire import Message
 from domain.errors import KernelError, Refused, Unavailable
-from domain.ports import LogFrame
+from domain.ports.logs import LogFrame
 
 _PAUSES = (0.02, 0.1, 0.5, 1.0, 2.0)
 _MOST_FDS = 8

@@ -18,7 +18,8 @@ from adapters.kernel.supervisor import interpreter
 from domain.copying import Found, Kind
 from domain.errors import KernelError, NotFound, Refused
 from domain.mounts import Mount
-from domain.ports import Passed, StartedProcess
+from domain.ports.logs import Passed
+from domain.ports.runtime import StartedProcess
 from domain.text.safe import safe
 from domain.volumes.names import CONTENTS
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from adapters.kernel.cgroups import Tree
-from domain.ports import Usage
+from domain.ports.files import Usage
 
 _UNLIMITED = 1 << 62
 """Version 1 says "no limit" with the largest number of whole pages."""

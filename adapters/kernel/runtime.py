@@ -30,7 +30,8 @@ from domain.errors import InvalidValue, KernelError, LadingError, NotFound, Refu
 from domain.limits import lines, restored
 from domain.log_options import limits
 from domain.network.setup import Place
-from domain.ports import NO_FILES, ExitReport, Input, LogFrame, MemoryKills, StartedProcess, Victim
+from domain.ports.logs import LogFrame
+from domain.ports.runtime import NO_FILES, ExitReport, Input, MemoryKills, StartedProcess, Victim
 from domain.resources import Resources
 from domain.runtime.control import Control
 from domain.runtime.plan import exec_plan, plan

@@ -13,7 +13,7 @@ from contextlib import suppress
 from adapters.kernel.cgroups import Tree
 from adapters.kernel.cgroups.tree import Group
 from adapters.kernel.kmsg import victims
-from domain.ports import MemoryKills, Victim
+from domain.ports.runtime import MemoryKills, Victim
 
 _PAUSE = 0.25
 """Seconds between a signal and the look: version 1 tells before it kills, and a shortage rarely kills once."""

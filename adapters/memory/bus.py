@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from domain import subjects
 from domain.errors import InvalidValue, NoResponders, Unavailable
-from domain.ports import Message
+from domain.ports.bus import Message
 
 log = logging.getLogger(__name__)
 

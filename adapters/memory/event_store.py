@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from domain.errors import Conflict, NameTaken
 from domain.machine import settled_by
 from domain.messages import Append, Event, Meta, Recorded, StreamId
-from domain.ports import OpenIntent, Reply
+from domain.ports.events import OpenIntent, Reply
 from domain.projections.fold import Projection, Row
 from domain.projections.replay import STILL, Replay, Shape, TemporalReplay, Values, is_temporal, replay, table_columns
 from domain.stored import closed, from_bytes, sealed_bytes, to_bytes

@@ -17,7 +17,8 @@ from domain.images.manifest import Descriptor, Manifest, Platform, composed, par
 from domain.images.model import Image, Layer, Registered
 from domain.images.progress import Part, Progress
 from domain.images.reference import parse
-from domain.ports import Fetched, Sent, Source, Stop, Target
+from domain.ports.bus import Stop
+from domain.ports.images import Fetched, Sent, Source, Target
 
 _PLATFORM = Platform(os="linux", architecture="amd64")
 

@@ -12,7 +12,7 @@ from domain.errors import NotFound
 from domain.network.ports import Binding, Publication, assign, clash
 from domain.network.setup import Bridge, Endpoint, Place, Sandbox
 from domain.network.zones import Zone
-from domain.ports import Surroundings
+from domain.ports.network import Surroundings
 
 EPHEMERAL = 32768, 60999
 _RUN = tuple[str, int]

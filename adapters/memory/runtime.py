@@ -22,7 +22,8 @@ from errno import EBUSY
 from domain.errors import CommandFailed, InvalidValue, KernelError, LadingError, NotFound, Refused
 from domain.network.files import changed_hosts
 from domain.network.setup import Place
-from domain.ports import NO_FILES, ExitReport, LogFrame, MemoryKills, StartedProcess
+from domain.ports.logs import LogFrame
+from domain.ports.runtime import NO_FILES, ExitReport, MemoryKills, StartedProcess
 from domain.resources import Resources
 from domain.runtime.control import Control
 from domain.runtime.request import cannot_join

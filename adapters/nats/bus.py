@@ -24,7 +24,7 @@ from nats.errors import Error
 from adapters.nats.transport import Line, Locate, tls_context
 from domain import subjects
 from domain.errors import InvalidValue, NoResponders, Unavailable
-from domain.ports import Message
+from domain.ports.bus import Message
 
 log = logging.getLogger(__name__)
 

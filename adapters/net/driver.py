@@ -21,7 +21,7 @@ from domain.network.ports import Binding, Publication
 from domain.network.setup import DEFAULT_LINK, Bridge, Place, Sandbox
 from domain.network.subnets import DEFAULT_BRIDGE
 from domain.network.zones import Zone
-from domain.ports import Surroundings
+from domain.ports.network import Surroundings
 
 log = logging.getLogger(__name__)
 _TRIES = 50

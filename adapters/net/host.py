@@ -22,7 +22,7 @@ from adapters.net.netlink import Netlink, Refusal, as_error
 from domain.errors import KernelError, NotFound, Refused
 from domain.network.addresses import mac_of
 from domain.network.setup import Bridge, Endpoint, Sandbox
-from domain.ports import Surroundings
+from domain.ports.network import Surroundings
 
 log = logging.getLogger(__name__)
 Run = tuple[str, int]

@@ -17,7 +17,7 @@ from domain.errors import KernelError, LadingError, Unavailable
 from domain.network.ports import Binding, Publication
 from domain.network.setup import Bridge, Sandbox
 from domain.network.zones import Zone
-from domain.ports import Surroundings
+from domain.ports.network import Surroundings
 
 PROTOCOL = 3
 """Raised with every change of what is said: a process that speaks another one is replaced."""

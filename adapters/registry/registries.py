@@ -16,7 +16,7 @@ from domain.images.reference import DEFAULT_HOST, Reference
 from domain.images.registries import DOCKER_INDEX, Endpoint, Registries
 from domain.images.search import Hit, parse_catalog, parse_hits
 from domain.images.transfer import next_page
-from domain.ports import Stop
+from domain.ports.bus import Stop
 
 _KEPT = 32
 _MOST_PAGES = 50

@@ -27,7 +27,8 @@ from domain.images.transfer import (
     uploaded,
     with_digest,
 )
-from domain.ports import Sink, Stop
+from domain.ports.bus import Stop
+from domain.ports.images import Sink
 from domain.text.safe import safe
 
 _SMALL = 1 << 20

@@ -32,7 +32,7 @@ from adapters.sqlite.writer import Writer
 from domain.chain import cut
 from domain.errors import StorageError
 from domain.messages import Append, Meta, Recorded, StreamId
-from domain.ports import OpenIntent, Reply
+from domain.ports.events import OpenIntent, Reply
 from domain.projections.fold import Projection
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from adapters.sqlite.engine import storage_error
 from domain.chain import Head, StoredRow
 from domain.errors import StorageError
 from domain.messages import Actor, Event, Meta, Recorded, StreamId, StreamKind, event_type
-from domain.ports import OpenIntent, Reply
+from domain.ports.events import OpenIntent, Reply
 from domain.stored import ciphertext_of, from_bytes
 
 _COLUMNS = "e.pos, e.stream, e.version, e.type, e.ts, e.data, e.origin, e.cause, e.correlation, e.command"

@@ -11,7 +11,7 @@ from adapters.memory.bus import MemoryBus
 from adapters.nats.bus import NatsBus
 from adapters.nats.server import EmbeddedServer
 from domain.errors import InvalidValue, Unavailable
-from domain.ports import Bus, Message
+from domain.ports.bus import Bus, Message
 
 
 @pytest.fixture(params=["memory", "nats"])

@@ -11,7 +11,7 @@ from adapters.memory.event_store import MemoryEventStore
 from adapters.sqlite.event_store import SqliteEventStore
 from domain.errors import Conflict, NameTaken
 from domain.messages import Append
-from domain.ports import EventStore, OpenIntent, Reply, Views
+from domain.ports.events import EventStore, OpenIntent, Reply, Views
 from tests.contracts.samples import (
     DOOR,
     GATE,

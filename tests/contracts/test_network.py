@@ -10,7 +10,7 @@ from adapters.memory.network import MemoryNetwork
 from domain.errors import LadingError, NotFound, Refused
 from domain.network.ports import Binding, Publication
 from domain.network.setup import Bridge, Endpoint, Resolver, Sandbox
-from domain.ports import NetworkDriver
+from domain.ports.network import NetworkDriver
 from tests.adapters.net import conftest
 from tests.adapters.net.lab import Lab
 

@@ -11,7 +11,7 @@ import pytest
 from adapters.memory.runtime import MemoryRuntime
 from domain.errors import CommandFailed, InvalidValue, KernelError, NotFound, Refused
 from domain.isolation import Isolation
-from domain.ports import ExitReport, StartedProcess
+from domain.ports.runtime import ExitReport, StartedProcess
 from domain.spec import ContainerSpec, ExecSpec
 from tests.adapters.kernel.supervisor import conftest
 from tests.adapters.kernel.supervisor.machine import Machine

@@ -19,7 +19,7 @@ from domain.lifecycle.start import Started, StartRequested
 from domain.messages import Append, Meta, StreamId
 from domain.network.setup import Bridge
 from domain.network.wishes import Attachment, Interface, Networking
-from domain.ports import NetworkDriver
+from domain.ports.network import NetworkDriver
 from domain.spec import ContainerSpec
 from tests.workers.test_images import StoppedClock
 from workers.mover import Caller, Mover, Origin

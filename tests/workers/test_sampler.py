@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from domain.errors import KernelError
-from domain.ports import Usage
+from domain.ports.files import Usage
 from tests.workers.console.filefakes import Still
 from workers.sampler import Sampler, figures
 

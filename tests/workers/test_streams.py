@@ -13,7 +13,7 @@ from adapters.kernel.supervisor.output import Output
 from adapters.memory.runtime import MemoryRuntime
 from domain.container import Container, State
 from domain.logs import Limits
-from domain.ports import LogFrame
+from domain.ports.logs import LogFrame
 from workers.streams import PATIENT, Begin, Streams, Window
 
 ID = "ab" * 32

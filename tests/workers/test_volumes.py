@@ -16,7 +16,7 @@ from domain.errors import Conflict, InUse, InvalidValue, KernelError, NotFound, 
 from domain.lifecycle.create import Created
 from domain.messages import Append, Meta, StreamId
 from domain.mounts import Mount
-from domain.ports import VolumeStore
+from domain.ports.volumes import VolumeStore
 from domain.projections.volumes import Volumes as VolumesTable
 from domain.spec import ContainerSpec
 from tests.workers.test_images import StoppedClock

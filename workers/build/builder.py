@@ -24,7 +24,8 @@ from domain.errors import Ambiguous, Conflict, LadingError, NotFound
 from domain.images.layer import digest_of
 from domain.images.reference import parse_target
 from domain.messages import Meta
-from domain.ports import Clock, EventStore, Views
+from domain.ports.bus import Clock
+from domain.ports.events import EventStore, Views
 from domain.projections.fold import Row
 from workers.build.agents import ssh_of
 from workers.build.job import Contents, Job, Tools

@@ -36,7 +36,8 @@ from domain.images.manifest import Platform
 from domain.images.model import Image, Layer
 from domain.messages import Append, Event, Meta
 from domain.network.asked import NetworkingWish
-from domain.ports import Clock, EventStore
+from domain.ports.bus import Clock
+from domain.ports.events import EventStore
 from domain.text.safe import safe
 from workers.build.files import FileSteps, Grown, Prepared
 from workers.build.ledger import Cache, Ledger

@@ -15,7 +15,8 @@ from domain.build.streams import Build, Entry, fold_entry
 from domain.errors import NotFound
 from domain.images.model import Image
 from domain.messages import Append, Event, Meta, Recorded, StreamId
-from domain.ports import Clock, EventStore, Views
+from domain.ports.bus import Clock
+from domain.ports.events import EventStore, Views
 from domain.text.units import MINUTE
 from workers.images import Images, More
 

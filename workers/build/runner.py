@@ -15,7 +15,8 @@ from domain.lifecycle.remove import Remove
 from domain.lifecycle.start import Start, StartFailed
 from domain.names import container_name
 from domain.network.asked import NetworkingWish
-from domain.ports import Clock, Runtime
+from domain.ports.bus import Clock
+from domain.ports.runtime import Runtime
 from domain.resources import Resources
 from workers.blueprint import Joined, blueprint
 from workers.mover import Caller, Mover

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from domain.messages import Recorded
-from domain.ports import EventStore, Views
+from domain.ports.events import EventStore, Views
 from domain.projections.fold import Row
 from workers.console.containers import Listed, listed
 from workers.console.sheet import Sheet

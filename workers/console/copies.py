@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from domain.copying import STREAM, End, Found, Kind, absolute, linked, place, split
 from domain.errors import NotFound, Refused
 from domain.lifecycle.files import NoteCopiedIn, NoteCopiedOut
-from domain.ports import Access
+from domain.ports.files import Access
 from domain.text.safe import legible
 from workers.console.call import Call
 from workers.console.errors import Plain

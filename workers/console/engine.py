@@ -18,7 +18,11 @@ from domain.lifecycle.update import Update
 from domain.messages import Command, Recorded
 from domain.network.asked import NetworkWish
 from domain.network.wishes import Interface
-from domain.ports import Access, EventStore, Input, LogFrame, LogReader, Sent, Views
+from domain.ports.events import EventStore, Views
+from domain.ports.files import Access
+from domain.ports.images import Sent
+from domain.ports.logs import LogFrame, LogReader
+from domain.ports.runtime import Input
 from domain.resources import Resources
 from workers import networks, volumedesk
 from workers.build.builder import Builder

@@ -14,7 +14,8 @@ from domain.container import LIVE
 from domain.errors import LadingError, NotFound, Refused
 from domain.lifecycle.kill import Kill
 from domain.options import one
-from domain.ports import Input, LogFrame
+from domain.ports.logs import LogFrame
+from domain.ports.runtime import Input
 from domain.text.keys import Watch, parse
 from workers.console.call import Call, Terminal
 from workers.console.engine import Engine

@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import AsyncIterator
 
 from domain.copying import Found, base, linked
-from domain.ports import Access
+from domain.ports.files import Access
 from domain.text.times import ZERO, rfc3339
 from domain.text.units import SECOND
 

@@ -1,7 +1,7 @@
 """What containers use, as the API tells it. Times of processors in ns; the clients make percents of two looks."""
 
 from domain.documents import Document
-from domain.ports import Usage
+from domain.ports.files import Usage
 from domain.text.times import ZERO, rfc3339
 
 _NOTHING = {"usage_in_kernelmode": 0, "usage_in_usermode": 0}

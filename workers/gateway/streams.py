@@ -9,7 +9,7 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-from domain.ports import LogFrame
+from domain.ports.logs import LogFrame
 from workers.console.call import Terminal
 from workers.console.streams import STDERR, STDOUT
 from workers.gateway.call import Duplex

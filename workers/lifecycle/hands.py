@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from domain.container import Container
 from domain.images.model import Image
 from domain.messages import Recorded
-from domain.ports import Clock, Runtime
+from domain.ports.bus import Clock
+from domain.ports.runtime import Runtime
 from workers.leases import Leases
 
 

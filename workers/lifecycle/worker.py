@@ -15,7 +15,7 @@ from domain import subjects
 from domain.container import Container
 from domain.errors import LadingError, StorageError, Unavailable
 from domain.messages import Recorded
-from domain.ports import Bus, Message
+from domain.ports.bus import Bus, Message
 from workers.lifecycle import ACTS
 from workers.lifecycle.given_up import GIVEN_UP, reason_of
 from workers.lifecycle.hands import Hands

@@ -11,7 +11,7 @@ from adapters.memory.bus import MemoryBus
 from domain import subjects
 from domain.errors import NotFound, Refused
 from domain.messages import Actor
-from domain.ports import Message
+from domain.ports.bus import Message
 
 HOST = "box"
 

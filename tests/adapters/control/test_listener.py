@@ -22,7 +22,7 @@ from adapters.control.upstream import Locate
 from adapters.nats.access import Access
 from domain import subjects
 from domain.errors import NotFound, Unavailable
-from domain.ports import Message
+from domain.ports.bus import Message
 from tests.adapters.control.engine import HOST, Engine
 
 HELLO = b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB _INBOX.@.> 1\r\n'

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.files.logs import LogFiles
 from domain import logs
 from domain.errors import InvalidValue
-from domain.ports import LogFrame
+from domain.ports.logs import LogFrame
 
 ID = "ab" * 32
 Frame = tuple[int, int, bytes]

@@ -22,7 +22,8 @@ from domain.images.layer import digest_of
 from domain.images.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Platform
 from domain.images.progress import Progress
 from domain.images.transfer import AT_ONCE
-from domain.ports import Fetched, Sink, Stop
+from domain.ports.bus import Stop
+from domain.ports.images import Fetched, Sink
 from tests.adapters.images.saved import config as config_of
 from tests.adapters.images.tars import archive, directory, file
 

@@ -6,7 +6,7 @@ import pytest
 
 from adapters.kernel.cgroups import Tree
 from adapters.kernel.measure import GroupMeter
-from domain.ports import Usage
+from domain.ports.files import Usage
 
 PARENT, GROUP = "lading-1", "abc.2"
 

@@ -12,7 +12,7 @@ from adapters.nats.access import Access
 from adapters.nats.bus import NatsBus
 from adapters.nats.server import EmbeddedServer
 from domain.errors import Unavailable
-from domain.ports import Message
+from domain.ports.bus import Message
 from tests.adapters.nats.test_server import until
 from tests.adapters.nats.wire import Wire
 

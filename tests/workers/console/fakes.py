@@ -48,7 +48,10 @@ from domain.mounts import Mount
 from domain.names import container_name, is_id_prefix
 from domain.network.asked import NetworkWish, attachment, parse_link
 from domain.policies.follow_up import follow_up
-from domain.ports import LogFrame, NetworkDriver, OpenIntent, Reply, Sent
+from domain.ports.events import OpenIntent, Reply
+from domain.ports.images import Sent
+from domain.ports.logs import LogFrame
+from domain.ports.network import NetworkDriver
 from domain.projections.addresses import Addresses, Tenures
 from domain.projections.containers import Containers
 from domain.projections.fold import Projection, Row

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from domain.copying import Found, Kind
 from domain.errors import LadingError, NotFound
 from domain.messages import Command
-from domain.ports import Access, Passed, Usage
+from domain.ports.files import Access, Usage
+from domain.ports.logs import Passed
 from workers.mover import Caller
 from workers.sampler import Sampler
 

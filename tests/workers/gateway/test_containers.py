@@ -9,7 +9,7 @@ from domain.errors import CommandFailed
 from domain.lifecycle.attach import Attached
 from domain.lifecycle.files import NoteCopiedIn, NoteExported
 from domain.lifecycle.kill import KillRequested
-from domain.ports import LogFrame
+from domain.ports.logs import LogFrame
 from tests.workers.console.fakes import FakeEngine
 from tests.workers.console.filefakes import archive
 from tests.workers.gateway.client import ANN, Client

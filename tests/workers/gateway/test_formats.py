@@ -12,7 +12,7 @@ import pytest
 from domain.copying import Found
 from domain.errors import Refused
 from domain.network.settings import of_resting
-from domain.ports import Passed
+from domain.ports.logs import Passed
 from tests.workers.gateway.client import Client, FakeWire
 from workers.gateway.archives import stat
 from workers.gateway.call import Duplex

@@ -20,7 +20,8 @@ from domain.messages import Actor, Append, Meta, Recorded
 from domain.network.ports import Binding, Publication
 from domain.network.setup import Bridge, Place, Sandbox
 from domain.network.zones import Zone
-from domain.ports import NO_FILES, ExitReport, NetworkDriver, StartedProcess
+from domain.ports.network import NetworkDriver
+from domain.ports.runtime import NO_FILES, ExitReport, StartedProcess
 from domain.spec import ContainerSpec, ExecSpec
 from workers.core import Core, Outside, announced
 from workers.engine import Engine, Parts

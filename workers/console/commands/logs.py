@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from domain.container import Container, State
 from domain.errors import Refused
 from domain.options import flag, one
-from domain.ports import LogFrame
+from domain.ports.logs import LogFrame
 from domain.text.safe import safe
 from domain.text.times import rfc3339_fixed
 from domain.text.units import human_size

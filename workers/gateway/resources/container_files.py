@@ -7,7 +7,7 @@ from domain.copying import Found, absolute, base
 from domain.errors import InvalidValue, NotFound
 from domain.lifecycle.files import NoteCopiedIn, NoteCopiedOut, NoteExported
 from domain.messages import Command
-from domain.ports import Access
+from domain.ports.files import Access
 from domain.text.safe import legible
 from workers.console.copies import Counted
 from workers.filedesk import quietly

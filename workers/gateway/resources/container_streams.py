@@ -12,7 +12,8 @@ from domain.container import Container, State
 from domain.documents import Document
 from domain.errors import InvalidValue, Refused
 from domain.lifecycle.attach import Attach
-from domain.ports import LogFrame, Usage
+from domain.ports.files import Usage
+from domain.ports.logs import LogFrame
 from domain.text.keys import parse
 from domain.text.times import parse_rfc3339
 from domain.text.units import SECOND

@@ -14,7 +14,8 @@ from adapters.kernel.files import ContainerFiles
 from adapters.kernel.supervisor import process
 from domain.copying import Found
 from domain.errors import KernelError, NotFound, Refused
-from domain.ports import Access, StartedProcess
+from domain.ports.files import Access
+from domain.ports.runtime import StartedProcess
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 

@@ -17,7 +17,7 @@ from adapters.kernel import init_program, syscalls
 from adapters.kernel.runtime import KernelRuntime
 from adapters.kernel.supervisor import tree
 from domain.errors import KernelError
-from domain.ports import ExitReport, StartedProcess
+from domain.ports.runtime import ExitReport, StartedProcess
 from domain.spec import ContainerSpec, ExecSpec
 
 _PATIENCE = 20.0

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from domain.ports import LogFrame, Watch
+from domain.ports.logs import LogFrame
+from domain.ports.runtime import Watch
 from domain.spec import LogConfig
 from tests.adapters.kernel.supervisor.machine import Machine
 
