@@ -169,8 +169,8 @@ class Ledger:
     def __init__(self, connection: sqlite3.Connection, inline: Sequence[Rows], now: Callable[[], int]) -> None:
         self.keys_dropped = 0
         self._connection = connection
-        cursor = connection.cursor()  # kept, for the connection's own `execute` makes one each time
-        self._run, self._run_many = cursor.execute, cursor.executemany
+        self._cursor = connection.cursor()  # kept, for the connection's own `execute` makes one each time
+        self._run, self._run_many = self._cursor.execute, self._cursor.executemany
         self._inline = tuple(inline)
         self._rows: dict[type[Event], Sequence[Rows]] = {}
         self._now = now
@@ -190,6 +190,10 @@ class Ledger:
     def tip(self) -> Head:
         """The end of the log."""
         return Head(self._position, self._hash)
+
+    def close(self) -> None:
+        """Let the connection go: a statement that has failed would keep its files open."""
+        self._cursor.close()
 
     def store(self, orders: Sequence[Order]) -> Sequence[Outcome]:
         """Append for all callers in one transaction; each gets its records, or its own refusal.

@@ -68,7 +68,6 @@ class PlainRows:
     def __init__(self, connection: sqlite3.Connection, projection: Projection) -> None:
         self.projection = projection
         self._connection = connection
-        self._run = connection.cursor().execute
         self._shape = Shape(projection.columns)
         self._cares = cares(projection)
         self._table = projection_table(projection)
@@ -124,11 +123,11 @@ class PlainRows:
             if row is not None and before is not None:
                 if names := self._shape.changed(before, row):
                     statement, shape = self._updates.get(names) or self._update(names)
-                    self._run(statement, (*shape.store(row), key))
+                    self._connection.execute(statement, (*shape.store(row), key))
             elif row is not None:
-                self._run(self._insert, self._shape.store(row))
+                self._connection.execute(self._insert, self._shape.store(row))
             elif before is not None:
-                self._run(self._delete, (key,))
+                self._connection.execute(self._delete, (key,))
 
     def settle(self) -> None:
         """The transaction was committed."""

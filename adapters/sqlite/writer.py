@@ -313,6 +313,8 @@ class Writer:
                 lay_out_wal(self._connection, self._path, _LITTLE)
         except sqlite3.Error as error:
             self._failed(error)
+        finally:
+            self._ledger.close()
 
 
 def _nothing() -> None:

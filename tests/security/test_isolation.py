@@ -101,7 +101,7 @@ def test_a_profile_guards_every_door(look: Look, tmp_path: Path) -> None:
     ("--security-opt", "seccomp=/nowhere"), ("--security-opt", "seccomp=/proc/version"),
     ("--security-opt", "seccomp=/dev/zero"), ("--security-opt", "no-new-privileges=perhaps"),
     ("--security-opt", "label=disable"), ("--pid", "container:x"), ("--pid", "private"), ("--ipc", "nonsense"),
-    ("--uts", "container:x"), ("--cgroupns", "none"), ("--runtime", "runc"), ("--isolation", "hyperv"),
+    ("--uts", "container:x"), ("--cgroupns", "none"), ("--runtime", "runsc"), ("--isolation", "hyperv"),
 ], ids=" ".join)
 def test_what_cannot_be_meant_is_refused_before_anything_is_made(engine: Engine, options: tuple[str, ...]) -> None:
     """A wish for confinement that is not understood must not be taken for granted."""

@@ -17,10 +17,12 @@ MINE = os.getuid(), os.getgid()
 @pytest.fixture
 def trees(tmp_path: Path) -> tuple[Path, Path]:
     """A layer that somebody has made, the files that are copied, and below them an image with a directory."""
-    for name in ("layer/usr/app", "source", "image/usr"):
-        (tmp_path / name).mkdir(parents=True)
+    for name in ("layer", "layer/usr", "layer/usr/app", "source", "image", "image/usr"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)
     for folder in ("layer/usr/app", "source"):
         (tmp_path / folder / "f").write_text("hello")
+        (tmp_path / folder / "f").chmod(0o644)
         (tmp_path / folder / "l").symlink_to("f")
     return tmp_path / "layer", tmp_path / "source"
 
