@@ -16,8 +16,8 @@ import logging
 import select
 import socket
 import termios
-import time
 from collections.abc import Awaitable, Callable, Coroutine
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -38,8 +38,6 @@ _LOOK_SECONDS = 2.0
 _MOST_UNREAD = 1024 * 1024
 _LOOKS, _LOOK_AGAIN_SECONDS = 500, 0.0005
 _NOTHING = bytes(4)
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | {101: b"UPGRADED"}
 Connect = Callable[[], Awaitable[Line]]
 """Opens the client's own connection to the engine; raises Lost."""
@@ -294,7 +292,7 @@ class Conversation:
 
     def _begin(self, head: bytes) -> None:
         status, headers = _head(head)
-        headers.append((b"Date", _date()))
+        headers.append((b"Date", formatdate(usegmt=True).encode()))  # RFC 9110, section 6.6.1
         self._begun = True
         reason = _REASONS.get(status, b"")
         data = self._http.send(h11.Response(status_code=status, headers=headers, reason=reason)) or b""
@@ -376,13 +374,6 @@ def _head(words: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
     """`200\\0name: value\\0…`."""
     status, *lines = words.split(b"\0")
     return int(status), [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
-
-
-def _date() -> bytes:
-    """The moment as RFC 9110 (6.6.1) wants it of everybody who has a clock."""
-    now = time.gmtime()
-    day, month = _DAYS[now.tm_wday], _MONTHS[now.tm_mon - 1]
-    return time.strftime(f"{day}, %d {month} %Y %H:%M:%S GMT", now).encode()
 
 
 async def _taken(connection: socket.socket) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from adapters.images.attributes import Attributes, set_time, xattrs_of
 from adapters.images.directories import Directories, lstat, remove_tree
 from adapters.images.names import MARK, META_MARK, OPAQUE_MARK, Unusable, clean, is_plain
-from adapters.images.stack import Below, is_whiteout
+from adapters.images.stack import LAYER_FLAGS, Below, is_whiteout, opened
 from adapters.tar.reader import (
     BLOCK_DEVICE,
     CHAR,
@@ -44,7 +44,6 @@ _HIGHEST_ID = (1 << 32) - 2  # -1 means "leave it" to chown(2)
 _CHECK_EVERY = 16 << 20
 _MEMORY = 1 << 30
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LAYERS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLE = bytes(1 << 20)
 _SMALL = 1 << 16
 _DISK = "ENOSPC EDQUOT EIO EROFS ENOMEM EMFILE ENFILE EUCLEAN ESTALE ENODEV"
@@ -353,7 +352,7 @@ def _extract(layers: str, target: str, gate: int, limits: Limits, names: list[st
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _allow_descriptors(names)
-    below = Below(os.open(layers, _LAYERS), names, gate)
+    below = Below(os.open(layers, LAYER_FLAGS), names, gate)
     times = _unnamed_file(target + ".times")
     os.umask(0)
     os.chroot(target)
@@ -378,8 +377,7 @@ def _extract(layers: str, target: str, gate: int, limits: Limits, names: list[st
 def open_layers(layers: str, names: list[str]) -> list[int]:
     """Descriptors of the layers' files, to be used after the root was changed."""
     _allow_descriptors(names)
-    root = os.open(layers, _LAYERS)
-    return [os.open(name + "/fs", _LAYERS, dir_fd=root) for name in names]
+    return opened(os.open(layers, LAYER_FLAGS), names)
 
 
 def _allow_descriptors(names: list[str]) -> None:

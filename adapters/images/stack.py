@@ -11,7 +11,12 @@ import stat
 from collections.abc import Sequence
 
 OPAQUE = "trusted.overlay.opaque"
-_OPEN = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+LAYER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def opened(layers: int, names: Sequence[str]) -> list[int]:
+    """Descriptors of the files of these layers, which lie in the directory `layers`. Raises: OSError."""
+    return [os.open(name + "/fs", LAYER_FLAGS, dir_fd=layers) for name in names]
 
 
 class Below:
@@ -30,7 +35,7 @@ class Below:
         if self._stack is None and self._names:
             if not os.read(self._gate, 1):
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
-            self._stack = Stack([os.open(name + "/fs", _OPEN, dir_fd=self._layers) for name in self._names])
+            self._stack = Stack(opened(self._layers, self._names))
         return self._stack
 
 
