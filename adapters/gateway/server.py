@@ -199,7 +199,7 @@ class Conversation:
         return self._line
 
     async def _together(
-        self, answering: Coroutine[None, None, bytes | None], hearing: Coroutine[None, None, None], line: Line | None
+        self, answering: Coroutine[None, None, bool], hearing: Coroutine[None, None, None], line: Line | None
     ) -> None:
         """Listen to the client while it is answered; what comes of the answer may be a stream in both directions."""
         passing, listening = asyncio.ensure_future(answering), asyncio.ensure_future(hearing)
@@ -208,22 +208,21 @@ class Conversation:
             if listening.done() and not passing.done():
                 listening.result()  # raises when the client is gone, or has said nonsense
                 await passing
-            first = passing.result()
-            if first is None or line is None:
+            if not passing.result() or line is None:
                 return
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
-            await self._hijacked(line, first)
+            await self._hijacked(line)
         finally:
             for task in (passing, listening):
                 task.cancel()
             await asyncio.gather(passing, listening, return_exceptions=True)
 
-    async def _hijacked(self, line: Line, first: bytes) -> None:
-        """Bytes in both directions, until the engine ends it or the client is gone."""
+    async def _hijacked(self, line: Line) -> None:
+        """Bytes in both directions, until the engine ends it or the client is gone. Nobody else reads any more."""
         self._raw = True
         passing = asyncio.ensure_future(self._pass_on(line))
-        feeding = asyncio.ensure_future(self._feed_raw(line, first))
+        feeding = asyncio.ensure_future(self._feed_raw(line))
         gone = asyncio.ensure_future(self._until_gone())
         works = (passing, feeding, gone)
         try:
@@ -233,9 +232,9 @@ class Conversation:
                 task.cancel()
             await asyncio.gather(*works, return_exceptions=True)
 
-    async def _pass_on(self, line: Line) -> bytes | None:
-        """The engine's frames to the client, to the end of the answer; or, if it becomes a stream in both directions,
-        to there: then what the client has said of it already."""
+    async def _pass_on(self, line: Line) -> bool:
+        """The engine's frames to the client, to the end of the answer; or to where it becomes a stream in both
+        directions: whether it does."""
         told = b""
         while True:
             kind, rest = await line.next()
@@ -246,7 +245,7 @@ class Conversation:
                 self._begin(unmarked(rest)[0])
             elif kind == b"H":
                 await self._take_over(rest)
-                return bytes(self._http.trailing_data[0])
+                return True
             elif kind == b"I":
                 self._wanted.set()
             elif kind == b"E":
@@ -254,9 +253,9 @@ class Conversation:
                 line.taken(len(rest))
             elif kind == b"X":
                 await self._end(int(rest), told)
-                return None
+                return False
 
-    async def _attend(self, shared: Wish, words: list[str]) -> bytes | None:
+    async def _attend(self, shared: Wish, words: list[str]) -> bool:
         """Hear what others hear, too, until that ends; what the engine does not share is asked for as everything."""
         self._over = asyncio.get_running_loop().create_future()
         self.chunked = self._http.their_http_version != b"1.0"
@@ -276,7 +275,7 @@ class Conversation:
             line.begin(words, b"")
             return await self._pass_on(line)
         await self._write(self._http.send(h11.EndOfMessage()) or b"")
-        return None
+        return False
 
     def hear(self, data: bytes) -> None:
         """A piece of what others hear, too, as h11 would write it; who does not take it is not waited for."""
@@ -343,9 +342,11 @@ class Conversation:
         line.end_stream()
         await self._watch()
 
-    async def _feed_raw(self, line: Line, first: bytes) -> None:
+    async def _feed_raw(self, line: Line) -> None:
+        """What the client says, and first what it has said already."""
+        said = bytes(self._http.trailing_data[0])
         await self._wanted.wait()
-        data = first or await self._reader.read(_PIECE)
+        data = said or await self._reader.read(_PIECE)
         while data:
             await line.stream(data)
             data = await self._reader.read(_PIECE)

@@ -312,6 +312,48 @@ async def test_a_hijacked_connection_is_bytes_in_both_directions(talk: Talk, hea
     assert await talk.rest() == b"bye"
 
 
+class Hasty:
+    """A client that has something to say at every turn of the loop: first `pieces`, then nothing more."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = list(pieces)
+
+    async def read(self, size: int) -> bytes:
+        """The next of them."""
+        await asyncio.sleep(0)
+        piece = self._pieces.pop(0) if self._pieces else b""
+        assert len(piece) <= size
+        return piece
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_nothing_is_lost_of_what_comes_while_a_connection_is_taken_over(turns: int) -> None:
+    """Whoever listened to the client for its hanging up has heard pieces of the stream, in any turn of the loop."""
+    numbers = [b"%06d" % number for number in range(200)]
+    request = b"POST /attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    line = FakeLine(script=[])
+
+    async def connect() -> Line:
+        return line
+
+    ours, theirs = socket.socketpair()
+    _, writer = await asyncio.open_unix_connection(sock=theirs)
+    task = asyncio.create_task(Conversation(Hasty(request, *numbers), writer, connect, Hall()).run())
+    async with asyncio.timeout(5):
+        while not line.asked:
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        line.queue.put_nowait(HIJACK)
+        line.queue.put_nowait((b"I", b""))
+        assert (await asyncio.to_thread(ours.recv, 4096)).startswith(b"HTTP/1.1 101")
+        await line.over.wait()
+        line.queue.put_nowait((b"X", b"0"))
+        await task
+    ours.close()
+    assert line.streamed == b"".join(numbers)
+
+
 async def test_a_refused_hijack_is_an_answer_like_others(talk: Talk) -> None:
     """The connection goes on to be one for requests."""
     talk.line.script = [(b"A", b"404\0Content-Length: 2"), (b"O", b"no"), (b"X", b"0")]
