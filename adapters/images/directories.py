@@ -78,7 +78,7 @@ class Directories:
         except FileExistsError:
             if not self._merge(path, entry.mode):
                 return False
-            self._implied.pop(path, None)
+        self._implied.pop(path, None)  # also one that was implied, replaced by something else, and is made now
         if entry.uid or entry.gid or entry.mode & 0o6000 or self._attributes.always_chown:
             self._attributes.own_directory(path, entry.uid, entry.gid, entry.mode)
         if entry.xattrs:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from adapters.images.content import Content
@@ -85,6 +85,8 @@ def seen(fs: Path) -> dict[str, str]:
 @given(
     st.lists(OPERATIONS, max_size=10), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
 )
+@example([("file", "a/a", "x"), ("file", "a", "x"), ("dir", "a", 0o700)], tarfile.PAX_FORMAT)
+@example([("file", "a/a", "x"), ("symlink", "a", "b"), ("dir", "a", 0o1777), ("file", "a/b", "x")], tarfile.GNU_FORMAT)
 def test_any_sequence_of_entries_gives_what_the_model_says(
     operations: list[tuple[str, str, object]], format: int
 ) -> None:
