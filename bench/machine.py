@@ -90,6 +90,8 @@ def clean(folder: Path, groups: Iterable[str]) -> list[str]:
     for group in groups_named(groups):
         try:
             group.rmdir()
+        except FileNotFoundError:
+            continue  # just gone
         except OSError as error:
             left.append(f"control group {group}: {error.strerror}")
     return left

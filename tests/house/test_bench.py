@@ -119,6 +119,14 @@ def test_the_file_system_of_a_path_is_that_of_the_longest_mount_point() -> None:
     assert kinds == ["ext4", "tmpfs", "tmpfs", "xfs", "ext4", "overlay"]
 
 
+def test_what_has_just_gone_was_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine takes its control groups away while the bench looks for them."""
+    (tmp_path / "there" / "busy").mkdir(parents=True)
+    monkeypatch.setattr(machine, "groups_named", lambda names: [tmp_path / name for name in names])
+    (left,) = machine.clean(tmp_path, ["gone", "there"])
+    assert left.startswith(f"control group {tmp_path / 'there'}: ")
+
+
 def test_the_processor_is_named() -> None:
     """Figures of two machines are compared only by those who know that they are two."""
     assert machine.processor("processor\t: 0\nmodel name\t: A Chip @ 2GHz\n") == "A Chip @ 2GHz"
