@@ -1,4 +1,4 @@
-"""Mount points that an image lacks, as a layer between the image and the writable one.
+"""Mount points that an image lacks, and the mark of a container, as a layer between the image and the writable one.
 
 The engine mounts over /dev, /etc/hosts and others. Were the missing ones made in the writable layer, every commit would
 carry them into the new image. Which ones are missing, and where links in the image lead, depends on the image: so there
@@ -13,8 +13,10 @@ from pathlib import Path
 
 from adapters.images.stack import Stack
 
+MARK = b".dockerenv"
+"""Nothing is mounted there: it is by this file that scripts tell a container."""
 DIRECTORIES = (b"dev", b"proc", b"sys")
-FILES = (b"etc/hosts", b"etc/hostname", b"etc/resolv.conf", b"sbin/lading-init")
+FILES = (b"etc/hosts", b"etc/hostname", b"etc/resolv.conf", b"sbin/lading-init", MARK)
 _MOST_LINKS = 40
 
 

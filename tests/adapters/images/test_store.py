@@ -16,6 +16,7 @@ from adapters.images.building import BuildFiles
 from adapters.images.content import Content
 from adapters.images.leases import Lease, Leases
 from adapters.images.store import LocalImageStore
+from adapters.images.stubs import DIRECTORIES, FILES
 from adapters.images.sweep import sweep
 from domain.build.placing import Node, Placed
 from domain.errors import Refused, StorageError
@@ -85,7 +86,7 @@ async def test_layer_paths_are_short_names_lowest_first_with_the_mount_points_on
     assert [sorted(os.listdir(store.layer_root() / path)) for path in paths] == [
         ["d"],
         ["x"],
-        ["dev", "etc", "proc", "sbin", "sys"],
+        [".dockerenv", "dev", "etc", "proc", "sbin", "sys"],
     ]
     assert max(map(len, paths)) < 9
 
@@ -105,6 +106,7 @@ async def test_an_image_that_has_every_mount_point_needs_no_further_layer(
             symlink("etc/hostname", "hosts"),
             directory("etc/resolv.conf"),
             file("sbin/lading-init"),
+            file(".dockerenv"),
         ),
     )
     assert len(store.layer_paths(image)) == 1
@@ -130,6 +132,7 @@ async def test_mount_points_follow_the_links_of_the_image_and_keep_its_attribute
     layers = [store.layer_root() / path for path in store.layer_paths(image)]
     stubs = tree(layers[-1], times=True)
     assert set(stubs) == {
+        ".dockerenv",
         "dev",
         "sys",
         "nowhere",
@@ -176,8 +179,7 @@ async def test_commit_holds_what_the_container_changed_and_nothing_of_ours(
         expected = {
             name: text
             for name, text in tree(root).items()
-            if name
-            not in ("dev", "proc", "sys", "sbin", "sbin/lading-init", "etc/hosts", "etc/hostname", "etc/resolv.conf")
+            if name not in {path.decode() for path in (*DIRECTORIES, *FILES, b"sbin")}
         }
     assert snapshots.size(tmp_path / "container") == 2 + 4_000_000 + 5
     new = await store.commit(upper, image, {"Cmd": ["x"]}, author="me", message="why", created_by="sh")
@@ -379,6 +381,7 @@ from adapters.images.building import BuildFiles
 from adapters.images.content import Content
 from adapters.images.leases import Lease, Leases
 from adapters.images.store import LocalImageStore
+from adapters.images.stubs import DIRECTORIES, FILES
 from adapters.images.sweep import sweep
 from domain import failpoints
 
