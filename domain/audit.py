@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from domain.accesses import KIND, Accessed
 from domain.build.events import CacheStored, StepDone, StepStarted
 from domain.container import Container
 from domain.images.events import Tagged, Untagged
@@ -20,6 +21,7 @@ from domain.network.ports import Binding, shown
 from domain.redact import SECRET, redacted
 from domain.signals import name as signal_name
 from domain.spec import ContainerSpec, ExecSpec
+from domain.text.times import local
 
 _KEY = 12
 """Digits of a key that are shown."""
@@ -44,7 +46,8 @@ class Step:
 
 
 def steps(records: Sequence[Recorded]) -> Iterator[Step]:
-    """Every event of one stream, oldest first; of an entry of the cache also what builds say of it."""
+    """Every event of one stream, oldest first; of an entry of the cache also what builds say of it, and of everything
+    who has only looked at it: that follows on an event of its own."""
     times = {record.position: record.time for record in records}
     container = Container(id=records[0].stream.key) if records else Container(id="")
     names = ""
@@ -56,7 +59,9 @@ def steps(records: Sequence[Recorded]) -> Iterator[Step]:
         elif record.stream.kind == "ref":
             state = names = _named(record.event, names)
         told = detail(record.event)
-        if record.stream != records[0].stream:
+        if record.stream.kind == KIND:
+            state = container.state.value if records[0].stream.kind == "container" else names
+        elif record.stream != records[0].stream:
             told = f"{record.stream.kind}={record.stream.key[:_KEY]} {told}"
         yield Step(record, title(record.event), state, _took(before, record, times), told)
 
@@ -108,6 +113,8 @@ def facts(event: Event) -> dict[str, Any]:
 
 def detail(event: Event) -> str:
     """The facts in a few words: `status 137 by SIGKILL`, `image=alpine command='sleep 9'`."""
+    if isinstance(event, Accessed):
+        return " ".join(_access_words(event))
     if isinstance(event, LimitsRequested | LimitsChanged | LimitsFailed):
         return " ".join(_changes(event))
     if isinstance(event, StepDone | StepStarted):
@@ -142,6 +149,18 @@ def _entry_words(event: CacheStored) -> Iterator[str]:
     if event.source:
         yield f"taken-from={event.source.removeprefix('sha256:')[:12]}"
     yield f"size={event.size} inputs={','.join(name for name, _ in event.inputs)}"
+
+
+def _access_words(event: Accessed) -> Iterator[str]:
+    """`stats 899 times, from … to …`, or `logs refused: No such container: web`."""
+    yield event.what
+    if event.first:
+        times = "once more" if event.times == 1 else f"{event.times} times more"
+        yield f"{times}, from {local(event.first)} to {local(event.last)}"
+    if event.merged:
+        yield "by other command lines"
+    if event.outcome == "refused":
+        yield f"refused: {event.reason}"
 
 
 def _exec_words(spec: ExecSpec) -> Iterator[str]:

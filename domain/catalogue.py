@@ -1,5 +1,6 @@
 """All events that may be in a log, and all projections: importing this makes every stored name known."""
 
+from domain import accesses as accesses
 from domain import host as host
 from domain.images import events as events
 from domain.lifecycle import MACHINE as MACHINE

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-StreamKind = Literal["container", "image", "ref", "network", "volume", "host", "build", "cache"]
+StreamKind = Literal["container", "image", "ref", "network", "volume", "host", "build", "cache", "access"]
 
 
 class Command(BaseModel):
@@ -128,8 +128,9 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Events for one stream, valid only while the stream is at `expected` (0: the stream does not exist)."""
+    """Events for one stream, valid only while the stream is at `expected` (0: the stream does not exist; None: wherever
+    it is, for facts that depend on none before)."""
 
     stream: StreamId
-    expected: int
+    expected: int | None
     events: tuple[Event, ...]

@@ -242,6 +242,8 @@ class Programs:
 
     async def _query(self, who: str, view: str, data: bytes) -> Answer:
         question = _understood(Question, data)
+        if view in _READS:
+            self._engine.accesses.note(self._identify(who), _READS[view], None)
         if view in _VIEWS:
             return {"ok": True, "rows": await self._rows(view, question)}
         if view == "history":
@@ -262,6 +264,11 @@ class Programs:
 _VIEWS = (
     "containers", "images", "refs", "past", "networks", "past_networks", "addresses", "tenures", "volumes",
 )
+_READS = {
+    "containers": "ps", "images": "images", "refs": "images", "networks": "network ls", "volumes": "volume ls",
+    "events": "events",
+}
+"""What questions that only look are recorded as; those about the past are about the history, like `audit`."""
 _NETWORK_VERBS = ("network-create", "network-rm")
 _OTHERS = ("run", "create", "commit", "wait", "exec", "pull", "push", "connect", "disconnect", "unlink",
            *_NETWORK_VERBS)

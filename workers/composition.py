@@ -33,6 +33,7 @@ from domain.messages import Actor
 from domain.network.asked import NetworkingWish
 from domain.redact import redacted
 from domain.resources import Resources
+from workers.accesses import Accesses, Unrecorded
 from workers.blueprint import Joined
 from workers.build.builder import Builder, Site
 from workers.build.runner import Runner
@@ -238,6 +239,7 @@ def assemble(settings: Settings, plant: Plant, head: int) -> Whole:
             health=core.health.verdict,
             facts=info.facts,
             check=plant.store.verify,
+            accesses=Accesses(store, settings.host, origin) if settings.access_log == "on" else Unrecorded(),
             builder=builder,
             gateway=GatewayDesk(plant.gateway, settings),
             userns=settings.userns,

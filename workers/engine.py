@@ -44,6 +44,7 @@ from domain.resources import NO_LIMITS, Resources
 from domain.runtime.request import CONTAINER, lender
 from domain.text.times import local
 from domain.volumes.wanted import inherited, volumes_from
+from workers.accesses import Register
 from workers.blueprint import blueprint, exec_spec
 from workers.build.builder import Builder
 from workers.console.board import Board
@@ -98,6 +99,7 @@ class Parts:
     prepare: Callable[[Container], Awaitable[None]]
     facts: Callable[[], Awaitable[Mapping[str, object]]]
     check: Callable[[], Awaitable[Report]]
+    accesses: Register
     userns: str = "host"
     apparmor: bool = False
     builder: Builder | None = None
@@ -118,6 +120,7 @@ class Engine:
         self._apparmor = parts.apparmor
         self._execs: OrderedDict[str, int] = OrderedDict()
         self._readings: set[asyncio.Task[None]] = set()
+        self.accesses = parts.accesses
         self.board = Board(parts.store, parts.views)
         parts.relay.listen(self.board.hear)
         self.tidings = Tidings(parts.store)

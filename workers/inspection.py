@@ -2,8 +2,14 @@
 
 from domain.documents import Document, container_document, image_document, volume_document
 from domain.errors import LadingError
+from domain.messages import StreamKind
 from domain.network.document import network_document
 from workers.console.engine import Engine
+
+
+def key(kind: StreamKind, document: Document) -> str:
+    """Of which stream of that kind a document is."""
+    return str(document["Name" if kind == "volume" else "Id"])
 
 
 async def container(engine: Engine, name: str, *, size: bool = False) -> Document:

@@ -63,6 +63,7 @@ async def _run(settings: Settings) -> None:
         _let_go_of_the_starter(settings)
         reason = await _end(ended, whole.core.broken)
         log.info("ending: %s", reason)
+        await whole.engine.accesses.end()
         await whole.core.end(reason)
         if whole.core.broken.is_set():
             raise LadingError("a part of the daemon has failed", hint=f"see {settings.data_root}/{STATE}/daemon.log")

@@ -53,6 +53,7 @@ class Settings:
     options of the network that containers are on if nothing is said, as `network create -o` has them.
     `gateway`: where the Docker Engine API is served, for whom in `gateway_group`, and `gateway_listen` (`ADDRESS:PORT`)
     for clients elsewhere with a certificate that `gateway_authority` has signed.
+    `access_log`: whether it is recorded who has only looked.
     `nats_url` empty: the embedded server. `nats_credentials`: a file `user:password` for an external server."""
 
     data_root: Path = Path("/var/lib/lading")
@@ -74,6 +75,7 @@ class Settings:
     gateway_certificate: str = ""
     gateway_key: str = ""
     gateway_authority: str = ""
+    access_log: Literal["on", "off"] = "on"
     failpoints: str = ""
 
     @property
@@ -99,6 +101,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         raise InvalidValue(f"userns must be host or remap, not {values['userns']!r}")
     if values.get("firewall", "open") not in ("open", "respect"):
         raise InvalidValue(f"firewall must be open or respect, not {values['firewall']!r}")
+    if values.get("access_log", "on") not in ("on", "off"):
+        raise InvalidValue(f"access_log must be on or off, not {values['access_log']!r}")
     if values.get("publish_address"):
         values["publish_address"] = _publish_address(str(values["publish_address"]))
     if values.get("gateway"):

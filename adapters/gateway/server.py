@@ -260,11 +260,13 @@ class Conversation:
         self._over = asyncio.get_running_loop().create_future()
         self.chunked = self._http.their_http_version != b"1.0"
         broadcast = self._hall.enter(shared.path, self._connect)
-        broadcast.join(self, shared)
+        first = broadcast.join(self, shared)
         try:
             if (head := await broadcast.head()) is not None:
                 self._begin(head)
                 await self._writer.drain()
+                if not first:
+                    self._hall.tell(shared.path, self._connect)
                 if not await self._over:
                     raise _Gone
         finally:

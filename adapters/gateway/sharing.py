@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs
 
@@ -27,6 +27,8 @@ _MANY, _QUIET, _LONGEST = 100, 0.05, 0.25
 seconds: to tell them all takes a processor's time, which the engine needs while something happens in it."""
 _AT_A_TIME, _LOOKED_AT = 25, 100
 """So many are told, and so many wishes looked at, before others have their turn."""
+_PATIENCE = 10.0
+"""Seconds in which the engine answers that it has taken note of a listener."""
 _EVENTS = re.compile(r"(/v\d{1,3}\.\d{1,3})?/events")
 Connect = Callable[[], Awaitable[Line]]
 
@@ -95,7 +97,7 @@ class Broadcast:
         self._head: bytes | None = None
         self._opened = asyncio.Event()
         self._groups: dict[str, _Group] = {}
-        self._listening = 0
+        self._listening, self._joined = 0, False
         self._part = b""
         self._fresh: list[bytes] = []
         self._lines = 0
@@ -106,13 +108,15 @@ class Broadcast:
         await self._opened.wait()
         return self._head
 
-    def join(self, listener: Listener, wish: Wish) -> None:
-        """From now on it hears what it wishes."""
+    def join(self, listener: Listener, wish: Wish) -> bool:
+        """From now on it hears what it wishes. Whether it is the first one, on whose behalf the engine is asked."""
+        first, self._joined = not self._joined, True
         group = self._groups.get(wish.filters)
         if group is None:
             group = self._groups[wish.filters] = _Group(wish.fits)
         group.since[listener] = self._lines
         self._listening += 1
+        return first
 
     def leave(self, listener: Listener, wish: Wish) -> None:
         """No more. The last one ends it."""
@@ -240,6 +244,8 @@ class Hall:
         self._open: dict[str, Broadcast] = {}
         self._step_back = step_back
         self._crowds = 0
+        self._one_at_a_time = asyncio.Lock()
+        self._tellings: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -263,6 +269,26 @@ class Hall:
             self._crowds -= 1
             if not self._crowds:
                 self._step_back(False)
+
+    def tell(self, path: str, connect: Connect) -> None:
+        """Tell the engine that one more hears what others do: it keeps a record of who has looked. Nobody waits for
+        that; one of whom it is not told is heard all the same."""
+        task = asyncio.get_running_loop().create_task(self._tell(path, connect))
+        self._tellings.add(task)
+        task.add_done_callback(self._tellings.discard)
+
+    async def _tell(self, path: str, connect: Connect) -> None:
+        """One after the other, for a thousand may come at once."""
+        async with self._one_at_a_time:
+            with suppress(Lost, OSError, TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    line = await connect()
+                    try:
+                        line.begin(["HEAD", path, "Host: lading"], b"")
+                        while (await line.next())[0] != b"X":
+                            pass
+                    finally:
+                        line.close()
 
     def forget(self, path: str, broadcast: Broadcast) -> None:
         """It is over. Twice is fine."""

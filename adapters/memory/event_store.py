@@ -116,7 +116,7 @@ class MemoryEventStore:
 
     def _append(self, append: Append, meta: Meta) -> list[Recorded]:
         version = self._state.versions.get(append.stream, 0)
-        if version != append.expected:
+        if append.expected not in (version, None):
             raise Conflict(f"{append.stream} is at version {version}, not at {append.expected}")
         return [self._append_event(append.stream, event, meta) for event in append.events]
 

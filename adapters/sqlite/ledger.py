@@ -66,8 +66,8 @@ Intents = Mapping[int, str]
 Payload = tuple[Event, bytes, bytes]
 """An event, encoded before it comes to the writer: the event itself, its data, and its sealed fields."""
 
-Part = tuple[StreamId, int, Sequence[Payload]]
-"""Encoded events for one stream, which is expected to be at a version."""
+Part = tuple[StreamId, int | None, Sequence[Payload]]
+"""Encoded events for one stream, which is expected to be at a version (None: at any)."""
 
 
 class Order(NamedTuple):
@@ -310,13 +310,13 @@ class Ledger:
         sheet: _Sheet,
         order: Order,
         stream: StreamId,
-        expected: int,
+        expected: int | None,
         payloads: Sequence[Payload],
         records: list[Recorded],
     ) -> None:
         alone = sheet.below is None and not sheet.streams
         id, version = (self._streams.get(stream) if alone else None) or self._stream(sheet, stream)
-        if version != expected:
+        if version != expected and expected is not None:
             raise Conflict(f"{stream} is at version {version}, not at {expected}")
         if not payloads:
             return

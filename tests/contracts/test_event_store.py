@@ -88,6 +88,15 @@ async def test_the_slower_of_two_writers_gets_a_conflict(store: Store) -> None:
     assert len(await store.load(DOOR)) == 1
 
 
+async def test_facts_that_depend_on_none_before_are_stored_wherever_the_stream_is(store: Store) -> None:
+    """They need no version, and cannot be too slow: each finds its place, also among many at once."""
+    await store.append(append(DOOR, 0, Built(name="front")), META)
+    facts = [store.append((Append(DOOR, None, (Closed(),)), Append(GATE, None, (Closed(),))), META) for _ in range(5)]
+    await asyncio.gather(*facts)
+    assert [record.version for record in await store.load(DOOR)] == [1, 2, 3, 4, 5, 6]
+    assert [record.version for record in await store.load(GATE)] == [1, 2, 3, 4, 5]
+
+
 async def test_of_many_writers_at_once_exactly_one_wins(store: Store) -> None:
     """Group commit must not let two callers of one group pass."""
     attempts = [store.append(append(DOOR, 0, Built(name=f"n{n}")), META) for n in range(20)]

@@ -133,6 +133,11 @@ def test_files_logs_and_figures(engine: Engine, environment: dict[str, str], tmp
     assert b"web" in docker(environment, "stats", "--no-stream").stdout
     assert b"sleep 1000" in docker(environment, "top", "web").stdout
     assert docker(environment, "export", "web").stdout[257:262] == b"ustar"
+    shape = ("--access", "only", "--format", "{{.By}} {{.Detail}}: {{.Command}}")
+    looked = set(engine.ok("audit", *shape, "web").splitlines())
+    assert {f"root {words.split()[0]}: docker {words}" for words in ("logs web", "diff web", "stats --no-stream",
+                                                                     "top web")} <= looked
+    assert "root ps: docker stats --no-stream" in engine.ok("audit", *shape, "host").splitlines()
     assert docker(environment, "create", "--name", "new", "-v", "/data", "busybox", "cat", "/data/note").returncode == 0
     assert docker(environment, "cp", str(tmp_path / "note"), "new:/data/").returncode == 0  # into a volume to be
     assert docker(environment, "start", "-a", "new").stdout == b"hello"

@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from adapters.memory.bus import MemoryBus
+from domain.accesses import Accessed
 from domain.errors import CommandFailed
 from domain.images.credentials import Credentials
 from domain.messages import Actor
@@ -43,6 +44,21 @@ async def ask(bus: MemoryBus, verb: str, **payload: Any) -> dict[str, Any]:
     """The answer to ann's wish."""
     answer = await bus.request(f"lading.here.cmd.ann.{verb}", json.dumps(payload).encode(), 5.0)
     return cast(dict[str, Any], json.loads(answer))
+
+
+@pytest.mark.parametrize(("view", "what"), [
+    ("containers", ["ps"]), ("refs", ["images"]), ("events", ["events"]), ("tenures", []), ("nonsense", []),
+])
+async def test_a_question_is_recorded_as_what_the_command_line_calls_it(
+    engine: FakeEngine, bus: MemoryBus, view: str, what: list[str]
+) -> None:
+    """Who looks is in the history whatever he looks with; what is about the history itself is not."""
+    engine.record_accesses()
+    await bus.request(f"lading.here.q.ann.{view}", b"{}", 5.0)
+    await engine.accesses.settled()
+    looked = [record for record in engine.store.records if isinstance(record.event, Accessed)]
+    assert [record.event.what for record in looked if isinstance(record.event, Accessed)] == what
+    assert all((str(record.stream), record.meta.actor.user) == ("access/host/here", "ann") for record in looked)
 
 
 async def test_exec_answers_with_status_and_output(engine: FakeEngine, bus: MemoryBus) -> None:

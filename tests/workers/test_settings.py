@@ -33,6 +33,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ('userns_ids = "100000:1000"', "100000:1000"),
         ('userns_ids = "4294901760:65536"', "4294901760:65536"),
         ('userns_ids = "a:b"', "a:b"),
+        ('access_log = "some"', "some"),
         ("= broken", "cannot be read"),
         ('nats_users = "x"', "nats_users"),
         ('[nats_users.ann]\npassword = "short"', "password"),

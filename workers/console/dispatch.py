@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from domain.errors import LadingError
 from domain.options import Option, OptionError, Parsed, UnsupportedError, flag, nearest, parse, refused
 from domain.text.safe import safe
+from workers.accesses import Reading
 from workers.console import help as texts
 from workers.console.call import Call
 from workers.console.commands import LATER, NOUNS, VERBS
@@ -130,13 +131,27 @@ async def _invoke(call: Call, engine: Engine, found: _Found, now: Callable[[], i
             return await _print(call, texts.of_verb(verb, found.spelling))
         _check_count(verb, found.spelling, len(options.arguments))
         options = options.legible(files=verb.files, paths=verb.paths)
-        return await verb.run(Invocation(verb, found.spelling, call, engine, options, now, found.preset))
+        reading = Reading(engine.accesses, call.who.actor, verb.reads)
+        return await _run(Invocation(verb, found.spelling, call, engine, options, now, reading, found.preset))
     except LadingError as error:
         return await _fail(call, _told(error, found) + (_chain(error) if found.debug else ""), status_of(error, verb))
     except Exception as error:
         log.exception("lading %s failed", found.spelling)
         text = f"lading: internal error in {found.spelling}: {type(error).__name__}: {safe(str(error))}"
         return await _fail(call, text + (_chain(error) if found.debug else ""), verb.refusal)
+
+
+async def _run(invocation: Invocation) -> int:
+    """Who looks is noted, whether he is answered or not; a command line that cannot be read is no question yet."""
+    try:
+        status = await invocation.verb.run(invocation)
+    except OptionError:
+        raise
+    except LadingError as error:
+        invocation.reading.refused(error.message)
+        raise
+    invocation.reading.answered()
+    return status
 
 
 def _table(verb: Verb) -> tuple[Option, ...]:

@@ -25,6 +25,7 @@ from domain.ports.logs import LogFrame, LogReader
 from domain.ports.runtime import Input
 from domain.resources import Resources
 from workers import networks, volumedesk
+from workers.accesses import Register
 from workers.build.builder import Builder
 from workers.console.board import Board
 from workers.imagedesk import Content
@@ -243,6 +244,10 @@ class Engine(Protocol):
     @property
     def board(self) -> Board:
         """The containers, as lists show them."""
+
+    @property
+    def accesses(self) -> Register:
+        """Who only looks is noted there."""
 
     @property
     def tidings(self) -> Tidings:

@@ -2,12 +2,14 @@
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from domain.errors import InvalidValue
+from domain.errors import InvalidValue, LadingError
 from domain.filters import together
 from domain.images.model import Image, Registered
 from domain.images.reference import parse, split_key
+from workers.console.engine import Images
 from workers.console.moments import moment
 
 NONE = "<none>"
@@ -105,3 +107,14 @@ def _label(wanted: str) -> Test:
         return isinstance(labels, Mapping) and key in labels and (not equals or str(labels[key]) == value)
 
     return test
+
+
+async def meant(images: Images, names: Sequence[str]) -> Sequence[str]:
+    """Ids of those images that are here under these names; a repository without a tag stands for all its tags."""
+    found: dict[str, None] = {}
+    for name in names:
+        tags = await images.local_tags(name)
+        for each in [f"{name}:{tag}" for tag in tags] or [name]:
+            with suppress(LadingError):
+                found[(await images.find(each)).image.id] = None
+    return tuple(found)

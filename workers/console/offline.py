@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, cast
 
 from domain.messages import Actor
+from workers.accesses import Unrecorded
 from workers.console.dispatch import dispatch
 from workers.console.engine import Engine
 from workers.console.errors import Unreachable
@@ -24,7 +25,7 @@ from workers.version import VERSION
 class _Nobody:
     """Stands where the engine would be; only the client's own version is known."""
 
-    version = VERSION
+    version, accesses = VERSION, Unrecorded()
 
     def __init__(self, reason: str) -> None:
         self._reason = reason

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from domain.options import FILE, Option, Parsed
 from domain.text.safe import safe
+from workers.accesses import Reading
 from workers.console.call import Call
 from workers.console.engine import Engine
 from workers.mover import Caller
@@ -24,7 +25,7 @@ class Verb:
 
     With `interspersed` false the first argument ends the options. The first `paths` arguments name files of the client,
     as do the options whose value is a `FILE`. `also` are full spellings under nouns and aliases.
-    `refusal` is the exit status when the engine refuses.
+    `refusal` is the exit status when the engine refuses. `reads` is what it is recorded as if it only looks.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Verb:
     notes: str = ""
     paths: int = 0
     group: str = "Commands"
+    reads: str = ""
 
     @property
     def files(self) -> frozenset[str]:
@@ -58,6 +60,7 @@ class Invocation:
     engine: Engine
     options: Parsed
     now: Callable[[], int]
+    reading: Reading
     preset: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from domain.errors import InvalidValue, Refused
 from domain.filters import of_query
 from domain.messages import Actor
+from workers.accesses import Reading
 from workers.console.engine import Engine
 from workers.gateway.pending import Pending
 from workers.mover import Caller
@@ -155,6 +156,7 @@ class Call:
     who: Caller
     pending: Pending
     wire: Wire
+    reading: Reading
     sent: bytes = b""
 
     def text(self, name: str, default: str = "") -> str:

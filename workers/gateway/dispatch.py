@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from domain.errors import LadingError
 from domain.text.safe import safe
+from workers.accesses import Reading
 from workers.console.engine import Engine
 from workers.gateway.call import Answer, Call, Duplex, Headers, Hijack, Reply, Stream, Version, Wire
 from workers.gateway.errors import Denied, message_of, status_of
@@ -39,8 +40,7 @@ class Api:
         """Answer one request."""
         method, target = wire.argv[0], wire.argv[1]
         try:
-            found, call = self._routed(wire, method, target)
-            reply: Answer = await found(call)
+            reply = await _answered(*self._routed(wire, method, target))
         except LadingError as error:
             reply = refusal(error)
         except Exception:
@@ -68,9 +68,21 @@ class Api:
             who=Caller(wire.actor, wire.call_id),
             pending=self._pending,
             wire=wire,
+            reading=Reading(self._engine.accesses, wire.actor, found.route.reads),
             sent="\0".join(wire.argv[end + 1:]).encode("utf-8", "surrogateescape"),
         )
         return found.route.handler, call
+
+
+async def _answered(handler: Handler, call: Call) -> Answer:
+    """Who only looks is noted before the first byte, and nobody waits for it. Raises: LadingError."""
+    try:
+        reply = await handler(call)
+    except LadingError as error:
+        call.reading.refused(error.message)
+        raise
+    call.reading.answered()
+    return reply
 
 
 def text_of(version: Version) -> str:

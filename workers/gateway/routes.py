@@ -19,12 +19,14 @@ Handler = Callable[[Call], Awaitable[Answer]]
 
 @dataclass(frozen=True)
 class Route:
-    """One row. `{name}` is one part of a path, `{name...}` one or more."""
+    """One row. `{name}` is one part of a path, `{name...}` one or more. `reads`: what a request that only looks is
+    recorded as, by the verb of the command line that asks for the same."""
 
     method: str
     pattern: str
     handler: Handler
     since: Version = OLDEST
+    reads: str = ""
 
 
 @dataclass(frozen=True)

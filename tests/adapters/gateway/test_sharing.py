@@ -37,6 +37,15 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+class _Line(FakeLine):
+    """Who is asked only for a head answers with no more."""
+
+    def begin(self, words: object, body: bytes | None) -> None:
+        super().begin(words, body)
+        if self.asked[-1][0][0] == "HEAD":
+            self.queue.put_nowait((b"X", b"0"))
+
+
 class House:
     """A gateway with any number of clients; `lines` are those to the engine, each for one client's connection."""
 
@@ -50,7 +59,7 @@ class House:
 
     async def _connect(self) -> Line:
         await self.answers.wait()
-        self.lines.append(FakeLine(script=[(b"A", self.head)]))
+        self.lines.append(_Line(script=[(b"A", self.head)]))
         return self.lines[-1]
 
     async def client(self, request: bytes = EVENTS) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -74,7 +83,12 @@ class House:
     @property
     def asked(self) -> list[str]:
         """What the engine was asked for."""
-        return [words[1] for line in self.lines for words, _ in line.asked]
+        return [words[1] for line in self.lines for words, _ in line.asked if words[0] == "GET"]
+
+    @property
+    def told_of(self) -> int:
+        """Of how many more listeners the engine was told."""
+        return sum(words[0] == "HEAD" for line in self.lines for words, _ in line.asked)
 
     @asynccontextmanager
     async def _pair(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -130,6 +144,21 @@ async def test_the_engine_is_asked_once_by_many_who_come_at_the_same_time(house:
     for client in clients:
         await house.answered(client)
     assert house.asked == ["/events"]
+    house.tell()
+    for client in clients:
+        await _heard(client, PIECE)
+
+
+async def test_the_engine_is_told_of_everybody_who_listens(house: House) -> None:
+    """Its record of who has looked must not miss those for whom it is not asked; nothing stays open for them, and whom
+    it cannot be told of is heard all the same."""
+    clients = [await house.client() for _ in range(5)]
+    async with asyncio.timeout(5):
+        while sum(line.hung_up for line in house.lines) < 4:
+            await asyncio.sleep(0)
+    assert (house.asked, house.told_of) == (["/events"], 4)
+    house.answers.clear()
+    clients.append(await house.client())
     house.tell()
     for client in clients:
         await _heard(client, PIECE)
@@ -282,7 +311,7 @@ async def test_it_goes_on_without_the_first_one_and_ends_with_the_last(house: Ho
         while not house.let_go():
             await asyncio.sleep(0.005)
     await house.client()
-    assert len(house.lines) == 2
+    assert house.asked == ["/events", "/events"]
 
 
 async def test_who_does_not_listen_is_hung_up_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

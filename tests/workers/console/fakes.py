@@ -64,6 +64,7 @@ from domain.projections.volumes import Volumes as VolumeRows
 from domain.resources import Resources
 from domain.volumes.wanted import inherited, volumes_from
 from tests.workers.console.filefakes import ClientTree, FakeFiles, archive
+from workers.accesses import Accesses, Register, Unrecorded
 from workers.blueprint import blueprint, exec_spec
 from workers.build.builder import Builder, Kept, Pruned, Usage
 from workers.console.board import Board
@@ -672,6 +673,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.store = FakeStore()
         self.views = FakeViews(self.store)
+        self.accesses: Register = Unrecorded()
         self.board = Board(self.store, self.views)
         self.tidings = Tidings(self.store)
         self.images = FakeImages(self.store)
@@ -709,6 +711,10 @@ class FakeEngine:
 
     async def _reach(self) -> NetworkDriver:
         return self.driver
+
+    def record_accesses(self) -> None:
+        """From now on it is recorded who only looks, as real engines do."""
+        self.accesses = Accesses(self.store, self.host, Origin(version="0.1.0"), now=self.now)
 
     @property
     def builder(self) -> Builder:

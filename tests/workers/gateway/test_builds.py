@@ -13,7 +13,8 @@ from domain.images.progress import Part, Progress
 from domain.resources import Resources
 from domain.spec import Ulimit
 from tests.workers.console.fakes import FakeEngine
-from tests.workers.gateway.client import Client, FakeWire
+from tests.workers.gateway.client import ANN, Client, FakeWire
+from workers.accesses import Reading, Unrecorded
 from workers.build.request import BuildRequest, Ended, Step
 from workers.console.contexts import Sources
 from workers.gateway import building
@@ -28,7 +29,8 @@ def call(query: str) -> Call:
     """A request with this query."""
     wire = FakeWire(["POST", f"/build?{query}", ""])
     parameters = parse_qs(query, keep_blank_values=True)
-    return Call("POST", (1, 50), {}, parameters, {}, FakeEngine(), Caller(), Pending(), wire)
+    return Call("POST", (1, 50), {}, parameters, {}, FakeEngine(), Caller(), Pending(), wire,
+                Reading(Unrecorded(), ANN, ""))
 
 
 def asked(query: str) -> BuildRequest:

@@ -23,6 +23,7 @@ from domain.network.zones import Zone
 from domain.ports.network import NetworkDriver
 from domain.ports.runtime import NO_FILES, ExitReport, StartedProcess
 from domain.spec import ContainerSpec, ExecSpec
+from workers.accesses import Unrecorded
 from workers.core import Core, Outside, announced
 from workers.engine import Engine, Parts
 from workers.imagedesk import ImageDesk
@@ -279,6 +280,7 @@ class World:
                 health=core.health.verdict,
                 facts=nothing,
                 check=nothing,
+                accesses=Unrecorded(),
             )
         )
 

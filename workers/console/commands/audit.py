@@ -1,14 +1,19 @@
-"""audit: the whole history of one container, network, volume or name of an image, and the check of the log itself."""
+"""audit: the whole history of one container, network, volume or name of an image, who has only looked at it, and the
+check of the log itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from math import inf
 
+from domain.accesses import KIND, accesses_of
 from domain.audit import Step, facts, steps
 from domain.build.events import StepDone
 from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
 from domain.images import reference
+from domain.images.events import Tagged, Untagged
 from domain.messages import Recorded, StreamId
 from domain.names import is_id_prefix
-from domain.options import flag, one
+from domain.options import OptionError, flag, one
 from domain.text.safe import safe, safe_json
 from domain.text.times import local, rfc3339_fixed
 from domain.text.units import exact_duration
@@ -61,19 +66,23 @@ async def _audit(invocation: Invocation) -> int:
         return await _verify(invocation)
     if invocation.arguments[0] == "address" and len(invocation.arguments) == 2:
         return await tenures(invocation, invocation.arguments[1])
-    records = await _asked_for(invocation)
+    wanted = _wanted(options.text("access"))
+    records = await _with_accesses(invocation.engine, await _asked_for(invocation))
     since, until = await _bound(invocation, "since"), await _bound(invocation, "until")
     told = [
         step
         for step in steps(records)
         if (since is None or step.record.time >= since) and (until is None or step.record.time <= until)
+        and wanted(step)
     ]
     if options.flag("json"):
         await invocation.out("".join(safe_json(_document(step)) + "\n" for step in told))
     else:
         shape = _shape(full=options.flag("no-trunc"))
         await invocation.out(shape.render(told, options.text("format"), columns=invocation.columns))
-    if not told:
+    if not told and since is None and until is None:
+        await invocation.warn(f"none of its {len(records)} events tells of somebody who has only looked")
+    elif not told:
         await invocation.warn(
             f"none of its {len(records)} events lies in this window: the first is of "
             f"{local(records[0].time)}, the last of {local(records[-1].time)}"
@@ -81,10 +90,43 @@ async def _audit(invocation: Invocation) -> int:
     return 0
 
 
+def _wanted(access: str) -> Callable[[Step], bool]:
+    """Whether a step is shown: with who has only looked, without, or only that. Raises: OptionError."""
+    match access:
+        case "":
+            return lambda step: True
+        case "only" | "none":
+            return lambda step: (step.record.stream.kind == KIND) == (access == "only")
+    raise OptionError(f"invalid argument {access!r} for --access", hint="write --access only, or --access none")
+
+
+async def _with_accesses(engine: Engine, records: Sequence[Recorded]) -> Sequence[Recorded]:
+    """With the events of who has only looked, each at its place; of a name that is at the image which had it then."""
+    stream = records[0].stream
+    await engine.accesses.settled()
+    if stream.kind == "ref":
+        looked = [access for image_id, since, until in _meanings(records)
+                  for access in await engine.store.load(accesses_of(StreamId("image", image_id)))
+                  if since < access.position < until]
+    else:
+        looked = [*await engine.store.load(accesses_of(stream))]
+    return sorted([*records, *looked], key=lambda record: record.position) if looked else records
+
+
+def _meanings(records: Sequence[Recorded]) -> Iterator[tuple[str, int, float]]:
+    """What a name meant: an image, from one position on, up to another one."""
+    moves = [record for record in records if isinstance(record.event, Tagged | Untagged)]
+    for record, after in pairwise([*moves, None]):
+        if record is not None and isinstance(record.event, Tagged):
+            yield record.event.image_id, record.position, inf if after is None else after.position
+
+
 async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
-    """The events of what the arguments name: one word a container, an image or a build, `image NAME` an
+    """The events of what the arguments name: one word a container, an image or a build, or the `host`, `image NAME` an
     image or a name of one, `network NAME` a network, `volume NAME` a volume."""
     first, *rest = invocation.arguments
+    if not rest and first == "host":
+        return await _of_host(invocation.engine)
     if not rest:
         return await _records(invocation.engine, first)
     readers = {"build": _of_known_build, "cache": _of_cache, "image": _of_known_image, "network": _of_network,
@@ -94,6 +136,12 @@ async def _asked_for(invocation: Invocation) -> Sequence[Recorded]:
                     hint="write: lading audit build ID, cache KEY, image NAME, network NAME, volume NAME, or address "
                          "ADDRESS")
     return await readers[first](invocation.engine, rest[0])
+
+
+async def _of_host(engine: Engine) -> Sequence[Recorded]:
+    if not (records := await engine.store.load(StreamId("host", engine.host))):
+        raise NotFound(f"nothing is known of the host {engine.host} yet")
+    return records
 
 
 async def _of_known_build(engine: Engine, name: str) -> Sequence[Recorded]:
@@ -227,21 +275,26 @@ async def _verify(invocation: Invocation) -> int:
 
 VERB = Verb(
     name="audit",
-    usage="[OPTIONS] NAME|build ID|cache KEY|image NAME|network NAME|volume NAME|address ADDRESS|verify",
+    usage="[OPTIONS] NAME|host|build ID|cache KEY|image NAME|network NAME|volume NAME|address ADDRESS|verify",
     summary="Show the whole history of a container, image, build, network or volume, also of a removed one",
     run=_audit,
     least=1,
     most=2,
     options=(
+        one("access", "", "none: leave out who has only looked; only: nothing else", value="none|only"),
         one("format", "", "table, json, or a template like '{{.Time}} {{.Event}} {{.By}}'"),
         flag("json", "", "One JSON object for each event, with all its data"),
         flag("no-trunc", "", "Do not shorten commands and details"),
         one("since", "", "Only from a moment on: 10m, a time, or the number of an event", value="moment"),
         one("until", "", "Only up to a moment", value="moment"),
     ),
-    notes="`lading audit verify` reads the whole log again and names the first event that was changed, if any.",
+    notes="""\
+Who only looks (logs, stats, inspect and the like) is an event, too: at once when it is the first time, and then counted
+for a quarter of an hour. `lading audit host` tells who has looked at what is about no single object: lists, events,
+system df. `lading audit verify` reads the whole log again and names the first event that was changed, if any.""",
     examples=(
         Example("lading audit web", "who did what to web, when, and how long it took"),
+        Example("lading audit --access only web", "who has looked at it, or at what it has written, and how often"),
         Example("lading audit image web:1.2", "what that name pointed to, since when, and who pulled and pushed it"),
         Example("lading audit cache 3f9ad1c07b22", "which build has made a step of the cache, and who has used it"),
         Example("lading audit network shop", "the same of a network"),

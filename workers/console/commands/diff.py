@@ -9,6 +9,7 @@ _TOGETHER = 1000
 
 async def _diff(invocation: Invocation) -> int:
     id = await invocation.engine.resolve(invocation.arguments[0])
+    invocation.reading.about("container", id)
     await until_gone(invocation.call, _show(invocation, id))
     return 0
 
@@ -32,6 +33,7 @@ VERB = Verb(
     most=1,
     also=("container diff",),
     notes="A: added, C: changed, D: deleted. Volumes and file systems in memory are not a part of it.",
+    reads="diff",
     examples=(
         Example("lading diff web", "A /var/log/new, C /etc, D /tmp/gone"),
         Example("lading diff web | grep ^A", "only what is new"),

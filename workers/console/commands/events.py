@@ -26,6 +26,7 @@ async def _events(invocation: Invocation) -> int:
 async def _follow(invocation: Invocation, show: Callable[[Notice], str], fits: Test) -> None:
     until = await _until(invocation)
     after = await _begin(invocation)
+    invocation.reading.answered()
     told = invocation.engine.tidings.follow(fits, after=after, until=until, now=invocation.now)
     async with aclosing(told):
         async for notice in told:
@@ -103,6 +104,7 @@ VERB = Verb(
         one("since", "", "Begin in the past: 10m, a time, or the number of an event", value="moment"),
         one("until", "", "End at a moment", value="moment"),
     ),
+    reads="events",
     examples=(
         Example("lading events --since 0 --until 0s", "everything that has ever happened on this host"),
         Example("lading events -f container=web -f event=die", "wait for the ends of web"),

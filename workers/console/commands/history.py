@@ -39,7 +39,9 @@ def _shape(now: int, *, full: bool, human: bool) -> Shape[Step]:
 async def _history(invocation: Invocation) -> int:
     options = invocation.options
     await ensure(invocation, invocation.arguments[0])
-    found = steps((await invocation.engine.images.find(invocation.arguments[0])).image)
+    image = (await invocation.engine.images.find(invocation.arguments[0])).image
+    invocation.reading.about("image", image.id)
+    found = steps(image)
     shape = _shape(invocation.now(), full=options.flag("no-trunc"), human=options.flag("human"))
     form = "{{.ID}}" if options.flag("quiet") else options.text("format")
     await invocation.out(shape.render(found, form, columns=invocation.columns))
@@ -62,6 +64,7 @@ VERB = Verb(
         SURE,
     ),
     notes="What happened to an image on this host is another story: lading audit image NAME.",
+    reads="history",
     examples=(
         Example("lading history web:1.2", "each step with its size, the newest first"),
         Example("lading history --no-trunc --format '{{.CreatedBy}}' web", "the commands alone, whole"),

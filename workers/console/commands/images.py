@@ -102,6 +102,7 @@ VERB = Verb(
         flag("quiet", "q", "Print ids only"),
         flag("tree", "", "Show which layers are shared, as trees"),
     ),
+    reads="images",
     examples=(
         Example("lading images 'web*'", "all images whose repository begins with web"),
         Example("lading images -q -f dangling=true", "ids of images that nothing names"),

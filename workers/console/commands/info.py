@@ -76,5 +76,6 @@ VERB = Verb(
     most=0,
     also=("system info",),
     options=(one("format", "f", "json, or a template like '{{.ServerVersion}}'"),),
+    reads="info",
     examples=(Example("lading info", "everything"), Example("lading info -f '{{.Driver}}'", "one fact")),
 )

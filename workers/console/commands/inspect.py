@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from domain.documents import Document
 from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
+from domain.messages import StreamKind
 from domain.options import Option, flag, one
 from domain.text.safe import safe, safe_json
 from domain.text.template.apply import Template, parse
@@ -34,13 +35,17 @@ async def _collect(invocation: Invocation, kind: str) -> tuple[list[Document], l
     failed: list[str] = []
     for name in invocation.arguments:
         try:
-            found.append(await _document(invocation.engine, kind, name, size=invocation.options.flag("size")))
+            what, document = await _document(invocation.engine, kind, name, size=invocation.options.flag("size"))
+            found.append(document)
+            invocation.reading.about(what, inspection.key(what, document))
+            continue
         except Ambiguous as error:
             failed.append(lines(error))
         except NotFound:
             failed.append(f"Error: No such {kind or 'object'}: {safe(name)}")
         except LadingError as error:
             failed.append(lines(error))
+        invocation.reading.missed(failed[-1])
     return found, failed
 
 
@@ -52,18 +57,20 @@ async def _print(invocation: Invocation, found: list[Document], template: Templa
         await invocation.say(template.render(document, lines=True))
 
 
-async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> Document:
-    readers: dict[str, Callable[[], Awaitable[Document]]] = {
+async def _document(engine: Engine, kind: str, name: str, *, size: bool) -> tuple[StreamKind, Document]:
+    """What of these kinds it is, and its document."""
+    readers: dict[StreamKind, Callable[[], Awaitable[Document]]] = {
         "container": lambda: inspection.container(engine, name, size=size),
         "image": lambda: inspection.image(engine, name),
         "volume": lambda: inspection.volume(engine, name),
         "network": lambda: inspection.network(engine, name),
     }
-    if kind:
-        return await readers[kind]()
-    for read in readers.values():
+    for this, read in readers.items():
+        if kind == this:
+            return this, await read()
+    for this, read in readers.items():
         try:
-            return await read()
+            return this, await read()
         except Ambiguous:
             raise
         except (NotFound, InvalidValue):
@@ -83,6 +90,7 @@ VERB = Verb(
     run=_inspect,
     least=1,
     options=OPTIONS,
+    reads="inspect",
     examples=(
         Example("lading inspect -f '{{.State.ExitCode}}' web", "one value"),
         Example("lading inspect -f '{{json .Config.Labels}}' web", "a part, as JSON"),
@@ -104,6 +112,7 @@ def below(noun: str) -> Verb:
         run=_inspect,
         least=1,
         options=options,
+        reads="inspect",
         examples=(
             Example(f"lading {noun} inspect {name}", "the whole document"),
             Example(f"lading {noun} inspect -f '{{{{.{key}}}}}' {name}", told),

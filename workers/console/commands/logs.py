@@ -26,7 +26,9 @@ async def _show(invocation: Invocation) -> None:
     since, until = await _bound(invocation, "since"), await _bound(invocation, "until")
     tail = _tail(options.one("tail"))
     container = await engine.container(await resolve_past(engine, invocation.arguments[0]))
+    invocation.reading.about("container", container.id)
     await _introduce(invocation, container)
+    invocation.reading.answered()
     if options.flag("follow"):
         frames = engine.follow(container.id, since=since, until=until, tail=tail, restarts=True, hold=STALLED)
     else:
@@ -104,6 +106,7 @@ VERB = Verb(
         flag("timestamps", "t", "Put the time in front of every line"),
         one("until", "", "Only what was written before a moment", value="moment"),
     ),
+    reads="logs",
     examples=(
         Example("lading logs -f --tail 20 web", "the last lines, and what comes"),
         Example("lading logs --since 'yesterday 14:00' web", "works for removed containers too"),

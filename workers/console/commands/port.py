@@ -11,6 +11,7 @@ from workers.console.verb import Example, Invocation, Verb
 async def _port(invocation: Invocation) -> int:
     name, *wanted = invocation.arguments
     container = await invocation.engine.container(await invocation.engine.resolve(name))
+    invocation.reading.about("container", container.id)
     if container.state not in LIVE and not wanted:
         return 0
     bindings = container.lease.bindings if container.lease is not None and container.leased else ()
@@ -49,6 +50,7 @@ VERB = Verb(
     least=1,
     most=2,
     also=("container port",),
+    reads="inspect",
     examples=(
         Example("lading port web", "all of them"),
         Example("lading port web 80", "only the place on the host"),

@@ -260,6 +260,7 @@ VERB = Verb(
         flag("quiet", "q", "Print ids only"),
         flag("size", "s", "Show how much each container has written"),
     ),
+    reads="ps",
     examples=(
         Example("lading ps -a --filter status=exited", "everything that has ended, with the reason"),
         Example("lading ps --format '{{.Names}}: {{.Limits}}'", "what each may use at most"),

@@ -84,6 +84,7 @@ VERB = Verb(
         flag("no-trunc", "", "Do not shorten descriptions"),
     ),
     notes="In a registry that has no search the names of all repositories are looked through.",
+    reads="search",
     examples=(
         Example("lading search nginx", "in the default registry"),
         Example("lading search --format '{{.Name}}' localhost:5000/web", "in another one, names only"),

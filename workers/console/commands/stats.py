@@ -86,6 +86,9 @@ async def _stats(invocation: Invocation) -> int:
     engine, options = invocation.engine, invocation.options
     asked = {await engine.resolve(name): name for name in invocation.arguments}
     shape = _shape(full=options.flag("no-trunc"))
+    for id in asked:
+        invocation.reading.about("container", id)
+    invocation.reading.answered()
     await until_gone(invocation.call, _show(invocation, shape, asked))
     return 0
 
@@ -151,6 +154,7 @@ VERB = Verb(
     notes="""\
 CPU % counts processors: 200% are two that are busy all the time. Memory is told without the part of the page cache that
 the kernel gives back first; a container without a limit may have all of the host's.""",
+    reads="stats",
     examples=(
         Example("lading stats", "all that run, again every second"),
         Example("lading stats --no-stream --format json web", "once, for a program"),

@@ -16,6 +16,7 @@ async def _top(invocation: Invocation) -> int:
     name, *options = invocation.arguments
     columns = processes.columns(options)
     id = await invocation.engine.resolve(name)
+    invocation.reading.about("container", id)
     if (await invocation.engine.container(id)).state not in LIVE:
         raise Refused(f"container {id} is not running")
     pids = await invocation.engine.processes(id)
@@ -33,6 +34,7 @@ VERB = Verb(
     least=1,
     interspersed=False,
     also=("container top",),
+    reads="top",
     examples=(
         Example("lading top web", "as ps -ef shows them"),
         Example("lading top web -eo pid,rss,args", "other columns"),

@@ -47,6 +47,7 @@ _OPTIONS: Mapping[str, str] = {
     "cache-from": "images",
     "cap-add": _CAPABILITIES,
     "cap-drop": _CAPABILITIES,
+    "access": _words("none", "only"),
     "cgroupns": _words("host", "private"),
     "device": "files",
     "health-action": _words(*get_args(HealthAction)),
@@ -91,7 +92,7 @@ _CONTAINERS: Mapping[str, str] = {
     "unpause": "paused",
 }
 """Verbs that make sense for some containers only."""
-_AUDIT = _words("address", "build", "cache", "image", "network", "verify", "volume")
+_AUDIT = _words("address", "build", "cache", "host", "image", "network", "verify", "volume")
 _HELP = Option("help", "", "Print this help")
 _GLOBAL = (
     Option("host", "H", "Ask the daemon of another host", "one", "host"),

@@ -22,6 +22,7 @@ _STAT = "X-Docker-Container-Path-Stat"
 
 async def _changes(call: Call) -> Answer:
     id = await call.engine.resolve(call.path["name"])
+    call.reading.about("container", id)
     found = [{"Path": legible(path), "Kind": _KINDS[kind]} async for kind, path in call.engine.files.changes(id)]
     return Reply(body=b"null\n") if not found else Reply(document=found)
 
@@ -126,7 +127,7 @@ async def _noted(call: Call, id: str, archive: Counted, fact: Command) -> None:
 
 
 ROUTES = (
-    Route("GET", "/containers/{name}/changes", _changes),
+    Route("GET", "/containers/{name}/changes", _changes, reads="diff"),
     Route("GET", "/containers/{name}/export", _export),
     Route("GET", "/containers/{name}/archive", _take_out),
     Route("PUT", "/containers/{name}/archive", _bring_in),

@@ -39,7 +39,9 @@ def _kind(call: Call, *, tty: bool) -> str:
 
 
 async def _found(call: Call) -> Container:
-    return await call.engine.container(await call.engine.resolve(call.path["name"]))
+    id = await call.engine.resolve(call.path["name"])
+    call.reading.about("container", id)
+    return await call.engine.container(id)
 
 
 # Logs ----------------------------------------------------------------------------------------------------------------
@@ -211,8 +213,8 @@ async def _look(call: Call, id: str, usage: Usage | None, before: Document | Non
 
 
 ROUTES = (
-    Route("GET", "/containers/{name}/logs", _logs),
-    Route("GET", "/containers/{name}/stats", _stats),
+    Route("GET", "/containers/{name}/logs", _logs, reads="logs"),
+    Route("GET", "/containers/{name}/stats", _stats, reads="stats"),
     Route("POST", "/containers/{name}/attach", _attach),
     Route("GET", "/containers/{name}/attach/ws", _attach_by_websocket),
 )

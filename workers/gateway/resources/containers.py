@@ -71,11 +71,14 @@ async def _list(call: Call) -> Answer:
 
 async def _inspect(call: Call) -> Answer:
     document = await inspection.container(call.engine, call.path["name"], size=call.flag("size"))
+    call.reading.about("container", inspection.key("container", document))
     return Reply(document=document)
 
 
 async def _found(call: Call) -> Container:
-    return await call.engine.container(await call.engine.resolve(call.path["name"]))
+    id = await call.engine.resolve(call.path["name"])
+    call.reading.about("container", id)
+    return await call.engine.container(id)
 
 
 async def _do(call: Call, command: Command, *, unless: Callable[[Container], bool] = lambda _: False) -> Answer:
@@ -214,11 +217,11 @@ async def _until(call: Call, container: Container, condition: str) -> AsyncItera
 
 
 ROUTES = (
-    Route("GET", "/containers/json", _list),
+    Route("GET", "/containers/json", _list, reads="ps"),
     Route("POST", "/containers/create", _create),
     Route("POST", "/containers/prune", _prune, since=(1, 25)),
-    Route("GET", "/containers/{name}/json", _inspect),
-    Route("GET", "/containers/{name}/top", _top),
+    Route("GET", "/containers/{name}/json", _inspect, reads="inspect"),
+    Route("GET", "/containers/{name}/top", _top, reads="top"),
     Route("POST", "/containers/{name}/start", _start),
     Route("POST", "/containers/{name}/stop", _stop),
     Route("POST", "/containers/{name}/restart", _restart),

@@ -75,12 +75,15 @@ async def _list(call: Call) -> Answer:
 
 async def _inspect(call: Call) -> Answer:
     _refuse_platform(call)
-    return Reply(document=await inspection.image(call.engine, call.path["name"]))
+    document = await inspection.image(call.engine, call.path["name"])
+    call.reading.about("image", inspection.key("image", document))
+    return Reply(document=document)
 
 
 async def _history(call: Call) -> Answer:
     _refuse_platform(call)
     entry = await call.engine.images.find(call.path["name"])
+    call.reading.about("image", entry.image.id)
     return Reply(document=history_document(entry.image, entry.names))
 
 
@@ -164,11 +167,11 @@ async def _prune(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route("GET", "/images/json", _list),
-    Route("GET", "/images/search", _search),
+    Route("GET", "/images/json", _list, reads="images"),
+    Route("GET", "/images/search", _search, reads="search"),
     Route("POST", "/images/prune", _prune, since=(1, 25)),
-    Route("GET", "/images/{name...}/json", _inspect),
-    Route("GET", "/images/{name...}/history", _history),
+    Route("GET", "/images/{name...}/json", _inspect, reads="inspect"),
+    Route("GET", "/images/{name...}/history", _history, reads="history"),
     Route("POST", "/images/{name...}/tag", _tag),
     Route("DELETE", "/images/{name...}", _remove),
 )

@@ -129,7 +129,9 @@ async def _list(call: Call) -> Answer:
 async def _inspect(call: Call) -> Answer:
     if call.text("scope") not in ("", "local"):
         raise NotFound(f"network {call.path['name']} not found")
-    return Reply(document=await inspection.network(call.engine, call.path["name"]))
+    document = await inspection.network(call.engine, call.path["name"])
+    call.reading.about("network", inspection.key("network", document))
+    return Reply(document=document)
 
 
 async def _create(call: Call) -> Answer:
@@ -175,10 +177,10 @@ async def _prune(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route("GET", "/networks", _list),
+    Route("GET", "/networks", _list, reads="network ls"),
     Route("POST", "/networks/create", _create),
     Route("POST", "/networks/prune", _prune, since=(1, 25)),
-    Route("GET", "/networks/{name...}", _inspect),
+    Route("GET", "/networks/{name...}", _inspect, reads="inspect"),
     Route("DELETE", "/networks/{name...}", _remove),
     Route("POST", "/networks/{name...}/connect", _connect),
     Route("POST", "/networks/{name...}/disconnect", _disconnect),

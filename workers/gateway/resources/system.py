@@ -91,6 +91,8 @@ async def _auth(call: Call) -> Answer:
 
 async def _events(call: Call) -> Answer:
     fits = filters(pairs(call.filters(KNOWN)))
+    if call.method == "HEAD":  # so the gateway's process tells of those who hear what others hear already
+        return Reply()
     now, after, until = time.time_ns(), await call.engine.store.head(), None
     if call.text("since"):
         after = await call.engine.store.position_at(moment(call.text("since"), now) - 1)
@@ -149,8 +151,8 @@ _PARTS = {"image": _image_space, "container": _container_space, "volume": _volum
 ROUTES = (
     Route("GET", "/_ping", _ping),
     Route("GET", "/version", _version),
-    Route("GET", "/info", _info),
+    Route("GET", "/info", _info, reads="info"),
     Route("POST", "/auth", _auth),
-    Route("GET", "/events", _events),
-    Route("GET", "/system/df", _df, since=(1, 25)),
+    Route("GET", "/events", _events, reads="events"),
+    Route("GET", "/system/df", _df, since=(1, 25), reads="system df"),
 )

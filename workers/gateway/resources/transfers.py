@@ -9,6 +9,7 @@ from domain.images.manifest import Platform, parse_platform
 from domain.images.progress import Progress
 from domain.images.reference import Reference
 from workers.console.engine import Engine
+from workers.console.images import meant
 from workers.gateway import credentials
 from workers.gateway.call import Answer, Call, Reply, Stream
 from workers.gateway.lines import Say, told
@@ -164,6 +165,8 @@ async def _save_several(call: Call) -> Answer:
 async def _archive(call: Call, names: Sequence[str]) -> Answer:
     if call.text("platform"):
         raise InvalidValue("platform is not supported by Lading: an image is kept for one platform only")
+    for id in await meant(call.engine.images, names):
+        call.reading.about("image", id)
     pieces = call.engine.images.save(names)
     return Stream(_whole(await anext(pieces, b""), pieces), kind=_TAR)
 
@@ -193,8 +196,8 @@ async def _distribution(call: Call) -> Answer:
 ROUTES = (
     Route("POST", "/images/create", _create),
     Route("POST", "/images/load", _load),
-    Route("GET", "/images/get", _save_several),
-    Route("GET", "/images/{name...}/get", _save),
+    Route("GET", "/images/get", _save_several, reads="save"),
+    Route("GET", "/images/{name...}/get", _save, reads="save"),
     Route("POST", "/images/{name...}/push", _push),
-    Route("GET", "/distribution/{name...}/json", _distribution, since=(1, 30)),
+    Route("GET", "/distribution/{name...}/json", _distribution, since=(1, 30), reads="manifest inspect"),
 )

@@ -44,7 +44,9 @@ async def _list(call: Call) -> Answer:
 
 
 async def _inspect(call: Call) -> Answer:
-    return Reply(document=await inspection.volume(call.engine, call.path["name"]))
+    document = await inspection.volume(call.engine, call.path["name"])
+    call.reading.about("volume", inspection.key("volume", document))
+    return Reply(document=document)
 
 
 async def _create(call: Call) -> Answer:
@@ -79,9 +81,9 @@ async def _prune(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route("GET", "/volumes", _list),
+    Route("GET", "/volumes", _list, reads="volume ls"),
     Route("POST", "/volumes/create", _create),
     Route("POST", "/volumes/prune", _prune, since=(1, 25)),
-    Route("GET", "/volumes/{name}", _inspect),
+    Route("GET", "/volumes/{name}", _inspect, reads="inspect"),
     Route("DELETE", "/volumes/{name}", _remove),
 )

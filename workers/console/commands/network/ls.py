@@ -30,6 +30,7 @@ VERB = Verb(
         flag("no-trunc", "", "Do not shorten ids"),
         flag("quiet", "q", "Print ids only"),
     ),
+    reads="network ls",
     examples=(
         Example("lading network ls -f type=custom", "those that somebody has created"),
         Example("lading network ls --format '{{.Name}}: {{.Subnets}}'", "which addresses belong to whom"),

@@ -229,6 +229,7 @@ VERB = Verb(
 Images counts every layer once, unpacked, together with the blobs that are kept for push and save. RECLAIMABLE is what
 lading image prune -a would free. Build Cache counts what only builds to come need: lading builder prune -a frees that;
 its ACTIVE steps are also in an image that has a name.""",
+    reads="system df",
     examples=(
         Example("lading system df", "the sums"),
         Example("lading system df -v", "shared and unique sizes of images, and the containers that hold them"),

@@ -34,6 +34,7 @@ VERB = Verb(
         one("format", "", "table, json, or a template like '{{.Name}}: {{.Size}}'"),
         flag("quiet", "q", "Print names only"),
     ),
+    reads="volume ls",
     examples=(
         Example("lading volume ls -f dangling=true", "those that no container uses"),
         Example("lading volume ls --format '{{.Name}} {{.Size}} {{.Links}}'", "how large, and used by how many"),
