@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.house.tree import ROOT
+from workers.launcher.scripts import client_script
 
 # Compiled into the interpreter or one small extension each; nothing of it reads a file of the standard library.
 ALLOWED = {"sys", "posix", "time", "marshal", "errno", "_socket", "_signal", "signal", "select", "termios", "fcntl"}
@@ -29,9 +30,7 @@ def _imported(code: str, *arguments: str, run: Path) -> set[str]:
 @pytest.mark.parametrize("arguments", HOT_VERBS, ids=lambda arguments: arguments[0])
 def test_a_hot_verb_stays_within_its_import_budget(arguments: list[str], tmp_path: Path) -> None:
     """Every module here is paid for by every command a person types."""
-    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-            "from adapters.cli.main import main\nmain(sys.argv[1:], ('/nonexistent',))")
-    extra = _imported(code, *arguments, run=tmp_path) - _imported("pass", run=tmp_path)
+    extra = _imported(client_script(), *arguments, run=tmp_path) - _imported("pass", run=tmp_path)
     assert {name for name in extra if name not in ALLOWED and not name.startswith(OURS)} == set()
 
 
