@@ -1,11 +1,11 @@
 """An event store that tells of what it has stored: nothing is appended behind the relay's back."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from domain.errors import Conflict, LadingError, Refused
 from domain.messages import Append, Meta, Recorded, StreamId
 from domain.ports.events import EventStore, OpenIntent, Reply
+from workers.unbroken import unbroken
 
 
 class Announcing:
@@ -22,7 +22,7 @@ class Announcing:
 
     async def append(self, batch: Sequence[Append], meta: Meta, *, reply: str | None = None) -> Sequence[Recorded]:
         """See EventStore.append."""
-        return await asyncio.shield(self._append(batch, meta, reply))
+        return await unbroken(self._append(batch, meta, reply))
 
     async def _append(self, batch: Sequence[Append], meta: Meta, reply: str | None) -> Sequence[Recorded]:
         try:

@@ -24,6 +24,7 @@ from domain.messages import Actor, Append, Command, Event, Meta, Recorded, Strea
 from domain.policies.follow_up import follow_up
 from domain.ports.bus import Clock
 from domain.ports.events import EventStore
+from workers.unbroken import unbroken
 
 More = Callable[[], Awaitable[Sequence[Append]]]
 """What else belongs into an append, decided anew for each try."""
@@ -211,7 +212,7 @@ class Mover:
         more: Sequence[Append] = (),
     ) -> Container:
         """Not to be torn by a caller that goes away: what was stored must also be known here."""
-        return await asyncio.shield(self._append_whole(container, events, meta, reply, more))
+        return await unbroken(self._append_whole(container, events, meta, reply, more))
 
     async def _append_whole(
         self, container: Container, events: tuple[Event, ...], meta: Meta, reply: str | None, more: Sequence[Append]

@@ -21,6 +21,9 @@ from workers.wire import Outcome, Work
 log = logging.getLogger(__name__)
 AGAIN = 2.0
 """Seconds after which work without an outcome is told again."""
+_MOMENT = 0.001
+"""Seconds after which live events are told: whoever waits for what they are about comes first, and several of them
+leave in one go."""
 
 
 class Relay:
@@ -32,6 +35,7 @@ class Relay:
         self._settle: Callable[[Work, Outcome], Awaitable[None]] | None = None
         self._early: dict[int, Recorded] = {}
         self._queue: asyncio.Queue[Recorded] = asyncio.Queue()
+        self._news: asyncio.Queue[Recorded] = asyncio.Queue()
         self._open: dict[int, Work] = {}
         self._intents: dict[int, Recorded] = {}
         self._kinds: frozenset[str] = frozenset()
@@ -56,19 +60,28 @@ class Relay:
         await self._bus.serve(subjects.done(self._host, "*"), self._done)
 
     async def run(self) -> None:
-        """Publish until cancelled; of what was committed together the work leaves first, for somebody waits for it."""
+        """Publish until cancelled: work at once, for somebody waits for it; what happened a moment later."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._hand_out_news())
+            both.create_task(self._tell_news())
+
+    async def _hand_out_news(self) -> None:
         while True:
-            records = [await self._queue.get()]
-            while not self._queue.empty():
-                records.append(self._queue.get_nowait())
-            for record in records:
-                for listener in self._listeners:
-                    listener(record)
-                if record.event.intent and record.event.stored_as in self._kinds:
-                    self._intents[record.position] = record
-                    await self.hand_out(OpenIntent(record.position, record.stream, record.event.stored_as))
-            for record in records:
-                await self._tell_event(record)
+            record = await self._queue.get()
+            for listener in self._listeners:
+                listener(record)
+            self._news.put_nowait(record)
+            if record.event.intent and record.event.stored_as in self._kinds:
+                self._intents[record.position] = record
+                await self.hand_out(OpenIntent(record.position, record.stream, record.event.stored_as))
+
+    async def _tell_news(self) -> None:
+        while True:
+            record = await self._news.get()
+            await asyncio.sleep(_MOMENT)
+            await self._tell_event(record)
+            while not self._news.empty():
+                await self._tell_event(self._news.get_nowait())
 
     def intent(self, position: int) -> Recorded | None:
         """The intent there, if it was committed while we ran and has no outcome yet: who carries it out in this process

@@ -1,0 +1,46 @@
+"""The relay: work at once, what happened a moment later, all of it in order."""
+
+import asyncio
+from contextlib import suppress
+
+from adapters.memory.bus import MemoryBus
+from domain import subjects
+from domain.lifecycle.pause import Paused, PauseRequested
+from domain.messages import Event, Meta, Recorded, StreamId
+from domain.ports.bus import Message
+from workers.relay import Relay
+from workers.wire import Outcome, Work
+
+HOST = "here"
+
+
+async def _nothing(work: Work, outcome: Outcome) -> None:
+    """Outcomes are no matter here."""
+
+
+def _record(position: int, event: Event) -> Recorded:
+    return Recorded(position, StreamId("container", "c" * 64), position, 0, event, Meta())
+
+
+async def test_work_leaves_before_what_happened_is_told_which_follows_in_order() -> None:
+    """Somebody waits for the work; who listens to events hears of all of them a moment later."""
+    bus, heard, enough = MemoryBus(), list[str](), asyncio.Event()
+
+    async def hear(message: Message) -> None:
+        _, _, area, *_, kind = message.subject.split(".")
+        heard.append(f"{area} {kind}")
+        if len(heard) == 4:
+            enough.set()
+
+    await bus.serve(subjects.area(HOST, "ev"), hear)
+    await bus.serve(subjects.work(HOST, PauseRequested.stored_as), hear)
+    relay = Relay(bus, HOST, 0)
+    await relay.begin(frozenset({PauseRequested.stored_as}), _nothing)
+    relay.publish([_record(1, Paused()), _record(2, PauseRequested())])
+    relay.publish([_record(3, Paused())])
+    running = asyncio.create_task(relay.run())
+    await asyncio.wait_for(enough.wait(), 5)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert heard == ["work pause-requested", "ev paused", "ev pause-requested", "ev paused"]
