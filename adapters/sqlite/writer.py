@@ -100,7 +100,7 @@ class Writer:
         self._thread = Thread(target=self._run, name="event-store", daemon=True)
         self._commits = 0
         self._due = 32
-        self._chores_at = 0.0
+        self._chores_due: float | None = None
         self._forget_at = time.monotonic() + _FORGET_EVERY
         self._warm = False
         self._pen = Lock()
@@ -257,9 +257,11 @@ class Writer:
         if self._commits >= self._due:
             self._write_back("PASSIVE")
         now = time.monotonic()
-        if busy and now - self._chores_at < _CHORES_EVERY:
+        if busy and self._chores_due is None:
+            self._chores_due = now + _CHORES_EVERY  # not at once: whoever got an answer is about to go on with it
+        if busy and self._chores_due is not None and now < self._chores_due:
             return _LAZY
-        self._chores_at = now
+        self._chores_due = None
         return self._chores(busy=busy)
 
     def _chores(self, *, busy: bool) -> float | None:
