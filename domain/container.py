@@ -1,8 +1,9 @@
 """State and Container: the fold of one container's stream."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from operator import attrgetter
 from types import MappingProxyType
 
 from domain.network.wishes import Attachment, Lease
@@ -103,6 +104,15 @@ class Container:
     lease: Lease | None = None
     leased: bool = False
 
+    def changed(self, changes: Mapping[str, object]) -> "Container":
+        """`dataclasses.replace` in a third of its time: every event passes here, and nearly all fields stay."""
+        values = dict(zip(_FIELDS, _values_of(self), strict=True))
+        values.update(changes)
+        changed = object.__new__(Container)
+        for name, value in values.items():
+            object.__setattr__(changed, name, value)
+        return changed
+
     @property
     def settled(self) -> ContainerSpec:
         """The spec of a container that exists."""
@@ -114,3 +124,7 @@ class Container:
     def short(self) -> str:
         """The first 12 digits of the id, as lists show it."""
         return self.id[:12]
+
+
+_FIELDS = tuple(each.name for each in fields(Container))
+_values_of = attrgetter(*_FIELDS)

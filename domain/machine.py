@@ -5,7 +5,7 @@ the state as its `Move` says; every other cell of the product state × event rai
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from domain.container import Container, State
@@ -86,13 +86,8 @@ class Machine:
         event = record.event
         state = self.target(container, event)
         changes: dict[str, Any] = dict(self.moves[type(event)].change(container, event, record))
-        return replace(
-            container,
-            **changes,
-            state=state,
-            version=record.version,
-            open=_still_open(container.open, record),
-        )
+        changes |= {"state": state, "version": record.version, "open": _still_open(container.open, record)}
+        return container.changed(changes)
 
     def fold(self, id: str, records: Sequence[Recorded]) -> Container:
         """All events of one stream, oldest first."""

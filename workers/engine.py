@@ -34,7 +34,7 @@ from domain.lifecycle.update import LimitsFailed, Update
 from domain.limits import changed, check, weighs
 from domain.messages import Command, Event, Recorded, StreamId
 from domain.mounts import Mount
-from domain.names import container_name, is_id_prefix, made_up
+from domain.names import container_name, is_id, is_id_prefix, made_up
 from domain.network.asked import NetworkWish, parse_link
 from domain.ports.bus import Clock
 from domain.ports.events import EventStore, Views
@@ -333,7 +333,7 @@ class Engine:
     async def resolve(self, name: str) -> str:
         """Full id, else exact name, else unambiguous prefix of an id. Raises: NotFound, Ambiguous."""
         wanted = name.removeprefix("/")
-        if await self.views.get("containers", wanted) is not None:
+        if is_id(wanted) and await self.views.get("containers", wanted) is not None:
             return wanted
         rows = await self.views.select("containers", where={"name": wanted}, limit=1)
         if not rows and is_id_prefix(wanted):

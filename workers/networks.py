@@ -16,7 +16,7 @@ from ipaddress import ip_network
 from domain.errors import Ambiguous, Conflict, LadingError, NameTaken, NotFound
 from domain.failpoints import failpoint
 from domain.messages import Event, Meta, StreamId
-from domain.names import is_id_prefix
+from domain.names import is_id, is_id_prefix
 from domain.network import design
 from domain.network.design import Site
 from domain.network.events import NetworkRemoved, NetworkRemoveFailed, NetworkRemoveRequested
@@ -33,8 +33,6 @@ from workers.mover import Caller, Mover
 from workers.requests import NetworkRequest
 
 log = logging.getLogger(__name__)
-_WHOLE_ID = 64
-"""Digits of an id that is not shortened."""
 _MOST_TOLD = 20
 """Names in a hint."""
 Reach = Callable[[], Awaitable[NetworkDriver]]
@@ -90,7 +88,7 @@ class Networks:
         return [self._known(row) for row in await self._views.select("networks", order="name")]
 
     async def _find(self, name: str) -> Known:
-        row = await self._views.get("networks", name) if len(name) == _WHOLE_ID else None
+        row = await self._views.get("networks", name) if is_id(name) else None
         found = [row] if row is not None else list(await self._views.select("networks", where={"name": name}))
         if not found and is_id_prefix(name):
             found = list(await self._views.select("networks", prefix=("id", name), limit=2))

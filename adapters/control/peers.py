@@ -3,13 +3,13 @@
 import asyncio
 import json
 import logging
+import os
 import pwd
 import socket
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from adapters.control.frames import Violation
 from domain.errors import NotFound
@@ -43,10 +43,15 @@ def command_of(pid: int) -> list[str]:
     """The command line of a process; empty when it has ended. A process may write there what it likes: this tells a
     story, it proves nothing."""
     try:
-        with Path(f"/proc/{pid}/cmdline").open("rb") as file:
-            words = file.read(_MOST_COMMAND)
+        file = os.open(f"/proc/{pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return []
+    try:
+        words = os.read(file, _MOST_COMMAND)
+    except OSError:
+        return []
+    finally:
+        os.close(file)
     return [word.decode("utf-8", "surrogateescape") for word in words.rstrip(b"\0").split(b"\0")] if words else []
 
 
