@@ -19,6 +19,7 @@ from domain.lifecycle.network import Connect, Disconnect, Grant, NetworkReleased
 from domain.lifecycle.rename import Renamed
 from domain.messages import Recorded
 from domain.network.asked import NetworkingWish, NetworkWish, Wished, alone, attachment, wished
+from domain.network.events import NetworkCreated
 from domain.network.files import LOOPBACK, hosts_file, own_lines
 from domain.network.leases import Joining, check_inside, endpoints, next_way_out
 from domain.network.links import link_variables
@@ -381,13 +382,15 @@ class Leases:
             await self._networks.ensure(id, network)
         sandbox = await self._sandbox(container, lease)
         self.roster.enter(replace(container, lease=lease))
-        _, refusal = await asyncio.gather(self._tell_names(), _caught(partial(driver.change, sandbox, container.pid)))
+        refusal, _, _ = await asyncio.gather(  # in the order in which they take long
+            _caught(partial(driver.change, sandbox, container.pid)), self._tell_names(),
+            self._rewrite_hosts(container, before, lease))
         if refusal is not None:
-            self.roster.enter(container)
+            self.roster.enter(replace(container, lease=before))
+            await asyncio.gather(self._names_changed(), self._rewrite_hosts(container, lease, before))
             raise refusal
-        await self._rewrite_hosts(container, before, lease)
 
-    async def _rewrite_hosts(self, container: Container, before: Lease | None, lease: Lease) -> None:
+    async def _rewrite_hosts(self, container: Container, before: Lease | None, lease: Lease | None) -> None:
         """Its own names, which nothing else depends on: a file that cannot be written keeps nobody from a network."""
         old, new = _own_lines(container.settled, before), _own_lines(container.settled, lease)
         gone, more = frozenset(old).difference(new), tuple(line for line in new if line not in old)
@@ -406,11 +409,13 @@ class Leases:
     # The end of a run
 
     def notice(self, record: Recorded) -> None:
-        """What was appended: ends of runs, other names."""
+        """What was appended: ends of runs, new networks, other names."""
         match record.event:
             case NetworkReleased(attempt=attempt):
                 self.roster.leave(record.stream.key, attempt)
                 self._close_soon(record.stream.key, attempt)
+            case NetworkCreated():
+                self._last.setdefault(record.stream.key, None)  # nobody has ever had an address there
             case Renamed(name=name):
                 self.roster.rename(record.stream.key, name)
                 self._spawn(("", 0), self._names_changed())

@@ -98,7 +98,7 @@ class Host:
             raise as_error(refusal, "bridge", bridge.link) from refusal
         first = not self.bridges
         self.bridges[bridge.id] = bridge
-        if first or not bridge.link.startswith(_BRIDGES):
+        if first or not _covered(bridge.link):
             self.admit()  # before anything is sent; later ones are looked after aside, or known by how they begin
         if before is not None and before != bridge:
             self._firewall.remove(firewall.of_bridge(before))
@@ -158,7 +158,7 @@ class Host:
         bridge = self.bridges.pop(id, None)
         if bridge is None:
             return
-        if not bridge.link.startswith(_BRIDGES):
+        if not _covered(bridge.link):
             with self._admitting:  # who is at it at the moment, in another thread, must not go on with this one
                 foreign.forget(links=(bridge.link,))
         link = links.find(self._links, bridge.link)
@@ -190,7 +190,7 @@ class Host:
             for endpoint in sandbox.endpoints:
                 self._plug(room, inner, endpoint)
             if not sandbox.endpoints:
-                inner.send([links.change(_index(inner, "lo"), up=True)])
+                inner.send([links.change(links.LOOPBACK, up=True)])
             self._publish(room)
             self.rooms[run] = room
             undo.pop_all()
@@ -259,10 +259,10 @@ class Host:
         bridge = self._bridge(endpoint.network)
         if room.endpoints.get(endpoint.network) == endpoint and self._living(endpoint.link) is not None:
             return
-        master = links.find(self._links, bridge.link)
+        master = links.index_of(self._links, bridge.link)
         if master is None:
             raise NotFound(f"there is no bridge {bridge.link}")
-        requests = [links.pair(endpoint.link, master=master.index, mtu=bridge.mtu, group=self._group,
+        requests = [links.pair(endpoint.link, master=master, mtu=bridge.mtu, group=self._group,
                                peer=endpoint.name, mac=endpoint.mac, namespace=room.namespace)]
         if bridge.isolated or room.sandbox.bindings:
             requests.append(links.port(endpoint.link, isolated=bridge.isolated, hairpin=bool(room.sandbox.bindings)))
@@ -405,7 +405,7 @@ class Host:
         for run in list(self.rooms):
             self.close(*run)
         self.settle((), {})
-        if not any(link.name.startswith(_BRIDGES) for link in links.all_links(self._links)):
+        if not any(_covered(link.name) for link in links.all_links(self._links)):
             foreign.forget()  # else another engine needs them
         if self._notes.exists():
             for path in self._notes.read_text().splitlines():
@@ -439,7 +439,7 @@ class Host:
 
     def _named(self) -> tuple[str, ...]:
         """Bridges that users have given names."""
-        return tuple(bridge.link for bridge in list(self.bridges.values()) if not bridge.link.startswith(_BRIDGES))
+        return tuple(bridge.link for bridge in list(self.bridges.values()) if not _covered(bridge.link))
 
     def reload(self) -> None:
         """The table again, after somebody has deleted it."""
@@ -451,6 +451,11 @@ class Host:
         switched = self._notes.exists() and "ipv4/ip_forward" in self._notes.read_text()
         self._firewall.load(firewall.merged(parts), router=switched)
         self._loaded = True
+
+
+def _covered(link: str) -> bool:
+    """Whether other firewalls know the bridge by how its name begins (see `foreign`)."""
+    return link.startswith(_BRIDGES)
 
 
 def _prepare(sandbox: Sandbox) -> None:
@@ -477,7 +482,7 @@ def _dress(inner: Netlink, endpoint: Endpoint, namespace: int) -> None:
         with namespaces.inside(namespace):
             for path, value in endpoint.sysctls.items():
                 _set(f"net/{path}", path, value)
-    inner.send([links.change(_index(inner, "lo"), up=True),
+    inner.send([links.change(links.LOOPBACK, up=True),
                 *(links.address(index, text) for text in endpoint.addresses), links.change(index, up=True),
                 *(links.default_route(index, gateway) for gateway in endpoint.gateways)])
 
@@ -491,10 +496,10 @@ def _set_aside(inner: Netlink, gone: Iterable[Endpoint]) -> None:
 
 
 def _index(here: Netlink, name: str) -> int:
-    link = links.find(here, name)
-    if link is None:
+    index = links.index_of(here, name)
+    if index is None:
         raise Refusal(errno.ENODEV, f"no interface {name}", 0)
-    return link.index
+    return index
 
 
 def _bridge_mac(bridge: Bridge) -> str:

@@ -9,6 +9,7 @@ Every link of ours has the number of its engine as its group: that is how they a
 """
 
 import errno
+import fcntl
 import socket
 import struct
 from collections.abc import Sequence
@@ -31,6 +32,9 @@ _NODAD = 0x02  # usable at once instead of after a second of asking whether some
 _UNIVERSE, _BOOT, _UNICAST, _MAIN = 0, 3, 1, 254
 _IFINFO, _IFADDR, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=4Bi"), struct.Struct("=8BI")
 _DST, _OIF, _GATEWAY = 1, 4, 5
+_INDEX_OF, _IFREQ, _IFNAMSIZ = 0x8933, 40, 16  # SIOCGIFINDEX and what it fills in, netdevice(7)
+LOOPBACK = 1
+"""The index of `lo` in every namespace (LOOPBACK_IFINDEX)."""
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
 
 Request = tuple[int, int, bytes]
@@ -139,6 +143,19 @@ def find(here: Netlink, name: str) -> Link | None:
             return None
         raise
     return _parsed(answers[0][1]) if answers else None
+
+
+def index_of(here: Netlink, name: str) -> int | None:
+    """The index of the link of that name: `find` for who needs no more, without the two kilobytes that the kernel says
+    about a link. Any socket will do, and it answers for its own namespace."""
+    asked = bytearray(name.encode()[:_IFNAMSIZ - 1].ljust(_IFREQ, b"\0"))
+    try:
+        fcntl.ioctl(here.fileno(), _INDEX_OF, asked)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise Refusal(error.errno or 0, "", 0) from error
+    return int(struct.unpack_from("=i", asked, _IFNAMSIZ)[0])
 
 
 def addresses(here: Netlink) -> list[tuple[int, str]]:

@@ -110,7 +110,7 @@ class Desk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale = conntrack.Stale()
         self._answers = Answers()
-        self._alarms = Alarms(name, foreign.CHAINS, lost=self._table_lost, made=self._firewall_made)
+        self._alarms = Alarms(name, foreign.CHAINS, lost=self._table_lost, made=self._admit_soon)
         self.over = asyncio.Event()
         self.cleaned = False
         self._operations: dict[str, Callable[[Message], Awaitable[Message]]] = {
@@ -172,7 +172,7 @@ class Desk:
     async def do_add_bridge(self, message: Message) -> Message:
         """See the port."""
         await self._kernel(self._host.add_bridge, wire.BRIDGE.validate_python(message["bridge"]))
-        asyncio.get_running_loop().run_in_executor(self._chores, self._host.admit)
+        self._admit_soon()
         return {}
 
     async def do_remove_bridge(self, message: Message) -> Message:
@@ -289,8 +289,9 @@ class Desk:
         """Somebody has deleted our table."""
         asyncio.get_running_loop().run_in_executor(self._thread, self._host.reload)
 
-    def _firewall_made(self) -> None:
-        """A little later: whoever made the chain is still at it."""
+    def _admit_soon(self) -> None:
+        """A little later: whoever made a chain is still at it, and who made a network is likely to use it next, which
+        programs that ask for chains would slow down. Once for several."""
         if self._admitting is None:
             self._admitting = asyncio.get_running_loop().call_later(_ADMIT_SECONDS, self._admit)
 

@@ -1,6 +1,7 @@
 """A network as it was asked for and laid out, in the shape in which it is stored."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
@@ -13,6 +14,7 @@ Driver = Literal["bridge", "host", "null"]
 BUILT_IN = ("bridge", "host", "none")
 """The networks that every host has from its first start on."""
 _LINK_DIGITS = 10
+_PLANS = 1024
 OWN_LINKS = ("ldg", "lv")
 """How names of interfaces begin that nobody else has chosen: bridges, and cables of containers."""
 
@@ -30,8 +32,7 @@ class Addresses(BaseModel):
     @property
     def plan(self) -> Plan:
         """What addresses are given from."""
-        reserved = {name: ip_address(text) for name, text in self.reserved.items()}
-        return Plan(ip_network(self.subnet), ip_address(self.gateway), ip_network(self.range), reserved)
+        return _plan(self.subnet, self.gateway, self.range, tuple(self.reserved.items()))
 
     @property
     def own(self) -> str:
@@ -90,6 +91,13 @@ class Network(BaseModel):
 def link_of(id: str) -> str:
     """The name of a bridge: all of ours begin alike, which is what other firewalls are told, and fit 15 characters."""
     return f"ldg-{id[:_LINK_DIGITS]}"
+
+
+@lru_cache(maxsize=_PLANS)
+def _plan(subnet: str, gateway: str, range: str, reserved: tuple[tuple[str, str], ...]) -> Plan:
+    """Read once: it is asked for with every container that comes."""
+    names = {name: ip_address(text) for name, text in reserved}
+    return Plan(ip_network(subnet), ip_address(gateway), ip_network(range), names)
 
 
 def stored(plan: Plan) -> Addresses:

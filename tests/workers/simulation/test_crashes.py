@@ -20,6 +20,7 @@ from domain.lifecycle.start import Started, StartFailed
 from domain.lifecycle.unpause import UnpauseRequested
 from domain.lifecycle.update import Updated
 from domain.messages import StreamId
+from domain.network.files import LOOPBACK
 from tests.workers.simulation.loop import Crash, SimulatedLoop
 from tests.workers.simulation.stories import STORIES
 from tests.workers.simulation.world import Story, World, root_file_system
@@ -167,8 +168,16 @@ async def check_networks(world: World, found: dict[str, Container]) -> None:
     assert {str(row["container"]) for row in rows} <= {c.id for c in found.values() if c.state is not State.REMOVED}
     names = {name for zone in kernel.zones.values() for name in zone.names}
     assert {c.name for c in found.values() if c.leased} == names & {c.name for c in found.values()}
-    for (id, attempt) in held:
+    for (id, attempt), lease in held.items():
         assert world.runtime.places[id, attempt] == kernel._places[id, attempt], "it is in another network"
+        assert own_addresses(world, id) == {host for each in lease.interfaces for host in each.hosts}
+
+
+def own_addresses(world: World, id: str) -> set[str]:
+    """Those under which a container finds itself in its /etc/hosts."""
+    loopback = {line.partition("\t")[0] for line in LOOPBACK}
+    lines = world.runtime.files[id]["/etc/hosts"].splitlines()
+    return {line.partition("\t")[0] for line in lines if line} - loopback
 
 
 async def check_told(world: World, found: dict[str, Container]) -> None:

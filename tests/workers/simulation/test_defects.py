@@ -1,7 +1,7 @@
 """Acts that fail in a way nobody has foreseen: whoever asked is told soon, and log and kernel agree."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -19,7 +19,7 @@ from domain.lifecycle.unpause import Unpause
 from domain.lifecycle.update import Update
 from domain.messages import Command
 from domain.network.asked import NetworkWish
-from tests.workers.simulation.test_crashes import Morgue, check, world_with_image
+from tests.workers.simulation.test_crashes import Morgue, check, own_addresses, world_with_image
 from tests.workers.simulation.world import WHO, World
 from workers.engine import Engine
 from workers.lifecycle import ACTS
@@ -119,6 +119,51 @@ def test_a_defect_in_an_act_is_told_to_the_caller_and_log_and_kernel_agree(
     world = world_with_image(tmp_path)
     assert Morgue().live(world, story, None, 1.0)
     asyncio.run(check(world))
+
+
+@pytest.mark.parametrize("kind", ["connect-requested.v1", "disconnect-requested.v1"])
+def test_what_the_kernel_refuses_leaves_names_and_hosts_as_they_were(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written while the kernel is still at it."""
+    wish, state, _ = WISHES[kind]
+
+    async def refused(*arguments: Any) -> NoReturn:
+        await asyncio.sleep(1)
+        raise KernelError("no interface today")
+
+    async def story(world: World, engine: Engine) -> None:
+        id = await _brought_to(engine, state)
+        before = own_addresses(world, id), dict(world.network.zones)
+        with monkeypatch.context() as patch:
+            patch.setattr(world.network, "change", refused)
+            assert await _told(wish(engine, id)) == "no interface today"
+        assert (own_addresses(world, id), dict(world.network.zones)) == before
+
+    world = world_with_image(tmp_path)
+    assert Morgue().live(world, story, None, 1.0)
+    asyncio.run(check(world))
+
+
+def test_a_connect_to_a_new_network_waits_for_no_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has ever had an address there, and who had which is folded in the background."""
+    asked: list[str] = []
+
+    async def story(world: World, engine: Engine) -> None:
+        id = await _brought_to(engine, State.RUNNING)
+        select = world.store.views.select
+
+        async def spied(projection: str, **wishes: Any) -> Sequence[Mapping[str, object]]:
+            asked.append(projection)
+            return await select(projection, **wishes)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.store.views, "select", spied)
+            await _connect(engine, id)
+
+    assert Morgue().live(world_with_image(tmp_path), story, None, 1.0)
+    assert "addresses" in asked
+    assert "tenures" not in asked
 
 
 async def _told(wish: Awaitable[object]) -> str:
