@@ -3,12 +3,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test lint fix bench install uninstall lock event clean
+.PHONY: help demo demo-clean test fuzz lint fix bench install uninstall lock event clean
 
 PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 PYTEST_ARGS ?=
 TEST_JOBS ?= 2
+TIMES ?= 50
 BENCH_ARGS ?=
 
 help: ## this list
@@ -26,6 +27,11 @@ test: ## prepare .venv, then linters, types, import rules and every test
 	@.ci/registry >/dev/null || echo "lading: without docker-registry the tests of pull and push against it are skipped"
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \
 	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m pytest -q -m "" -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS) || status=1; exit $$status
+
+fuzz: ## the tests of laws with TIMES=50 times as many examples, other ones each time (an hour or two)
+	@.ci/prepare dev
+	@PATH="$$PWD/.venv/bin:$$PATH" LADING_TEST_EXAMPLES=$(TIMES) .venv/bin/python -m pytest -v -m hypothesis -n $(TEST_JOBS) \
+	  --dist loadfile $(PYTEST_ARGS)
 
 lint: ## ruff, mypy, import rules
 	@.ci/prepare dev

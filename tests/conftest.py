@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from adapters.kernel.supervisor.process import forget_internal_signals
+from tests import examples
 
 
 def kernel_is_missing() -> str:
@@ -21,11 +21,9 @@ def kernel_is_missing() -> str:
 
 
 def pytest_configure() -> None:
-    """Under `make` two internal signals of the C library arrive ignored, and every container would inherit that. And
-    how long one example takes says only how busy the machine is."""
+    """Under `make` two internal signals of the C library arrive ignored, and every container would inherit that."""
     forget_internal_signals()
-    settings.register_profile("unhurried", deadline=None)
-    settings.load_profile("unhurried")
+    examples.load()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -86,12 +86,14 @@ def _make_directory(path: str, mode: int) -> None:
 
 
 def _write_file(path: str, content: str, mode: int) -> None:
+    """All of it: of a write to a full disk, a part may succeed (write(2))."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        os.fchmod(fd, mode)
-        os.write(fd, encode(content))
-    finally:
-        os.close(fd)
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(encode(content))
+    except OSError as error:
+        raise failed("write", path, error.errno or 0) from error
 
 
 _HOST: dict[str, Callable[..., None]] = {"MakeDirectory": _make_directory, "WriteFile": _write_file}

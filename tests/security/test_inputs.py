@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import EXPLORING
 from tests.security import nasty
 from tests.security.conftest import state_of
 from tests.security.speaker import Said, Speaker
@@ -44,8 +45,8 @@ WATCHED = ("/etc", "/boot", "/srv", "/opt", "/usr/local/bin", "/usr/bin")
 
 def few(share: float) -> Callable[[Any], Any]:
     """This share of all inputs."""
-    return settings(max_examples=int(INPUTS * share), deadline=None, database=None, derandomize=INPUTS == USUAL,
-                    suppress_health_check=list(HealthCheck))
+    return settings(max_examples=int(INPUTS * share), deadline=None, database=None,
+                    derandomize=INPUTS == USUAL and not EXPLORING, suppress_health_check=list(HealthCheck))
 
 
 class Target:

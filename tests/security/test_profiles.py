@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidValue
 from domain.runtime import profile
+from tests.examples import examples
 from tests.security import prober
 from tests.security.conftest import Look
 from tests.tutorial.engine import Engine, until
@@ -58,7 +59,7 @@ def rule(names: list[str], *conditions: tuple[int, int, str]) -> dict[str, Any]:
     return {"names": names, "args": args}
 
 
-@settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@examples(300, unchecked=True)
 @given(document=_profiles | _junk, machine=st.sampled_from(MACHINES), held=st.integers(0, 2**41 - 1))
 @pytest.mark.slow
 def test_every_profile_is_a_filter_or_refused(document: Any, machine: str, held: int) -> None:

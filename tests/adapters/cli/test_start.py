@@ -137,6 +137,17 @@ async def test_who_loses_the_race_to_start_waits_for_the_winner(lading: Lading, 
 
 
 @pytest.mark.slow
+async def test_a_daemon_that_is_about_to_end_is_followed_by_another(lading: Lading, tmp_path: Path) -> None:
+    """It has the data root and listens no more: whoever waited for it to answer would wait for ever."""
+    ending = tmp_path / "ending"
+    ending.touch()
+    command = fake_daemon(tmp_path, f"if os.path.exists({str(ending)!r}):\n    os.unlink({str(ending)!r})\n"
+                                    "    sys.exit(75)")
+    assert await asyncio.wait_for(lading("echo", "x", daemon=command), 10) == Ended(0, b"x\n", b"")
+    await stop(lading)
+
+
+@pytest.mark.slow
 async def test_the_verbs_about_the_daemon_can_be_repeated(lading: Lading, tmp_path: Path) -> None:
     """Starting what runs and stopping what does not are fine."""
     command = fake_daemon(tmp_path)

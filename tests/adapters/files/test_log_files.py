@@ -7,13 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.files.logs import LogFiles
 from domain import logs
 from domain.errors import InvalidValue
 from domain.ports.logs import LogFrame
+from tests.examples import examples
 
 ID = "ab" * 32
 Frame = tuple[int, int, bytes]
@@ -149,7 +150,7 @@ PIECES = st.lists(st.sampled_from([b"a", b"\n", b"bc\n", b"d\ne"]), min_size=1)
 LINES = st.lists(st.tuples(st.sampled_from([1, 2]), PIECES), max_size=12)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, unchecked=True)
 @given(LINES, st.integers(0, 15))
 async def test_a_tail_is_the_last_lines(tmp_path: Path, pieces: list[tuple[int, list[bytes]]], lines: int) -> None:
     """Of each stream a suffix that begins at a line; together exactly as many lines as were asked for, if there are."""

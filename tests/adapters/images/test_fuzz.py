@@ -6,13 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.images.content import Content
 from domain.errors import Refused
 from tests.adapters.images.conftest import Layers
 from tests.adapters.images.tars import Member, archive, directory, file, hardlink, symlink, tree
+from tests.examples import examples
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
@@ -81,7 +82,7 @@ def seen(fs: Path) -> dict[str, str]:
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(100, unchecked=True)
 @given(
     st.lists(OPERATIONS, max_size=10), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
 )
@@ -108,7 +109,7 @@ def test_any_sequence_of_entries_gives_what_the_model_says(
             assert seen(layers.add(data)) == model.found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(100, unchecked=True)
 @given(
     st.lists(
         st.one_of(

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -35,6 +34,7 @@ from tests.contracts.samples import (
     door,
     projections,
 )
+from tests.examples import examples
 
 NAMES = st.sampled_from(["", "a", "b", "c"])
 EVENTS = st.one_of(
@@ -165,8 +165,8 @@ async def _result(
         return type(error).__name__, str(error)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.slow
 def test_the_store_and_its_model_never_differ() -> None:
     """Whatever is asked of them, in whatever order, with restarts and crashes in between."""
-    chosen = settings(max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(Stores, settings=chosen)
+    run_state_machine_as_test(Stores, settings=examples(20, steps=15, unchecked=True))

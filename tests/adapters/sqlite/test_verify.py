@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.sqlite.engine import connect
@@ -35,6 +35,7 @@ from tests.contracts.samples import (
     door,
     projections,
 )
+from tests.examples import examples
 
 COLUMNS = ("stream", "version", "type", "ts", "data", "data_hash", "origin", "cause", "correlation", "command", "hash")
 
@@ -143,7 +144,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(chosen=st.data())
 def test_any_byte_changed_in_any_event_row_is_found(filled: Path, chosen: st.DataObject) -> None:
     """In every column, in every row; the number in the finding is that of the row."""

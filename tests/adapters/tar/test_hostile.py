@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.tar.pack import Packer, Sink
@@ -15,6 +15,7 @@ from adapters.tar.reader import Damaged, Reader
 from adapters.tar.spread import Impossible, Rules, Spreader
 from tests.adapters.images.tars import Member, archive, device, directory, fifo, file, hardlink, symlink
 from tests.adapters.tar.test_trees import Given, spread
+from tests.examples import examples
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ MEMBERS = st.one_of(
 
 
 @given(st.lists(MEMBERS, max_size=12))
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_no_archive_at_all_touches_anything_outside(
     tmp_path_factory: pytest.TempPathFactory, members: list[Member]
 ) -> None:

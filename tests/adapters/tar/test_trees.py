@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.tar.pack import CLOSED, HIDDEN, KEPT, Packer, PipeSink, Sink, Unreadable
 from adapters.tar.reader import Reader, Source
 from adapters.tar.spread import Rules, Spreader
+from tests.examples import examples
 
 Tree = dict[str, tuple[object, ...]]
 
@@ -97,7 +98,7 @@ PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 
 
 @given(st.dictionaries(PATHS, st.one_of(st.none(), st.binary(max_size=1500), st.text("x/.", min_size=1, max_size=20))))
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_any_tree_survives_the_journey(
     tmp_path_factory: pytest.TempPathFactory, entries: dict[str, bytes | str | None]
 ) -> None:

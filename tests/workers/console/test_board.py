@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import LadingError, StorageError
@@ -20,6 +20,7 @@ from domain.lifecycle.unpause import Unpause
 from domain.messages import Command, Meta, StreamId
 from domain.projections.fold import Row
 from domain.text.units import DAY, HOUR, MINUTE
+from tests.examples import examples
 from tests.workers.console.fakes import EPOCH, ROOT, SECOND, FakeCall, FakeEngine, FakeViews, Prompt, Terminal
 from workers.console import board as boards
 from workers.console import sheet as sheets
@@ -137,7 +138,7 @@ async def read(engine: FakeEngine) -> list[Listed]:
 
 
 @pytest.mark.slow
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(st.lists(st.tuples(STEPS, LATER, COLUMNS), min_size=5, max_size=40), st.booleans())
 def test_the_kept_table_is_the_plain_one(
     steps: list[tuple[tuple[str, object, object], int, int]], away: bool

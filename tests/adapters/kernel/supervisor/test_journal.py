@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.kernel.supervisor.journal import Exit, Journal, Key
+from tests.examples import examples
 
 
 def exit(number: int) -> Exit:
@@ -53,7 +54,7 @@ def test_an_acknowledged_exit_is_not_told_again_but_remembered(path: str) -> Non
         assert each.ended(("unknown", 1, "")) is None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@examples(100, unchecked=True)
 @given(st.integers(0, 1200))
 def test_a_torn_journal_keeps_every_whole_line(tmp_path: Path, cut: int) -> None:
     """The write that was cut off was promised to nobody; what is appended later is found."""

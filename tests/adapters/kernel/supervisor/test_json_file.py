@@ -7,12 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.kernel.supervisor import json_file, json_lines
 from adapters.kernel.supervisor.json_file import JsonFile
 from domain import failpoints, logs
+from tests.examples import examples
 
 ID = "ab" * 32
 Record = dict[str, object]
@@ -187,7 +188,7 @@ PIECES = st.lists(
     min_size=1, max_size=12)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150, unchecked=True)
 @given(st.lists(PIECES, min_size=1, max_size=4), st.integers(1, 3), st.integers(40, 900),
        st.lists(st.tuples(st.sampled_from(POINTS), st.integers(1, 4)), max_size=6), st.integers(0, 200))
 def test_whoever_is_killed_nothing_is_lost_or_written_twice(
