@@ -165,6 +165,11 @@ class BorrowedOutput:
         """Whether something may still come."""
         return bool(self._fds)
 
+    @property
+    def held(self) -> bool:
+        """Whether the process is still looked after from here: its input must not end because it says no more."""
+        return self.open or self.asking > 0 or (self.taken and not self._ended)
+
     def give(self, fds: dict[str, int]) -> None:
         """Descriptors by name; a second set of them is closed."""
         if self._fds or self.taken:
@@ -183,8 +188,9 @@ class BorrowedOutput:
             self._close(fd)
 
     async def frames(self) -> AsyncIterator[LogFrame]:
-        """All of it, at the pace of the one who asks."""
-        while self._fds:
+        """All of it, at the pace of the one who asks, to the end of the process: one that has closed its outputs may
+        still want its input."""
+        while self._fds or not self._ended:
             found = False
             for fd, stream in list(self._fds.items()):
                 data = self._read(fd)
@@ -193,7 +199,7 @@ class BorrowedOutput:
                     yield LogFrame(time.time_ns(), stream, data)
             if not found and self._ended:
                 self.close()
-            elif not found and self._fds:
+            elif not found:
                 await self._wait()
 
     def _read(self, fd: int) -> bytes:

@@ -332,6 +332,12 @@ class KernelRuntime:
         if output is not None:
             output.end()
 
+    def _all_ended(self) -> None:
+        """The tree was lost, and every process with it: nobody is left who could tell of their ends."""
+        for output in self._outputs.values():
+            if output.open or output.taken:
+                output.end()
+
     def _drop_untaken(self, key: tuple[str, str], output: BorrowedOutput) -> None:
         """Nobody has come for it: the process must not wait for ever."""
         if not output.taken and self._outputs.get(key) is output:
@@ -351,7 +357,9 @@ class KernelRuntime:
             if wish is not None:
                 await self._ask(wish)
                 self._watches.ring(id)
-        outputs = [output.name for output in self._outputs.values() if output.open or output.asking]
+        if rebuilt:
+            self._all_ended()
+        outputs = [output.name for output in self._outputs.values() if output.held]
         reply = await self._ask({"op": "exits", "subscribe": True, "outputs": outputs})
         # after this a new warden waits for nobody
         for exit in reply["exits"]:

@@ -150,6 +150,26 @@ async def test_an_exec_is_over_when_its_process_is(machine: Machine) -> None:
         await _over(machine, id)
 
 
+async def test_an_exec_that_has_closed_its_outputs_still_gets_its_input(machine: Machine) -> None:
+    """It is over when its process is, though nothing more comes from it; also when the warden dies meanwhile."""
+    async with machine.connected() as runtime:
+        id, _ = await machine.start(SLEEP)
+        exec_id, _ = await machine.exec(id, "echo begun; exec >&- 2>&-; cat >/got; exit 5", stdin=True)
+        frames = runtime.exec_output(id, exec_id)
+        assert (await anext(frames)).data == b"begun\n"
+        over = asyncio.ensure_future(anext(frames, None))
+        machine.kill("warden")
+        await machine.whole()
+        input = await runtime.input(id, exec_id)
+        await input.write(b"said late")
+        assert not over.done()
+        await input.end()
+        assert await over is None
+        assert (await machine.end(id, exec_id=exec_id)).code == 5
+        assert await machine.told(id, "cat /got") == "said late"
+        await _over(machine, id)
+
+
 async def test_output_that_nobody_takes_waits_and_is_then_whole(machine: Machine) -> None:
     """A reader that dawdles stops the process, not the engine, and loses nothing."""
     async with machine.connected() as runtime:
