@@ -14,6 +14,7 @@ import fcntl
 import os
 import termios
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from domain import logs
@@ -64,6 +65,19 @@ class Output:
             return self._frame(pipe, stream, waiting)
         except OSError:
             return self._discard(pipe, waiting)
+
+    def drain(self, pipe: int, stream: int, refill: Callable[[], int] = lambda: 0) -> int:
+        """Move what waits in `pipe` at the end of its process, and what `refill` brings into it; how many bytes that
+        were. Bounded by twice what the pipe holds (the process may have made it larger than we did), because somebody
+        else may have the other end and go on writing."""
+        moved, most = 0, 2 * max(PIPE_SIZE, fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ))
+        while moved < most:
+            refilled = refill()
+            count = self.pump(pipe, stream, last=True)
+            if not count and not refilled:
+                break
+            moved += count
+        return moved
 
     def close(self) -> None:
         """Release the files."""

@@ -35,7 +35,6 @@ from adapters.kernel.supervisor.dictation import Dictation
 from adapters.kernel.supervisor.execs import Exec, Execs
 from adapters.kernel.supervisor.journal import Journal
 from adapters.kernel.supervisor.nursery import Nursery
-from adapters.kernel.supervisor.output import PIPE_SIZE
 from adapters.kernel.supervisor.run import Run
 from adapters.kernel.supervisor.ward import CLONED, ENDED, PREPARING, STARTED, Answer, Group, Key, Ward
 from adapters.kernel.supervisor.wire import Message
@@ -549,15 +548,9 @@ class Warden:
             self._hold(run)
 
     def _drain(self, run: Run) -> None:
-        """What was written before the end; bounded, because somebody else may hold the other end and go on writing."""
+        """What was written before the end."""
         for pipe, stream in run.pipes:
-            moved = 0
-            while moved < 2 * PIPE_SIZE:
-                relayed = run.relay_output() if run.terminal >= 0 else 0
-                count = run.output.pump(pipe, stream, last=True)
-                if not count and not relayed:
-                    break
-                moved += count
+            if run.output.drain(pipe, stream, run.relay_output if run.terminal >= 0 else lambda: 0):
                 self._has_output(run)
 
     # The end ---------------------------------------------------------------------------------------------------------

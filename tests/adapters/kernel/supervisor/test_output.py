@@ -1,5 +1,6 @@
 """From the pipe to the file: every byte is in one of them, whenever the warden is killed."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from itertools import pairwise
@@ -146,6 +147,22 @@ def test_somebody_else_may_read_from_the_pipe(tmp_path: Path, pipe: Pipe, monkey
 
 
 SMALL = logs.Limits(1000, 3)
+
+
+def test_the_last_of_a_pipe_that_was_made_larger_is_stored(tmp_path: Path, pipe: Pipe) -> None:
+    """A process may give its output a pipe of a megabyte (fcntl(2), F_SETPIPE_SZ), fill it and end."""
+    size = fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 1 << 20)
+    data = os.urandom(size)
+    assert os.write(pipe[1], data) == size
+    output = Output(str(tmp_path), 1)
+    assert output.drain(pipe[0], 1) == size
+    assert everything(tmp_path) == data
+
+
+def test_draining_ends_though_somebody_goes_on_writing(tmp_path: Path, pipe: Pipe) -> None:
+    """What the terminal still has comes along; a process that has got away must not keep its container from ending."""
+    output = Output(str(tmp_path), 1)
+    assert output.drain(pipe[0], 1, lambda: os.write(pipe[1], b"x" * 60_000)) >= 1 << 18
 
 
 def segments(directory: Path) -> list[logs.Segment]:
