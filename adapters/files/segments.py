@@ -76,8 +76,10 @@ class Stored:
 
     def start(self, end: Place, bounds: Bounds) -> Start:
         """Where to begin so that as little as possible is read for nothing."""
+        if bounds.tail is not None and bounds.tail <= 0:
+            return self._start_at(self.end_position())  # the end may lie within a frame, where nobody can begin to read
         if bounds.tail is not None:
-            return self._start_of_tail(end, bounds.until, max(bounds.tail, 0))
+            return self._start_of_tail(end, bounds.until, bounds.tail)
         if bounds.start is not None:
             return self._start_at(bounds.start)
         return self._start_before(bounds.since) if bounds.since is not None else Start()

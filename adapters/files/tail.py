@@ -49,6 +49,8 @@ class Tail:
                 self._add((base, attempt, offset + frame.start), frame.stream, block[frame.start:frame.stop])
 
     def _add(self, place: Place, stream: int, data: bytes) -> None:
+        if not data:
+            return  # only the header is written yet: that is no line
         if self._missing <= 0:
             self._further -= len(data)
         if not self._seen[stream] and not data.endswith(b"\n"):

@@ -124,6 +124,29 @@ async def test_a_tail_of_nothing_only_follows(tmp_path: Path) -> None:
     assert text(await read(tmp_path, tail=0, follow=more)) == b"new\n"
 
 
+@pytest.mark.parametrize("there", range(1, logs.HEADER_SIZE + 6))
+@pytest.mark.parametrize("lines", [0, 1, 2])
+async def test_a_tail_begins_well_while_a_frame_is_being_written(tmp_path: Path, lines: int, there: int) -> None:
+    """Whatever part of a frame is in the file in the moment of the first look, neither a line of before nor one that
+    comes is lost, and following does not begin in the middle of a frame."""
+    write(tmp_path, 1, [(1, 1, b"one\n"), (2, 1, b"two\n")])
+    log, frame = tmp_path / ID / "1.0.log", logs.header(3, 1, 6) + b"three\n"
+    begun = log.read_bytes()
+    log.write_bytes(begun + frame[:there])
+    looks: list[int] = []
+
+    async def more() -> bool:
+        log.write_bytes(begun + frame)
+        looks.append(1)
+        return len(looks) < 3
+
+    found = text(await read(tmp_path, tail=lines, follow=more))
+    torn = there > logs.HEADER_SIZE  # then a part of the line was there, and is the last one
+    before = [b"one\n", b"two\n"][2 - max(lines - torn, 0):]
+    first = there - logs.HEADER_SIZE if torn and not lines else 0
+    assert found == b"".join(before) + b"three\n"[first:]
+
+
 async def test_an_unfinished_line_counts_as_a_line(tmp_path: Path) -> None:
     """The prompt of a shell, say."""
     write(tmp_path, 1, [(1, 1, b"one\ntwo\nthr"), (2, 1, b"ee")])
