@@ -78,8 +78,10 @@ class Mover:
             self._folds.move_to_end(id)
             return kept
         container = MACHINE.fold(id, await self._store.load(_stream(id)))
+        if (kept := self._folds.get(id)) is not None and kept.version > container.version:
+            container = kept  # somebody has appended while we read, and who learns that later waits for the next change
         if container.version:
-            self._keep(self._folds.get(id, container))
+            self._keep(container)
         return container
 
     async def accept(
