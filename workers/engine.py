@@ -366,10 +366,10 @@ class Engine:
         return self._streams.follow(id, window, hold=hold, begun=begun)
 
     def upcoming(
-        self, id: str, *, hold: float, begun: Callable[[], None] = lambda: None
+        self, id: str, *, run: int, hold: float, begun: Callable[[], None] = lambda: None
     ) -> AsyncIterator[LogFrame]:
-        """What the container writes in its next run, which somebody else is going to start."""
-        return self._streams.upcoming(id, hold=hold, begun=begun)
+        """What the container writes in a run that somebody else is going to start, or just has started."""
+        return self._streams.upcoming(id, run=run, hold=hold, begun=begun)
 
     def stored(
         self, id: str, *, since: int | None = None, until: int | None = None, tail: int | None = None

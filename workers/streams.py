@@ -129,11 +129,10 @@ class Streams:
             ended.cancel()
 
     async def upcoming(
-        self, id: str, *, hold: float, begun: Callable[[], None] = lambda: None
+        self, id: str, *, run: int, hold: float, begun: Callable[[], None] = lambda: None
     ) -> AsyncIterator[LogFrame]:
-        """Frames of the next run from its first byte on, until it has ended; none when no other follows, because the
-        container is removed. `begun` is called once nothing of it can be missed."""
-        run = (await self._stories.container(id)).attempt + 1
+        """Frames of a run from its first byte on, until it has ended; none when it does not come, because the container
+        is removed. `begun` is called once nothing more of it can be missed: nothing at all if it has not begun then."""
         position = await self._logs.end(id)
         async with self._bells.watch(id, hold=position, with_start=True) as watch:
             begun()

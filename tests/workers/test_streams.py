@@ -210,6 +210,16 @@ async def test_from_now_on_means_from_the_moment_it_has_begun(box: Box) -> None:
     assert data(await following) == b"after\n"
 
 
+async def test_a_run_that_has_begun_before_anybody_looked_is_still_the_one_that_was_meant(box: Box) -> None:
+    """`docker attach` in the moment of `docker start`: who waited for the run after this one would wait for ever."""
+    begun = asyncio.Event()
+    following = asyncio.ensure_future(taken(box.streams.upcoming(ID, run=1, hold=PATIENT, begun=begun.set)))
+    await begun.wait()
+    await box.write(b"comes\n")
+    box.become(state=State.EXITED, pid=0)
+    assert data(await following) == b"comes\n"
+
+
 @pytest.mark.parametrize("restarts", [True, False])
 async def test_following_ends_with_the_run_or_goes_on_over_restarts(box: Box, restarts: bool) -> None:
     """`run` is about one run, `logs -f` about the container, until it stays where it is."""

@@ -377,9 +377,10 @@ class Engine(Protocol):
         """
 
     def upcoming(
-        self, id: str, *, hold: float, begun: Callable[[], None] = lambda: None
+        self, id: str, *, run: int, hold: float, begun: Callable[[], None] = lambda: None
     ) -> AsyncIterator[LogFrame]:
-        """What the container writes in its next run from its first byte on, once `begun` was called."""
+        """What the container writes in a run that has not begun when `begun` is called, from its first byte on; of one
+        that has begun what comes."""
 
     async def processes(self, id: str) -> Sequence[int]:
         """Host pids of the container's processes."""

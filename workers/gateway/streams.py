@@ -8,6 +8,7 @@ A frame is the stream (0 stdin, 1 stdout, 2 stderr), three zeros, and the length
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 
 from domain.ports.logs import LogFrame
 from workers.console.call import Terminal
@@ -64,6 +65,26 @@ class Participant:
 
     async def release_terminal(self) -> None:
         """Nothing."""
+
+
+class Told:
+    """How far somebody has been told what is stored, where that meets what comes: the two overlap by what was written
+    between the moment from which on all that comes is told and the look at what is stored."""
+
+    def __init__(self) -> None:
+        self._position = 0
+
+    async def noted(self, frames: AsyncIterator[LogFrame]) -> AsyncIterator[LogFrame]:
+        """What is stored."""
+        async for each in frames:
+            self._position = max(self._position, each.position)
+            yield each
+
+    async def beyond(self, frames: AsyncIterator[LogFrame]) -> AsyncIterator[LogFrame]:
+        """Of what comes that which was not stored then."""
+        async for each in frames:
+            known = self._position and self._position - (each.position - len(each.data))
+            yield each if known <= 0 else replace(each, data=each.data[known:])
 
 
 def lines_of(data: bytes) -> Iterator[bytes]:

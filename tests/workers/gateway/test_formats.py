@@ -5,6 +5,7 @@ import io
 import tarfile
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from json import loads
 
 import pytest
@@ -12,12 +13,12 @@ import pytest
 from domain.copying import Found
 from domain.errors import Refused
 from domain.network.settings import of_resting
-from domain.ports.logs import Passed
+from domain.ports.logs import LogFrame, Passed
 from tests.workers.gateway.client import Client, FakeWire
 from workers.gateway.archives import stat
 from workers.gateway.call import Duplex
 from workers.gateway.figures import traffic
-from workers.gateway.streams import frame
+from workers.gateway.streams import Told, frame
 from workers.gateway.websocket import WebSocket, accepted
 
 
@@ -141,3 +142,22 @@ def test_what_rests_is_listed_with_the_names_of_its_networks() -> None:
     """Without a look at its story: there may be thousands."""
     found = of_resting([("shop", "1" * 64)])
     assert (found["shop"]["NetworkID"], found["shop"]["IPAddress"]) == ("1" * 64, "")
+
+
+@pytest.mark.parametrize("stored", range(7))
+@pytest.mark.parametrize("begun", range(7))
+async def test_what_is_stored_and_what_comes_are_told_once(begun: int, stored: int) -> None:
+    """`attach?logs=1&stream=1`: what comes is told from a moment on, what is stored is looked at a little later, and a
+    frame at that end may still have been growing."""
+    def frames(start: int, end: int) -> list[LogFrame]:
+        cuts = [start, *(cut for cut in (2, 4) if start < cut < end), end]
+        return [LogFrame(1, 1, b"abcdef"[at:to], to) for at, to in pairwise(cuts) if at < to]
+
+    async def given(found: list[LogFrame]) -> AsyncIterator[LogFrame]:
+        for each in found:
+            yield each
+
+    told = Told()
+    before = [each.data async for each in told.noted(given(frames(0, max(stored, begun))))]
+    after = [each.data async for each in told.beyond(given(frames(begun, 6)))]
+    assert b"".join(before + after) == b"abcdef"

@@ -22,7 +22,7 @@ from workers.console.streams import STDERR, STDOUT, Wiring, attached, pump
 from workers.gateway.call import MULTIPLEXED, RAW, Answer, Call, Duplex, Hijack, Reply, Stream
 from workers.gateway.figures import figures, traffic
 from workers.gateway.routes import Route
-from workers.gateway.streams import Participant, frame, lines_of
+from workers.gateway.streams import Participant, Told, frame, lines_of
 from workers.gateway.websocket import WebSocket, accepted
 from workers.streams import PATIENT, STALLED
 
@@ -121,7 +121,8 @@ async def _attaching(call: Call, *, raw: bool = False) -> tuple[Callable[[Duplex
     wiring = Wiring(_streams(call), stdin=stdin, tty=spec.tty, once=spec.stdin_once, keys=keys)
     if call.flag("stream"):
         command = Attach(streams=wiring.names, tty=spec.tty, starting=not container.pid)
-        await call.engine.execute(container.id, command, call.who)
+        # One that was being started when it was asked for runs now: nobody starts it another time.
+        container = await call.engine.execute(container.id, command, call.who)
     return partial(_take_part, call, container, wiring, raw or spec.tty), spec.tty
 
 
@@ -138,14 +139,15 @@ async def _take_part(call: Call, container: Container, wiring: Wiring, raw: bool
     if container.pid:
         frames = engine.output(id, from_start=False, hold=hold, begun=ready.set)
     else:
-        frames = engine.upcoming(id, hold=hold, begun=ready.set)
+        frames = engine.upcoming(id, run=container.attempt + 1, hold=hold, begun=ready.set)
     async with _primed(frames, ready) as primed:
         await duplex.begin()
+        told = Told()
         if call.flag("logs"):
-            await pump(participant, engine.stored(id), wiring.streams)
+            await pump(participant, told.noted(engine.stored(id)), wiring.streams)
         if not container.pid:
             await engine.until_run(id, container.attempt + 1)
-        await attached(participant, engine, id, wiring, primed)
+        await attached(participant, engine, id, wiring, told.beyond(primed))
 
 
 @asynccontextmanager
