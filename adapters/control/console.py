@@ -392,8 +392,9 @@ class _Stream:
         self._news.set()
 
     def lose(self) -> None:
-        """Nothing more will come."""
-        self._error = Gone("the client went away")
+        """Nothing more will come; what has come is still there, and so is its end."""
+        if not self._ended:
+            self._error = Gone("the client went away")
         self._news.set()
 
     async def next(self) -> bytes | None:

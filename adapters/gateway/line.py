@@ -107,6 +107,12 @@ class Line(asyncio.Protocol):
         """The client says no more, or (with a reason) broke off."""
         self._say(b"f" + failure.encode() if failure else b"e")
 
+    def leave(self) -> None:
+        """Hang up once everything that was said here is on its way."""
+        if self._transport is not None:
+            self._transport.close()
+        self._fail("the client went away")
+
     def close(self) -> None:
         """Hang up: what is being done for the client is called off."""
         if self._transport is not None:

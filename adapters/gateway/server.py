@@ -25,6 +25,7 @@ import h11
 
 from adapters.gateway.line import Line, Lost
 from adapters.gateway.sharing import Hall, Wish, unmarked, wish
+from adapters.gateway.voice import Voice
 
 log = logging.getLogger(__name__)
 LONGEST_HEAD = 64 * 1024
@@ -35,6 +36,8 @@ _IDLE_SECONDS = 900.0
 _HEAD_SECONDS = 30.0
 _BODY_SECONDS = 300.0
 _LOOK_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 10.0
+_FAREWELL_SECONDS = 2.0
 _MOST_UNREAD = 1024 * 1024
 _LOOKS, _LOOK_AGAIN_SECONDS = 500, 0.0005
 _NOTHING = bytes(4)
@@ -76,6 +79,9 @@ class Writer(Protocol):
     async def drain(self) -> None:
         """Waits while it is slow."""
 
+    def write_eof(self) -> None:
+        """Nothing more for it comes."""
+
     def close(self) -> None:
         """Hang up."""
 
@@ -98,11 +104,21 @@ class Conversation:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._line: Line | None = None
         self._wanted = asyncio.Event()
-        self._raw = self._begun = self._bodiless = self.chunked = False
+        self._raw = self._begun = self._bodiless = self._upgrades = self.chunked = False
         self._over: asyncio.Future[bool] | None = None
+        self._voice: Voice | None = None
 
     async def run(self) -> None:
         """Until one side hangs up."""
+        try:
+            await self._converse()
+            self._let_go()
+            await self._farewell()
+        finally:
+            self._let_go()
+            self._writer.close()
+
+    async def _converse(self) -> None:
         try:
             while (request := await self._request()) is not None:
                 await self._answer(request)
@@ -115,10 +131,24 @@ class Conversation:
             await self._refuse(Bad(error.error_status_hint, f"bad request: {_told(error)}"))
         except (_Gone, OSError):
             pass
-        finally:
-            if self._line is not None:
-                self._line.close()
-            self._writer.close()
+
+    def _let_go(self) -> None:
+        """Of the engine, and of what was only for this connection."""
+        for each in (self._line, self._voice):
+            if each is not None:
+                each.close()
+        self._line = self._voice = None
+
+    async def _farewell(self) -> None:
+        """Say that nothing more comes, and hear what the client still says for a moment: to close a connection with
+        something unread is to reset it, and the client hears of that in the place of our last words (RFC 9112, 9.6)."""
+        if not self._raw and self._http.their_state in (h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
+            return
+        with contextlib.suppress(OSError, TimeoutError):
+            self._writer.write_eof()
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                while await self._reader.read(_PIECE):
+                    pass
 
     # A request -------------------------------------------------------------------------------------------------------
 
@@ -173,6 +203,7 @@ class Conversation:
 
     async def _answer(self, request: h11.Request) -> None:
         self._wanted, self._begun, self._bodiless = asyncio.Event(), False, request.method == b"HEAD"
+        self._upgrades = any(name == b"upgrade" for name, _ in request.headers)
         body = await self._body(request)
         words = [request.method.decode("ascii"), request.target.decode("latin-1")]
         words += [f"{name.decode('ascii')}: {value.decode('latin-1')}" for name, value in request.headers]
@@ -220,17 +251,31 @@ class Conversation:
 
     async def _hijacked(self, line: Line) -> None:
         """Bytes in both directions, until the engine ends it or the client is gone. Nobody else reads any more."""
-        self._raw = True
         passing = asyncio.ensure_future(self._pass_on(line))
         feeding = asyncio.ensure_future(self._feed_raw(line))
         gone = asyncio.ensure_future(self._until_gone())
         works = (passing, feeding, gone)
         try:
             await asyncio.wait({passing, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not passing.done():
+                await self._last_words(line, passing, feeding)
         finally:
             for task in works:
                 task.cancel()
             await asyncio.gather(*works, return_exceptions=True)
+
+    async def _last_words(
+        self, line: Line, passing: "asyncio.Future[bool]", feeding: "asyncio.Future[None]"
+    ) -> None:
+        """The client is gone. What it has said before that is still told to the engine, for as long as that wants it; a
+        container that has not been started yet gets a moment for that."""
+        either: set[asyncio.Future[Any]] = {passing, feeding}
+        await asyncio.wait(either, timeout=_LAST_WORDS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if self._wanted.is_set():
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not passing.done():
+            self._line = None
+            line.leave()
 
     async def _pass_on(self, line: Line) -> bool:
         """The engine's frames to the client, to the end of the answer; or to where it becomes a stream in both
@@ -239,7 +284,10 @@ class Conversation:
         while True:
             kind, rest = await line.next()
             if kind == b"O":
-                await self._write(rest if self._raw else self._http.send(h11.Data(data=rest)) or b"")
+                if self._voice is not None:
+                    await self._voice.say(rest)
+                else:
+                    await self._write(self._http.send(h11.Data(data=rest)) or b"")
                 line.taken(len(rest))
             elif kind == b"A":
                 self._begin(unmarked(rest)[0])
@@ -302,9 +350,11 @@ class Conversation:
     async def _take_over(self, head: bytes) -> None:
         """The head of a hijacked answer is written as it is: from here on there is no HTTP on this connection."""
         status, headers = _head(head)
-        self._begun = True
+        self._begun = self._raw = True
+        self._voice = Voice(self._writer)
+        await self._voice.begin()
         lines = [b"HTTP/1.1 %d %b" % (status, _REASONS.get(status, b"OK")), *(b"%b: %b" % pair for pair in headers)]
-        await self._write(b"\r\n".join(lines) + b"\r\n\r\n")
+        await self._voice.say(b"\r\n".join(lines) + b"\r\n\r\n")
         await _taken(self._writer.get_extra_info("socket"))
 
     async def _end(self, status: int, told: bytes) -> None:
@@ -324,11 +374,12 @@ class Conversation:
     # The client meanwhile --------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Notice that the client hangs up; what it says already belongs to the next request."""
+        """Notice that the client hangs up; what it says already belongs to the next request, or to a stream that this
+        one asks for: then it is still to be told."""
         while len(self._http.trailing_data[0]) <= LONGEST_HEAD:
             data = await self._reader.read(_PIECE)
             if not data:
-                return await self._until_gone()
+                return None if self._upgrades and self._http.trailing_data[0] else await self._until_gone()
             self._http.receive_data(data)
 
     async def _feed(self, line: Line) -> None:
@@ -345,14 +396,15 @@ class Conversation:
         await self._watch()
 
     async def _feed_raw(self, line: Line) -> None:
-        """What the client says, and first what it has said already."""
-        said = bytes(self._http.trailing_data[0])
-        await self._wanted.wait()
-        data = said or await self._reader.read(_PIECE)
+        """What the client says, and first what it has said already. One that is gone without a word is not asked."""
+        connection = self._writer.get_extra_info("socket")
+        data = bytes(self._http.trailing_data[0]) or await self._reader.read(_PIECE)
+        if data or not _hung_up(connection):
+            await self._wanted.wait()
         while data:
             await line.stream(data)
             data = await self._reader.read(_PIECE)
-        if not _hung_up(self._writer.get_extra_info("socket")):
+        if not _hung_up(connection):
             line.end_stream()
 
     async def _until_gone(self) -> None:

@@ -64,13 +64,17 @@ class TlsStream:
         """Waits while the client is slow."""
         await self._writer.drain()
 
-    def close(self) -> None:
-        """Nothing more comes from here, and nothing more is read."""
+    def write_eof(self) -> None:
+        """Nothing more comes from here; what the client still says can be read."""
         try:
             self._tls.unwrap()
         except (ssl.SSLError, ValueError):
-            pass  # the client has not said that it is done, too; nobody waits for that
+            pass  # the client has not said that it is done, too
         self._send()
+
+    def close(self) -> None:
+        """Nothing more comes from here, and nothing more is read."""
+        self.write_eof()
         self._writer.close()
 
     def is_closing(self) -> bool:

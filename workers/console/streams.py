@@ -185,9 +185,10 @@ async def attached(
     screen is made to do it again, for one who has not seen it yet.
     """
     input = await _input(engine, id, exec_id) if wiring.stdin or wiring.tty else None
+    feeding = _after(late, partial(_feed, call, input, wiring, alone=not wiring.streams)) if wiring.stdin else None
     try:
         async with _terminal(call, input, wiring):
-            return await _first(_works(call, input, wiring, frames, late))
+            return await _first(call, _works(call, input, wiring, frames, late), feeding, late)
     finally:
         if input is not None:
             await _leave(call, input, wiring)
@@ -211,8 +212,6 @@ def _works(
     works: list[Coroutine[None, None, Left | None]] = [_gone(call)]
     if wiring.streams:
         works.append(_show(call, frames, wiring))
-    if wiring.stdin:
-        works.append(_after(late, partial(_feed, call, input, wiring, alone=not wiring.streams)))
     if wiring.tty and input is not None and late is not None:
         works.append(_after(late, partial(_redraw, input, call.terminal)))
     return works
@@ -262,18 +261,24 @@ async def _end(input: Input, watch: Watch | None, wiring: Wiring) -> None:
         await input.end()
 
 
-async def _first(works: Sequence[Coroutine[None, None, Left | None]]) -> Left:
-    """The first end that counts; everything else is called off."""
+async def _first(
+    call: Client, works: Sequence[Coroutine[None, None, Left | None]],
+    feeding: Coroutine[None, None, Left | None] | None, late: asyncio.Event | None
+) -> Left:
+    """The first end that counts; everything else is called off. But what a client has said before it went by itself is
+    still told to the process: then `feeding`, which finds the end of it, ends by itself."""
     tasks = [asyncio.ensure_future(work) for work in works]
+    fed = [] if feeding is None else [asyncio.ensure_future(feeding)]
     try:
-        for done in asyncio.as_completed(tasks):
+        for done in asyncio.as_completed([*tasks, *fed]):
             if (left := await done) is not None:
                 return left
         return Left.ENDED
     finally:
-        for task in tasks:
+        begun = late is None or late.is_set()
+        for task in tasks if call.deserted and begun else [*tasks, *fed]:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *fed, return_exceptions=True)
 
 
 async def _input(engine: Engine, id: str, exec_id: str) -> Input | None:

@@ -1,6 +1,7 @@
 """HTTP with clients of every kind: well-behaved ones, broken ones, slow ones, and those that vanish."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ class FakeLine(Line):
     hung_up: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
     gone: bool = False
+    left: bool = False
 
     def __post_init__(self) -> None:
         self.queue: asyncio.Queue[Frame] = asyncio.Queue()
@@ -77,6 +79,10 @@ class FakeLine(Line):
         self.ended.append(failure)
         self.over.set()
 
+    def leave(self) -> None:
+        """Noted."""
+        self.left = True
+
     def close(self) -> None:
         """Noted."""
         self.hung_up = True
@@ -111,6 +117,12 @@ class Talk:
         """Returns when the gateway has let go by itself."""
         async with asyncio.timeout(5):
             await self.task
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody here is waited for to say everything."""
+    monkeypatch.setattr(server, "_FAREWELL_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -352,6 +364,77 @@ async def test_nothing_is_lost_of_what_comes_while_a_connection_is_taken_over(tu
         await task
     ours.close()
     assert line.streamed == b"".join(numbers)
+
+
+def _said(connection: socket.socket, data: bytes) -> None:
+    connection.sendall(data)
+    connection.close()
+
+
+@pytest.mark.parametrize("turns", range(0, 24, 3))
+@pytest.mark.parametrize("size", [1, 600_000])
+async def test_what_a_client_has_said_before_it_hung_up_is_told(
+    monkeypatch: pytest.MonkeyPatch, turns: int, size: int
+) -> None:
+    """`socket.sendall(data); socket.close()`, as docker-py's users write it: in whatever turn of the loop it goes, and
+    though it does not hear what the process says meanwhile, which asyncio would take for the end of everything."""
+    monkeypatch.setattr(server, "_LOOK_SECONDS", 0.001)
+    ours, theirs = socket.socketpair()
+    line, data = FakeLine(script=[HIJACK]), os.urandom(size)
+
+    async def connect() -> Line:
+        return line
+
+    reader, writer = await asyncio.open_unix_connection(sock=theirs)
+    task = asyncio.create_task(Conversation(reader, writer, connect, Hall()).run())
+    ours.sendall(b"POST /attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert (await asyncio.to_thread(ours.recv, 4096)).startswith(b"HTTP/1.1 101")
+        said = asyncio.ensure_future(asyncio.to_thread(_said, ours, data))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        line.queue.put_nowait((b"O", b"noise"))
+        line.queue.put_nowait((b"I", b""))
+        for _ in range(50):
+            line.queue.put_nowait((b"O", b"more noise"))
+            await asyncio.sleep(0)
+        await said
+        await task
+    assert (line.streamed == data, line.left, line.hung_up) == (True, True, False)
+
+
+async def test_a_client_that_goes_without_a_word_is_not_kept(talk: Talk) -> None:
+    """Nobody waits for a container that is never started, when there is nothing to tell it."""
+    talk.line.script = [HIJACK]
+    talk.say(b"POST /attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+    await talk.until(b"tcp\r\n\r\n")
+    talk.writer.close()
+    await talk.finish()
+    assert talk.line.left or talk.line.hung_up
+
+
+@pytest.mark.parametrize("request_line", [b"POST /attach HTTP/1.1\r\nUpgrade: tcp", b"POST /load HTTP/1.1"])
+async def test_last_words_are_heard_by_a_client_that_goes_on_speaking(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, request_line: bytes
+) -> None:
+    """Who closes a connection with something unread resets it: `docker exec -i` ended with that in the place of the
+    status, when the command did not read all of its input."""
+    monkeypatch.setattr(server, "_FAREWELL_SECONDS", 5.0)
+    hijack = b"attach" in request_line
+    refusal: list[Frame] = [(b"A", b"400\0Content-Length: 2"), (b"O", b"no"), (b"X", b"0")]
+    talk.line.script = [HIJACK, (b"I", b"")] if hijack else refusal
+    talk.say(request_line + b"\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (0 if hijack else 1 << 30))
+    if hijack:
+        await talk.until(b"tcp\r\n\r\n")
+        talk.line.queue.put_nowait((b"O", b"no"))
+        talk.line.queue.put_nowait((b"X", b"0"))
+    for _ in range(200):
+        talk.say(b"more" * 1000)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert (await talk.reader.read(-1)).endswith(b"no")
+        talk.writer.close()
+        await talk.finish()
 
 
 async def test_a_refused_hijack_is_an_answer_like_others(talk: Talk) -> None:

@@ -17,6 +17,7 @@ from domain.errors import (
     NameTaken,
     NotFound,
     Refused,
+    Unavailable,
 )
 from domain.health import Verdict
 from domain.images.config import platform_of
@@ -193,7 +194,8 @@ class FakeCall:
         if self.input:
             yield self.input
         if self.stays:
-            await asyncio.Event().wait()
+            await self.closed.wait()
+            raise Unavailable("the client went away")
 
     async def create_file(self, path: str, mode: int, content: bytes) -> None:
         """Exclusive."""
@@ -951,10 +953,10 @@ class FakeEngine:
         await self._until(id, lambda c: c.state in (State.REMOVED, State.DEAD))
 
     async def upcoming(
-        self, id: str, *, hold: float, begun: Callable[[], None] = lambda: None
+        self, id: str, *, run: int, hold: float, begun: Callable[[], None] = lambda: None
     ) -> AsyncIterator[LogFrame]:
-        """What is written from now on, until it has run once more."""
-        run, written = self._fold(id).attempt + 1, self.logs.written.setdefault(id, [])
+        """What is written from now on, until that run has ended."""
+        written = self.logs.written.setdefault(id, [])
         seen = len(written)
         begun()
         await self.wait_exit(id, run) if (await self.until_run(id, run)).attempt else None

@@ -1,11 +1,12 @@
 """run -it, attach, start -ai and exec: what is connected, how it ends, and what is refused before anything happens."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
 from domain.container import State
-from domain.errors import CommandFailed, Refused
+from domain.errors import CommandFailed, Refused, Unavailable
 from domain.lifecycle.attach import Attached
 from domain.lifecycle.pause import Pause
 from domain.lifecycle.stop import Stop
@@ -417,6 +418,45 @@ async def test_a_killed_client_at_a_pipe_has_ended_its_input(
     call.closed.set()
     await task
     assert (engine.inputs[ID].ended, engine.inputs[ID].closed) == (deserted, True)
+
+
+class Leaving(FakeCall):
+    """A client that says ten things, one in each turn of the loop, and has hung up behind the last one."""
+
+    async def stdin(self) -> AsyncIterator[bytes]:
+        """What it has said is here, also when it is not."""
+        for number in range(10):
+            await asyncio.sleep(0)
+            yield b"%d" % number
+        await self.closed.wait()
+        raise Unavailable("the client went away")
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 2))
+async def test_what_a_client_has_said_is_told_also_when_it_is_gone(
+    engine: FakeEngine, prompt: Prompt, turns: int
+) -> None:
+    """In whatever turn of the loop its end is noticed, with a process that takes its input slowly."""
+    input = engine.input_of(ID)
+    write = input.write
+
+    async def slowly(data: bytes) -> None:
+        await asyncio.sleep(0)
+        await write(data)
+
+    input.write = slowly  # type: ignore[method-assign]
+    call = Leaving(["run", "-i", "alpine:3.10", "cat"], terminal=Terminal(cols=0, rows=0))
+    task = asyncio.ensure_future(told(prompt, call))
+    async with asyncio.timeout(10):
+        while not input.got:
+            await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    call.deserted = True
+    call.closed.set()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (input.got, input.ended, input.closed) == (b"0123456789", True, True)
 
 
 async def test_input_that_nobody_reads_any_more_is_no_error(engine: FakeEngine, prompt: Prompt) -> None:
