@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test fuzz lint fix bench install uninstall lock event clean
+.PHONY: help demo demo-clean test fuzz lint fix bench soak install uninstall lock event clean
 
 PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -11,6 +11,7 @@ PYTEST_ARGS ?=
 TEST_JOBS ?= 2
 TIMES ?= 50
 BENCH_ARGS ?=
+SOAK_ARGS ?=
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +48,11 @@ bench: ## measure start, life and throughput of containers (root)
 	@.ci/prepare runtime
 	@.ci/busybox >/dev/null
 	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m bench $(BENCH_ARGS)
+
+soak: ## do the same small things for some minutes and look for what was lost (root; SOAK_ARGS='--minutes 60')
+	@.ci/prepare dev
+	@.ci/busybox >/dev/null
+	@PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python -m tests.soak $(SOAK_ARGS)
 
 install: ## install below PREFIX (default /usr/local): lading, ladingd, a private environment, a systemd unit
 	@PREFIX="$(PREFIX)" UNITDIR="$(UNITDIR)" .ci/install

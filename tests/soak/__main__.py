@@ -1,0 +1,100 @@
+"""`python -m tests.soak [--minutes N] [--at-once N] [--only NAME] [--seed N] [--remote]`: one engine, and the cases in
+turn until the time is over. The exit status is 1 when something was found."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from tests.soak.cases import CASES as SPOKEN
+from tests.soak.raw import RAW_CASES, refused_upload_is_told_why
+from tests.soak.world import Fault, World
+from tests.tutorial.engine import ROOT, Engine
+
+_SHOWN = 5
+CASES = {**SPOKEN, "refused_upload_is_told_why": refused_upload_is_told_why, **RAW_CASES}
+
+
+class Soak:
+    """Runs cases in some threads and counts."""
+
+    def __init__(self, world: World, names: list[str], seed: int, until: float) -> None:
+        self._world, self._seed, self._until = world, seed, until
+        self._pairs = [(name, tool) for name in names for tool in world.tools[:1 if name in RAW_CASES else None]]
+        self._next = 0
+        self._lock = threading.Lock()
+        self.runs: Counter[str] = Counter()
+        self.faults: dict[str, list[str]] = {}
+
+    def work(self) -> None:
+        """Until the time is over."""
+        while time.monotonic() < self._until:
+            with self._lock:
+                number = self._next
+                self._next += 1
+            name, tool = self._pairs[number % len(self._pairs)]
+            what = f"{name} by {tool.name}"
+            try:
+                CASES[name](self._world, tool, Random(f"{self._seed}/{number}"))
+            except Exception as error:  # whatever it is, it belongs to the case and not to the soak
+                text = str(error) if isinstance(error, Fault) else f"{type(error).__name__}: {error}"
+                with self._lock:
+                    self.faults.setdefault(what, []).append(f"{time.strftime('%T')} run {number}: {text}")
+                print(f"FAULT {what} run {number}: {text}", flush=True)
+            with self._lock:
+                self.runs[what] += 1
+
+    def report(self) -> bool:
+        """Print it; whether something was found."""
+        for what, count in sorted(self.runs.items()):
+            faults = self.faults.get(what, [])
+            print(f"{what:60} {count:6} runs {len(faults):5} faults")
+            for fault in faults[:_SHOWN]:
+                print(f"    {fault}")
+        return bool(self.faults)
+
+
+def _base_image(folder: Path) -> str:
+    program = subprocess.run([str(ROOT / ".ci/busybox")], capture_output=True, text=True, check=True).stdout.strip()
+    target = str(folder / "busybox.tar")
+    subprocess.run([sys.executable, "-I", str(ROOT / ".ci/base_image.py"), program, target], check=True)
+    return target
+
+
+def main() -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--at-once", type=int, default=3)
+    parser.add_argument("--only", action="append", default=[], help="a part of a case's name; may be repeated")
+    parser.add_argument("--seed", type=int, default=time.time_ns())
+    given = parser.parse_args()
+    names = [name for name in CASES if not given.only or any(part in name for part in given.only)]
+    engine = Engine(Path(tempfile.mkdtemp(prefix="soak-", dir="/var/tmp")))
+    try:
+        engine.start()
+        engine.ok("import", "--change", 'CMD ["sh"]', _base_image(engine.folder), "busybox:latest")
+        gateway = Path(engine.ok("gateway", "start"))
+        world = World(engine, gateway, engine.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000000"))
+        soak = Soak(world, names, given.seed, time.monotonic() + given.minutes * 60)
+        workers = [threading.Thread(target=soak.work) for _ in range(given.at_once)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        print(f"seed {given.seed}")
+        found = soak.report()
+        (Path(tempfile.gettempdir()) / "soak-daemon.log").write_text(engine.said())
+    finally:
+        left = engine.close()
+    print("\n".join(left), end="")
+    return 1 if found or left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
