@@ -97,10 +97,15 @@ class Directories:
         self._settle()
         self._spill()
         os.lseek(self._times_fd, 0, os.SEEK_SET)
+        real = {b""}
         with os.fdopen(os.dup(self._times_fd), "rb") as records:
             while head := records.read(_TIME.size):
                 time, length = _TIME.unpack(head)
-                _set_time(records.read(length) or b".", time)
+                path = records.read(length)
+                if _is_real(path, real):  # else a later entry has replaced it
+                    os.utime(path or b".", ns=(time, time), follow_symlinks=False)
+                if len(real) > _MOST_KNOWN:
+                    real = {b""}
 
     def _resolve(self, parts: list[bytes], real: bytes = b"") -> bytes:
         todo, links = parts[::-1], 0
@@ -235,8 +240,3 @@ def remove_tree(path: bytes) -> None:
         else:
             os.rmdir(todo.pop())
 
-
-def _set_time(path: bytes, time: int) -> None:
-    status = lstat(path)
-    if status is not None and stat.S_ISDIR(status.st_mode):  # else a later entry has replaced it
-        os.utime(path, ns=(time, time), follow_symlinks=False)

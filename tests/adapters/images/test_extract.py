@@ -92,6 +92,14 @@ def test_directory_times_survive_what_is_made_in_them(layers: Layers) -> None:
     assert (os.stat(fs / "d").st_mtime, os.stat(fs / "d/e").st_mtime) == (5, 6)
 
 
+@pytest.mark.parametrize("target", ["b", "a"])
+def test_a_directory_that_was_replaced_lends_its_time_to_nobody(layers: Layers, target: str) -> None:
+    """A link may lead to another directory of that name by now, or round in a circle."""
+    entries = directory("b/d", mtime=5), directory("a/d", mtime=6), file("a"), symlink("a", target)
+    fs = layers.add(archive(*entries))
+    assert os.stat(fs / "b/d").st_mtime == 5
+
+
 def test_a_group_of_a_directory_is_not_inherited(layers: Layers) -> None:
     """A set-group-ID directory gives its group to what is made in it, unless the owner is set."""
     fs = layers.add(archive(directory("d", mode=0o2775, gid=50), file("d/f"), directory("d/e"), symlink("d/s", "f")))

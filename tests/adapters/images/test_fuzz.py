@@ -122,6 +122,7 @@ def test_any_sequence_of_entries_gives_what_the_model_says(
     st.binary(max_size=40),
     st.integers(0, 6000),
 )
+@example([("file", "a/a", "x"), ("dir", "a/a", 0o755), ("file", "a", "x"), ("symlink", "a", "/a")], b"", 0)
 def test_no_sequence_of_entries_does_more_than_be_refused(
     operations: list[tuple[str, str, object]], noise: bytes, at: int
 ) -> None:
