@@ -24,7 +24,7 @@ from domain.text.units import SECOND
 KIND: Literal["access"] = "access"
 WINDOW = 15 * 60 * SECOND
 """Nanoseconds after which a count is recorded."""
-MOST_LINES = 16
+MOST_LINES = 32
 """So many command lines of one who asks the same about the same are told apart within a window."""
 MOST_KEPT = 16_384
 """So many counts are kept at a time; beyond that the oldest windows end early."""

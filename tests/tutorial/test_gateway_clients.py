@@ -194,6 +194,8 @@ def test_compose_brings_a_project_up_and_down(engine: Engine, environment: dict[
     compose("restart", "-t", "0", "app")
     assert compose("port", "app", "8080").startswith("127.0.0.1:")
     assert "docker-compose up" in engine.ok("audit", "shop-db-1")
+    looked = engine.ok("audit", "--access", "only", "--format", "{{.Detail}}: {{.Command}}", "shop-seen-1").splitlines()
+    assert any(line.startswith("logs: ") and "docker-compose logs --no-color seen" in line for line in looked)
     compose("down", "-v", "-t", "0", "--rmi", "local")
     assert engine.everything() == []
     assert engine.ok("network", "ls", "-q", "-f", "type=custom") == engine.ok("volume", "ls", "-q") == ""

@@ -117,6 +117,7 @@ def test_dropped_projections_are_rebuilt_to_the_same_rows(fresh: Engine) -> None
     fresh.ok("rm", "c2")
     fresh.ok("commit", "c3", "web:snap")
     before = _answers(fresh)
+    assert _answers(fresh) == before
     fresh.stop()
     with closing(sqlite3.connect(fresh.data / "lading.db", isolation_level=None)) as database:
         names = [name for (name,) in database.execute("SELECT name FROM projections")]
@@ -127,6 +128,8 @@ def test_dropped_projections_are_rebuilt_to_the_same_rows(fresh: Engine) -> None
     fresh.start()
     assert _answers(fresh) == before
     assert fresh.cli("audit", "verify").code == 0
+    looked = fresh.ok("audit", "--access", "only", "--format", "{{.Detail}}", "host").splitlines()
+    assert any(line.startswith("images once more, from ") for line in looked), "what was counted is there after an end"
     fresh.ok("rm", "renamed", "c0", "c3", "c4")
 
 
