@@ -112,6 +112,8 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
         stack.callback(retention.cancel)
     await whole.programs.begin()
     await whole.console.serve(plant.bus)
+    plant.bus.on_disconnect(whole.console.bus_lost)
+    plant.bus.on_reconnect(whole.console.bus_back)
     stack.push_async_callback(whole.console.close)
     await plant.control.start()
     stack.push_async_callback(plant.control.close)

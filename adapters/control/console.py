@@ -16,6 +16,7 @@ Daemon to client, on the call's inbox, by the first byte:
     r path            lend that file, if that can be: answered by `l`, with its descriptor (SCM_RIGHTS) or without
     N path\0mode\0…   make that file, it must be new        U path        delete it again
     w 65536           that many bytes of a stream have been taken so far
+    - text            something was lost on the way: the call has ended, for that reason
     M 1               terminal of stdin into raw mode, and tell its size now and at every change
     M 2               only its size                         M 0           back to how it was
     L 1\0path\0…      tell what is there, following links (1) or not    P options\0path\0name   stream it as a tar,
@@ -275,6 +276,10 @@ class Call:
             return False
         return True
 
+    async def cut_off(self, reason: str) -> None:
+        """The last thing that is said, after the call was lost."""
+        await self._respond(b"-" + reason.encode())
+
     def lose(self) -> None:
         """The client has gone: wake up everything that waits for it."""
         self.closed.set()
@@ -442,6 +447,7 @@ class Console:
     def __init__(self, host: str, handler: Handler, clients: Clients) -> None:
         self._host, self._handler, self._clients = host, handler, clients
         self._calls: dict[tuple[str, str], tuple[Call, asyncio.Task[None]]] = {}
+        self._cut_off: list[Call] = []
         self._bus: Bus | None = None
 
     async def serve(self, bus: Bus) -> None:
@@ -464,6 +470,21 @@ class Console:
                 call.deserted = True
                 call.lose()
                 task.cancel()
+
+    async def bus_lost(self) -> None:
+        """What is said over the bus from now on is lost: calls of clients elsewhere would go on with a hole in them, so
+        they end."""
+        for (who, _), (call, task) in list(self._calls.items()):
+            if not subjects.is_local(who):
+                self._cut_off.append(call)
+                call.lose()
+                task.cancel()
+
+    async def bus_back(self) -> None:
+        """Whoever still listens for the answer to a call that was cut off hears of that."""
+        cut_off, self._cut_off = self._cut_off, []
+        for call in cut_off:
+            await call.cut_off("the bus was away for a moment")
 
     async def close(self) -> None:
         """End every call: its client is told that the engine goes down by the end of its connection."""

@@ -412,3 +412,70 @@ async def test_signals_are_told_one_by_one(serve: Serve, client: Client) -> None
         await client.say(number)
     assert await client.hears() == b"X0"
     assert told == [2, 10, 15]
+
+
+async def test_what_was_lost_on_the_bus_ends_calls_from_elsewhere_and_no_others(
+    serve: Serve, bus: MemoryBus, client: Client
+) -> None:
+    """They would go on with a hole in their streams, or wait for ever; whoever still listens hears why they ended."""
+    far = Client(bus, "ann")
+    await far.listen()
+    ended: list[str] = []
+
+    async def handle(call: Call) -> None:
+        try:
+            await call.out(b"begun")
+            await asyncio.Event().wait()
+        finally:
+            ended.append(call.actor_id)
+
+    console = await serve(handle)
+    for each in (far, client):
+        await each.call("logs", "-f", "web")
+        assert await each.hears() == b"Obegun"
+    await console.bus_lost()
+    await settle()
+    assert (ended, console.running) == (["ann"], 1)
+    await console.bus_back()
+    assert await far.hears() == b"-the bus was away for a moment"
+    await console.bus_back()
+    await settle()
+    assert far.heard.empty()
+    assert client.heard.empty()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_a_client_has_said_before_it_went_is_heard(
+    serve: Serve, client: Client, clients: Clients, ends: bool
+) -> None:
+    """Also the end of what it said, if that was said; else that it is gone."""
+    heard: list[bytes] = []
+    over: list[str] = []
+    listening: list[asyncio.Task[None]] = []
+
+    async def listen(call: Call) -> None:
+        try:
+            async for piece in call.stdin():
+                await asyncio.sleep(0)
+                heard.append(piece)
+            over.append("ended")
+        except Gone:
+            over.append("gone")
+
+    async def handle(call: Call) -> None:
+        listening.append(asyncio.create_task(listen(call)))
+        await call.closed.wait()
+
+    await serve(handle)
+    await client.call("run", "-i", "busybox")
+    assert await client.hears() == b"I"
+    for number in range(20):
+        await client.say(b"d%d" % number)
+    if ends:
+        await client.say(b"e")
+    while not heard:
+        await asyncio.sleep(0)
+    clients.leave("c1")
+    assert len(heard) < 20
+    await asyncio.gather(*listening)
+    assert (heard, over) == ([b"%d" % number for number in range(20)], ["ended" if ends else "gone"])
