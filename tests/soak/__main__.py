@@ -1,7 +1,8 @@
-"""`python -m tests.soak [--minutes N] [--at-once N] [--only NAME] [--seed N] [--remote]`: one engine, and the cases in
-turn until the time is over. The exit status is 1 when something was found."""
+"""`python -m tests.soak [--minutes N] [--at-once N] [--only NAME] [--seed N] [--kill ROLE] [--far]`: one engine, and
+the cases in turn until the time is over. The exit status is 1 when something was found."""
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from tests.soak.cases import CASES as SPOKEN
 from tests.soak.raw import RAW_CASES, refused_upload_is_told_why
 from tests.soak.world import Fault, World
 from tests.tutorial.engine import ROOT, Engine
+from tests.tutorial.test_external_server import Operator
 
 _SHOWN = 5
 CASES = {**SPOKEN, "refused_upload_is_told_why": refused_upload_is_told_why, **RAW_CASES}
@@ -49,6 +51,14 @@ class Soak:
             with self._lock:
                 self.runs[what] += 1
 
+    def kill(self, roles: list[str]) -> None:
+        """Until the time is over; no two at the same time, for then what runs is lost."""
+        chance = Random(self._seed)
+        while time.monotonic() < self._until:
+            time.sleep(0.5 + 3 * chance.random())
+            self._world.engine.kill(chance.choice(roles))
+            self.runs["killed"] += 1
+
     def report(self) -> bool:
         """Print it; whether something was found."""
         for what, count in sorted(self.runs.items()):
@@ -66,6 +76,17 @@ def _base_image(folder: Path) -> str:
     return target
 
 
+def _bus(engine: Engine) -> Operator:
+    """One that others could reach, for this engine."""
+    operator = Operator(engine)
+    operator.start()
+    credentials = engine.folder / "credentials.json"
+    credentials.write_text(json.dumps({"daemon": {"user": "engine", "password": "a long password"}}))
+    credentials.chmod(0o600)
+    engine.configure(f'nats_url = "nats://127.0.0.1:{operator.port}"\nnats_credentials = "{credentials}"\n')
+    return operator
+
+
 def main() -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
@@ -73,16 +94,22 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=3)
     parser.add_argument("--only", action="append", default=[], help="a part of a case's name; may be repeated")
     parser.add_argument("--seed", type=int, default=time.time_ns())
+    parser.add_argument("--far", action="store_true", help="only our own client, as from another host, over the bus")
+    parser.add_argument("--kill", action="append", default=[], choices=("warden", "keeper", "zygote", "net"),
+                        help="kill that process every few seconds: nobody may notice; may be repeated")
     given = parser.parse_args()
     names = [name for name in CASES if not given.only or any(part in name for part in given.only)]
     engine = Engine(Path(tempfile.mkdtemp(prefix="soak-", dir="/var/tmp")))
+    operator = _bus(engine) if given.far else None
     try:
         engine.start()
         engine.ok("import", "--change", 'CMD ["sh"]', _base_image(engine.folder), "busybox:latest")
         gateway = Path(engine.ok("gateway", "start"))
-        world = World(engine, gateway, engine.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000000"))
+        box = engine.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000000")
+        world = World(engine, operator.port if operator else 0, gateway, box)
         soak = Soak(world, names, given.seed, time.monotonic() + given.minutes * 60)
         workers = [threading.Thread(target=soak.work) for _ in range(given.at_once)]
+        workers += [threading.Thread(target=soak.kill, args=(given.kill,))] if given.kill else []
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -92,6 +119,8 @@ def main() -> int:
         (Path(tempfile.gettempdir()) / "soak-daemon.log").write_text(engine.said())
     finally:
         left = engine.close()
+        if operator is not None:
+            operator.kill()
     print("\n".join(left), end="")
     return 1 if found or left else 0
 

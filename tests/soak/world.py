@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.tutorial.engine import PROGRAMS, Engine
+from tests.tutorial.engine import HOST, PROGRAMS, Engine
 
 HANG = 60.0
 """Seconds after which a command line that has not ended counts as one that hangs."""
@@ -50,13 +50,17 @@ class Tool:
 
 
 class World:
-    """The engine, and who speaks with it. `box` is a container that sleeps, for execs."""
+    """The engine, and who speaks with it: over the bus at `port`, if that is not 0. `box` is a container that sleeps,
+    for execs."""
 
-    def __init__(self, engine: Engine, gateway: Path, box: str) -> None:
+    def __init__(self, engine: Engine, port: int, gateway: Path, box: str) -> None:
         self.engine, self.gateway, self.box = engine, gateway, box
         docker = {"DOCKER_HOST": f"unix://{gateway}", "DOCKER_CONFIG": str(engine.folder / "docker")}
         self.tools = [Tool("lading", str(PROGRAMS / "lading"), engine.environment)]
-        if DOCKER:
+        if port:
+            far = {"LADING_HOST": f"nats://ann@127.0.0.1:{port}/{HOST}", "LADING_PASSWORD": "a word"}
+            self.tools = [Tool("far", str(PROGRAMS / "lading"), {**engine.environment, **far})]
+        elif DOCKER:
             self.tools.append(Tool("docker", DOCKER, {**engine.environment, **docker}))
         self.lading = self.tools[0]
 
