@@ -98,14 +98,14 @@ def prepare(settings: Settings) -> None:
     init_program.install(str(settings.data_root / STATE / "lading-init"), platform.machine())
 
 
-def open_plant(settings: Settings) -> Plant:
+def open_plant(settings: Settings, *, anew: bool = False) -> Plant:
     """The adapters, still closed."""
     root, run = settings.data_root, settings.run_dir
     server, contents = _server(settings), LocalImageStore(root / STORE)
     program = str(root / STATE / "lading-init")
     control = ControlSocket(settings.socket, settings.host, server.locate, redacted)
     return Plant(
-        store=SqliteEventStore(root, projections()),
+        store=SqliteEventStore(root, projections(), anew=anew),
         server=server,
         bus=NatsBus(server.locate),
         runtime=KernelRuntime(

@@ -15,12 +15,16 @@ from workers.settings import Settings, read_settings
 IN_USE = 75
 """Exit status (EX_TEMPFAIL of sysexits.h) of a daemon that finds another one of the same two places: who started
 it may use that one."""
+REBUILD = "--rebuild"
+"""Make every table anew that is made from the log, before anything is answered."""
 
 
 def main(arguments: list[str]) -> int:
     """Run until told to end; the exit status."""
-    if arguments:
-        sys.stderr.write("usage: ladingd (settings are in the configuration file and in LADING_… variables)\n")
+    if arguments not in ([], [REBUILD]):
+        sys.stderr.write(
+            f"usage: ladingd [{REBUILD}] (settings are in the configuration file and in LADING_… variables)\n"
+        )
         return 0 if arguments == ["--help"] else 125
     try:
         settings = read_settings()
@@ -30,7 +34,7 @@ def main(arguments: list[str]) -> int:
         locks = claim(settings)
         from workers.service import serve  # half a second of imports
 
-        serve(settings)
+        serve(settings, anew=REBUILD in arguments)
         for lock in locks:
             lock.release()
     except Taken as error:

@@ -75,6 +75,10 @@ class Report(Protocol):
     def findings(self) -> Sequence[object]:
         """What is wrong, one line each as text; empty when all is well."""
 
+    @property
+    def only_tables(self) -> bool:
+        """Whether the log is in order, and only what is made from it is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:

@@ -32,13 +32,13 @@ _TURN = 0.001
 usual, a context that is read by a thread while it comes took twice as long."""
 
 
-def serve(settings: Settings) -> None:
-    """Until told to end. Raises: LadingError, OSError."""
+def serve(settings: Settings, *, anew: bool = False) -> None:
+    """Until told to end; `anew`: the tables are made again from the log first. Raises: LadingError, OSError."""
     prepare(settings)
     _log_to(settings)
     arm_faults(_own(settings.failpoints))
     sys.setswitchinterval(_TURN)
-    asyncio.run(_run(settings))
+    asyncio.run(_run(settings, anew))
 
 
 def _own(failpoints: str) -> str:
@@ -55,10 +55,10 @@ def _log_to(settings: Settings) -> None:
     )
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, anew: bool) -> None:
     async with AsyncExitStack() as stack:
         ended = _signals()
-        whole = await _open(settings, stack)
+        whole = await _open(settings, stack, anew)
         log.info("ready on %s", settings.socket)
         _let_go_of_the_starter(settings)
         reason = await _end(ended, whole.core.broken)
@@ -86,8 +86,8 @@ def _let_go_of_the_starter(settings: Settings) -> None:
         os.close(fd)
 
 
-async def _open(settings: Settings, stack: AsyncExitStack) -> Whole:
-    plant = open_plant(settings)
+async def _open(settings: Settings, stack: AsyncExitStack, anew: bool) -> Whole:
+    plant = open_plant(settings, anew=anew)
     opening = (_opened(stack, plant.store), _started(stack, plant.server))
     await _together(*opening)
     await plant.bus.connect()

@@ -18,12 +18,13 @@ ANOTHER_IS_STARTING = 75
 """Exit status of a daemon that found the data root locked by another one (EX_TEMPFAIL, sysexits.h): wait for it."""
 AGAIN_SECONDS = 0.5
 """That other one may also be about to end. Then nobody would ever answer: so one more is started, each time later."""
-_USAGE = "Usage:  lading daemon start|stop [--clean]|status\n"
+_USAGE = "Usage:  lading daemon start [--rebuild]|stop [--clean]|status\n"
 _HELP = _USAGE + """
 Start, stop, and ask for the daemon
 
 Commands:
-  start    Start it, unless it runs already; the first other command does the same
+  start    Start it, unless it runs already; the first other command does the same. With --rebuild every table that
+           answers come from is made anew out of the log first
   status   Say whether it runs, and end with 0 if it does
   stop     Stop it; containers run on, and their output and exit statuses are kept. With --clean also every rule, link
            and address of its networks goes, if no container is on any
@@ -43,6 +44,8 @@ def control(words: list[str], path: str, daemon: tuple[str, ...]) -> int:
         raise Failed(f"unknown command: lading daemon {_printable(words[0])}\n\n{_USAGE.rstrip()}", 1)
     if words == ["stop", "--clean"]:
         return _stop(path, daemon) or _clean(daemon)
+    if words == ["start", "--rebuild"]:
+        return _start(path, (*daemon, "--rebuild"), alone=True)
     if len(words) > 1:
         raise Failed(f"'lading daemon {words[0]}' accepts no arguments\n\n{_USAGE.rstrip()}", 1)
     return verbs[words[0]](path, daemon)
@@ -115,9 +118,12 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _start(path: str, daemon: tuple[str, ...]) -> int:
+def _start(path: str, daemon: tuple[str, ...], *, alone: bool = False) -> int:
+    """`alone`: one that runs already is in the way."""
     try:
         connect(path).close()
+        if alone:
+            raise Failed("the lading daemon runs already: stop it first, with lading daemon stop", 1)
     except (FileNotFoundError, ConnectionRefusedError):
         if posix.geteuid():
             raise Failed("only root may start the lading daemon", 1) from None

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from adapters.sqlite.engine import WAL_BYTES, driver, lay_out_wal, reader_engine, storage_error, wal_size, writer_engine
 from adapters.sqlite.head import HeadFile
+from adapters.sqlite.intents import folded, write_anew
 from adapters.sqlite.ledger import Ledger, order
 from adapters.sqlite.projector import Projector
 from adapters.sqlite.reading import Reader
@@ -50,12 +51,14 @@ class SqliteEventStore:
     """The log of this host and its projections."""
 
     def __init__(
-        self, root: Path, projections: Sequence[Projection] = (), *, now: Callable[[], int] = time.time_ns
+        self, root: Path, projections: Sequence[Projection] = (), *, now: Callable[[], int] = time.time_ns,
+        anew: bool = False,
     ) -> None:
+        """With `anew`, opening it makes every table anew that is made from the log."""
         _check_names(projections)
         self.path = root / FILE
         self.projections = tuple(projections)
-        self._root, self._now = root, now
+        self._root, self._now, self._anew = root, now, anew
         self._head = HeadFile(root)
         self._readers = reader_engine(self.path)
         self._stop: Callable[[], None] = _nothing
@@ -198,6 +201,8 @@ class SqliteEventStore:
             held = engine.raw_connection()
             connection = driver(held)
             failure = self._check_head(Reader(connection))
+            if self._anew:
+                _disown(connection)
             self._fold_outdated(connection)
             inline = [rows_of(connection, p) for p in self.projections if p.inline]
             ledger = Ledger(connection, inline, self._now)
@@ -264,6 +269,19 @@ class SqliteEventStore:
         position = rebuild.finish()
         if self._projector is not None:
             self._projector.caught_up(rebuild.projections, position)
+
+
+def _disown(connection: sqlite3.Connection) -> None:
+    """Believe no table but those of the log itself."""
+    intents = folded(Reader(connection))
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("DELETE FROM projections")
+        write_anew(connection, intents)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _nothing() -> None:

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.sqlite.head import HeadFile
+from adapters.sqlite.intents import Intents
 from adapters.sqlite.reading import Reader, uncollected
 from adapters.sqlite.tables import projection_table, sql
 from domain.chain import ChainCheck, Fault, Head, cut
 from domain.errors import LadingError, StorageError
-from domain.machine import settled_by
 from domain.messages import Recorded, event_type
 from domain.projections.fold import Projection
 from domain.projections.replay import Digest, Replay, TemporalReplay, replay
@@ -46,6 +46,11 @@ class Report:
         return (*([] if self.fault is None else [self.fault]), *self.damage, *self.differences)
 
     @property
+    def only_tables(self) -> bool:
+        """Whether the log is in order, and only what is made from it is not."""
+        return bool(self.differences) and self.fault is None and not self.damage
+
+    @property
     def sound(self) -> bool:
         """Whether nothing is wrong."""
         return not self.findings
@@ -74,7 +79,7 @@ def verify(
     unknown: tuple[str, ...] = ()
     if fault is None and not damage:
         try:
-            differences = [f"projection {name} has stopped: {why}" for name, why in failures.items()]
+            differences = [f"the table {name} has stopped: {why}" for name, why in failures.items()]
             differences += _compare(reader, [p for p in projections if p.name not in failures])
             unknown = _unknown(reader)
         except sqlite3.Error as error:
@@ -112,30 +117,6 @@ def _unknown(reader: Reader) -> tuple[str, ...]:
     return tuple(name for (name,) in names if event_type(name) is None)
 
 
-class _Intents:
-    """The open intents as the log says."""
-
-    def __init__(self) -> None:
-        self.open: dict[str, dict[int, str]] = {}
-
-    def feed(self, record: Recorded) -> None:
-        event, stream = record.event, str(record.stream)
-        if event.settles or event.settles_all:
-            mine = self.open.get(stream, {})
-            for position in settled_by(mine, event, record.meta.cause):
-                del mine[position]
-            if not mine:
-                self.open.pop(stream, None)
-        if event.intent:
-            self.open.setdefault(stream, {})[record.position] = event.stored_as
-
-    def difference(self, reader: Reader) -> str:
-        expected = {p: (stream, kind) for stream, mine in self.open.items() for p, kind in mine.items()}
-        found = {i.position: (str(i.stream), i.kind) for i in reader.open_intents()}
-        wrong = sorted(p for p in expected.keys() | found.keys() if expected.get(p) != found.get(p))
-        return f"open_intents differs from the log at event {wrong[0]}" if wrong else ""
-
-
 class _Comparison:
     """One projection: its fold, how far it has come, and what is wrong with it."""
 
@@ -152,7 +133,7 @@ class _Comparison:
         try:
             self._fold.feed([record for record in records if self.position < record.position <= until])
         except (LadingError, LookupError, TypeError, ValueError) as error:
-            self.trouble = f"projection {self.projection.name} cannot fold event {self.position}: {error}"
+            self.trouble = f"the table {self.projection.name} cannot take event {self.position}: {error}"
 
     @property
     def position(self) -> int:
@@ -167,7 +148,7 @@ class _Comparison:
             for values in self._fold.table():
                 self._ended.add(values)
             same = str(self._ended) == digest(connection, self.projection)
-            return "" if same else f"projection {self.projection.name} differs from the log"
+            return "" if same else f"the table {self.projection.name} differs from the log"
         return self._rows_differ(connection)
 
     def _rows_differ(self, connection: sqlite3.Connection) -> str:
@@ -175,14 +156,14 @@ class _Comparison:
         for values in connection.execute(sql(projection_table(self.projection).select())):
             row = rows.pop(values[0], None)
             if row is None or self._fold.shape.store(row) != values:
-                return f"projection {self.projection.name} differs from the log in row {values[0]}"
+                return f"the table {self.projection.name} differs from the log in row {values[0]}"
         if rows:
-            return f"projection {self.projection.name} has lost row {min(rows)}"
+            return f"the table {self.projection.name} has lost row {min(rows)}"
         return ""
 
 
 def _compare(reader: Reader, projections: Sequence[Projection]) -> list[str]:
-    intents = _Intents()
+    intents = Intents()
     folds = [_Comparison(projection) for projection in projections]
     reached = 0
     until = _reached(reader, projections)
@@ -207,7 +188,7 @@ def _compare(reader: Reader, projections: Sequence[Projection]) -> list[str]:
 
 def _feed(
     folds: Sequence[_Comparison],
-    intents: _Intents,
+    intents: Intents,
     records: Sequence[Recorded],
     until: Mapping[str, int],
     after: int = 0,

@@ -130,6 +130,17 @@ def test_dropped_projections_are_rebuilt_to_the_same_rows(fresh: Engine) -> None
     assert fresh.cli("audit", "verify").code == 0
     looked = fresh.ok("audit", "--access", "only", "--format", "{{.Detail}}", "host").splitlines()
     assert any(line.startswith("images once more, from ") for line in looked), "what was counted is there after an end"
+    fresh.stop()
+    with closing(sqlite3.connect(fresh.data / "lading.db", isolation_level=None)) as database:
+        database.execute("UPDATE containers SET name = 'other' WHERE name = 'renamed'")
+    fresh.start()
+    assert "the log is whole" in fresh.cli("audit", "verify").err
+    fresh.stop()
+    fresh.ok("daemon", "start", "--rebuild", env={"LADING_AUTOSTART": "1"})
+    assert _answers(fresh) == before
+    assert fresh.cli("audit", "verify").code == 0
+    fresh.ok("daemon", "stop")
+    fresh.start()
     fresh.ok("rm", "renamed", "c0", "c3", "c4")
 
 

@@ -233,6 +233,10 @@ class Report(Protocol):
     def findings(self) -> Sequence[object]:
         """What is wrong, each with a text; empty when all is well."""
 
+    @property
+    def only_tables(self) -> bool:
+        """Whether the log is in order, and only what is made from it is not."""
+
 
 class Engine(Protocol):
     """The facade over everything that the daemon can do."""

@@ -169,7 +169,7 @@ async def test_a_following_projection_that_fails_stops_nobody(opened: Opener) ->
     assert [row["state"] for row in await store.views.select("door_past")] == ["closed"]
     assert [row["state"] for row in await store.views.select("stubborn")] == ["open"]
     assert [str(finding) for finding in (await store.verify()).findings] == [
-        "projection stubborn has stopped: IllegalTransition: notes are unheard of"
+        "the table stubborn has stopped: IllegalTransition: notes are unheard of"
     ]
 
 

@@ -197,17 +197,17 @@ async def test_a_byte_changed_in_the_file_itself_is_found(opened: Opener) -> Non
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("UPDATE doors SET name = 'other' WHERE name = 'x'", "projection doors differs from the log in row"),
-        ("DELETE FROM doors", "projection doors has lost row"),
-        ("INSERT INTO doors (id, name) VALUES ('zz', 'zz')", "projection doors differs from the log in row zz"),
-        ("UPDATE door_past SET state = 'burnt'", "projection door_past differs from the log"),
-        ("DELETE FROM door_past WHERE to_pos < 9", "projection door_past differs from the log"),
-        ("DELETE FROM open_intents", "open_intents differs from the log at event 6"),
-        ("INSERT INTO open_intents VALUES (2, 1, 2)", "open_intents differs from the log at event 2"),
+        ("UPDATE doors SET name = 'other' WHERE name = 'x'", "the table doors differs from the log in row"),
+        ("DELETE FROM doors", "the table doors has lost row"),
+        ("INSERT INTO doors (id, name) VALUES ('zz', 'zz')", "the table doors differs from the log in row zz"),
+        ("UPDATE door_past SET state = 'burnt'", "the table door_past differs from the log"),
+        ("DELETE FROM door_past WHERE to_pos < 9", "the table door_past differs from the log"),
+        ("DELETE FROM open_intents", "the table open_intents differs from the log at event 6"),
+        ("INSERT INTO open_intents VALUES (2, 1, 2)", "the table open_intents differs from the log at event 2"),
     ],
 )
 async def test_rows_that_disagree_with_the_log_are_named(opened: Opener, statement: str, words: str) -> None:
-    """A projection is only worth something when it is what the log says."""
+    """A table is only worth something when it is what the log says; made anew, it is."""
     store = await opened()
     await fill(store)
     await store.caught_up()
@@ -217,6 +217,11 @@ async def test_rows_that_disagree_with_the_log_are_named(opened: Opener, stateme
     found = await report(root)
     assert found.fault is None
     assert [str(finding)[: len(words)] for finding in found.findings] == [words]
+    assert found.only_tables
+    again = SqliteEventStore(root, projections(), anew=True)
+    await again.open()
+    await again.close()
+    assert (await report(root)).findings == ()
 
 
 async def test_a_log_whose_tail_was_cut_takes_no_events(opened: Opener) -> None:

@@ -573,6 +573,7 @@ class FakeReport:
 
     checked: int
     findings: Sequence[object] = ()
+    only_tables: bool = False
 
 
 class FakeInput:

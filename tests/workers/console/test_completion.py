@@ -164,6 +164,7 @@ def _zsh(place: Path, line: str) -> Sequence[str]:
         ("lading cp s", ["settings", "site"]),
         ("lading build s", ["site"]),
         ("lading run --env-file se", ["settings"]),
+        ("lading daemon start --", ["--rebuild"]),
         ("lading daemon stop --", ["--clean"]),
         ("lading no such ", []),
     ],

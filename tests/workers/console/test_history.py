@@ -219,6 +219,12 @@ async def test_audit_verify_proves_or_names_what_is_wrong(engine: FakeEngine, pr
     engine.report = FakeReport(1207, ["event 12: the hash does not fit"])
     answer = await prompt("audit", "verify")
     assert (answer.status, answer.out) == (1, "event 12: the hash does not fit\n")
+    assert answer.err == "1207 events were checked: the log was changed or damaged, see above\n"
+    engine.report = FakeReport(1207, ["the table images has lost row x"], only_tables=True)
+    answer = await prompt("audit", "verify")
+    assert (answer.status, answer.out) == (1, "the table images has lost row x\n")
+    assert "the log is whole" in answer.err
+    assert "lading daemon start --rebuild" in answer.err
 
 
 async def test_why_says_it_in_one_sentence_first(engine: FakeEngine, prompt: Prompt) -> None:

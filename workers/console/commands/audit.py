@@ -266,6 +266,11 @@ async def _verify(invocation: Invocation) -> int:
     report = await invocation.engine.verify()
     for finding in report.findings:
         await invocation.say(safe(str(finding)))
+    if report.only_tables:
+        whole = f"{report.checked} events were checked: the log is whole"
+        await invocation.warn(f"{whole}, what is made from it is not")
+        await invocation.warn("make it anew: lading daemon stop; lading daemon start --rebuild")
+        return 1
     if report.findings:
         await invocation.warn(f"{report.checked} events were checked: the log was changed or damaged, see above")
         return 1

@@ -106,6 +106,7 @@ _DAEMON = {
     "stop": "Stop it; containers run on",
 }
 """What the client does by itself."""
+_REBUILD = (Option("rebuild", "", "Make every table anew that is made from the log"),)
 _CLEAN = (Option("clean", "", "Take away what its networks have made, if no container is on any"),)
 
 
@@ -121,6 +122,7 @@ def pages(verbs: Mapping[str, Verb], nouns: Nouns) -> Sequence[Page]:
         Page(("",), (*_subcommands(top), *_options(_GLOBAL))),
         Page(("help",), tuple(_subcommands(top))),
         Page(("daemon",), tuple(_subcommands(_DAEMON))),
+        Page(("daemon start",), tuple(_options(_REBUILD))),
         Page(("daemon stop",), tuple(_options(_CLEAN))),
         *(Page((noun,), tuple(_subcommands(_summaries(below)))) for noun, (_, below, _) in nouns.items()),
         *_of_verbs(verbs, nouns),
