@@ -75,6 +75,8 @@ async def test_inspect_shows_everything(prompt: Prompt) -> None:
     assert document["IPAM"]["Config"][0] == {"Subnet": "10.213.1.0/24", "Gateway": "10.213.1.1"}
     assert (await prompt.ok("inspect", "-f", "{{.Driver}}", "vault")).lines == ["bridge"]
     assert (await prompt("network", "inspect", "nothing")).status == 1
+    verbose = await prompt("network", "inspect", "-v", "vault")
+    assert (verbose.status, verbose.out, "--verbose is not supported" in verbose.err) == (125, "", True)
 
 
 async def test_rm_link_takes_a_name_away_and_no_container(prompt: Prompt) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from domain.documents import Document
 from domain.errors import Ambiguous, InvalidValue, LadingError, NotFound
 from domain.messages import StreamKind
-from domain.options import Option, flag, one
+from domain.options import Option, flag, one, refused
 from domain.text.safe import safe, safe_json
 from domain.text.template.apply import Template, parse
 from workers import inspection
@@ -105,6 +105,8 @@ def below(noun: str) -> Verb:
     options = tuple(
         option for option in OPTIONS if option.name == "format" or (noun == "container" and option.name == "size")
     )
+    if noun == "network":
+        options += refused("-v/--verbose", why="it tells of a swarm's services, and no network here has any")
     return Verb(
         name="inspect",
         usage=f"[OPTIONS] {kind} [{kind}...]",
