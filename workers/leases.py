@@ -125,8 +125,9 @@ class Leases:
         known = await self._networks.find(name)
         if known.network.driver != "bridge":
             raise Refused(f"container cannot be connected to {known.name} network", hint="use a network of bridge kind")
-        asked = attachment(wish.model_copy(update={"name": known.name}))
-        asked = await self.linked(asked.model_copy(update={"id": known.id}), links, resolve)
+        asked = attachment(wish.model_copy(update={"name": known.name})).model_copy(update={"id": known.id})
+        if links:
+            asked = await self.linked(asked, links, resolve)
         while True:
             await self._mover.until(id, lambda c: c.state not in TRANSIENT)
             async with self._networks.guard:
@@ -143,8 +144,7 @@ class Leases:
         joining = await self._joining(container, known, asked)
         (endpoint,) = endpoints([joining], [self._new_link()], taken)
         leads = not any(each.gateways for each in container.lease.interfaces)
-        found = _interface(endpoint, known, asked)
-        return found.model_copy(update={"gateways": found.gateways if leads else ()})
+        return _interface(endpoint if leads else replace(endpoint, gateways=()), known, asked)
 
     async def disconnect(self, name: str, id: str, who: Caller, *, force: bool) -> Moved:
         """A container on one network less. Raises: Refused, NotFound."""

@@ -52,6 +52,8 @@ class Room:
 
     def targets(self) -> dict[int, str]:
         """Where published ports lead, by family: to the interface that leads out. Without one they lead nowhere."""
+        if not self.sandbox.bindings:
+            return {}
         leading = next((endpoint for endpoint in self.sandbox.endpoints if endpoint.gateways), None)
         addresses = [ip_interface(text).ip for text in leading.addresses] if leading else []
         return {address.version: str(address) for address in reversed(addresses) if not address.is_link_local}

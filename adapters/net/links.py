@@ -14,7 +14,6 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_interface
 from typing import Any
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
@@ -107,16 +106,16 @@ def delete_group(group: int) -> Request:
 
 def address(index: int, text: str) -> Request:
     """Give a link an address with its prefix."""
-    interface = ip_interface(text)
-    network, packed = interface.network, interface.packed
-    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    body = _IFADDR.pack(family, network.prefixlen, 0, 0, index) + _attribute(_IFA_ADDRESS, packed)
-    if interface.version == 6:
+    host, _, prefix = text.partition("/")
+    family, length = socket.AF_INET6 if ":" in host else socket.AF_INET, int(prefix)
+    packed = socket.inet_pton(family, host)
+    body = _IFADDR.pack(family, length, 0, 0, index) + _attribute(_IFA_ADDRESS, packed)
+    if family == socket.AF_INET6:
         body += _integer(_IFA_FLAGS, _NODAD)
     else:
         body += _attribute(_IFA_LOCAL, packed)
-        if network.prefixlen < 31:
-            body += _attribute(_IFA_BROADCAST, network.broadcast_address.packed)
+        if length < 31:  # else there is no address for all (RFC 3021)
+            body += _attribute(_IFA_BROADCAST, (int.from_bytes(packed) | (1 << 32 - length) - 1).to_bytes(4))
     return NEWADDR, ACK | CREATE | REPLACE, body
 
 

@@ -269,8 +269,9 @@ class Desk:
     async def _serve_room(self, room: Room) -> None:
         """What goes on without anybody asking."""
         run = room.sandbox.id, room.sandbox.attempt
-        self._ports.serve(run, room.targets())
-        self._forget_flows(room.sandbox, room.targets())
+        targets = room.targets()
+        self._ports.serve(run, targets)
+        self._forget_flows(room.sandbox, targets)
         resolver = room.sandbox.resolver
         if resolver is not None and not self._answers.serve_as(run, resolver):
             async def connect(family: int, kind: int, address: str) -> socket.socket:

@@ -47,9 +47,9 @@ def fixed_address(plan: Plan, text: str, holders: "dict[Address, str]") -> Addre
 
 def _bounds(plan: Plan) -> tuple[int, int]:
     """First and last number that may be given; the ends of the subnet itself are not for hosts (RFC 919)."""
-    low, high = int(plan.range[0]), int(plan.range[-1])
-    low += plan.range[0] == plan.subnet[0]
-    high -= plan.subnet.version == 4 and plan.range[-1] == plan.subnet[-1]
+    low, high = int(plan.range.network_address), int(plan.range.broadcast_address)
+    low += low == int(plan.subnet.network_address)
+    high -= plan.subnet.version == 4 and high == int(plan.subnet.broadcast_address)
     return low, high
 
 
