@@ -377,7 +377,12 @@ class Conversation:
         """Notice that the client hangs up; what it says already belongs to the next request, or to a stream that this
         one asks for: then it is still to be told."""
         while len(self._http.trailing_data[0]) <= LONGEST_HEAD:
-            data = await self._reader.read(_PIECE)
+            try:
+                data = await self._reader.read(_PIECE)
+            except OSError:
+                if not (self._upgrades and self._http.trailing_data[0]):
+                    raise
+                return
             if not data:
                 return None if self._upgrades and self._http.trailing_data[0] else await self._until_gone()
             self._http.receive_data(data)

@@ -16,6 +16,8 @@ _PIECE = 64 * 1024
 class TlsStream:
     """Reads and writes like a pair of asyncio's streams, over such a pair; made by `accept`."""
 
+    _over = False
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
         self._reader, self._writer = reader, writer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -43,7 +45,10 @@ class TlsStream:
         return self._tls.getpeercert() or {}
 
     async def read(self, size: int) -> bytes:
-        """Something from the client; nothing when it has said that nothing more comes. Raises: OSError."""
+        """Something from the client; nothing when it has said that nothing more comes. After `write_eof` it is only
+        there to be thrown away. Raises: OSError."""
+        if self._over:
+            return await self._reader.read(size)
         while True:
             try:
                 data = self._tls.read(size)
@@ -65,7 +70,8 @@ class TlsStream:
         await self._writer.drain()
 
     def write_eof(self) -> None:
-        """Nothing more comes from here; what the client still says can be read."""
+        """Nothing more comes from here."""
+        self._over = True
         try:
             self._tls.unwrap()
         except (ssl.SSLError, ValueError):
@@ -91,14 +97,17 @@ class TlsStream:
         return self._writer.transport
 
     async def _exchange(self) -> None:
-        """What OpenSSL has to say goes out, and what the client says comes in."""
-        self._send()
-        await self._writer.drain()
+        """What OpenSSL has to say goes out, and what the client says comes in: who does not read our output may still
+        have something to say."""
+        if self._send():
+            await self._writer.drain()
         data = await self._reader.read(_PIECE)
         if not data:
             raise ConnectionResetError("the client hung up without a word")
         self._incoming.write(data)
 
-    def _send(self) -> None:
+    def _send(self) -> bool:
+        """Whether there was anything to say."""
         if (data := self._outgoing.read()) and not self._writer.is_closing():
             self._writer.write(data)
+        return bool(data)

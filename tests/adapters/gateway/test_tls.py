@@ -18,7 +18,7 @@ from adapters.gateway.process import _common_name, _mutual
 from adapters.gateway.tls import TlsStream
 
 
-def _signed(folder: Path, name: str, by: str) -> None:
+def signed(folder: Path, name: str, by: str) -> None:
     """A key and a certificate `NAME.pem`, signed by another one, or by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     (folder / f"{name}.key").write_bytes(key.private_bytes(
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority, a server, a client, and a stranger with an authority of its own."""
     folder = tmp_path_factory.mktemp("certificates")
     for name, by in (("authority", "authority"), ("server", "authority"), ("ann", "authority"), ("mallory", "mallory")):
-        _signed(folder, name, by)
+        signed(folder, name, by)
     return folder
 
 
@@ -155,3 +155,35 @@ async def test_what_is_no_tls_is_refused(server: Server, said: bytes) -> None:
         await server.done.wait()
     writer.close()
     assert server.seen == ["refused"]
+
+
+async def test_who_does_not_listen_is_heard(folder: Path) -> None:
+    """A flood that a client does not read must not keep what it says from the process: it may say stop."""
+    mutual = _mutual(str(folder / "server.pem"), str(folder / "server.key"), str(folder / "authority.pem"))
+    heard = asyncio.Event()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stream = await TlsStream.accept(reader, writer, mutual)
+
+        async def flood() -> None:
+            while True:
+                stream.write(bytes(65536))
+                await stream.drain()
+
+        flooding = asyncio.ensure_future(flood())
+        while writer.transport.get_write_buffer_size() < 65536:
+            await asyncio.sleep(0)
+        assert await stream.read(65536) == b"stop"
+        heard.set()
+        flooding.cancel()
+        writer.transport.abort()
+
+    context = ssl.create_default_context(cafile=str(folder / "authority.pem"))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.load_cert_chain(folder / "ann.pem", folder / "ann.key")
+    async with asyncio.timeout(10), await asyncio.start_server(connected, "127.0.0.1", 0) as listening:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listening.sockets[0].getsockname()[1], limit=1024)
+        stream = await Client.accept(reader, writer, context)
+        stream.write(b"stop")
+        await heard.wait()
+        writer.close()
