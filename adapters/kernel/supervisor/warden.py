@@ -185,6 +185,7 @@ class Warden:
             return self._dismantle(ward, lambda: self._again(ward) if ward.waiters else None)
         self._by_pid[ward.pid] = ward
         if self.journal.ended(ward.key) is not None:
+            ward.phase = ENDED  # what an exec has left may still be asked for
             return self._bury(ward)
         if isinstance(ward, Run):
             ward.output.floor = 0
