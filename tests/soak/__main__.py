@@ -3,19 +3,22 @@ the cases in turn until the time is over. The exit status is 1 when something wa
 
 import argparse
 import json
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from tests.adapters.gateway.test_tls import signed
 from tests.soak.cases import CASES as SPOKEN
 from tests.soak.raw import RAW_CASES, refused_upload_is_told_why
 from tests.soak.world import Fault, World
-from tests.tutorial.engine import ROOT, Engine
+from tests.tutorial.engine import ROOT, Engine, until
 from tests.tutorial.test_external_server import Operator
 
 _SHOWN = 5
@@ -52,11 +55,13 @@ class Soak:
                 self.runs[what] += 1
 
     def kill(self, roles: list[str]) -> None:
-        """Until the time is over; no two at the same time, for then what runs is lost."""
-        chance = Random(self._seed)
+        """Until the time is over; never a second one before the first was replaced, for then what runs is lost."""
+        chance, engine = Random(self._seed), self._world.engine
         while time.monotonic() < self._until:
-            time.sleep(0.5 + 3 * chance.random())
-            self._world.engine.kill(chance.choice(roles))
+            until(lambda: all(engine.processes()[role] for role in ("keeper", "warden", "zygote")), "all are back", 60)
+            engine.ok("exec", self._world.box, "true", timeout=60)
+            time.sleep(1 + 2 * chance.random())
+            engine.kill(chance.choice(roles))
             self.runs["killed"] += 1
 
     def report(self) -> bool:
@@ -87,6 +92,24 @@ def _bus(engine: Engine) -> Operator:
     return operator
 
 
+def _certified(engine: Engine) -> int:
+    """The port at which the engine will serve clients with certificates."""
+    folder = engine.folder / "certificates"
+    folder.mkdir()
+    for name, by in (("authority", "authority"), ("server", "authority"), ("ann", "authority")):
+        signed(folder, name, by)
+    for name, theirs in (("authority.pem", "ca.pem"), ("ann.pem", "cert.pem"), ("ann.key", "key.pem")):
+        (folder / theirs).write_bytes((folder / name).read_bytes())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    engine.configure(
+        f'gateway_listen = "127.0.0.1:{port}"\ngateway_certificate = "{folder}/server.pem"\n'
+        f'gateway_key = "{folder}/server.key"\ngateway_authority = "{folder}/authority.pem"\n'
+    )
+    return port
+
+
 def main() -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
@@ -95,18 +118,25 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="a part of a case's name; may be repeated")
     parser.add_argument("--seed", type=int, default=time.time_ns())
     parser.add_argument("--far", action="store_true", help="only our own client, as from another host, over the bus")
+    parser.add_argument("--tls", action="store_true", help="only docker's client, with certificates")
     parser.add_argument("--kill", action="append", default=[], choices=("warden", "keeper", "zygote", "net"),
                         help="kill that process every few seconds: nobody may notice; may be repeated")
     given = parser.parse_args()
     names = [name for name in CASES if not given.only or any(part in name for part in given.only)]
     engine = Engine(Path(tempfile.mkdtemp(prefix="soak-", dir="/var/tmp")))
     operator = _bus(engine) if given.far else None
+    port = _certified(engine) if given.tls else 0
     try:
         engine.start()
         engine.ok("import", "--change", 'CMD ["sh"]', _base_image(engine.folder), "busybox:latest")
         gateway = Path(engine.ok("gateway", "start"))
         box = engine.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000000")
         world = World(engine, operator.port if operator else 0, gateway, box)
+        if port:
+            secured = {"DOCKER_HOST": f"tcp://127.0.0.1:{port}", "DOCKER_TLS_VERIFY": "1",
+                       "DOCKER_CERT_PATH": str(engine.folder / "certificates")}
+            world.tools = [replace(tool, environment={**tool.environment, **secured}) for tool in world.tools[1:]]
+        world.moment = 5.0 if given.kill else world.moment
         soak = Soak(world, names, given.seed, time.monotonic() + given.minutes * 60)
         workers = [threading.Thread(target=soak.work) for _ in range(given.at_once)]
         workers += [threading.Thread(target=soak.kill, args=(given.kill,))] if given.kill else []

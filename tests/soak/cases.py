@@ -136,7 +136,7 @@ def attaches_while_it_starts_and_ends(world: World, tool: Tool, chance: Random) 
     wanted = b"".join(b"%d\n" % n for n in range(1, 3001))
     try:
         until(lambda: sum("attached" in step for step in world.engine.steps(name)) == 3, "all are attached", 60)
-        time.sleep(0.3)  # they see everything a moment later
+        time.sleep(world.moment)  # they see everything a little later
         assert typist.process.stdin is not None
         os.write(typist.process.stdin.fileno(), b"go\n")
         for each in (typist, *watchers):

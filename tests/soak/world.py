@@ -55,6 +55,8 @@ class World:
 
     def __init__(self, engine: Engine, port: int, gateway: Path, box: str) -> None:
         self.engine, self.gateway, self.box = engine, gateway, box
+        self.moment = 0.3
+        """Seconds in which the engine has done what it has said it does; more while its processes are killed."""
         docker = {"DOCKER_HOST": f"unix://{gateway}", "DOCKER_CONFIG": str(engine.folder / "docker")}
         self.tools = [Tool("lading", str(PROGRAMS / "lading"), engine.environment)]
         if port:
