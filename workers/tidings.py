@@ -59,7 +59,7 @@ class Tidings:
     ) -> AsyncGenerator[Notice, None]:
         """What fits of the records behind the position `after` (None: of what comes), and of what comes until a moment
         (ns; None: for ever). Raises: StorageError."""
-        position = after
+        position, over = after, False
         while True:
             with self._listening(fits) as listener:
                 head = await self._store.head()
@@ -73,6 +73,8 @@ class Tidings:
                         for notice in await self._told(narrator, record):
                             if fits(notice):
                                 yield notice
+                if over:
+                    return
                 while (told := await listener.next(until, now)) is not None:
                     if until is not None and told.time > until:
                         return
@@ -80,8 +82,7 @@ class Tidings:
                         position = told.position
                         for notice in told.notices:
                             yield notice
-                if not listener.behind:
-                    return
+                over = not listener.behind  # his moment has come: what nobody has told him yet is in the log
 
     @contextmanager
     def _listening(self, fits: Test) -> "Iterator[_Listener]":

@@ -112,6 +112,16 @@ async def test_a_listener_ends_at_its_moment() -> None:
     assert await work == ["a", "b"]
 
 
+async def test_a_listener_whose_moment_comes_before_he_was_told_reads_the_log() -> None:
+    """What has happened before that moment is his, however late it is told."""
+    store = Told()
+    until = EPOCH + 2 * SECOND
+    work = asyncio.ensure_future(_all(store, until))
+    await listening(store)
+    store.add(StreamId("volume", "a"), VolumeCreated(), Meta())
+    assert await work == ["a"]
+
+
 async def _all(store: Told, until: int) -> list[str]:
     told = store.tidings.follow(lambda notice: True, after=0, until=until, now=lambda: until - SECOND // 100)
     return [notice.id async for notice in told]
