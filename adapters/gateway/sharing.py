@@ -151,6 +151,7 @@ class Broadcast:
             return False
         self._head = head
         self._opened.set()
+        await asyncio.sleep(0)  # those who have waited for it begin: what came with the head is for them, too
         return True
 
     async def _tell(self, line: Line) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from adapters.gateway import server, sharing
-from adapters.gateway.line import Line
+from adapters.gateway.line import Frame, Line
 from adapters.gateway.server import Conversation
 from adapters.gateway.sharing import MARK, Hall, unmarked, wish
 from domain.notice_filters import Told
@@ -54,12 +54,13 @@ class House:
         self._stack, self.hall = stack, Hall(self.steps.append)
         self.lines: list[FakeLine] = []
         self.head = SHARED
+        self.first: list[Frame] = []
         self.answers = asyncio.Event()
         self.answers.set()
 
     async def _connect(self) -> Line:
         await self.answers.wait()
-        self.lines.append(_Line(script=[(b"A", self.head)]))
+        self.lines.append(_Line(script=[(b"A", self.head), *self.first]))
         return self.lines[-1]
 
     async def client(self, request: bytes = EVENTS) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -132,6 +133,18 @@ async def test_the_engine_is_asked_once_and_all_hear_it(house: House) -> None:
     for client in clients:
         await _heard(client, PIECE)
     assert house.lines[0].acknowledged == 3
+
+
+async def test_what_comes_together_with_the_head_is_heard(house: House) -> None:
+    """By all who have waited for it."""
+    house.first = [(b"O", b"{}\n")]
+    house.answers.clear()
+    clients = [await house.asker() for _ in range(5)]
+    await asyncio.sleep(0.01)
+    house.answers.set()
+    for client in clients:
+        await house.answered(client)
+        await _heard(client, PIECE)
 
 
 async def test_the_engine_is_asked_once_by_many_who_come_at_the_same_time(house: House) -> None:
