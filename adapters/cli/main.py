@@ -47,7 +47,7 @@ class Line:
     def __init__(self, connection: _socket.socket, host: bytes = b"@", who: bytes = b"@", session: bytes = b"1",
                  hello: bytes = _HELLO) -> None:
         self.connection, self.session, self.hello = connection, session, hello
-        self.sending = False
+        self.sending, self.then = False, b""
         self._begin = b"PUB lading.%b.call.%b _INBOX.%b.%b %%d\r\n%%b\r\n" % (host, who, who, session)
         self._go_on = b"PUB lading.%b.io.%b.%b %%d\r\n%%b\r\n" % (host, who, session)
         self._buffer = b""
@@ -114,6 +114,9 @@ class Line:
             pass
         finally:
             self.sending = False
+        if self.then:
+            then, self.then = self.then, b""
+            self.send(then)
 
     def written(self, size: int) -> None:
         """So much was written out: now and then the daemon has to know, or it stops sending."""
@@ -348,7 +351,9 @@ class Interrupt:
         self._pressed += 1
         if self._pressed > 1:
             die(number)
-        if not self._line.sending:
+        if self._line.sending:
+            self._line.then = b"c"
+        else:
             self._line.send(b"c")
 
 

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from adapters.cli.main import Interrupt, Line
 from tests.adapters.cli.conftest import Ended, Lading
 from tests.adapters.control.engine import MEBIBYTE, Engine
 from tests.adapters.control.test_listener import until
@@ -321,3 +323,29 @@ async def test_an_argument_list_that_does_not_fit_is_said(daemon: Engine, lading
     """A message holds one mebibyte."""
     ended = await lading("echo", *["x" * 100_000] * 11)
     assert (ended.status, ended.err) == (1, b"the argument list is too long\n")
+
+
+class Interrupted:
+    """A connection in whose first message ^C is pressed."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.press: Callable[[], None] | None = None
+
+    def sendall(self, data: bytes) -> None:
+        """In two halves."""
+        press, self.press = self.press, None
+        self.sent.append(data[:3])
+        if press is not None:
+            press()
+        self.sent.append(data[3:])
+
+
+def test_a_key_that_is_pressed_in_the_middle_of_a_message_is_sent_behind_it() -> None:
+    """The first ^C must neither tear the message that begins the call nor be forgotten."""
+    connection = Interrupted()
+    line = Line(connection)  # type: ignore[arg-type]
+    interrupt = Interrupt(line)
+    connection.press = lambda: interrupt(signal.SIGINT, None)
+    line.send_raw(b"the call\r\n")
+    assert b"".join(connection.sent) == b"the call\r\nPUB lading.@.io.@.1 1\r\nc\r\n"
