@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,14 @@ from random import Random
 
 from tests.adapters.gateway.test_tls import signed
 from tests.soak.cases import CASES as SPOKEN
+from tests.soak.deaths import DEATHS
 from tests.soak.raw import RAW_CASES, refused_upload_is_told_why
 from tests.soak.world import Fault, World
 from tests.tutorial.engine import ROOT, Engine, until
 from tests.tutorial.test_external_server import Operator
 
 _SHOWN = 5
-CASES = {**SPOKEN, "refused_upload_is_told_why": refused_upload_is_told_why, **RAW_CASES}
+CASES = {**DEATHS, **SPOKEN, "refused_upload_is_told_why": refused_upload_is_told_why, **RAW_CASES}
 
 
 class Soak:
@@ -30,7 +32,8 @@ class Soak:
 
     def __init__(self, world: World, names: list[str], seed: int, until: float) -> None:
         self._world, self._seed, self._until = world, seed, until
-        self._pairs = [(name, tool) for name in names for tool in world.tools[:1 if name in RAW_CASES else None]]
+        once = RAW_CASES.keys() | DEATHS.keys()
+        self._pairs = [(name, tool) for name in names for tool in world.tools[:1 if name in once else None]]
         self._next = 0
         self._lock = threading.Lock()
         self.runs: Counter[str] = Counter()
@@ -47,7 +50,7 @@ class Soak:
             try:
                 CASES[name](self._world, tool, Random(f"{self._seed}/{number}"))
             except Exception as error:  # whatever it is, it belongs to the case and not to the soak
-                text = str(error) if isinstance(error, Fault) else f"{type(error).__name__}: {error}"
+                text = str(error) if isinstance(error, Fault) else f"{type(error).__name__}: {error}{_place(error)}"
                 with self._lock:
                     self.faults.setdefault(what, []).append(f"{time.strftime('%T')} run {number}: {text}")
                 print(f"FAULT {what} run {number}: {text}", flush=True)
@@ -72,6 +75,13 @@ class Soak:
             for fault in faults[:_SHOWN]:
                 print(f"    {fault}")
         return bool(self.faults)
+
+
+def _place(error: BaseException) -> str:
+    """Which line of a case it was."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "/soak/" in frame.filename and not frame.filename.endswith("__main__.py")]
+    return "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in ours)
 
 
 def _base_image(folder: Path) -> str:
@@ -118,11 +128,13 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="a part of a case's name; may be repeated")
     parser.add_argument("--seed", type=int, default=time.time_ns())
     parser.add_argument("--far", action="store_true", help="only our own client, as from another host, over the bus")
+    parser.add_argument("--deaths", action="store_true", help="only cases in which the daemon or a helper is killed")
     parser.add_argument("--tls", action="store_true", help="only docker's client, with certificates")
     parser.add_argument("--kill", action="append", default=[], choices=("warden", "keeper", "zygote", "net"),
                         help="kill that process every few seconds: nobody may notice; may be repeated")
     given = parser.parse_args()
-    names = [name for name in CASES if not given.only or any(part in name for part in given.only)]
+    names = [name for name in CASES if given.deaths is (name in DEATHS)]
+    names = [name for name in names if not given.only or any(part in name for part in given.only)]
     engine = Engine(Path(tempfile.mkdtemp(prefix="soak-", dir="/var/tmp")))
     operator = _bus(engine) if given.far else None
     port = _certified(engine) if given.tls else 0
@@ -138,7 +150,7 @@ def main() -> int:
             world.tools = [replace(tool, environment={**tool.environment, **secured}) for tool in world.tools[1:]]
         world.moment = 5.0 if given.kill else world.moment
         soak = Soak(world, names, given.seed, time.monotonic() + given.minutes * 60)
-        workers = [threading.Thread(target=soak.work) for _ in range(given.at_once)]
+        workers = [threading.Thread(target=soak.work) for _ in range(1 if given.deaths else given.at_once)]
         workers += [threading.Thread(target=soak.kill, args=(given.kill,))] if given.kill else []
         for worker in workers:
             worker.start()
