@@ -90,8 +90,11 @@ class Line:
                 self.send_raw(b"PONG\r\n")
 
     def send(self, data: bytes) -> None:
-        """A message to the daemon that belongs to this call."""
-        self.send_raw(self._go_on % (len(data), data))
+        """A message of this call; behind one it interrupts."""
+        if self.sending:
+            self.then = data
+        else:
+            self.send_raw(self._go_on % (len(data), data))
 
     def lend(self, descriptor: int) -> None:
         """Say that a file is lent, and send it along (unix(7), SCM_RIGHTS)."""
@@ -99,23 +102,22 @@ class Line:
         try:
             self.connection.sendmsg([self._go_on % (1, b"l")], [rights])
         except OSError:
-            pass  # it is noticed when reading
+            pass  # noticed when reading
 
     def call(self, words: bytes) -> bytes:
         """The message that begins a call."""
         return self._begin % (len(words), words)
 
     def send_raw(self, data: bytes) -> None:
-        """Bytes as they are; a daemon that is gone is noticed when reading."""
+        """Bytes as they are; that nobody hears is noticed in reading."""
         self.sending = True
         try:
             self.connection.sendall(data)
         except OSError:
             pass
-        finally:
-            self.sending = False
-        if self.then:
-            then, self.then = self.then, b""
+        self.sending = False
+        if then := self.then:
+            self.then = b""
             self.send(then)
 
     def written(self, size: int) -> None:
@@ -340,21 +342,18 @@ def _try_again(tries: int, status: int) -> int:
 
 
 class Interrupt:
-    """What ^C does: the first asks the daemon to stop the command, the second leaves at once."""
+    """What ^C does: the first asks the daemon to stop the command, the second leaves."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
         self._pressed = 0
 
     def __call__(self, number: int, frame: object) -> None:
-        """Handle the signal (the first may have to wait for a message that is being sent)."""
+        """Handle the signal."""
         self._pressed += 1
         if self._pressed > 1:
             die(number)
-        if self._line.sending:
-            self._line.then = b"c"
-        else:
-            self._line.send(b"c")
+        self._line.send(b"c")
 
 
 def write(descriptor: int, data: bytes) -> None:
