@@ -105,7 +105,7 @@ class Line:
             pass  # noticed when reading
 
     def call(self, words: bytes) -> bytes:
-        """The message that begins a call."""
+        """What begins a call."""
         return self._begin % (len(words), words)
 
     def send_raw(self, data: bytes) -> None:
@@ -349,7 +349,7 @@ class Interrupt:
         self._pressed = 0
 
     def __call__(self, number: int, frame: object) -> None:
-        """Handle the signal."""
+        """Handle it."""
         self._pressed += 1
         if self._pressed > 1:
             die(number)
