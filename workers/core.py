@@ -237,7 +237,7 @@ class Core:
         return len(intents)
 
     async def _note(self, event: Event) -> bool:
-        """Append to the host's stream; says whether the last start was under another boot id.
+        """Append to the host's stream; says whether nobody has recovered yet since the host was rebooted.
 
         A host whose own story cannot be read still has containers to care for: it goes on without a note.
         """
@@ -254,7 +254,7 @@ class Core:
                 await self._outside.store.append((Append(stream, version, (event,)),), meta)
             except Conflict:
                 continue
-            return _other_boot(records, self._outside.origin.boot)
+            return _rebooted(records, self._outside.origin.boot)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -268,6 +268,14 @@ class Core:
             self.broken.set()
 
 
-def _other_boot(records: Sequence[Recorded], boot: str) -> bool:
-    boots = [record.event.boot for record in records if isinstance(record.event, HostStarted)]
-    return bool(boots) and boots[-1] != boot
+def _rebooted(records: Sequence[Recorded], boot: str) -> bool:
+    """Whether the last daemon that has recovered, or else the first one, was under another boot id. One that dies
+    before it has recovered from a reboot leaves that to the next."""
+    boots: list[str] = []
+    recovered = ""
+    for record in records:
+        if isinstance(record.event, HostStarted):
+            boots.append(record.event.boot)
+        elif isinstance(record.event, Recovered) and boots:
+            recovered = boots[-1]
+    return bool(boots) and (recovered or boots[0]) != boot

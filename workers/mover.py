@@ -19,6 +19,7 @@ from domain.lifecycle.exec import ReportExecExit
 from domain.lifecycle.exit import ReportExit
 from domain.lifecycle.shortage import ReportMemoryKills
 from domain.lifecycle.start import Adopt
+from domain.lifecycle.update import Update, under_way
 from domain.machine import settled_by
 from domain.messages import Actor, Append, Command, Event, Meta, Recorded, StreamId
 from domain.policies.follow_up import follow_up
@@ -96,20 +97,19 @@ class Mover:
         """Decide the commands one after the other and append all their events at once, with what `more` gives for other
         streams: it is asked again if one of those has moved meanwhile.
 
-        Waits first until a transition that ends by itself has ended. Raises: Refused, NotFound, NameTaken,
-        StorageError.
+        Waits first until what ends by itself has ended. Raises: Refused, NotFound, NameTaken, StorageError.
         """
         while (moved := await self.accept_now(id, commands, caller, reply=reply, more=more)) is None:
-            await self.until(id, lambda c: c.state not in TRANSIENT)
+            await self.until(id, lambda c: not _waits(c, commands))
         return moved
 
     async def accept_now(
         self, id: str, commands: Sequence[Command], caller: Caller, *, reply: str | None = None,
         more: More | None = None,
     ) -> Moved | None:
-        """The same without waiting; None during a transition that ends by itself."""
+        """The same without waiting; None while something has to end by itself first."""
         async with self._lock(id):
-            while (container := await self.container(id)).state not in TRANSIENT:
+            while not _waits(container := await self.container(id), commands):
                 try:
                     also = await more() if more else ()
                     return Moved(container, await self._decide(container, commands, self.meta(caller), reply, also))
@@ -266,6 +266,13 @@ class Mover:
         for future in tuple(self._waiting.get(id, ())):
             if not future.done():
                 future.set_result(None)
+
+
+def _waits(container: Container, commands: Sequence[Command]) -> bool:
+    """Whether the commands cannot be decided yet. Changes of limits come one after the other: each says what was
+    before, and the kernel may refuse the one that is under way."""
+    limits = any(isinstance(command, Update) and command.limits for command in commands)
+    return container.state in TRANSIENT or (limits and under_way(container))
 
 
 def _stream(id: str) -> StreamId:

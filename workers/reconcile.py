@@ -94,7 +94,7 @@ class Reconciler:
         namespace of another one is younger than that, and waits until it runs."""
         for id in ids:
             container = await self._mover.container(id)
-            if container.state is State.EXITED and container.how == "reboot" and wanted_after_boot(container):
+            if container.state is State.EXITED and wanted_after_boot(container):
                 for lender in lenders(container.settled):
                     await self._mover.until(lender, lambda c: c.state is not State.STARTING, _LENDER_PATIENCE)
                 try:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from domain.errors import LadingError
+from domain.errors import LadingError, StorageError
 from domain.lifecycle.exit import RestartScheduled
 from domain.lifecycle.start import StartScheduled
 from domain.messages import Recorded
@@ -11,6 +11,8 @@ from domain.ports.bus import Clock
 from workers.mover import Caller, Mover
 
 log = logging.getLogger(__name__)
+AGAIN = 5.0
+"""Seconds after which a restart is tried again that could not be written down."""
 
 
 class Timers:
@@ -31,9 +33,19 @@ class Timers:
         gone = (self._clock.now() - since) / 1e9
         await self._clock.sleep(min(max(0.0, scheduled.delay - gone), scheduled.delay))
         try:
-            await self._mover.accept(id, (StartScheduled(attempt=scheduled.attempt),), Caller())
+            while not await self._start(id, scheduled.attempt):
+                await self._clock.sleep(AGAIN)
         except LadingError as error:
             log.warning("the restart of %s: %s", id[:12], error)
+
+    async def _start(self, id: str, attempt: int) -> bool:
+        """Whether it is settled; a disk that is full now has room later."""
+        try:
+            await self._mover.accept(id, (StartScheduled(attempt=attempt),), Caller())
+        except StorageError as error:
+            log.warning("the restart of %s is tried again: %s", id[:12], error)
+            return False
+        return True
 
     def stop(self) -> None:
         """Forget all; the log remembers."""

@@ -63,6 +63,11 @@ class LimitsFailed(Event, stored_as="limits-failed.v1", settles=("limits-request
     reason: str
 
 
+def under_way(container: Container) -> bool:
+    """Whether the kernel is still being told of other limits: what was before is only known afterwards."""
+    return LimitsRequested.stored_as in container.open.values()
+
+
 def _update(container: Container, command: Update) -> tuple[Event, ...]:
     present(container)
     if container.state is State.DEAD:

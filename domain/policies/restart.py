@@ -21,8 +21,9 @@ def next_delay(container: Container, code: int, now: int) -> float | None:
 
 
 def wanted_after_boot(container: Container) -> bool:
-    """Whether the container is started when the engine finds it ended by a reboot."""
+    """Whether a container that has ended is started when the host was rebooted: one that the reboot has ended, unless a
+    user was about to; `always` also means one that a user had stopped before."""
     policy = container.settled.restart
     if policy.name == "always":
         return True
-    return policy.name in {"unless-stopped", "on-failure"} and not container.manual
+    return policy.name in {"unless-stopped", "on-failure"} and not container.manual and container.how == "reboot"

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from domain.container import State
 from domain.isolation import Isolation
 from domain.lifecycle.exec import ExecExited
@@ -15,8 +17,8 @@ from workers.engine import Engine
 from workers.requests import CreateRequest, ExecRequest
 
 
-async def _three(world: World, engine: Engine) -> None:
-    """One without a policy, one that is always to run, one that a user has stopped."""
+async def _four(world: World, engine: Engine) -> None:
+    """One without a policy, one that is always to run, and two that a user has stopped."""
     await engine.run(CreateRequest(image="base", command=("serve",), name="plain"), WHO)
     await engine.run(
         CreateRequest(image="base", command=("serve",), name="always", restart=RestartPolicy(name="always")), WHO
@@ -26,12 +28,16 @@ async def _three(world: World, engine: Engine) -> None:
         WHO,
     )
     await engine.execute(stopped, Stop(), WHO)
+    again = await engine.run(
+        CreateRequest(image="base", command=("serve",), name="again", restart=RestartPolicy(name="always")), WHO
+    )
+    await engine.execute(again, Stop(), WHO)
 
 
 def test_a_reboot_ends_what_ran_and_starts_what_its_policy_wants(tmp_path: Path) -> None:
     """`Up` after a reboot would be a lie, and `always` means always."""
     morgue, world = Morgue(), world_with_image(tmp_path)
-    morgue.live(world, _three, None, 1.0)
+    morgue.live(world, _four, None, 1.0)
     world.reboot()
     morgue.live(world, None, None, 1_000.0)
     found = {container.name: container for container in asyncio.run(containers(world)).values()}
@@ -39,7 +45,23 @@ def test_a_reboot_ends_what_ran_and_starts_what_its_policy_wants(tmp_path: Path)
     assert (found["always"].state, found["always"].attempt, found["always"].boot) == (State.RUNNING, 2, "second boot")
     assert found["stopped"].state is State.EXITED
     assert found["stopped"].how != "reboot"
+    assert (found["again"].state, found["again"].attempt) == (State.RUNNING, 2), "always, also after a stop"
     asyncio.run(check(world))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [4, 10, 16, 22, 40])
+def test_a_daemon_that_dies_while_it_recovers_from_a_reboot_leaves_no_policy_undone(tmp_path: Path, steps: int) -> None:
+    """Whenever that is: the next one of the same boot still starts what is always to run."""
+    morgue, world = Morgue(), world_with_image(tmp_path)
+    morgue.live(world, _four, None, 1.0)
+    world.reboot()
+    morgue.live(world, None, steps, 1_000.0)
+    morgue.live(world, None, None, 2_000.0)
+    found = {container.name: container.state for container in asyncio.run(containers(world)).values()}
+    asyncio.run(check(world))
+    morgue.bury()
+    assert (found["always"], found["again"], found["stopped"]) == (State.RUNNING, State.RUNNING, State.EXITED)
 
 
 async def _guests(world: World, engine: Engine) -> None:
@@ -96,8 +118,8 @@ def test_a_lost_supervisor_ends_what_was_executed(tmp_path: Path) -> None:
 def test_a_second_daemon_of_the_same_boot_adds_no_exit(tmp_path: Path) -> None:
     """A restart of the engine is no reboot."""
     morgue, world = Morgue(), world_with_image(tmp_path)
-    morgue.live(world, _three, None, 1.0)
+    morgue.live(world, _four, None, 1.0)
     morgue.live(world, None, None, 1_000.0)
     records = asyncio.run(world.store.read(0, 1000))
-    assert sum(isinstance(record.event, Exited) for record in records) == 1
+    assert sum(isinstance(record.event, Exited) for record in records) == 2
     asyncio.run(check(world))

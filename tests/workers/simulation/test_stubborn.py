@@ -10,6 +10,8 @@ from domain.container import State
 from domain.errors import KernelError, LadingError
 from domain.lifecycle.remove import Remove
 from domain.lifecycle.stop import Restart, Stop
+from domain.lifecycle.update import Update
+from domain.resources import Resources
 from tests.workers.simulation.test_crashes import Morgue, check, world_with_image
 from tests.workers.simulation.world import WHO, World
 from workers.engine import Engine
@@ -83,4 +85,26 @@ def test_a_stop_that_a_removal_overtakes_is_settled_and_the_next_removal_works(t
     """Also when the removal has failed first."""
     world = world_with_image(tmp_path)
     assert Morgue().live(world, _removed_in_vain, None, 1.0)
+    asyncio.run(check(world))
+
+
+async def _two_limits(world: World, engine: Engine) -> None:
+    id = await engine.run(CreateRequest(image="base", command=("serve",), name="web"), WHO)
+    limit = world.runtime.limit
+
+    async def refused(id: str, before: Resources, after: Resources) -> None:
+        await asyncio.sleep(1)
+        raise KernelError("no")
+
+    world.runtime.limit = refused  # type: ignore[method-assign]
+    wishes = [_told(engine.execute(id, Update(limits={"pids_limit": number}), WHO)) for number in (8, 9)]
+    assert await asyncio.gather(*wishes) == ["the limits stay as they were: no"] * 2
+    world.runtime.limit = limit  # type: ignore[method-assign]
+    assert (await engine.container(id)).settled.limits.pids_limit is None
+
+
+def test_two_changes_of_limits_that_the_kernel_refuses_leave_those_that_it_has(tmp_path: Path) -> None:
+    """The second one must not bring back what the first had only wished for."""
+    world = world_with_image(tmp_path)
+    assert Morgue().live(world, _two_limits, None, 1.0)
     asyncio.run(check(world))
