@@ -9,7 +9,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from tests.adapters.gateway.test_tls import signed
 from tests.soak.cases import CASES as SPOKEN
 from tests.soak.deaths import DEATHS
 from tests.soak.raw import RAW_CASES, refused_upload_is_told_why
-from tests.soak.world import Fault, World
+from tests.soak.world import Fault, World, place
 from tests.tutorial.engine import ROOT, Engine, until
 from tests.tutorial.test_external_server import Operator
 
@@ -50,7 +49,7 @@ class Soak:
             try:
                 CASES[name](self._world, tool, Random(f"{self._seed}/{number}"))
             except Exception as error:  # whatever it is, it belongs to the case and not to the soak
-                text = str(error) if isinstance(error, Fault) else f"{type(error).__name__}: {error}{_place(error)}"
+                text = str(error) if isinstance(error, Fault) else f"{type(error).__name__}: {error}{place(error)}"
                 with self._lock:
                     self.faults.setdefault(what, []).append(f"{time.strftime('%T')} run {number}: {text}")
                 print(f"FAULT {what} run {number}: {text}", flush=True)
@@ -75,13 +74,6 @@ class Soak:
             for fault in faults[:_SHOWN]:
                 print(f"    {fault}")
         return bool(self.faults)
-
-
-def _place(error: BaseException) -> str:
-    """Which line of a case it was."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "/soak/" in frame.filename and not frame.filename.endswith("__main__.py")]
-    return "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in ours)
 
 
 def _base_image(folder: Path) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from random import Random
 
-from tests.soak.world import Fault, Tool, World, content, cut, run, sequence, shown
+from tests.soak.world import Fault, Tool, World, content, cut, place, run, sequence, shown
 
 _SECONDS = 60.0
 
@@ -96,6 +96,9 @@ def made(world: World, *command: str, tty: bool = False, once: bool = True) -> I
     id = str(ask(world, "POST", "/containers/create", spec)["Id"])
     try:
         yield id
+    except TimeoutError as error:
+        state, out = ask(world, "GET", f"/containers/{id}/json")["State"], run(world.lading, "logs", id).out
+        raise Fault(f"hangs{place(error)}: {state}, {shown(out)}") from error
     finally:
         ask(world, "DELETE", f"/containers/{id}?force=1")
 
@@ -219,7 +222,8 @@ def logs_and_stream(world: World, tool: Tool, chance: Random) -> None:
             ask(world, "POST", f"/containers/{id}/start")
             time.sleep(chance.random() * 0.1)
         raw.send(chance, _attached(id, "&logs=1"))
-        raw.head()
+        if raw.head() == 409 and running:
+            return  # it has ended already
         if not running:
             ask(world, "POST", f"/containers/{id}/start")
         out, _ = frames(raw.rest())

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,13 @@ def shown(data: bytes) -> str:
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()[:8]
     text = f"{data[:60]!r}…{data[-60:]!r}" if len(data) > 140 else repr(data)
     return f"[{len(data)} B {digest}] {text}"
+
+
+def place(error: BaseException) -> str:
+    """Which line of a case it was."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "/soak/" in frame.filename and not frame.filename.endswith("__main__.py")]
+    return "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in ours)
 
 
 def content(chance: Random, size: int) -> bytes:
