@@ -127,6 +127,8 @@ class KernelRuntime:
         try:
             reply, fds = await self._borrow(request)
             output.give(dict(zip(reply["lends"], fds, strict=True)))
+            if reply.get("over"):
+                output.end()
             asyncio.get_running_loop().call_later(_UNTAKEN_SECONDS, self._drop_untaken, key, output)
         except KernelError as error:
             if (await self.running()).get(id, (0,))[0] != attempt:

@@ -70,8 +70,8 @@ class Execs:
             self._loop.later(_GRACE, lambda: self._drop(ward))
 
     def lend_left(self, key: Key, answer: Answer, message: dict[str, Any]) -> None:
-        """Tell that it has ended, with what it has left."""
-        if self._given(self._left.get(key, {}), answer, message):
+        """Tell that it has ended, with what it has left: whoever asks may have heard of its end before."""
+        if self._given(self._left.get(key, {}), answer, {**message, "over": True}):
             self._close_left(key)
 
     def leave(self, ward: Exec) -> None:

@@ -2,8 +2,12 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 from adapters.kernel.borrow import BorrowedOutput
+from adapters.kernel.runtime import KernelRuntime
+from adapters.kernel.supervisor.wire import Message
+from domain.spec import ContainerSpec, ExecSpec
 
 
 async def test_output_lasts_as_long_as_its_process() -> None:
@@ -24,3 +28,22 @@ async def test_output_lasts_as_long_as_its_process() -> None:
     async with asyncio.timeout(5):
         assert await over is None
     assert not output.held
+
+
+class Late(KernelRuntime):
+    """Its supervisor has told of the end of every exec before it is asked for one."""
+
+    async def _borrow(self, message: Message) -> tuple[Message, list[int]]:
+        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.write(writing, b"left")
+        os.close(writing)
+        return {"pid": 7, "start": 7, "cgroup": "", "lends": ["stdout"], "over": True}, [reading]
+
+
+async def test_what_an_exec_has_left_that_was_over_before_is_all_there_is(tmp_path: Path) -> None:
+    """Nobody tells of its end another time, so nobody may wait for that."""
+    runtime = Late(tmp_path, tmp_path, tmp_path)
+    spec = ContainerSpec(image="alpine", image_id="sha256:a", command=("sh",))
+    await runtime.exec("ab", 1, "cd", ExecSpec(argv=("true",)), spec, ())
+    async with asyncio.timeout(5):
+        assert [frame.data async for frame in runtime.exec_output("ab", "cd")] == [b"left"]
