@@ -26,6 +26,7 @@ from adapters.control.frames import MAX_PAYLOAD, Frames, Seams, Violation
 from adapters.control.lending import Lending
 from adapters.control.peers import Credentials, Mask, Names, Peers, credentials_of
 from adapters.control.upstream import Locate, Pool, Upstream
+from adapters.listening import KEEP_FILE
 from domain.errors import Unavailable
 from domain.messages import Actor
 
@@ -63,7 +64,7 @@ class ControlSocket:
         self._inode = (state.st_dev, state.st_ino)
         self._pool.start()
         self._server = await asyncio.get_running_loop().create_unix_server(
-            lambda: _Client(self), sock=listening, backlog=1024)
+            lambda: _Client(self), sock=listening, backlog=1024, **KEEP_FILE)
 
     async def close(self) -> None:
         """Stop listening, hang up every client, delete the socket file if it is still ours. Twice is fine."""

@@ -26,6 +26,7 @@ from adapters.gateway.line import Line, Person
 from adapters.gateway.server import Conversation
 from adapters.gateway.sharing import Hall
 from adapters.gateway.tls import TlsStream
+from adapters.listening import KEEP_FILE
 
 log = logging.getLogger(__name__)
 _MOST_CLIENTS = 3500
@@ -71,7 +72,8 @@ class Gateway:
         listening = await _bound(self._path, self._group)
         mine = os.lstat(self._path)
         servers: list[asyncio.Server] = [
-            await asyncio.start_unix_server(self._connected, sock=listening, limit=_LIMIT, backlog=1024)
+            await asyncio.start_unix_server(
+                self._connected, sock=listening, limit=_LIMIT, backlog=1024, **KEEP_FILE)
         ]
         if self._listen:
             host, _, port = self._listen.rpartition(":")

@@ -22,6 +22,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from adapters.listening import served
 from adapters.net import conntrack, foreign, namespaces, wire
 from adapters.net.alarms import Alarms
 from adapters.net.host import Host, Room
@@ -88,7 +89,7 @@ def _go_into_background(log_file: Path) -> None:
 async def _serve(host: Host, listener: socket.socket, name: str) -> None:
     desk = Desk(host, name)
     place = listener.getsockname()
-    async with await asyncio.start_unix_server(desk.connected, sock=listener, limit=wire.LONGEST_LINE):
+    async with served(listener, desk.connected, limit=wire.LONGEST_LINE):
         await desk.over.wait()
     desk.close()
     if desk.cleaned:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from adapters.listening import served
 from domain.agents import FAILURE, LARGEST, Ask, allowed
 from domain.errors import LadingError, StorageError
 
@@ -27,8 +28,7 @@ async def agent_socket(
     path = folder / f"{mark}{secrets.token_hex(8)}"
     listening = _bound(path, mode, uid, gid)
     try:
-        server = await asyncio.start_unix_server(_Clients(ask).serve, sock=listening)
-        async with server:
+        async with served(listening, _Clients(ask).serve):
             yield path
     finally:
         listening.close()

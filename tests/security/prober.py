@@ -15,9 +15,13 @@ MODULES = ("array", "ctypes", "errno", "fcntl", "json", "mmap", "os", "platform"
            "socket", "stat", "struct", "subprocess", "sys", "threading", "time")
 _LOADED = """
 import importlib, json, sys, encodings.idna
+from importlib.machinery import PathFinder
 for name in sys.argv[1:]: importlib.import_module(name)
-print(json.dumps([module.__spec__.origin for module in list(sys.modules.values())
-                  if getattr(module, "__spec__", None) and module.__spec__.has_location and module.__spec__.origin]))
+def found(name):  # by name: what is imported as collections.abc may be another module, whose file is another one
+    above = sys.modules[name.rpartition(".")[0]].__path__ if "." in name else None
+    spec = PathFinder.find_spec(name, above)
+    return spec.origin if spec and spec.has_location else None
+print(json.dumps(sorted(set(filter(None, map(found, [name for name in sys.modules if name != "__main__"]))))))
 """
 
 

@@ -276,7 +276,8 @@ async def test_a_client_that_hangs_up_frees_who_waits_for_it(serve: Serve, clien
         console = await serve(handle)
         clients.here.add("c1")
         await client.call(name)
-        await client.hears()
+        await settle()
+        assert console.running == 1
         clients.leave("c1")
         assert await asyncio.wait_for(ended, 5)
         await asyncio.sleep(0)
