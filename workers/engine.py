@@ -23,6 +23,7 @@ from domain.lifecycle.attach import Attach
 from domain.lifecycle.commit import Commit, CommitFailed, Committed
 from domain.lifecycle.create import Create
 from domain.lifecycle.exec import Exec, ExecExited, ExecFailed
+from domain.lifecycle.exit import Exited
 from domain.lifecycle.kill import SignalFailed
 from domain.lifecycle.network import ConnectFailed, DisconnectFailed
 from domain.lifecycle.pause import PauseFailed
@@ -312,6 +313,10 @@ class Engine:
             id, lambda c: c.attempt > attempt or (c.state is not State.STARTING and not c.pid)
         )
         assert container is not None
+        for record in await self.history(id) if container.attempt > attempt else ():
+            match record.event:
+                case Exited(attempt=run, code=code) | StartFailed(attempt=run, exit_code=code) if run == attempt:
+                    return code
         return container.exit_code
 
     async def until_run(self, id: str, attempt: int) -> Container:

@@ -8,7 +8,7 @@ from pathlib import Path
 from adapters.listening import served
 
 
-async def test_clients_who_are_there_do_not_hold_up_the_end_and_the_file_is_not_theirs_to_delete(tmp_path: Path) -> None:
+async def test_clients_do_not_hold_up_the_end_and_the_file_is_not_theirs_to_delete(tmp_path: Path) -> None:
     """Python 3.12 waits for all connections to end, and 3.13 deletes the file; neither may matter."""
     place = tmp_path / "s"
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -48,6 +48,7 @@ async def whole_life(world: World, engine: Engine) -> None:
     await _do(world, engine, id, Start(), "ran")
     await _do(world, engine, id, Kill(signal=9), "signalled")
     assert await engine.wait(id) == 137
+    assert [await engine.wait_exit(id, run) for run in (1, 2)] == [143, 137]
     world.tell("ended", id)
     await _do(world, engine, id, Remove(), "removed")
 
