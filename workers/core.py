@@ -165,6 +165,7 @@ class Core:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._outside.relay.end()
 
     def _hands(self) -> Hands:
         return Hands(

@@ -383,7 +383,7 @@ class Leases:
         sandbox = await self._sandbox(container, lease)
         self.roster.enter(replace(container, lease=lease))
         refusal, _, _ = await asyncio.gather(  # in the order in which they take long
-            _caught(partial(driver.change, sandbox, container.pid)), self._tell_names(),
+            _caught(partial(driver.change, sandbox, container.pid)), self._names_changed(),
             self._rewrite_hosts(container, before, lease))
         if refusal is not None:
             self.roster.enter(replace(container, lease=before))
@@ -440,6 +440,7 @@ class Leases:
             log.warning("the network of %s is not taken away yet: %s", id[:12], error)
 
     async def _names_changed(self) -> None:
+        """Whoever has an interface keeps it, whether others know its name or not: the next change tells all of them."""
         try:
             if self.roster.members:
                 await self._tell_names()

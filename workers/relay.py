@@ -8,6 +8,7 @@ misses one reads it from the log.
 import asyncio
 import json
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from domain import subjects
@@ -35,7 +36,8 @@ class Relay:
         self._settle: Callable[[Work, Outcome], Awaitable[None]] | None = None
         self._early: dict[int, Recorded] = {}
         self._queue: asyncio.Queue[Recorded] = asyncio.Queue()
-        self._news: asyncio.Queue[Recorded] = asyncio.Queue()
+        self._news: deque[Recorded] = deque()
+        self._untold = asyncio.Event()
         self._open: dict[int, Work] = {}
         self._intents: dict[int, Recorded] = {}
         self._kinds: frozenset[str] = frozenset()
@@ -70,18 +72,28 @@ class Relay:
             record = await self._queue.get()
             for listener in self._listeners:
                 listener(record)
-            self._news.put_nowait(record)
+            self._news.append(record)
+            self._untold.set()
             if record.event.intent and record.event.stored_as in self._kinds:
                 self._intents[record.position] = record
                 await self.hand_out(OpenIntent(record.position, record.stream, record.event.stored_as))
 
     async def _tell_news(self) -> None:
         while True:
-            record = await self._news.get()
+            await self._untold.wait()
             await asyncio.sleep(_MOMENT)
-            await self._tell_event(record)
-            while not self._news.empty():
-                await self._tell_event(self._news.get_nowait())
+            self._untold.clear()
+            await self._tell_waiting()
+
+    async def _tell_waiting(self) -> None:
+        while self._news:
+            await self._tell_event(self._news.popleft())
+
+    async def end(self) -> None:
+        """Tell of what was committed last, after `run` was cancelled; work is left to the next daemon."""
+        while not self._queue.empty():
+            self._news.append(self._queue.get_nowait())
+        await self._tell_waiting()
 
     def intent(self, position: int) -> Recorded | None:
         """The intent there, if it was committed while we ran and has no outcome yet: who carries it out in this process

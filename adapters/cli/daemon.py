@@ -1,4 +1,4 @@
-"""Starting the daemon when nobody answers, and the verbs `daemon start`, `daemon stop`, `daemon status`.
+"""Starting the daemon when nobody answers, and the verbs of `daemon`.
 
 The daemon's process id is asked of the kernel (SO_PEERCRED on a connection to its socket), never read from a file.
 """
@@ -119,17 +119,17 @@ def _printable(text: str) -> str:
 
 
 def _start(path: str, daemon: tuple[str, ...], *, alone: bool = False) -> int:
-    """`alone`: one that runs already is in the way."""
+    """`alone`: no other one may run, or come first."""
     try:
-        connect(path).close()
-        if alone:
-            raise Failed("the lading daemon runs already: stop it first, with lading daemon stop", 1)
+        connection = connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
         if posix.geteuid():
             raise Failed("only root may start the lading daemon", 1) from None
-        start(path, daemon, 1).close()
+        connection = start(path, daemon, 1)
     except OSError as error:
         raise unreachable(path, error, 1) from error
+    if alone and _ended(_peer(connection)) is not None:
+        raise Failed("the lading daemon runs already: stop it first, with lading daemon stop", 1)
     return 0
 
 

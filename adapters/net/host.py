@@ -407,8 +407,9 @@ class Host:
         for run in list(self.rooms):
             self.close(*run)
         self.settle((), {})
-        if not any(_covered(link.name) for link in links.all_links(self._links)):
-            foreign.forget()  # else another engine needs them
+        if not any(_covered(link.name) for link in links.all_links(self._links)):  # else another engine needs them
+            with self._admitting:  # who is at it at the moment, in another thread, must not go on behind this
+                foreign.forget()
         if self._notes.exists():
             for path in self._notes.read_text().splitlines():
                 Path(path).write_text("0")

@@ -44,3 +44,28 @@ async def test_work_leaves_before_what_happened_is_told_which_follows_in_order()
     with suppress(asyncio.CancelledError):
         await running
     assert heard == ["work pause-requested", "ev paused", "ev pause-requested", "ev paused"]
+
+
+async def test_what_was_committed_last_is_told_before_the_end() -> None:
+    """A daemon that ends within the moment that events wait would keep its last ones to itself, its own end among
+    them; in their order, each once."""
+    bus, heard = MemoryBus(), list[str]()
+
+    async def hear(message: Message) -> None:
+        heard.append(message.subject.rpartition(".")[2])
+
+    await bus.serve(subjects.area(HOST, "ev"), hear)
+    relay = Relay(bus, HOST, 0)
+    await relay.begin(frozenset(), _nothing)
+    running = asyncio.create_task(relay.run())
+    relay.publish([_record(1, Paused()), _record(2, PauseRequested())])
+    for _ in range(5):
+        await asyncio.sleep(0)
+    relay.publish([_record(3, Paused())])
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    await relay.end()
+    while len(heard) < 3:
+        await asyncio.sleep(0)
+    assert heard == ["paused", "pause-requested", "paused"]

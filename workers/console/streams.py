@@ -185,9 +185,10 @@ async def attached(
     screen is made to do it again, for one who has not seen it yet.
     """
     input = await _input(engine, id, exec_id) if wiring.stdin or wiring.tty else None
-    feeding = _after(late, partial(_feed, call, input, wiring, alone=not wiring.streams)) if wiring.stdin else None
     try:
         async with _terminal(call, input, wiring):
+            feed = partial(_feed, call, input, wiring, alone=not wiring.streams)
+            feeding = _after(late, feed) if wiring.stdin else None
             return await _first(call, _works(call, input, wiring, frames, late), feeding, late)
     finally:
         if input is not None:

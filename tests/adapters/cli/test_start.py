@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,23 @@ async def test_a_daemon_that_is_about_to_end_is_followed_by_another(lading: Ladi
                                     "    sys.exit(75)")
     assert await asyncio.wait_for(lading("echo", "x", daemon=command), 10) == Ended(0, b"x\n", b"")
     await stop(lading)
+
+
+async def test_a_daemon_with_new_tables_is_that_one_or_it_is_said(lading: Lading, tmp_path: Path) -> None:
+    """Somebody else's may come first and answer: its tables are what they were."""
+    listening = socket.socket(socket.AF_UNIX)
+    lading.run_directory.mkdir(mode=0o711)
+    place = str(lading.run_directory / "lading.sock")
+    begun = tmp_path / "begun"
+    program = tmp_path / "ladingd.py"
+    program.write_text(f"import pathlib, sys\npathlib.Path({str(begun)!r}).touch()\nsys.exit(75)\n")
+    asked = asyncio.create_task(lading("daemon", "start", "--rebuild", daemon=(sys.executable, str(program))))
+    await until(begun.exists)
+    listening.bind(place)
+    listening.listen()
+    ended = await asyncio.wait_for(asked, 10)
+    listening.close()
+    assert ended == Ended(1, b"", b"the lading daemon runs already: stop it first, with lading daemon stop\n")
 
 
 @pytest.mark.slow

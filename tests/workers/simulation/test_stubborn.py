@@ -1,7 +1,7 @@
 """Processes that the kernel does not end: every wish gets its answer, and nothing stays open for ever."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 
 import pytest
@@ -9,13 +9,16 @@ import pytest
 from domain.container import State
 from domain.errors import KernelError, LadingError
 from domain.lifecycle.remove import Remove
+from domain.lifecycle.rename import Rename
 from domain.lifecycle.stop import Restart, Stop
 from domain.lifecycle.update import Update
+from domain.network.asked import NetworkWish
+from domain.network.zones import Zone
 from domain.resources import Resources
 from tests.workers.simulation.test_crashes import Morgue, check, world_with_image
 from tests.workers.simulation.world import WHO, World
 from workers.engine import Engine
-from workers.requests import CreateRequest
+from workers.requests import CreateRequest, NetworkRequest
 
 
 class Grip:
@@ -107,4 +110,32 @@ def test_two_changes_of_limits_that_the_kernel_refuses_leave_those_that_it_has(t
     """The second one must not bring back what the first had only wished for."""
     world = world_with_image(tmp_path)
     assert Morgue().live(world, _two_limits, None, 1.0)
+    asyncio.run(check(world))
+
+
+async def _connected_without_names(world: World, engine: Engine) -> None:
+    shop = await engine.networks.create(NetworkRequest(name="shop"), WHO)
+    id = await engine.run(CreateRequest(image="base", command=("serve",), name="web"), WHO)
+    names = world.network.names
+
+    async def refused(zones: Mapping[str, Zone]) -> None:
+        raise KernelError("no")
+
+    world.network.names = refused  # type: ignore[method-assign]
+    await engine.connect("shop", id, NetworkWish(name="shop"), (), WHO)
+    world.network.names = names  # type: ignore[method-assign]
+    lease = (await engine.container(id)).lease
+    assert lease is not None
+    assert lease.on(shop) is not None
+    assert set(world.network.attached[id, 1]) == {interface.network for interface in lease.interfaces}
+    await engine.execute(id, Rename(name="www"), WHO)
+    await asyncio.sleep(1)
+    assert shop in world.network.zones
+
+
+def test_names_that_cannot_be_told_take_no_interface_back(tmp_path: Path) -> None:
+    """It is made meanwhile: to call the connect failed would leave an interface, and an address, that the log denies.
+    The next change tells all names again."""
+    world = world_with_image(tmp_path)
+    assert Morgue().live(world, _connected_without_names, None, 1.0)
     asyncio.run(check(world))
