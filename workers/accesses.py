@@ -9,12 +9,14 @@ ends in good order it is not.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from domain.accesses import Access, Due, Tally
 from domain.errors import LadingError
 from domain.messages import Actor, Append, Event, Meta, StreamId, StreamKind
+from domain.options import OptionError
 from domain.ports.events import EventStore
 from domain.text.units import SECOND
 from workers.mover import Origin
@@ -139,6 +141,22 @@ class Reading:
     def about(self, kind: StreamKind, key: str) -> None:
         """The answer is, or would be, about this object; without any it is about the host."""
         self._about[StreamId(kind, key)] = None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Around the answer. What cannot be read is no question yet. Who goes away while he is answered, or before, has
+        asked all the same, and nobody knows how much he has seen."""
+        try:
+            yield
+        except OptionError:
+            raise
+        except LadingError as error:
+            self.refused(error.message)
+            raise
+        except asyncio.CancelledError:
+            self.answered()
+            raise
+        self.answered()
 
     def answered(self) -> None:
         """The answer begins, or is complete. Twice is fine."""

@@ -45,6 +45,7 @@ from domain.network.asked import NetworkWish
 from domain.ports.bus import Bus, Message
 from domain.signals import number
 from domain.spec import RestartPolicy
+from workers.accesses import Reading
 from workers.engine import Engine
 from workers.mover import Caller
 from workers.relay import live
@@ -242,8 +243,10 @@ class Programs:
 
     async def _query(self, who: str, view: str, data: bytes) -> Answer:
         question = _understood(Question, data)
-        if view in _READS:
-            self._engine.accesses.note(self._identify(who), _READS[view], None)
+        with Reading(self._engine.accesses, self._identify(who), _READS.get(view, "")).noted():
+            return await self._told(view, question)
+
+    async def _told(self, view: str, question: Question) -> Answer:
         if view in _VIEWS:
             return {"ok": True, "rows": await self._rows(view, question)}
         if view == "history":

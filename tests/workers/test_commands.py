@@ -61,6 +61,22 @@ async def test_a_question_is_recorded_as_what_the_command_line_calls_it(
     assert all((str(record.stream), record.meta.actor.user) == ("access/host/here", "ann") for record in looked)
 
 
+async def test_a_question_that_is_refused_is_recorded_as_refused(
+    engine: FakeEngine, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not answered, and the history must not say so."""
+    engine.record_accesses()
+
+    async def select(*args: object, **more: object) -> None:
+        raise LookupError("no such column: colour")
+
+    monkeypatch.setattr(engine.views, "select", select)
+    await bus.request("lading.here.q.ann.containers", b"{}", 5.0)
+    await engine.accesses.settled()
+    (looked,) = [record.event for record in engine.store.records if isinstance(record.event, Accessed)]
+    assert (looked.outcome, looked.reason) == ("refused", "no such column: colour")
+
+
 async def test_exec_answers_with_status_and_output(engine: FakeEngine, bus: MemoryBus) -> None:
     """Both outputs apart, as text; who asked is in the history."""
     engine.exec_writes, engine.exec_status = [(1, b"out\xff"), (2, b"err"), (1, b"!")], 3

@@ -132,26 +132,15 @@ async def _invoke(call: Call, engine: Engine, found: _Found, now: Callable[[], i
         _check_count(verb, found.spelling, len(options.arguments))
         options = options.legible(files=verb.files, paths=verb.paths)
         reading = Reading(engine.accesses, call.who.actor, verb.reads)
-        return await _run(Invocation(verb, found.spelling, call, engine, options, now, reading, found.preset))
+        invocation = Invocation(verb, found.spelling, call, engine, options, now, reading, found.preset)
+        with reading.noted():
+            return await verb.run(invocation)
     except LadingError as error:
         return await _fail(call, _told(error, found) + (_chain(error) if found.debug else ""), status_of(error, verb))
     except Exception as error:
         log.exception("lading %s failed", found.spelling)
         text = f"lading: internal error in {found.spelling}: {type(error).__name__}: {safe(str(error))}"
         return await _fail(call, text + (_chain(error) if found.debug else ""), verb.refusal)
-
-
-async def _run(invocation: Invocation) -> int:
-    """Who looks is noted, whether he is answered or not; a command line that cannot be read is no question yet."""
-    try:
-        status = await invocation.verb.run(invocation)
-    except OptionError:
-        raise
-    except LadingError as error:
-        invocation.reading.refused(error.message)
-        raise
-    invocation.reading.answered()
-    return status
 
 
 def _table(verb: Verb) -> tuple[Option, ...]:

@@ -76,13 +76,8 @@ class Api:
 
 async def _answered(handler: Handler, call: Call) -> Answer:
     """Who only looks is noted before the first byte, and nobody waits for it. Raises: LadingError."""
-    try:
-        reply = await handler(call)
-    except LadingError as error:
-        call.reading.refused(error.message)
-        raise
-    call.reading.answered()
-    return reply
+    with call.reading.noted():
+        return await handler(call)
 
 
 def text_of(version: Version) -> str:

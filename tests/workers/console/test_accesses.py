@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -70,6 +71,25 @@ async def test_who_looks_is_in_the_history_of_what_he_looks_at(
     for _ in range(2):
         await prompt.ok(*line.split())
     assert await recorded(engine) == [(stream, what, "")]
+
+
+async def test_who_hangs_up_while_he_is_answered_has_looked(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever takes all but the last byte of an image would be in no history."""
+    taken = asyncio.Event()
+
+    async def save(names: Sequence[str]) -> AsyncIterator[bytes]:
+        yield b"nearly all of it"
+        taken.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(engine.images, "save", save)
+    saving = asyncio.create_task(dispatch(FakeCall(("save", "alpine:3.10")), engine, engine.now))
+    await asyncio.wait_for(taken.wait(), 5)
+    saving.cancel()
+    await asyncio.gather(saving, return_exceptions=True)
+    assert await recorded(engine) == [(IMAGE, "save", "")]
 
 
 async def test_a_stream_is_recorded_when_it_begins(engine: FakeEngine) -> None:
