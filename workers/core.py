@@ -134,7 +134,7 @@ class Core:
 
     async def _recover_volumes(self) -> None:
         try:
-            await self._outside.volumes.carry_on()
+            await self._outside.volumes.recover()
             await self.mounting.begin()
         except (StorageError, KernelError) as error:
             log.error("removals of volumes were not carried on: %s", error)

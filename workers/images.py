@@ -7,7 +7,8 @@ so an image cannot vanish between being found and being used. It is never held w
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -42,6 +43,7 @@ from domain.images.streams import (
     RefStream,
     cache,
     drop,
+    failed,
     fold_image,
     fold_ref,
     note,
@@ -57,6 +59,7 @@ from domain.ports.images import ImageStore
 from domain.projections.fold import Row
 from domain.spec import ContainerSpec
 from domain.text.safe import safe
+from workers.unbroken import unbroken
 
 More = Callable[[], Awaitable[Sequence[Append]]]
 """What else is to be appended in the same transaction; asked again when somebody else was faster."""
@@ -333,12 +336,22 @@ class Images:
 
         return await _again(once)
 
+    async def broken_off(self, key: str, event: PullFailed | PushFailed, meta: Meta) -> None:
+        """Write down that what was asked for at `meta.cause` came to nothing, unless it has an outcome."""
+
+        async def once() -> None:
+            async with self.guard:
+                if batch := failed(await self._ref(key), event, meta.cause):
+                    await self._store.append(batch, meta)
+
+        await _again(once)
+
     async def record_pulled(self, image: Image, key: str, event: Pulled, meta: Meta, *, source: str) -> str:
         """What a pull has brought, under its reference and its digest; the id of what the reference named before. The
         lease of the image ends. `meta.cause` is the position of the request."""
 
         async def once() -> str:
-            async with self._removing, self.guard:
+            async with self._removing, self._settled([image.id]), self.guard:
                 registered = ImageRegistered(image=image, how="pulled", source=source)
                 ref, by_digest = await self._ref(key), f"{split_key(key)[0]}@{event.digest}"
                 batch = [*register(await self._stream(image.id), registered), pulled(ref, event)]
@@ -452,7 +465,7 @@ class Images:
         """
         if intent.kind in _BROKEN_OFF:
             outcome = _BROKEN_OFF[intent.kind](reason="the engine was stopped in the middle")
-            await self.note(intent.stream.key, outcome, Meta(cause=intent.position))
+            await self.broken_off(intent.stream.key, outcome, Meta(cause=intent.position))
         if intent.kind != ImageRemoveRequested.stored_as:
             return 0
         async with self._removing:
@@ -510,7 +523,7 @@ class Images:
         before."""
 
         async def once() -> str:
-            async with self._removing, self.guard:
+            async with self._removing, self._settled(events), self.guard:
                 batch, before = await self._batch(events, keys)
                 answer = reply(before)
                 batch = (*batch, *(await more() if more is not None else ()))
@@ -547,7 +560,10 @@ class Images:
     # Removal, step by step
 
     async def _remove(self, name: str, force: bool, prune: bool, meta: Meta) -> tuple[Removed, int]:
-        """What was done, and the bytes freed."""
+        """What was done, and the bytes freed. Who asked may go away: what was begun is ended all the same."""
+        return await unbroken(self._remove_whole(name, force, prune, meta))
+
+    async def _remove_whole(self, name: str, force: bool, prune: bool, meta: Meta) -> tuple[Removed, int]:
         async with self._removing:
             removed, intents = await _again(lambda: self._request_removal(name, force, prune, meta))
             freed = [await self._delete(intent.stream.key, intent.position, meta) for intent in intents]
@@ -629,6 +645,15 @@ class Images:
             found.append(parent)
             row = parent
         return found
+
+    @asynccontextmanager
+    async def _settled(self, image_ids: Iterable[str]) -> AsyncIterator[None]:
+        """None of these is half removed: while `_removing` is held, a removal without an outcome is one that an error
+        has stopped, and goes on now. Raises: StorageError."""
+        for image_id in image_ids:
+            if (stream := await self._stream(image_id)).state == "removing":
+                await self._delete(image_id, stream.request, Meta())
+        yield
 
     async def _delete(self, image_id: str, intent: int, meta: Meta) -> int:
         """Free the contents, unless containers need them, and append the outcome; returns the bytes freed."""

@@ -131,6 +131,8 @@ class Leases:
         while True:
             await self._mover.until(id, lambda c: c.state not in TRANSIENT)
             async with self._networks.guard:
+                known = await self._networks.meant(asked)  # it may be another one by now, or gone
+                asked = asked.model_copy(update={"id": known.id})
                 container = await self._mover.container(id)
                 interface = await self._one_more(container, known, asked) if container.state in LIVE else None
                 moved = await self._mover.accept_now(id, (Connect(attachment=asked, interface=interface),), who)

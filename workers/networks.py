@@ -154,6 +154,10 @@ class Networks:
         if meta.command_id and (done := await self._store.replied(meta.command_id)) is not None:
             return done.body
         await self._prepare()
+        return await asyncio.shield(self._create(request, meta))
+
+    async def _create(self, request: NetworkRequest, meta: Meta) -> str:
+        """Who asked may go away: what was begun is in kernel and log, or in neither."""
         async with self.guard:
             await self._check_name(request.name)
             id = self._clock.new_id()
@@ -167,11 +171,14 @@ class Networks:
         if meta.command_id and (done := await self._store.replied(meta.command_id)) is not None:
             return done.body
         await self._prepare()
+        return await asyncio.shield(self._remove_named(name, who))
+
+    async def _remove_named(self, name: str, who: Caller) -> str:
+        """Who asked may go away: what was begun is ended all the same."""
         async with self.guard:
             known = await self._find(name)
             await self._remove(known, who)
             await self._rest()
-            self._read.pop(known.id, None)
             return known.name
 
     async def check_removal(self, name: str) -> str:
@@ -182,6 +189,9 @@ class Networks:
 
     async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
         """Take away those of `chosen` (ids) that nobody uses, live or at rest; the names of those that went."""
+        return await asyncio.shield(self._prune(chosen, who))
+
+    async def _prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
         gone: list[str] = []
         for place, id in enumerate(chosen):
             async with self.guard:
@@ -206,11 +216,11 @@ class Networks:
         """At start: end removals that were interrupted, and let the kernel agree, if there are networks of users, or
         containers on any, or something of an earlier daemon `lingers`. A kernel that does not leaves containers without
         a network of their own unharmed."""
-        for intent in await self._store.open_intents():
-            if intent.kind == NetworkRemoveRequested.stored_as:
-                async with self.guard:
-                    await self._carry_out_removal(await self._stream(intent.stream.key), Meta(), intent.position)
         try:
+            for intent in await self._store.open_intents():
+                if intent.kind == NetworkRemoveRequested.stored_as:
+                    async with self.guard:
+                        await self._carry_out_removal(await self._stream(intent.stream.key), Meta(), intent.position)
             if lingers or any(_in_kernel(known) for known in await self._all()) or await self._live():
                 await self.kernel()
         except LadingError as error:
@@ -313,6 +323,9 @@ class Networks:
         meta = self._mover.meta(who)
         users = tuple((await self.users(known)).values())
         stream = await self._stream(known.id)
+        if stream.state == "removing":  # `guard` is held: nobody is at it, an error has stopped it
+            await self._carry_out_removal(stream, meta, stream.request, loud=True)
+            return
         (record,) = await self._store.append((request_removal(stream, users),), meta, reply=known.name)
         failpoint("networks.before-removal")
         await self._carry_out_removal(await self._stream(known.id), meta, record.position, loud=True)
@@ -341,6 +354,8 @@ class Networks:
         outcome: Event = _removed(stream) if failed is None else NetworkRemoveFailed(residue=failed.message)
         with suppress(Conflict):
             await self._store.append((stream.append(outcome),), replace(meta, cause=intent, command_id=""))
+            if failed is None:
+                self._read.pop(stream.id, None)
         if failed is not None and loud:
             raise failed
 

@@ -4,14 +4,17 @@ What happened stays in the log.
 """
 
 import asyncio
+import logging
 import shutil
 import time
 from collections.abc import Awaitable, Callable
 
+from domain.errors import LadingError
 from domain.names import is_id
 from domain.ports.events import Views
 from workers.settings import Settings
 
+log = logging.getLogger(__name__)
 EVERY = 3600.0
 
 
@@ -25,10 +28,13 @@ class Retention:
         self._views = views
 
     async def run(self) -> None:
-        """Look once an hour, for ever."""
+        """Look once an hour, for ever: what cannot be done now, on a full disk, is done in an hour."""
         while True:
-            await self.sweep(time.time_ns())
-            await self._sweep_images()
+            try:
+                await self.sweep(time.time_ns())
+                await self._sweep_images()
+            except (LadingError, OSError) as error:
+                log.error("what has outlived its container stays for another hour: %s", error)
             await asyncio.sleep(EVERY)
 
     async def sweep(self, now: int) -> int:

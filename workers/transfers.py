@@ -7,6 +7,7 @@ Who asked is known by the request, how it ended by the outcome; credentials are 
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +23,11 @@ from domain.images.progress import Progress
 from domain.images.reference import Reference, parse, split_key
 from domain.images.registries import Registries
 from domain.images.search import Hit
-from domain.messages import Event, Meta
+from domain.messages import Meta, Recorded
 from domain.ports.images import Remotes, Sent, Source
 from workers.images import Contents, Images
 
+log = logging.getLogger(__name__)
 _DEEPEST_INDEX = 4
 Keys = Mapping[str, Credentials]
 """Credentials by host, as the client has them."""
@@ -91,8 +93,7 @@ class Transfers:
 
         Raises: NotFound, Refused, Unavailable, StorageError; then nothing has changed.
         """
-        request = await self._images.note(reference.key, PullRequested(platform=str(platform or "")), meta)
-        meta = replace(meta, cause=request.position, command_id="")
+        meta = await self._asked(reference.key, PullRequested(platform=str(platform or "")), PullFailed, meta)
         try:
             found = await self._contents.pull(
                 lambda stop: self._remotes.source(reference, _of(keys), stop, progress.say),
@@ -114,8 +115,7 @@ class Transfers:
     async def push(self, reference: Reference, credentials: Credentials, progress: Progress, meta: Meta) -> Sent:
         """Bring what the reference names here to its registry. Raises: NotFound, Refused, Unavailable, StorageError."""
         image = await self._named(reference)
-        request = await self._images.note(reference.key, PushRequested(image_id=image.id), meta)
-        meta = replace(meta, cause=request.position, command_id="")
+        meta = await self._asked(reference.key, PushRequested(image_id=image.id), PushFailed, meta)
         references = await self._images.known_as(image.id)
         try:
             sent = await self._contents.push(
@@ -208,9 +208,36 @@ class Transfers:
             raise NotFound(f"An image does not exist locally with the tag: {reference.repository}")
         return await self._images.image(image_id)
 
-    async def _failed(self, key: str, event: Event, meta: Meta) -> None:
-        """Also for who was cancelled: it must be in the log before he is let go."""
-        await asyncio.shield(self._images.note(key, event, meta))
+    async def _asked(
+        self, key: str, event: PullRequested | PushRequested, failure: type[PullFailed] | type[PushFailed], meta: Meta
+    ) -> Meta:
+        """What everything that follows from the request says of itself. Who goes away while it is written down has
+        asked all the same: it has an outcome."""
+        asking = asyncio.ensure_future(self._images.note(key, event, meta))
+        try:
+            return _caused(meta, await asyncio.shield(asking))
+        except asyncio.CancelledError as error:
+            await asyncio.shield(self._called_off(asking, key, failure(reason=_reason(error)), meta))
+            raise
+
+    async def _called_off(
+        self, asking: "asyncio.Future[Recorded]", key: str, event: PullFailed | PushFailed, meta: Meta
+    ) -> None:
+        await asyncio.wait((asking,))
+        if asking.exception() is None:
+            await self._failed(key, event, _caused(meta, asking.result()))
+
+    async def _failed(self, key: str, event: PullFailed | PushFailed, meta: Meta) -> None:
+        """Also for who was cancelled: it must be in the log before he is let go. Nothing for who was cancelled while
+        the good end of it was written down. What cannot be written now is at the next start."""
+        try:
+            await asyncio.shield(self._images.broken_off(key, event, meta))
+        except LadingError as error:
+            log.error("that %s failed is not written down: %s", key, error)
+
+
+def _caused(meta: Meta, request: Recorded) -> Meta:
+    return replace(meta, cause=request.position, command_id="")
 
 
 def _digest_for(source: Source, reference: Reference, platform: Platform) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from domain.errors import InUse, NotFound
+from domain.errors import NotFound, Refused
 from domain.projections.fold import Row
 from domain.volumes.driver import checked_driver
 from workers.mover import Caller, Mover
@@ -63,12 +63,15 @@ class VolumeDesk:
         await self.volumes.check_removal(name)
 
     async def prune(self, chosen: Sequence[str], who: Caller) -> Sequence[str]:
-        """Take away those of `chosen` that nobody uses; the names of those that went. Raises: KernelError."""
+        """Take away those of `chosen` that nobody uses, or takes away already; the names of those that went.
+
+        Raises: KernelError.
+        """
         gone = []
         for name in chosen:
             try:
                 await self.remove(name, who)
-            except (NotFound, InUse):
+            except (NotFound, Refused):
                 continue
             gone.append(name)
         return gone

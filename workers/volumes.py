@@ -121,14 +121,21 @@ class Volumes:
     async def remove(self, name: str, meta: Meta) -> None:
         """Take a volume away with its contents. Raises: NotFound, InUse, Refused, KernelError (tried again later)."""
         _check_possible(name)
-
-        async def once() -> None:
-            await self._store.append((streams.remove(await self.volume(name)),), meta)
-
-        await _again(once)
-        failure = await self._finish(name)
+        failure = await asyncio.shield(self._remove(name, meta))
         if failure:
             raise KernelError(failure, stage="remove", path=name)
+
+    async def _remove(self, name: str, meta: Meta) -> str:
+        """What has gone wrong, empty if nothing. Who asked may go away: what was begun is ended all the same, and what
+        an error has stopped, so that nobody is at it, goes on."""
+
+        async def once() -> None:
+            volume = await self.volume(name)
+            if volume.state != "removing" or self._removing.locked():
+                await self._store.append((streams.remove(volume),), meta)
+
+        await _again(once)
+        return await self._finish(name)
 
     async def carry_on(self) -> int:
         """Carry out every removal that was asked for and has no outcome; how many there were."""
@@ -136,6 +143,12 @@ class Volumes:
         for intent in intents:
             await self._finish(intent.stream.key)
         return len(intents)
+
+    async def recover(self) -> None:
+        """At start: the same, and once more what could not be deleted whole. Raises: StorageError."""
+        await self.carry_on()
+        for row in await self._views.select("volumes", where={"state": "broken"}):
+            await self._remove(str(row["name"]), Meta())
 
     async def _finish(self, name: str) -> str:
         """Delete the contents and say so; what has gone wrong, empty if nothing."""

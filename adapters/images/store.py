@@ -12,7 +12,7 @@ import platform as machine
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -167,6 +167,20 @@ class LocalImageStore:
         for layer in layers:
             self._link(layer)
         return [self._content.layer(layer.chain_id) / "fs" for layer in layers]
+
+    def hold(self, key: str, image: Image, *, held: Collection[str] = ()) -> bool:
+        """Keep what the image consists of until `release(key)`, once for each time; False, and nothing is held, when
+        something of it is gone, or going, already. `held` are chain ids of layers that the caller holds. Quick."""
+        chains = [layer.chain_id for layer in image.layers if layer.chain_id not in held]
+        lease = Lease(self._leases)  # first, and looked then: what a sweep has not moved away by now stays
+        lease.add(f"blobs/{hex_of(image.id)}", f"stubs/{hex_of(top_of(image))}")
+        lease.add(*(f"layers/{hex_of(chain)}" for chain in chains))
+        content = self._content
+        if content.blob(image.id).is_file() and all((content.layer(chain) / "fs").is_dir() for chain in chains):
+            self._leases.give(key, lease)
+            return True
+        lease.end()
+        return False
 
     def release(self, image_id: str) -> None:
         """The image that an operation gave back is in the log, or never will be: once for each time it was given."""
@@ -451,9 +465,13 @@ class LocalImageStore:
             return self._image(config, layers, lease)
 
     def _hold(self, layers: Sequence[Layer], lease: Lease) -> None:
+        """Hold them first and look then: what a sweep has not moved away by now stays. Raises: StorageError."""
+        lease.add(*(f"layers/{hex_of(layer.chain_id)}" for layer in layers))
         for layer in layers:
             known = self._content.record(layer.chain_id)
-            lease.add(f"layers/{hex_of(layer.chain_id)}", *([f"blobs/{hex_of(known.blob.digest)}"] if known else []))
+            if known is None:
+                raise _missing(layer)
+            lease.add(f"blobs/{hex_of(known.blob.digest)}")
 
     @contextmanager
     def _written(self, upper: Path) -> Iterator[Path]:
@@ -502,9 +520,7 @@ class LocalImageStore:
     def _link(self, layer: Layer) -> str:
         name = hex_of(layer.chain_id)
         if not (self._content.layers / name / "fs").is_dir():
-            raise StorageError(
-                f"layer {layer.chain_id} is missing in the image store", hint="load or pull the image again"
-            )
+            raise _missing(layer)
         with _as_storage_error():
             return self._content.link(f"../layers/{name}/fs", name)
 
@@ -567,6 +583,12 @@ def _blobs(document: documents.Document) -> list[str]:
     return [f"blobs/{hex_of(digest)}" for digest in (document.digest, *(one.digest for one in manifest.layers))] + [
         f"blobs/{hex_of(manifest.config.digest)}"
     ]
+
+
+def _missing(layer: Layer) -> StorageError:
+    return StorageError(
+        f"layer {layer.chain_id} is missing in the image store", hint="load or pull the image again"
+    )
 
 
 def _layer(below: str, diff_id: str, record: LayerRecord) -> Layer:

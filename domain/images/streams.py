@@ -1,7 +1,8 @@
 """The folds of an image's and of a reference's stream, and what may be appended to them. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal
 
 from domain.errors import Conflict, IllegalTransition
@@ -20,8 +21,10 @@ from domain.images.events import (
     Untagged,
 )
 from domain.images.model import Image
+from domain.machine import settled_by
 from domain.messages import Append, Event, Recorded, StreamId
 
+_NOTHING: Mapping[int, str] = MappingProxyType({})
 State = Literal["absent", "present", "removing", "held"]
 """`held`: there for nobody to name, while containers made from it, or the cache of builds, keep the layers."""
 
@@ -48,11 +51,13 @@ class ImageStream:
 
 @dataclass(frozen=True, slots=True)
 class RefStream:
-    """One reference and the image it names (empty: none)."""
+    """One reference and the image it names (empty: none); `open` are the pulls and pushes that have no outcome yet,
+    by their positions."""
 
     key: str
     version: int = 0
     image_id: str = ""
+    open: Mapping[int, str] = field(default_factory=lambda: _NOTHING)
 
     @property
     def stream(self) -> StreamId:
@@ -88,11 +93,16 @@ def fold_ref(key: str, records: Sequence[Recorded]) -> RefStream:
     for record in records:
         match record.event:
             case Tagged(image_id=image_id) if image_id != ref.image_id:
-                ref = RefStream(key, record.version, image_id)
+                ref = replace(ref, version=record.version, image_id=image_id)
             case Untagged() if ref.image_id:
-                ref = RefStream(key, record.version)
-            case PullRequested() | Pulled() | PullFailed() | PushRequested() | Pushed() | PushFailed():
-                ref = replace(ref, version=record.version)  # what it names is told by itself
+                ref = replace(ref, version=record.version, image_id="")
+            case PullRequested() | PushRequested():
+                opened = {**ref.open, record.position: record.event.stored_as}
+                ref = replace(ref, version=record.version, open=opened)
+            case Pulled() | PullFailed() | Pushed() | PushFailed():  # what it names is told by itself
+                ended = settled_by(ref.open, record.event, record.meta.cause)
+                left = {position: kind for position, kind in ref.open.items() if position not in ended}
+                ref = replace(ref, version=record.version, open=left)
             case _:
                 named = ref.image_id or "nothing"
                 raise IllegalTransition(f"{record.stream}: {record.event.stored_as} while it names {named}")
@@ -109,6 +119,11 @@ def register(current: ImageStream, event: ImageRegistered) -> tuple[Append, ...]
 def note(ref: RefStream, event: Event) -> Append:
     """What writes down that something is being done, or was not, with what the reference names."""
     return Append(ref.stream, ref.version, (event,))
+
+
+def failed(ref: RefStream, event: PullFailed | PushFailed, request: int) -> tuple[Append, ...]:
+    """What says that the pull or push of that position came to nothing; nothing when it has an outcome."""
+    return (note(ref, event),) if request in ref.open else ()
 
 
 def pulled(ref: RefStream, event: Pulled) -> Append:

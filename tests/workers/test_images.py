@@ -26,18 +26,22 @@ from domain.images.events import (
 )
 from domain.images.layer import digest_of
 from domain.images.model import Image
+from domain.images.progress import Progress
+from domain.images.reference import parse
 from domain.images.registries import Registries
 from domain.lifecycle.create import Created
 from domain.lifecycle.remove import Removed as ContainerRemoved
 from domain.lifecycle.remove import RemoveRequested
 from domain.lifecycle.start import Started, StartRequested
 from domain.messages import Append, Event, Meta, StreamId
+from domain.ports.images import Fetched
 from domain.projections.build_cache import BuildCache
 from domain.projections.containers import Containers
 from domain.projections.images import Images as ImagesTable
 from domain.projections.refs import Refs
 from domain.spec import ContainerSpec
 from workers.images import Images
+from workers.transfers import Transfers
 
 
 class StoppedClock:
@@ -520,6 +524,60 @@ async def test_a_pull_and_a_push_that_a_crash_has_broken_off_have_failed(world: 
     events = [record.event for record in await again.store.load(StreamId("ref", "app:v1"))]
     assert [type(event) for event in events[-2:]] == [PullFailed, PushFailed]
     assert await again.references() == {"app:v1": one.id}
+
+
+class Waiting(MemoryImageStore):
+    """What the registry has is there at once."""
+
+    found: Image
+
+    async def pull(self, connect: object, which: str, **_: object) -> Fetched:
+        """The image, under a digest."""
+        return Fetched(self.found, f"sha256:{'1' * 64}")
+
+    def settle(self, name: str) -> None:
+        """Nothing to forget."""
+
+
+@pytest.mark.parametrize(("appends", "ending"), [(1, PullFailed), (2, Pulled)])
+async def test_a_pull_has_one_outcome_whenever_who_asked_goes_away(appends: int, ending: type, world: World) -> None:
+    """Also while the wish, or the good end of it, is on its way to the disk: what was ordered is stored."""
+    contents = Waiting()
+    contents.found = await world.imported("one")
+    ordered, append, done = asyncio.Event(), world.store.append, []
+
+    async def slow(*args: Any, **kwargs: Any) -> Any:
+        stored = await append(*args, **kwargs)
+        done.append(1)
+        if len(done) == appends:
+            ordered.set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        return stored
+
+    world.store.append = slow  # type: ignore[method-assign]
+    transfers = Transfers(world.images, contents, None)  # type: ignore[arg-type]
+    asked = asyncio.create_task(transfers.pull(parse("app:v1"), {}, Progress(), Meta()))
+    await ordered.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    events = [record.event for record in await world.store.load(StreamId("ref", "app:v1"))]
+    outcomes = [type(event) for event in events if isinstance(event, Pulled | PullFailed)]
+    assert outcomes == [ending]
+    assert await world.store.open_intents() == ()
+
+
+async def test_an_image_whose_removal_an_error_has_stopped_can_be_brought_back(world: World) -> None:
+    """What was begun is ended first; nobody has to start the engine anew for that."""
+    id = await world.loaded(["a"], "app:v1")
+    failpoints.arm(lambda name: _crash() if name == "images.before-removed" else None)
+    with pytest.raises(RuntimeError, match="crash"):
+        await world.images.remove("app:v1")
+    failpoints.arm(None)
+    assert await world.loaded(["a"], "app:v1") == id
+    await world.contents.verify(await world.images.resolve("app:v1"))
+    assert await world.store.open_intents() == ()
 
 
 async def test_a_push_makes_the_image_known_by_its_digest(world: World) -> None:

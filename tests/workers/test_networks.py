@@ -220,6 +220,45 @@ async def test_a_removal_that_a_crash_interrupts_is_ended_at_the_next_start(worl
     assert not await world.store.open_intents()
 
 
+async def test_who_goes_away_leaves_no_network_half_made_or_half_removed(world: World) -> None:
+    """A bridge that no log knows would keep its subnet from everybody; a network that is being removed, its name."""
+    add, remove = world.kernel.add_bridge, world.kernel.remove_bridge
+    at_it = asyncio.Event()
+
+    async def slow_add(bridge: Bridge) -> None:
+        await add(bridge)
+        at_it.set()
+        await asyncio.sleep(0.01)
+
+    async def slow_remove(id: str) -> None:
+        at_it.set()
+        await asyncio.sleep(0.01)
+        await remove(id)
+
+    world.kernel.add_bridge, world.kernel.remove_bridge = slow_add, slow_remove  # type: ignore[method-assign]
+    for make, left in ((True, 1), (False, 0)):
+        at_it.clear()
+        work = world.create("shop") if make else world.networks.remove("shop", Caller())
+        asked = asyncio.ensure_future(work)
+        await at_it.wait()
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        async with world.networks.guard:
+            assert len([name for name in await world.names() if name == "shop"]) == left
+            assert len(world.kernel.bridges) == left
+        assert await world.store.open_intents() == ()
+
+
+async def test_a_removal_that_an_error_has_stopped_goes_on_when_it_is_asked_for_again(world: World) -> None:
+    """Nobody is at it any more."""
+    await world.create("shop")
+    with crash_at("networks.before-removal"), pytest.raises(Crash):
+        await world.networks.remove("shop", Caller())
+    assert await world.networks.remove("shop", Caller()) == "shop"
+    assert "shop" not in await world.names()
+    assert await world.store.open_intents() == ()
+
+
 async def test_prune_takes_what_no_container_is_to_be_on(world: World) -> None:
     """A stopped container finds its network again; those of the host stay in any case."""
     await world.create("shop")

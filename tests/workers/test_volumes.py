@@ -114,15 +114,18 @@ async def test_who_finds_a_volume_that_goes_away_is_refused(world: World) -> Non
         await world.store.append(claims, Meta())
 
 
-async def test_what_cannot_be_deleted_is_named_and_tried_again(world: World) -> None:
+@pytest.mark.parametrize("start", [False, True])
+async def test_what_cannot_be_deleted_is_named_and_tried_again(start: bool, world: World) -> None:
     """By volume rm, or at the next start."""
     await world.volumes.create("data", Meta())
     world.contents.stubborn.add("data")
     with pytest.raises(KernelError, match="busy"):
         await world.volumes.remove("data", Meta())
     assert await world.rows() == {"data": ("broken", [])}
+    await world.volumes.recover()
+    assert await world.rows() == {"data": ("broken", [])}
     world.contents.stubborn.clear()
-    await world.volumes.remove("data", Meta())
+    await (world.volumes.recover() if start else world.volumes.remove("data", Meta()))
     assert await world.rows() == {}
 
 
@@ -147,6 +150,42 @@ async def test_many_who_make_one_volume_at_once_get_the_same(world: World) -> No
     names = await asyncio.gather(*(world.volumes.create("data", Meta()) for _ in range(20)))
     assert set(names) == {"data"}
     assert (await world.volumes.volume("data")).version == 1
+
+
+async def test_who_goes_away_does_not_stop_a_removal(world: World) -> None:
+    """It would be half removed, and of use to nobody, until the engine starts again."""
+    await world.volumes.create("data", Meta())
+    going, may_go = asyncio.Event(), asyncio.Event()
+    delete = world.contents.delete
+
+    async def slow(name: str) -> None:
+        going.set()
+        await may_go.wait()
+        await delete(name)
+
+    world.contents.delete = slow  # type: ignore[method-assign]
+    asked = asyncio.create_task(world.volumes.remove("data", Meta()))
+    await going.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    may_go.set()
+    async with asyncio.timeout(5):
+        while await world.rows():
+            await asyncio.sleep(0)
+    assert await world.store.open_intents() == ()
+
+
+async def test_a_removal_that_an_error_has_stopped_goes_on_when_it_is_asked_for_again(world: World) -> None:
+    """Nobody is at it any more."""
+    await world.volumes.create("data", Meta())
+    failpoints.arm(lambda name: _fail(name, "volumes.before-removed"))
+    with pytest.raises(_Crash):
+        await world.volumes.remove("data", Meta())
+    failpoints.arm(None)
+    await world.volumes.remove("data", Meta())
+    assert await world.rows() == {}
+    assert await world.store.open_intents() == ()
 
 
 class _Crash(Exception):

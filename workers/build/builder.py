@@ -7,6 +7,7 @@ what it has finished in the cache, and nothing else.
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from domain.build.dockerfile import parse
 from domain.build.events import BuildCancelled, BuildRequested, CacheDropped
 from domain.build.lines import decoded
 from domain.build.stages import Arguments, Plan, plan, platform_arguments, unused
-from domain.errors import Ambiguous, Conflict, LadingError, NotFound
+from domain.errors import Ambiguous, Conflict, IllegalTransition, LadingError, NotFound, StorageError
 from domain.images.layer import digest_of
 from domain.images.reference import parse_target
 from domain.messages import Meta
@@ -36,6 +37,7 @@ from workers.build.runner import LABEL, Runner
 from workers.images import Images
 from workers.mover import Caller, Mover
 
+log = logging.getLogger(__name__)
 Bring = Callable[[], Awaitable[Context]]
 
 
@@ -188,8 +190,12 @@ class Builder:
         intents = [i for i in await self._site.store.open_intents() if i.kind == BuildRequested.stored_as]
         await self._take_away({intent.stream.key for intent in intents})
         for intent in intents:
-            build = streams.fold(intent.stream.key, await self._site.store.load(intent.stream))
-            await self._site.store.append((build.append(BuildCancelled(by="engine")),), self._site.mover.meta(Caller()))
+            try:
+                build = streams.fold(intent.stream.key, await self._site.store.load(intent.stream))
+                outcome = build.append(BuildCancelled(by="engine"))
+                await self._site.store.append((outcome,), self._site.mover.meta(Caller()))
+            except (StorageError, IllegalTransition) as error:  # a full disk keeps no engine from starting
+                log.error("that build %s was interrupted is not written down: %s", intent.stream.key[:12], error)
         return len(intents)
 
     async def _take_away(self, builds: Set[str]) -> None:
@@ -227,8 +233,9 @@ class Builder:
         freed = await self._site.images.sweep() if dropped else 0
         if all and until is None:
             for path in self._caches.idle():
-                freed += await asyncio.to_thread(self._site.files.delete_cache, path)
-                dropped.append(path.name)
+                size = await self._caches.delete(path, self._site.files.delete_cache)
+                if size is not None:
+                    freed, dropped = freed + size, [*dropped, path.name]
         return Pruned(tuple(dropped), freed)
 
     async def would_prune(self, *, all: bool, until: int | None = None, gone: Collection[str] = ()) -> Pruned:

@@ -127,12 +127,17 @@ class FileSteps:
     async def _from_image(
         self, work: Bring, on: Grown, image: Merged, owner: Owner | None, mode: Mode | None
     ) -> Prepared:
-        """By the layers that files come from, if that is enough; only else are they read."""
+        """By the layers that files come from, if that is enough; only else are they read, also when what was kept is
+        dropped at this moment."""
         origin = await self._workshop.source(work.source)
         chain = origin.layers[-1].chain_id if origin.layers else ""
         quick = keys.of_source(work, on.chain, chain, _told(owner))
         if await self._workshop.known(quick):
-            return Prepared((quick,), _never, _no_layer, _no_change)
+            async def make(again: bool) -> Image:
+                read = self._stack.enter_context(self._files.tree(origin.layers))
+                return await (await self._prepared(work, on, image, read, owner, mode, (quick,))).make(again)
+
+            return Prepared((quick,), make, _no_layer, _no_change)
         source = self._stack.enter_context(self._files.tree(origin.layers))
         return await self._prepared(work, on, image, source, owner, mode, (quick,))
 
@@ -221,10 +226,6 @@ class FileSteps:
 
     def _owner(self, work: Bring, image: Merged) -> Owner | None:
         return chown(work.chown, *_accounts(image), f"{work.verb} --chown") if work.chown else None
-
-
-async def _never(again: bool) -> Image:
-    raise LookupError("this step is in the cache")
 
 
 async def _no_layer(layer: Layer) -> bool:

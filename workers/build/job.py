@@ -1,7 +1,7 @@
 """One build: its stages side by side, its steps in order, and what is written down of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,8 +67,12 @@ class Contents(Protocol):
     async def compose(self, layers: Sequence[Layer], config: bytes) -> Image:
         """Layers that are here, and a config."""
 
+    def hold(self, key: str, image: Image, *, held: Collection[str] = ()) -> bool:
+        """Keep what the image consists of until `release(key)`, but for layers that are `held` (chain ids); False when
+        something of it is gone already."""
+
     def release(self, image_id: str) -> None:
-        """What was given back is in the log, or never will be."""
+        """What was given back is in the log, or never will be; the same for what was held under a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,11 @@ class Job:
     stages: dict[int, "asyncio.Task[State]"] = field(default_factory=dict)
     containers: list[str] = field(default_factory=list)
     heads: dict[int, tuple[State, int, tuple[Instruction, ...]]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    """Images that this build goes on from: whoever removes them, or what is kept of them, meanwhile takes nothing away
+    from under it."""
+    layers: set[str] = field(default_factory=set)
+    """Chain ids of all their layers."""
     total: int = 0
     ran: bool = False
     """Whether anything was not in the cache."""
@@ -151,6 +160,22 @@ class Job:
 
     async def run(self, begun: BuildRequested, references: tuple[str, ...]) -> Built:
         """All of it. Raises what the first step that went wrong means."""
+        try:
+            return await self._run_held(begun, references)
+        finally:
+            for _ in self.held:
+                self.tools.contents.release(self.id)
+
+    def hold(self, image: Image) -> bool:
+        """Whether all of the image is here; then it stays until this build has ended."""
+        if image.id and image.id not in self.held:
+            if not self.tools.contents.hold(self.id, image, held=self.layers):
+                return False
+            self.held.add(image.id)
+            self.layers |= {layer.chain_id for layer in image.layers}
+        return True
+
+    async def _run_held(self, begun: BuildRequested, references: tuple[str, ...]) -> Built:
         await self._prepare()
         await self._begin(begun.model_copy(update={"steps": self.total}))
         try:
@@ -159,8 +184,9 @@ class Job:
         except asyncio.CancelledError:
             await asyncio.shield(self._end(BuildCancelled(by="user")))
             raise
-        except LadingError as error:
-            await self._end(BuildFailed(reason=error.message, took=self._took()))
+        except Exception as error:  # also a defect: what was begun has an outcome
+            reason = error.message if isinstance(error, LadingError) else f"{type(error).__name__}: {error}"
+            await self._end(BuildFailed(reason=reason, took=self._took()))
             raise
         await self.tools.runner.gone(self.containers)
         return built
@@ -176,7 +202,7 @@ class Job:
 
     async def _end(self, event: Event) -> None:
         with suppress(LadingError):
-            await self.ledger.write(event)
+            await self.ledger.end(event)
         if not self.request.keep:
             await self.tools.runner.gone(self.containers)
 
@@ -215,7 +241,7 @@ class Job:
     async def _find_lenders(self) -> None:
         for name in self.request.cache_from:
             try:
-                self.lenders.append(await self.tools.images.resolve(name))
+                self.lenders.append(self._kept(name, await self.tools.images.resolve(name)))
             except LadingError as error:
                 await self.progress.note(f"[Warning] no steps can be taken from {safe(name)}: {error.message}")
 
@@ -269,6 +295,12 @@ class Job:
         own = platforms.of_document(image.config)
         if wanted and own and not platforms.same(wanted, own):
             raise NotFound(f"{safe(name)} is here for {own}, and not for {safe(wanted)[:50]}")
+        return self._kept(name, image)
+
+    def _kept(self, name: str, image: Image) -> Image:
+        """Raises: NotFound for one that is being removed at this moment, or is damaged."""
+        if not self.hold(image):
+            raise NotFound(f"No such image: {safe(name)}", hint="something of it is missing: load or pull it again")
         return image
 
     def _empty(self, stage: Stage) -> State:
@@ -405,7 +437,8 @@ class Job:
 
     async def find(self, key: Key) -> Image | None:
         """What is kept under a key, if that may be used."""
-        return None if self.request.no_cache else await self.tools.cache.find(key, self.ledger)
+        found = None if self.request.no_cache else await self.tools.cache.find(key, self.ledger)
+        return found if found is not None and self.hold(found) else None
 
     async def _lent(
         self, wanted: Sequence[Key], on: Grown, said: Callable[[], Awaitable[Loan | None]]
@@ -439,6 +472,7 @@ class Job:
 
             await self.tools.images.record_cached(made.image, parent=on.image.id, more=batch, meta=self.meta)
 
+        self.hold(made.image)
         await self.ledger.write_with(record, *([self._done(step, made, took)] if made.how == "ran" else []))
         failpoint("build.kept")
 

@@ -19,6 +19,7 @@ from domain.ports.bus import Clock
 from domain.ports.events import EventStore, Views
 from domain.text.units import MINUTE
 from workers.images import Images, More
+from workers.unbroken import unbroken
 
 Recording = Callable[[More], Awaitable[None]]
 """Something that appends; it is given what makes the rest of the batch."""
@@ -61,18 +62,32 @@ class Ledger:
 
     async def write(self, *events: Event) -> None:
         """Write this, and what has waited. Raises: StorageError."""
-
-        async def append(more: More) -> None:
-            await self._store.append(await more(), self.meta)
-
-        await self.write_with(append, *events)
+        await self.write_with(self._append, *events)
 
     async def write_with(self, record: Recording, *events: Event) -> None:
-        """Let `record` append this, and what has waited, together with something of its own."""
+        """Let `record` append this, and what has waited, together with something of its own. Who is called off
+        meanwhile does not tear it: what was stored must also be known here, or nothing could be written after it."""
+        await unbroken(self._write(record, events))
+
+    async def end(self, outcome: Event) -> None:
+        """Write how it has ended, and what has waited; nothing when it has ended already. Raises: StorageError."""
+        await unbroken(self._write(self._append, (outcome,), last=True))
+
+    async def _append(self, more: More) -> None:
+        await self._store.append(await more(), self.meta)
+
+    async def _write(self, record: Recording, events: Sequence[Event], *, last: bool = False) -> None:
         async with self._lock:
-            sheet = _Sheet((*self._waiting, *events), tuple(self._used), tuple(self._also))
+            if last and self.build.state not in ("absent", "running"):
+                return
+            waiting, used = self._waiting, self._used
+            sheet = _Sheet((*waiting, *events), tuple(used), tuple(self._also))
             self._waiting, self._used, self._also = [], {}, []
-            await asyncio.shield(record(lambda: self._batch(sheet)))
+            try:
+                await record(lambda: self._batch(sheet))
+            except BaseException:  # nothing of it is in the log: the wish itself may be among what has waited
+                self._waiting, self._used = [*waiting, *self._waiting], used | self._used
+                raise
             for event in sheet.events:
                 told = Recorded(0, self.build.stream, self.build.version + 1, self._clock.now(), event, self.meta)
                 self.build = self.build.after(told)

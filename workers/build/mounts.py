@@ -7,7 +7,7 @@ the run directory for as long as the step lasts, and are in neither key nor even
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,10 +41,12 @@ class Caches:
     root: Path
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     _users: dict[str, int] = field(default_factory=dict)
+    _going: dict[str, asyncio.Event] = field(default_factory=dict)
 
     @asynccontextmanager
     async def use(self, id: str, sharing: str) -> AsyncIterator[Path]:
-        """`locked` waits until nobody else has it, `private` takes another one if somebody has."""
+        """`locked` waits until nobody else has it, `private` takes another one if somebody has; everybody waits while
+        it is deleted."""
         name = hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         if sharing == "private":
             number = 0
@@ -53,11 +55,27 @@ class Caches:
             name = f"{name}-{number}" if number else name
         lock = self._locks.setdefault(name, asyncio.Lock()) if sharing == "locked" else asyncio.Lock()
         async with lock:
+            while (going := self._going.get(name)) is not None:
+                await going.wait()
             self._users[name] = self._users.get(name, 0) + 1
             try:
                 yield self.root / name
             finally:
                 self._users[name] -= 1
+
+    async def delete(self, path: Path, work: Callable[[Path], int]) -> int | None:
+        """The bytes that `work` has freed in a thread; None if somebody uses it. Whoever wants it meanwhile waits, also
+        when who asked for this goes away: a thread ends its work."""
+        if self._users.get(path.name) or path.name in self._going or not path.is_dir():
+            return None
+        self._going[path.name] = asyncio.Event()
+        return await asyncio.shield(self._delete(path, work))
+
+    async def _delete(self, path: Path, work: Callable[[Path], int]) -> int:
+        try:
+            return await asyncio.to_thread(work, path)
+        finally:
+            self._going.pop(path.name).set()
 
     def all(self) -> list[Path]:
         """Every one that there is."""

@@ -121,6 +121,28 @@ def test_a_defect_in_an_act_is_told_to_the_caller_and_log_and_kernel_agree(
     asyncio.run(check(world))
 
 
+@pytest.mark.parametrize("state", [State.RUNNING, State.EXITED])
+def test_nobody_is_connected_to_a_network_that_is_removed_meanwhile(state: State, tmp_path: Path) -> None:
+    """It was there when the wish was looked at, and is gone when its turn comes."""
+
+    async def story(world: World, engine: Engine) -> None:
+        id = await _brought_to(engine, state)
+        await engine.networks.create(NetworkRequest(name="more"), WHO)
+        async with engine.networks.guard:
+            removal = asyncio.create_task(engine.networks.remove("more", WHO))
+            await asyncio.sleep(1)
+            connecting = asyncio.create_task(_told(engine.connect("more", id, NetworkWish(name="more"), (), WHO)))
+            await asyncio.sleep(1)
+        assert await removal == "more"
+        assert await connecting == "network more not found"
+        assert [each.network for each in (await engine.container(id)).attachments] == ["home"]
+        await engine.execute(id, Remove(force=True), WHO)
+
+    world = world_with_image(tmp_path)
+    assert Morgue().live(world, story, None, 1.0)
+    asyncio.run(check(world))
+
+
 @pytest.mark.parametrize("kind", ["connect-requested.v1", "disconnect-requested.v1"])
 def test_what_the_kernel_refuses_leaves_names_and_hosts_as_they_were(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
