@@ -17,9 +17,11 @@ _LOADED = """
 import importlib, json, sys, encodings.idna
 from importlib.machinery import PathFinder
 for name in sys.argv[1:]: importlib.import_module(name)
-def found(name):  # by name: what is imported as collections.abc may be another module, whose file is another one
-    above = sys.modules[name.rpartition(".")[0]].__path__ if "." in name else None
-    spec = PathFinder.find_spec(name, above)
+def found(name):  # by name: what is imported as collections.abc is a module with another file
+    above, dot, _ = name.rpartition(".")
+    if dot and not hasattr(sys.modules[above], "__path__"):
+        return None  # as os.path, which has a name of its own as well
+    spec = PathFinder.find_spec(name, sys.modules[above].__path__ if dot else None)
     return spec.origin if spec and spec.has_location else None
 print(json.dumps(sorted(set(filter(None, map(found, [name for name in sys.modules if name != "__main__"]))))))
 """
