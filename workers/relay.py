@@ -10,6 +10,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from domain import subjects
 from domain.errors import InvalidValue, LadingError, Unavailable
@@ -25,6 +26,8 @@ AGAIN = 2.0
 _MOMENT = 0.001
 """Seconds after which live events are told: whoever waits for what they are about comes first, and several of them
 leave in one go."""
+_LAST_SECONDS = 1.0
+"""For so long the end of the daemon waits for a bus that does not take the last of them."""
 
 
 class Relay:
@@ -90,10 +93,13 @@ class Relay:
             await self._tell_event(self._news.popleft())
 
     async def end(self) -> None:
-        """Tell of what was committed last, after `run` was cancelled; work is left to the next daemon."""
+        """Tell of what was committed last, after `run` was cancelled; work is left to the next daemon. A bus that takes
+        nothing is not waited for: the log has it all."""
         while not self._queue.empty():
             self._news.append(self._queue.get_nowait())
-        await self._tell_waiting()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                await self._tell_waiting()
 
     def intent(self, position: int) -> Recorded | None:
         """The intent there, if it was committed while we ran and has no outcome yet: who carries it out in this process

@@ -3,11 +3,14 @@
 import asyncio
 from contextlib import suppress
 
+import pytest
+
 from adapters.memory.bus import MemoryBus
 from domain import subjects
 from domain.lifecycle.pause import Paused, PauseRequested
 from domain.messages import Event, Meta, Recorded, StreamId
 from domain.ports.bus import Message
+from workers import relay as relay_module
 from workers.relay import Relay
 from workers.wire import Outcome, Work
 
@@ -69,3 +72,16 @@ async def test_what_was_committed_last_is_told_before_the_end() -> None:
     while len(heard) < 3:
         await asyncio.sleep(0)
     assert heard == ["paused", "pause-requested", "paused"]
+
+
+async def test_a_bus_that_takes_nothing_does_not_keep_a_daemon_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that stands still is full some time; what it was not told is in the log."""
+    class Full(MemoryBus):
+        async def publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> None:
+            """Never."""
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(relay_module, "_LAST_SECONDS", 0.01)
+    relay = Relay(Full(), HOST, 0)
+    relay.publish([_record(1, Paused())])
+    await asyncio.wait_for(relay.end(), 5)
