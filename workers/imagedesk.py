@@ -1,13 +1,14 @@
 """Images as the console asks for them: content arrives as a stream from the client, answers are lines and names."""
 
-import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from adapters.images.threads import whole
 from domain.errors import StorageError
 from domain.images.credentials import Credentials
 from domain.images.manifest import Platform
@@ -194,7 +195,7 @@ class ImageDesk:
         try:
             try:
                 async for portion in _portions(content):
-                    await asyncio.to_thread(_write, fd, portion)
+                    await whole(partial(_write, fd, portion))
             finally:
                 os.close(fd)
             yield Path(name)

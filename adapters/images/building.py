@@ -4,10 +4,12 @@ import asyncio
 import os
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from adapters.images import placed, same, trees, unpacked
@@ -19,6 +21,7 @@ from adapters.images.placed import Readable
 from adapters.images.remote import Remote
 from adapters.images.repository import Repository, Ssh
 from adapters.images.store import LocalImageStore
+from adapters.images.threads import whole
 from adapters.tar.reader import Damaged, Reader
 from adapters.tar.spread import Impossible, Rules, Spreader
 from domain.build.keys import File
@@ -136,7 +139,10 @@ class BuildFiles:
         source, reading = Arriving(fd), None
         try:
             async for piece in pieces:
-                await asyncio.to_thread(_write, fd, piece) if len(piece) > _PIECE else _write(fd, piece)
+                if len(piece) > _PIECE:
+                    await whole(partial(_write, fd, piece))
+                else:
+                    _write(fd, piece)
                 source.grow(len(piece))
                 if reading is None and len(start := os.pread(fd, 6, 0)) == 6 and sniff(start) == "plain":
                     thread = ThreadPoolExecutor(1, "context")
@@ -148,8 +154,9 @@ class BuildFiles:
                 await asyncio.gather(reading, return_exceptions=True)
         if reading is not None:
             return reading.result()
-        fd = await asyncio.to_thread(self._plain, fd)
-        return await asyncio.to_thread(Context, fd)
+        stop = threading.Event()
+        fd = await whole(partial(self._plain, fd, stop), stop)
+        return await whole(partial(Context, fd))
 
     @asynccontextmanager
     async def repository(self, text: str, *, keep: bool = False, ssh: Ssh | None = None) -> AsyncIterator[Context]:
@@ -163,10 +170,11 @@ class BuildFiles:
         try:
             try:
                 await wanted.fetch(folder, ssh)
-                await asyncio.to_thread(lambda: wanted.pack(folder, lambda data: _write(fd, data), keep=keep))
+                stop = threading.Event()
+                await whole(lambda: wanted.pack(folder, lambda data: _write(fd, data, stop), keep=keep), stop)
             finally:
                 await asyncio.to_thread(trees.delete_path, str(folder))
-            yield await asyncio.to_thread(Context, fd)
+            yield await whole(partial(Context, fd))
         finally:
             os.close(fd)
 
@@ -263,8 +271,8 @@ class BuildFiles:
         layer = unpacked.layer(pieces, directory, what, owner, mode)
         return await self._store.add_layer(parent, lambda: layer, config, created_by)
 
-    def _plain(self, fd: int) -> int:
-        """The descriptor of what is in it; takes the given one over when it was packed."""
+    def _plain(self, fd: int, stop: threading.Event) -> int:
+        """The descriptor of what is in it; takes the given one over when it was packed. Raises: Refused."""
         kind = sniff(os.pread(fd, 6, 0))
         if kind == "plain":
             return fd
@@ -274,7 +282,7 @@ class BuildFiles:
             for piece in inflated(kind, iter(lambda: os.read(fd, _PIECE), b""), "the build context"):
                 if not self._room():
                     raise Refused("the build context unpacks to more than there is room for")
-                _write(target, piece)
+                _write(target, piece, stop)
         except BaseException:
             os.close(target)
             raise
@@ -288,7 +296,9 @@ class BuildFiles:
         return fd
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write(fd: int, data: bytes, stop: threading.Event | None = None) -> None:
+    if stop is not None and stop.is_set():
+        raise Refused("cancelled")
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

@@ -177,7 +177,10 @@ class Builder:
             await progress.note(f"[Warning] One or more build-args {list(left)} were not consumed".replace("'", ""))
         built = await job.run(begun, references)
         if job.ran:
-            await self._trim(meta)
+            try:
+                await self._trim(meta)
+            except LadingError as error:  # the image is there all the same, and the next build trims again
+                log.error("the cache of builds is larger than it should be: %s", error)
         return built
 
     def files(self, built: Built, prefix: str = "") -> AsyncIterator[bytes]:
