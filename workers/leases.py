@@ -19,7 +19,7 @@ from domain.lifecycle.network import Connect, Disconnect, Grant, NetworkReleased
 from domain.lifecycle.rename import Renamed
 from domain.messages import Recorded
 from domain.network.asked import NetworkingWish, NetworkWish, Wished, alone, attachment, wished
-from domain.network.events import NetworkCreated
+from domain.network.events import NetworkCreated, NetworkRemoved
 from domain.network.files import LOOPBACK, hosts_file, own_lines
 from domain.network.leases import Joining, check_inside, endpoints, next_way_out
 from domain.network.links import link_variables
@@ -383,12 +383,12 @@ class Leases:
         for id, network in layouts.items():
             await self._networks.ensure(id, network)
         sandbox = await self._sandbox(container, lease)
-        self.roster.enter(replace(container, lease=lease))
+        self.roster.update(replace(container, lease=lease))
         refusal, _, _ = await asyncio.gather(  # in the order in which they take long
             _caught(partial(driver.change, sandbox, container.pid)), self._names_changed(),
             self._rewrite_hosts(container, before, lease))
         if refusal is not None:
-            self.roster.enter(replace(container, lease=before))
+            self.roster.update(replace(container, lease=before))
             await asyncio.gather(self._names_changed(), self._rewrite_hosts(container, lease, before))
             raise refusal
 
@@ -416,6 +416,8 @@ class Leases:
             case NetworkReleased(attempt=attempt):
                 self.roster.leave(record.stream.key, attempt)
                 self._close_soon(record.stream.key, attempt)
+            case NetworkRemoved():
+                self._last.pop(record.stream.key, None)
             case NetworkCreated():
                 self._last.setdefault(record.stream.key, None)  # nobody has ever had an address there
             case Renamed(name=name):

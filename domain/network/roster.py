@@ -49,6 +49,13 @@ class Roster:
         self.members[container.id] = Member(container.id, container.name, container.settled.hostname,
                                             container.attachments, container.lease)
 
+    def update(self, container: Container) -> None:
+        """The same for a run that goes on: one that has left meanwhile stays out, or its names and its ports of the
+        host would be nobody's, and kept for ever."""
+        member, lease = self.members.get(container.id), container.lease
+        if member is not None and lease is not None and member.lease.attempt == lease.attempt:
+            self.enter(container)
+
     def rename(self, id: str, name: str) -> None:
         """If it is here."""
         if id in self.members:

@@ -18,7 +18,7 @@ from domain.lifecycle.stop import Stop
 from domain.lifecycle.unpause import Unpause
 from domain.lifecycle.update import Update
 from domain.messages import Command
-from domain.network.asked import NetworkWish
+from domain.network.asked import NetworkingWish, NetworkWish
 from tests.workers.simulation.test_crashes import Morgue, check, own_addresses, world_with_image
 from tests.workers.simulation.world import WHO, World
 from workers.engine import Engine
@@ -115,6 +115,35 @@ def test_a_defect_in_an_act_is_told_to_the_caller_and_log_and_kernel_agree(
             assert told.endswith("internal error: ValueError: no way")
             assert (tries, container.state) == (TRIES, left)
         await engine.execute(id, Remove(force=True), WHO)
+
+    world = world_with_image(tmp_path)
+    assert Morgue().live(world, story, None, 1.0)
+    asyncio.run(check(world))
+
+
+def test_a_run_that_ends_while_it_is_connected_leaves_its_names_and_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel refuses what has no process any more; that brings nobody back who has left."""
+
+    async def story(world: World, engine: Engine) -> None:
+        await engine.networks.create(NetworkRequest(name="home"), WHO)
+        request = CreateRequest(image="base", command=("serve",), name="web", network="home",
+                                networking=NetworkingWish(publish=("8080:80",)))
+        id = await engine.run(request, WHO)
+
+        async def gone(*arguments: Any) -> NoReturn:
+            await engine.execute(id, Kill(signal=9), WHO)
+            await engine.wait(id)
+            raise KernelError("no such process")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.network, "change", gone)
+            await _told(_connect(engine, id))
+        assert engine._leases.roster.members == {}
+        other = await engine.run(request.model_copy(update={"name": "other"}), WHO)
+        for each in (id, other):
+            await engine.execute(each, Remove(force=True), WHO)
 
     world = world_with_image(tmp_path)
     assert Morgue().live(world, story, None, 1.0)
