@@ -254,6 +254,12 @@ class Images:
         key = _key(reference)
         return (await self._batch({image.id: event}, {key: image.id} if key else {}))[0]
 
+    def commit_settled(self, image_id: str) -> None:
+        """The outcome of that commit is in the log, or comes too late and never will be: its lease ends."""
+        if image_id in self._committed:
+            self._committed.discard(image_id)
+            self._contents.release(image_id)
+
     async def commit(
         self,
         upper: Path,

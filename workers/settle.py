@@ -42,6 +42,7 @@ class Settler:
 
         async with self._images.guard:
             await self._append(work, event, recorded)
+        self._images.commit_settled(image.id)
 
     async def _removed(self, work: Work, event: Removed) -> None:
         gone = await self._mover.container(work.id)

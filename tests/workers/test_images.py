@@ -4,10 +4,10 @@ import asyncio
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -29,6 +29,7 @@ from domain.images.model import Image
 from domain.images.progress import Progress
 from domain.images.reference import parse
 from domain.images.registries import Registries
+from domain.lifecycle.commit import Committed
 from domain.lifecycle.create import Created
 from domain.lifecycle.remove import Removed as ContainerRemoved
 from domain.lifecycle.remove import RemoveRequested
@@ -41,7 +42,9 @@ from domain.projections.images import Images as ImagesTable
 from domain.projections.refs import Refs
 from domain.spec import ContainerSpec
 from workers.images import Images
+from workers.settle import Settler
 from workers.transfers import Transfers
+from workers.wire import Outcome, Work
 
 
 class StoppedClock:
@@ -395,6 +398,34 @@ async def test_a_commit_survives_a_sweep_before_it_is_recorded_and_can_be_remove
     await world.images.remove(image.id, prune=False)
     with pytest.raises(StorageError):
         await world.contents.verify(image)
+
+
+class LateMover:
+    """One whose container has an outcome of that commit already."""
+
+    def __init__(self, parent: str) -> None:
+        self.settled = ContainerSpec(image="x", image_id=parent, command=("c",))
+
+    async def container(self, id: str) -> "LateMover":
+        """Itself is all that is asked for."""
+        return self
+
+    async def settle(self, id: str, intent: int, outcome: Event, *, more: Sequence[Append] = ()) -> None:
+        """It comes too late."""
+
+
+async def test_a_commit_whose_outcome_comes_too_late_leaves_nothing_in_the_store(world: World) -> None:
+    """Work may be told twice, and then there are two images: one of them is in no log, and never will be."""
+    parent = await world.imported("a")
+    (world.place / "upper").mkdir()
+    mover = LateMover(parent.id)
+    image = await world.images.commit(world.place / "upper", mover.settled, [])
+    settler = Settler(cast(Any, mover), world.images, cast(Any, None), lambda: None)
+    await settler.settle(Work(1, "c" * 64, "commit-requested.v1"), Outcome(Committed(image_id=image.id), image))
+    await world.images.sweep()
+    with pytest.raises(StorageError):
+        await world.contents.verify(image)
+    await world.contents.verify(parent)
 
 
 @pytest.mark.parametrize("point", ["images.before-sweep", "images.before-removed"])
