@@ -75,6 +75,8 @@ class Volumes:
 
         Raises: InvalidValue, Refused (it is there and of another kind, or just going away), KernelError.
         """
+        if meta.command_id and (done := await self._store.replied(meta.command_id)) is not None:
+            return done.body
         given = volume_name(name) if name else self._clock.new_id()
         local_mount(options or {})
         wish = VolumeCreated(

@@ -84,6 +84,15 @@ async def test_a_volume_is_made_once(world: World) -> None:
         await world.volumes.create("../etc", Meta())
 
 
+async def test_a_request_that_is_told_twice_makes_one_volume(world: World) -> None:
+    """Its name is chosen once, and told again."""
+    ids = iter("ab")
+    world.volumes._clock.new_id = lambda: next(ids) * 64  # type: ignore[method-assign]
+    meta = Meta(command_id="one")
+    assert [await world.volumes.create("", meta) for _ in range(2)] == ["a" * 64] * 2
+    assert list(await world.rows()) == ["a" * 64]
+
+
 async def test_a_container_keeps_its_volumes_until_it_is_gone(world: World) -> None:
     """Those it brought into being go with it if that was asked for; those with a name stay."""
     container = await world.born()
