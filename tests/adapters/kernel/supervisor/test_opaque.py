@@ -14,7 +14,7 @@ from adapters.kernel.child import crossing
 from adapters.kernel.supervisor import tree, wire
 from adapters.kernel.supervisor.clients import admitted
 from domain.errors import InUse, Unavailable
-from tests.adapters.kernel.supervisor.machine import Machine, processes_of
+from tests.adapters.kernel.supervisor.machine import Machine, processes_of, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 ROLES = ("keeper", "warden", "zygote")
@@ -126,7 +126,7 @@ async def test_racing_daemons_build_one_tree(machine: Machine) -> None:
     await asyncio.gather(*(asyncio.to_thread(tree.ensure_warden, machine.run_dir, machine.data) for _ in range(4)))
     keepers = [pid for pid in os.listdir("/proc") if pid.isdigit() and _is_keeper(pid, machine)]
     assert len(keepers) == 1
-    assert set(processes_of(machine.data)) == set(ROLES)
+    await asyncio.to_thread(wait_until, lambda: set(processes_of(machine.data)) == set(ROLES), "all three are there")
 
 
 def _is_keeper(pid: str, machine: Machine) -> bool:
