@@ -16,7 +16,7 @@ import logging
 import select
 import socket
 import termios
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -41,6 +41,7 @@ _FAREWELL_SECONDS = 2.0
 _MOST_UNREAD = 1024 * 1024
 _LOOKS, _LOOK_AGAIN_SECONDS = 500, 0.0005
 _NOTHING = bytes(4)
+_CREDENTIALS = 12  # bytes of struct ucred
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | {101: b"UPGRADED"}
 Connect = Callable[[], Awaitable[Line]]
 """Opens the client's own connection to the engine; raises Lost."""
@@ -314,7 +315,7 @@ class Conversation:
                 self._begin(head)
                 await self._writer.drain()
                 if not first:
-                    self._hall.tell(shared.path, self._connect)
+                    self._hall.tell(shared.path, _program(self._writer.get_extra_info("socket")), self._connect)
                 if not await self._over:
                     raise _Gone
         finally:
@@ -443,6 +444,14 @@ async def _taken(connection: socket.socket) -> None:
         if connection.fileno() < 0 or fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, _NOTHING) == _NOTHING:
             return
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _program(connection: socket.socket) -> Hashable:
+    """The program at the other end as the kernel knows it (SO_PEERCRED, unix(7)); where it does not, nothing is equal
+    to it."""
+    if connection.family != socket.AF_UNIX:
+        return object()
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS)
 
 
 def _hung_up(connection: socket.socket) -> bool:

@@ -9,7 +9,7 @@ engine does not mark is nobody's but its asker's. Who does not keep up is hung u
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs
@@ -29,6 +29,8 @@ _AT_A_TIME, _LOOKED_AT = 25, 100
 """So many are told, and so many wishes looked at, before others have their turn."""
 _PATIENCE = 10.0
 """Seconds in which the engine answers that it has taken note of a listener."""
+_AT_ONCE = 5.0
+"""Seconds within which what one program asks for again is the same look."""
 _EVENTS = re.compile(r"(/v\d{1,3}\.\d{1,3})?/events")
 Connect = Callable[[], Awaitable[Line]]
 
@@ -247,6 +249,7 @@ class Hall:
         self._crowds = 0
         self._one_at_a_time = asyncio.Lock()
         self._tellings: set[asyncio.Task[None]] = set()
+        self._recent: set[tuple[str, Hashable]] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -271,10 +274,16 @@ class Hall:
             if not self._crowds:
                 self._step_back(False)
 
-    def tell(self, path: str, connect: Connect) -> None:
-        """Tell the engine that one more hears what others do: it keeps a record of who has looked. Nobody waits for
-        that; one of whom it is not told is heard all the same."""
-        task = asyncio.get_running_loop().create_task(self._tell(path, connect))
+    def tell(self, path: str, program: Hashable, connect: Connect) -> None:
+        """Tell the engine that one more program hears what others do: it keeps a record of who has looked. Nobody waits
+        for that; one of which it is not told is heard all the same. One that asks many times at once has looked once:
+        to tell of a thousand takes the engine as long as thirty containers."""
+        if (path, program) in self._recent:
+            return
+        loop = asyncio.get_running_loop()
+        self._recent.add((path, program))
+        loop.call_later(_AT_ONCE, self._recent.discard, (path, program))
+        task = loop.create_task(self._tell(path, connect))
         self._tellings.add(task)
         task.add_done_callback(self._tellings.discard)
 

@@ -162,9 +162,10 @@ async def test_the_engine_is_asked_once_by_many_who_come_at_the_same_time(house:
         await _heard(client, PIECE)
 
 
-async def test_the_engine_is_told_of_everybody_who_listens(house: House) -> None:
+async def test_the_engine_is_told_of_everybody_who_listens(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its record of who has looked must not miss those for whom it is not asked; nothing stays open for them, and whom
     it cannot be told of is heard all the same."""
+    monkeypatch.setattr(server, "_program", lambda connection: object())
     clients = [await house.client() for _ in range(5)]
     async with asyncio.timeout(5):
         while sum(line.hung_up for line in house.lines) < 4:
@@ -175,6 +176,23 @@ async def test_the_engine_is_told_of_everybody_who_listens(house: House) -> None
     house.tell()
     for client in clients:
         await _heard(client, PIECE)
+
+
+async def test_a_program_that_listens_many_times_at_once_has_looked_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To tell of a thousand would keep the engine from its work; later it is told of again."""
+    monkeypatch.setattr(sharing, "_AT_ONCE", 0.05)
+    for _ in range(6):
+        await house.client()
+    async with asyncio.timeout(5):
+        while not house.told_of:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        assert house.told_of == 1
+        await house.client()
+        while house.told_of < 2:
+            await asyncio.sleep(0)
 
 
 async def test_filters_are_the_gateways_own_work(house: House) -> None:
