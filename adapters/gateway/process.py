@@ -15,7 +15,6 @@ import os
 import pwd
 import socket
 import ssl
-import struct
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.gateway.line import Line, Person
-from adapters.gateway.server import Conversation
+from adapters.gateway.server import Conversation, credentials
 from adapters.gateway.sharing import Hall
 from adapters.gateway.tls import TlsStream
 from adapters.listening import KEEP_FILE
@@ -35,7 +34,6 @@ _HANDSHAKE_SECONDS = 30.0
 _TRIES, _PAUSE = 30, 0.1
 _LIMIT = 128 * 1024
 _STEPS_BACK = 10
-_UCRED = struct.Struct("3i")
 
 
 def main(arguments: list[str]) -> int:
@@ -138,7 +136,7 @@ class Gateway:
 
     async def _person(self, connection: socket.socket) -> Person:
         """Who is at the other end, as the kernel says."""
-        pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        pid, uid, gid = credentials(connection)
         return {"via": "socket", "user": await self._name(uid), "uid": uid, "gid": gid, "pid": pid}
 
     async def _name(self, uid: int) -> str:

@@ -15,6 +15,7 @@ import json
 import logging
 import select
 import socket
+import struct
 import termios
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from email.utils import formatdate
@@ -41,7 +42,7 @@ _FAREWELL_SECONDS = 2.0
 _MOST_UNREAD = 1024 * 1024
 _LOOKS, _LOOK_AGAIN_SECONDS = 500, 0.0005
 _NOTHING = bytes(4)
-_CREDENTIALS = 12  # bytes of struct ucred
+_UCRED = struct.Struct("3i")
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus} | {101: b"UPGRADED"}
 Connect = Callable[[], Awaitable[Line]]
 """Opens the client's own connection to the engine; raises Lost."""
@@ -446,12 +447,17 @@ async def _taken(connection: socket.socket) -> None:
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
+def credentials(connection: socket.socket) -> tuple[int, int, int]:
+    """Pid, uid and gid of who has connected, as the kernel says (SO_PEERCRED, unix(7))."""
+    pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid, gid
+
+
 def _program(connection: socket.socket) -> Hashable:
-    """The program at the other end as the kernel knows it (SO_PEERCRED, unix(7)); where it does not, nothing is equal
-    to it."""
+    """The program at the other end as the kernel knows it; where it does not, nothing is equal to it."""
     if connection.family != socket.AF_UNIX:
         return object()
-    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS)
+    return credentials(connection)
 
 
 def _hung_up(connection: socket.socket) -> bool:

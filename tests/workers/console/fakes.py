@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from adapters.memory.network import MemoryNetwork
 from adapters.memory.runtime import CONTROL
 from adapters.memory.volumes import MemoryVolumes
+from domain.accesses import Accessed
 from domain.container import LIVE, Container, State
 from domain.errors import (
     Ambiguous,
@@ -718,6 +719,12 @@ class FakeEngine:
     def record_accesses(self) -> None:
         """From now on it is recorded who only looks, as real engines do."""
         self.accesses = Accesses(self.store, self.host, Origin(version="0.1.0"), now=self.now)
+
+    async def recorded(self) -> list[tuple[str, str, str]]:
+        """Of each look that was recorded its stream, what it was, and a reason for a refusal."""
+        await self.accesses.settled()
+        return [(str(record.stream), record.event.what, record.event.reason)
+                for record in self.store.records if isinstance(record.event, Accessed)]
 
     @property
     def builder(self) -> Builder:

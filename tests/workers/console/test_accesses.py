@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from domain.accesses import Accessed
 from domain.host import HostStarted
 from domain.images.events import PullRequested, Tagged, Untagged
 from domain.messages import Meta, StreamId
@@ -29,13 +28,6 @@ async def engine(engine: FakeEngine, prompt: Prompt) -> FakeEngine:
     await prompt.ok("run", "-d", "--name", "web", "alpine:3.10", "sleep", "9")
     engine.record_accesses()
     return engine
-
-
-async def recorded(engine: FakeEngine) -> list[tuple[str, str, str]]:
-    """Stream, what, and a reason for a refusal."""
-    await engine.accesses.settled()
-    return [(str(record.stream), record.event.what, record.event.reason)
-            for record in engine.store.records if isinstance(record.event, Accessed)]
 
 
 def test_every_verb_that_looks_says_what_it_is_recorded_as() -> None:
@@ -70,7 +62,7 @@ async def test_who_looks_is_in_the_history_of_what_he_looks_at(
     """Once; the second time he is counted."""
     for _ in range(2):
         await prompt.ok(*line.split())
-    assert await recorded(engine) == [(stream, what, "")]
+    assert await engine.recorded() == [(stream, what, "")]
 
 
 async def test_who_hangs_up_while_he_is_answered_has_looked(
@@ -89,7 +81,7 @@ async def test_who_hangs_up_while_he_is_answered_has_looked(
     await asyncio.wait_for(taken.wait(), 5)
     saving.cancel()
     await asyncio.gather(saving, return_exceptions=True)
-    assert await recorded(engine) == [(IMAGE, "save", "")]
+    assert await engine.recorded() == [(IMAGE, "save", "")]
 
 
 async def test_a_stream_is_recorded_when_it_begins(engine: FakeEngine) -> None:
@@ -97,7 +89,7 @@ async def test_a_stream_is_recorded_when_it_begins(engine: FakeEngine) -> None:
     call = FakeCall(("events",))
     listening = asyncio.create_task(dispatch(call, engine, engine.now))
     async with asyncio.timeout(5):
-        while await recorded(engine) != [(HOST, "events", "")]:
+        while await engine.recorded() != [(HOST, "events", "")]:
             await asyncio.sleep(0)
     call.closed.set()
     await listening
@@ -110,7 +102,7 @@ async def test_refusals_are_recorded_where_somebody_can_find_them(engine: FakeEn
     assert (await prompt("logs", "nothing")).status == 1
     assert (await prompt("logs", "--nonsense", "web")).status == 125
     assert (await prompt("inspect", "web", "nothing")).status == 1
-    assert await recorded(engine) == [
+    assert await engine.recorded() == [
         (f"access/container/{'2' * 64}", "logs", "configured logging driver does not support reading"),
         (HOST, "logs", "No such container: nothing"),
         (HOST, "inspect", "Error: No such object: nothing"),

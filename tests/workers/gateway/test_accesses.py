@@ -30,13 +30,6 @@ def engine(engine: FakeEngine) -> FakeEngine:
     return engine
 
 
-async def recorded(engine: FakeEngine) -> list[tuple[str, str, str]]:
-    """Stream, what, and a reason for a refusal."""
-    await engine.accesses.settled()
-    return [(str(record.stream), record.event.what, record.event.reason)
-            for record in engine.store.records if isinstance(record.event, Accessed)]
-
-
 def test_every_request_that_looks_says_what_it_is_recorded_as() -> None:
     """A route that is added and forgotten here would be a way to look without a trace."""
     looking = {route.pattern for route in ROUTES if route.method == "GET" and not route.reads}
@@ -67,7 +60,7 @@ async def test_who_looks_is_in_the_history_of_what_he_looks_at(
     await client.ask("POST", "/volumes/create", {"Name": "data"})
     for _ in range(3):
         assert (await client.ask("GET", target)).status == 200
-    assert await recorded(engine) == [(stream, what, "")]
+    assert await engine.recorded() == [(stream, what, "")]
     (record,) = [record for record in engine.store.records if isinstance(record.event, Accessed)]
     assert record.meta.actor == ANN
     await engine.accesses.end()
@@ -80,10 +73,10 @@ async def test_a_stream_is_recorded_before_its_first_byte(engine: FakeEngine, cl
     """Whoever follows for days is known from the beginning; listening to events is no event that is told."""
     await client.run()
     answer = await client.ask("GET", "/events?since=0&until=1764087400")
-    assert (await recorded(engine))[0] == (HOST, "events", "")
+    assert (await engine.recorded())[0] == (HOST, "events", "")
     assert b"access" not in answer.body
     assert (await client.ask("HEAD", "/events")).body == b""
-    assert len(await recorded(engine)) == 1, "the gateway's process says so of those who hear what others hear"
+    assert len(await engine.recorded()) == 1, "the gateway's process says so of those who hear what others hear"
 
 
 async def test_refusals_are_recorded_where_somebody_can_find_them(engine: FakeEngine, client: Client) -> None:
@@ -92,7 +85,7 @@ async def test_refusals_are_recorded_where_somebody_can_find_them(engine: FakeEn
     assert (await client.ask("GET", "/containers/web/logs?stdout=1")).status == 409
     assert (await client.ask("GET", "/containers/nothing/logs?stdout=1")).status == 404
     assert (await client.ask("GET", "/networks/nothing")).status == 404
-    assert await recorded(engine) == [
+    assert await engine.recorded() == [
         (WEB, "logs", "configured logging driver does not support reading"),
         (HOST, "logs", "No such container: nothing"),
         (HOST, "inspect", "network nothing not found"),
@@ -109,7 +102,7 @@ async def test_what_asks_nothing_leaves_no_trace(
     """Every client negotiates before each request; who waits learns only how his own container ends."""
     await client.run("job")
     await client.ask(method, target)
-    assert await recorded(engine) == []
+    assert await engine.recorded() == []
 
 
 class _Refusing(Unrecorded):
