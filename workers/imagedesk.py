@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from adapters.images.threads import whole
+from adapters.threads import whole
 from domain.errors import StorageError
 from domain.images.credentials import Credentials
 from domain.images.manifest import Platform

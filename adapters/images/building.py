@@ -21,9 +21,9 @@ from adapters.images.placed import Readable
 from adapters.images.remote import Remote
 from adapters.images.repository import Repository, Ssh
 from adapters.images.store import LocalImageStore
-from adapters.images.threads import whole
 from adapters.tar.reader import Damaged, Reader
 from adapters.tar.spread import Impossible, Rules, Spreader
+from adapters.threads import whole
 from domain.build.keys import File
 from domain.build.placing import Mode, Node, Owner, Placed, follow
 from domain.errors import Refused, StorageError

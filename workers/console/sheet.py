@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+from adapters.threads import whole
 from domain.text.table import column_width, line, width
 from workers.console.containers import Listed
 
@@ -94,7 +95,8 @@ class Sheet:
             fresh = self._fresh(rows)
             stale = self._stale(writing.now)
             if len(fresh) > MANY or len(stale) > _MANY_TOLD:
-                await _in_thread(lambda: self._bring_up(rows, fresh, stale, writing))
+                # Called off or not, nobody else may use the sheet before the thread has done with it.
+                await whole(lambda: self._bring_up(rows, fresh, stale, writing))
             elif fresh or stale or rows is not self._shown:
                 self._bring_up(rows, fresh, stale, writing)
             self._now = writing.now
@@ -215,15 +217,6 @@ class Sheet:
 def _padded(cells: Cells, widths: Sequence[int]) -> bytes:
     """Cells in the middle of a line: all of them padded."""
     return _encoded(line((*cells, ""), widths)[:-1])
-
-
-async def _in_thread(work: Callable[[], None]) -> None:
-    """Returns, also when it is cancelled, only after the work is done: nobody else may use the sheet meanwhile."""
-    working = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        await asyncio.shield(working)
-    finally:
-        await asyncio.wait((working,))
 
 
 def _encoded(text: str) -> bytes:

@@ -1,6 +1,6 @@
-"""Blocking work on a descriptor that its caller closes.
+"""Blocking work on what its caller has for itself: a descriptor that he closes, a table that he goes on with.
 
-A thread goes on when who waits for it is cancelled. If the descriptor is closed then, its number is soon that of
+A thread goes on when who waits for it is cancelled. If a descriptor is closed then, its number is soon that of
 another file or of somebody's connection: the thread would write into that, read from it, or put its own file in its
 place.
 """
