@@ -5,9 +5,12 @@ The order is always owner, mode, extended attributes, time: chown(2) takes set-u
 
 import os
 import stat
-from collections.abc import Iterable
 
-from adapters.tar.pack import kept_attribute
+from adapters.tar.attributes import kept_attribute
+
+TYPE_CHECKING = False  # the module `typing` costs more than this one
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _EARLIEST, _LATEST = -(1 << 31) * 10**9, ((1 << 34) - 1) * 10**9  # what ext4 and xfs take
 _MOST_WARNINGS = 20
@@ -40,7 +43,7 @@ class Attributes:
         if uid or gid or self.always_chown:
             os.chown(path, uid, gid, follow_symlinks=False)
 
-    def set_xattrs(self, where: int | bytes, xattrs: Iterable[tuple[bytes, bytes]], *, is_file: bool) -> None:
+    def set_xattrs(self, where: int | bytes, xattrs: "Iterable[tuple[bytes, bytes]]", *, is_file: bool) -> None:
         """Those that a layer may set; what the file system refuses is only worth a warning."""
         for key, value in xattrs:
             if not _wanted(key, is_file):
@@ -54,6 +57,15 @@ class Attributes:
     def _warn(self, text: bytes) -> None:
         if len(self.warnings) < _MOST_WARNINGS:
             self.warnings[text.replace(b"\0", b"?")] = None
+
+
+def own_and_date(fd: int, uid: int, gid: int, mode: int, time: int) -> None:
+    """Owner, mode and (clamped) time of a file that was just made with that mode; whichever group its directory gives
+    away by now, it is `gid`."""
+    os.fchown(fd, uid, gid)
+    if mode & 0o6000:
+        os.fchmod(fd, mode)
+    os.utime(fd, ns=(time, time))
 
 
 def set_time(where: int | bytes, time: int) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from adapters.tar.pack import kept_attribute
+from adapters.tar.attributes import kept_attribute
 from adapters.tar.reader import DIRECTORY, FILE, LINK, LONGEST_NAME, SYMLINK, Damaged, Entry, Reader, Source
 from domain.build.ignore import Rules
 from domain.build.placing import Kind, Node

@@ -16,7 +16,8 @@ import stat
 from adapters.images.extract import open_layers, respond
 from adapters.images.names import MARK, OPAQUE_MARK
 from adapters.images.stack import OPAQUE, Stack, is_whiteout
-from adapters.tar.pack import KINDS, kept_attribute
+from adapters.tar.attributes import kept_attribute
+from adapters.tar.pack import KINDS
 from adapters.tar.reader import BLOCK_DEVICE, CHAR, FILE, LONGEST_NAME, SYMLINK, Damaged
 from adapters.tar.writer import END, Head, Names, encoded, padding
 

@@ -14,6 +14,10 @@ from adapters.images.names import Unusable
 from adapters.images.stack import OPAQUE, Below, is_whiteout
 from adapters.tar.reader import DIRECTORY, LONGEST_NAME, Entry
 
+TYPE_CHECKING = False  # the module `typing` costs more than this one
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _MOST_LINKS = 40
 _MOST_KNOWN = 50_000
 _SPILL = 1 << 20
@@ -22,10 +26,13 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Directories:
-    """Finds, implies, makes and merges them; `times` is a file for what is to be set at the end."""
+    """Finds, implies, makes and merges them; `times` is a file for what is to be set at the end. `wait_for` is called
+    with every name before it is looked for."""
 
-    def __init__(self, below: Below, attributes: Attributes, times: int) -> None:
-        self._below, self._attributes, self._times_fd = below, attributes, times
+    def __init__(
+        self, below: Below, attributes: Attributes, times: int, wait_for: "Callable[[bytes], None]"
+    ) -> None:
+        self._below, self._attributes, self._times_fd, self._wait_for = below, attributes, times, wait_for
         self._times = bytearray()
         self._root_seen = False
         self._implied: dict[bytes, None] = {}
@@ -73,6 +80,7 @@ class Directories:
 
     def make(self, entry: Entry, path: bytes) -> bool:
         """Make it, or give the one that is there these attributes; False when something else is in the way."""
+        self._wait_for(path)
         try:
             os.mkdir(path, entry.mode)
         except FileExistsError:
@@ -115,6 +123,7 @@ class Directories:
                 real = real.rpartition(b"/")[0]
                 continue
             path = real + b"/" + part if real else part
+            self._wait_for(path)
             status = lstat(path)
             if status is not None and stat.S_ISLNK(status.st_mode):
                 links += 1

@@ -4,10 +4,11 @@ Its root is changed to the layer directory before the first byte is read, so tha
 can mean anything outside; the layers below are known to it only as descriptors (`adapters.images.stack`). They may
 still be on their way: it waits for them when it needs them. Standard library only:
 
-    python -I -S -c BOOT PACKAGE-ROOT extract LAYERS-DIR TARGET GATE MAX-BYTES MAX-ENTRIES RESERVE [LAYER…]
+    python -I -S -c BOOT PACKAGE-ROOT extract LAYERS-DIR TARGET GATE MAX-BYTES MAX-ENTRIES RESERVE ALONE [LAYER…]
 
-Layers are named below LAYERS-DIR, uppermost first; GATE is a descriptor that gives a byte when they are there. The
-answer on standard output is a list of NUL-separated fields:
+Layers are named below LAYERS-DIR, uppermost first; GATE is a descriptor that gives a byte when they are there. After
+ALONE small files a second process helps (`adapters.images.helper`; 0: none does). The answer on standard output is a
+list of NUL-separated fields:
 
     ok NUL SIZE NUL ENTRIES [NUL WARNING]…
     unusable NUL REASON NUL NAME        the archive is to blame
@@ -19,10 +20,10 @@ import gc
 import os
 import resource
 import stat
-from collections.abc import Callable
 
 from adapters.images.attributes import Attributes, set_time, xattrs_of
 from adapters.images.directories import Directories, lstat, remove_tree
+from adapters.images.helper import NEW_FILE, OF_THE_DISK, SMALL, Helper
 from adapters.images.names import MARK, META_MARK, OPAQUE_MARK, Unusable, clean, is_plain
 from adapters.images.stack import LAYER_FLAGS, Below, is_whiteout, opened
 from adapters.tar.reader import (
@@ -40,14 +41,14 @@ from adapters.tar.reader import (
     Source,
 )
 
+TYPE_CHECKING = False  # the module `typing` costs more than this one
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _HIGHEST_ID = (1 << 32) - 2  # -1 means "leave it" to chown(2)
 _CHECK_EVERY = 16 << 20
 _MEMORY = 1 << 30
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLE = bytes(1 << 20)
-_SMALL = 1 << 16
-_DISK = "ENOSPC EDQUOT EIO EROFS ENOMEM EMFILE ENFILE EUCLEAN ESTALE ENODEV"
-_OF_THE_DISK = frozenset(getattr(errno, name) for name in _DISK.split())
 
 
 class Limits:
@@ -62,10 +63,11 @@ class Limits:
 class Extractor:
     """Applies entries below the current directory, which is the root of this process."""
 
-    def __init__(self, below: Below, limits: Limits, times: int) -> None:
+    def __init__(self, below: Below, limits: Limits, times: int, helper: "Helper | None" = None) -> None:
         self._below, self._limits = below, limits
         self._attributes = Attributes()
-        self._directories = Directories(below, self._attributes, times)
+        self._helper = helper
+        self._directories = Directories(below, self._attributes, times, self._wait_for)
         self._unchecked = 0
         self.size = self.entries = 0
         self._kinds: dict[bytes, Callable[[Entry, bytes, Reader], None]] = {
@@ -108,6 +110,8 @@ class Extractor:
 
     def finish(self) -> tuple[bytes, ...]:
         """Do what can only be done at the end; gives back warnings."""
+        if self._helper is not None:
+            self._helper.close()
         self._directories.finish()
         return tuple(self._attributes.warnings)
 
@@ -130,15 +134,29 @@ class Extractor:
             self._remove(path)
             self._directories.make(entry, path)
 
+    def _wait_for(self, path: bytes) -> None:
+        """Before anyone looks for the name: it may be on its way."""
+        if self._helper is not None:
+            self._helper.wait_for(path)
+
+    def _settle(self) -> None:
+        if self._helper is not None:
+            self._helper.settle()
+
     def _file(self, entry: Entry, path: bytes, reader: Reader) -> None:
+        if self._helper is not None and self._handed_over(self._helper, entry, path, reader):
+            return
+        self._make_file(entry, path, reader)
+
+    def _make_file(self, entry: Entry, path: bytes, reader: Reader) -> None:
         mode = entry.mode
         try:
-            fd = os.open(path, _NEW_FILE, mode)
+            fd = os.open(path, NEW_FILE, mode)
         except FileExistsError:
             self._remove(path)
-            fd = os.open(path, _NEW_FILE, mode)
+            fd = os.open(path, NEW_FILE, mode)
         try:
-            if entry.sparse is None and entry.stored <= _SMALL and (data := reader.small()) is not None:
+            if entry.sparse is None and entry.stored <= SMALL and (data := reader.small()) is not None:
                 _write(fd, data)
             elif entry.stored or entry.sparse is not None:
                 self._fill(fd, entry, reader)
@@ -148,6 +166,19 @@ class Extractor:
             set_time(fd, entry.mtime)
         finally:
             os.close(fd)
+
+    def _handed_over(self, helper: Helper, entry: Entry, path: bytes, reader: Reader) -> bool:
+        """Whether another process makes the file: what replaces something is made here, in its turn."""
+        helper.wait_for(path)
+        if entry.stored > SMALL:
+            helper.send()
+            return False
+        if entry.sparse is not None or entry.xattrs or not helper.has_time():
+            return False
+        if os.access(path, os.F_OK, follow_symlinks=False) or (data := reader.small()) is None:
+            return False
+        helper.give(path, entry, data)
+        return True
 
     def _fill(self, fd: int, entry: Entry, reader: Reader) -> None:
         if entry.sparse is None:
@@ -205,7 +236,8 @@ class Extractor:
         self._attributes.own_other(path, entry.uid, entry.gid)
         set_time(path, entry.mtime)
 
-    def _make(self, path: bytes, make: Callable[[], None]) -> None:
+    def _make(self, path: bytes, make: "Callable[[], None]") -> None:
+        self._wait_for(path)
         try:
             make()
         except FileExistsError:
@@ -216,6 +248,7 @@ class Extractor:
         parts = clean(entry.target)
         if not parts:
             raise Unusable("it is a hard link to nothing")
+        self._settle()  # not only the target: other names may lead to it
         parent = self._directories.known(parts[:-1])
         target = parent + b"/" + parts[-1] if parent else b"/".join(parts)
         if target == path:
@@ -243,6 +276,7 @@ class Extractor:
         entry.mtime = status.st_mtime_ns
         parent = self._directories.at(parts[:-1])
         path = parent + b"/" + parts[-1] if parent else parts[-1]
+        self._wait_for(path)
         below = b"/".join(parts)
         if stat.S_ISREG(status.st_mode):
             self._copy_file(below, layer, entry, path)
@@ -264,7 +298,7 @@ class Extractor:
             self._check_space()
             if self.size > self._limits.bytes:
                 raise Unusable(f"the layer unpacks to more than {self._limits.bytes} bytes")
-            self._file(entry, path, _NO_DATA)
+            self._make_file(entry, path, _NO_DATA)
             fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 while os.sendfile(fd, source, None, 1 << 24):
@@ -299,6 +333,7 @@ class Extractor:
         """A file of this layer beats the mark, whichever came first; a directory hides what was below it."""
         if not self._below:
             return
+        self._wait_for(path)
         try:
             os.mknod(path, stat.S_IFCHR, 0)
         except FileExistsError:
@@ -306,7 +341,8 @@ class Extractor:
                 self._directories.hide_below(path)
 
     def _remove(self, path: bytes) -> None:
-        """Whatever has the name, without following it."""
+        """Whatever has the name, without following it; what is on its way into a tree is there before."""
+        self._settle()
         if stat.S_ISDIR(os.lstat(path).st_mode):
             remove_tree(path)
         else:
@@ -328,12 +364,12 @@ _NO_DATA = Reader(Source(-1))
 
 def main(argv: list[str]) -> int:
     """Run as a program; see the module's docstring."""
-    layers, target, gate, most_bytes, most_entries, reserve, *names = argv
+    layers, target, gate, most_bytes, most_entries, reserve, alone, *names = argv
     limits = Limits(int(most_bytes), int(most_entries), int(reserve))
-    return respond(lambda: _extract(layers, target, int(gate), limits, names))
+    return respond(lambda: _extract(layers, target, int(gate), limits, int(alone), names))
 
 
-def respond(work: Callable[[], bytes], to: int = 1) -> int:
+def respond(work: "Callable[[], bytes]", to: int = 1) -> int:
     """Do the work of a small process and say on a descriptor how it went."""
     try:
         result = work()
@@ -347,7 +383,7 @@ def respond(work: Callable[[], bytes], to: int = 1) -> int:
     return 0
 
 
-def _extract(layers: str, target: str, gate: int, limits: Limits, names: list[str]) -> bytes:
+def _extract(layers: str, target: str, gate: int, limits: Limits, alone: int, names: list[str]) -> bytes:
     gc.disable()  # nothing here is circular
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -357,7 +393,7 @@ def _extract(layers: str, target: str, gate: int, limits: Limits, names: list[st
     os.umask(0)
     os.chroot(target)
     os.chdir("/")
-    extractor = Extractor(below, limits, times)
+    extractor = Extractor(below, limits, times, Helper(alone) if alone else None)
     source = Source(0)
     reader = Reader(source)
     for entry in reader:
@@ -366,7 +402,7 @@ def _extract(layers: str, target: str, gate: int, limits: Limits, names: list[st
         except Damaged as error:
             raise Damaged(error.reason, error.name or entry.name) from error
         except OSError as error:
-            if error.errno in _OF_THE_DISK:
+            if error.errno in OF_THE_DISK:
                 raise
             raise Damaged(os.strerror(error.errno or 0), entry.name) from error
     source.drain()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adapters.images.attributes import xattrs_of
 from adapters.images.stack import Stack
-from adapters.tar.pack import kept_attribute
+from adapters.tar.attributes import kept_attribute
 from domain.build.placing import Kind, Node, follow
 from domain.errors import LadingError
 

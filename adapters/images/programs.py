@@ -17,7 +17,8 @@ from domain.text.safe import safe
 
 _ROOT = str(Path(__file__).parents[2])
 _BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from adapters.images.{0} import main; sys.exit(main(sys.argv[2:]))"
+    "import os, sys; sys.path.insert(0, sys.argv[1]); from adapters.images.{0} import main;"
+    " os._exit(main(sys.argv[2:]))"  # the interpreter's own end would take as long as many a layer
 )
 PIPE_SIZE = 1 << 20
 
@@ -46,6 +47,8 @@ def running(
                 yield process
             except BaseException:
                 process.kill()
+                if process.stderr is not None and not process.stderr.closed:
+                    process.stderr.read()  # it ends when those have ended, too, that the program has started
                 raise
     finally:
         process.wait()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adapters.images.merged import Merged
 from adapters.images.placed import Readable
-from adapters.tar.pack import kept_attribute
+from adapters.tar.attributes import kept_attribute
 from domain.build.placing import Kind, Node, Placed, Tree
 
 _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}

@@ -8,13 +8,16 @@ of a layer that layer has nothing. So it cannot lead out of a layer, whatever th
 import errno
 import os
 import stat
-from collections.abc import Sequence
+
+TYPE_CHECKING = False  # the module `typing` costs more than this one
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OPAQUE = "trusted.overlay.opaque"
 LAYER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def opened(layers: int, names: Sequence[str]) -> list[int]:
+def opened(layers: int, names: "Sequence[str]") -> list[int]:
     """Descriptors of the files of these layers, which lie in the directory `layers`. Raises: OSError."""
     return [os.open(name + "/fs", LAYER_FLAGS, dir_fd=layers) for name in names]
 
@@ -23,7 +26,7 @@ class Below:
     """The layers below one that is being unpacked, which may still be on their way: `gate` is a descriptor that gives
     a byte when all of them are in LAYERS-DIR (`layers`), and ends when that will never be."""
 
-    def __init__(self, layers: int, names: Sequence[str], gate: int) -> None:
+    def __init__(self, layers: int, names: "Sequence[str]", gate: int) -> None:
         self._layers, self._names, self._gate = layers, names, gate
         self._stack: Stack | None = None
 
@@ -42,7 +45,7 @@ class Below:
 class Stack:
     """Layers by descriptors of their directories, uppermost first; the layers must not change meanwhile."""
 
-    def __init__(self, layers: Sequence[int]) -> None:
+    def __init__(self, layers: "Sequence[int]") -> None:
         self._layers = layers
         self._seen: dict[bytes, tuple[int, ...]] = {b"": self._visible(b".", tuple(range(len(layers))))}
 

@@ -8,8 +8,10 @@ to compress, and a damaged tree can be made again.
 import hashlib
 import os
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,12 @@ from adapters.images.gate import Gate
 from domain.errors import Refused
 from domain.failpoints import failpoint
 from domain.images.layer import hex_of
+
+ALONE = 256
+"""After so many small files a layer is worth a second process."""
+
+_IDLE = threading.BoundedSemaphore(max(len(os.sched_getaffinity(0)) - 1, 0))
+"""Processors that have nothing to do while one layer is unpacked: so many layers get a second process."""
 
 _KEPT = -1
 """In the place of a descriptor: the bytes are kept elsewhere, and were verified there."""
@@ -168,13 +176,24 @@ class _Feed:
 def _extracted(feed: _Feed, target: Path, place: Place, limits: Limits, what: str) -> list[bytes]:
     below = [hex_of(chain) for chain in reversed(place.below)]
     budget = (str(limits.bytes), str(limits.entries), str(limits.reserve))
-    with Gate() as gate:
+    with Gate() as gate, _helped() as alone:
         if place.coming is None:
             gate.open()
         else:
             place.coming.add_done_callback(gate.open_after)
-        arguments = [str(place.layers), str(target), str(gate.fd), *budget, *below]
+        arguments = [str(place.layers), str(target), str(gate.fd), *budget, str(alone), *below]
         return _fed(feed, arguments, gate.fd, what)
+
+
+@contextmanager
+def _helped() -> Iterator[int]:
+    """After how many small files the extractor is to have help; 0 while others need the processors."""
+    idle = _IDLE.acquire(blocking=False)
+    try:
+        yield ALONE if idle else 0
+    finally:
+        if idle:
+            _IDLE.release()
 
 
 def _fed(feed: _Feed, arguments: list[str], gate: int, what: str) -> list[bytes]:

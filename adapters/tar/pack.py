@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable
 from errno import EINVAL
 
+from adapters.tar.attributes import kept_attribute
 from adapters.tar.reader import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, FILE, LONGEST_NAME, MOST_HOLES, SYMLINK
 from adapters.tar.writer import END, Head, Names, encoded, encoded_sparse, padding
 
@@ -346,8 +347,3 @@ def _xattrs(fd: int) -> list[tuple[bytes, bytes]]:
         return [(os.fsencode(key), os.getxattr(fd, key)) for key in keys if kept_attribute(os.fsencode(key))]
     except OSError:
         return []
-
-
-def kept_attribute(key: bytes) -> bool:
-    """Whether an extended attribute belongs to the file, and not to the file system it lies on or to a policy."""
-    return key == b"security.capability" or (key.startswith(b"user.") and b".overlay." not in key)

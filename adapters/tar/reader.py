@@ -10,9 +10,12 @@ every engine takes them): the end of data is good on a header's boundary or insi
 import os
 from binascii import Error as BinasciiError
 from binascii import a2b_base64
-from collections.abc import Iterator
 from struct import Struct
 from zlib import adler32
+
+TYPE_CHECKING = False  # the module `typing` costs more than this one
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BLOCK = 512
 PIECE = 1 << 20
@@ -23,7 +26,8 @@ MOST_HOLES = 1 << 17
 _LONGEST_MAP = 2 * MOST_HOLES * 21
 """Bytes of a list of holes that stands before the data: numbers of up to twenty digits, one a line."""
 
-_HEADER = Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+_HEADER = Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12x")
+_SIZE, _SUM, _KIND = 4, 6, 7
 _ZEROS = bytes(BLOCK)
 _KNOWN: dict[bytes, int] = {}  # fields that were decoded before: owners and modes come again and again
 _SPACES = sum(b" " * 8)
@@ -31,6 +35,7 @@ _SPACES = sum(b" " * 8)
 FILE, LINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 _FILES = frozenset((b"\0", b"7", b"0"))
 _WITHOUT_DATA = frozenset((LINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO))
+_EXTENDED = frozenset((b"x", b"X", b"g", b"L", b"K"))
 _KEPT_GLOBALS = frozenset((b"uid", b"gid", b"mtime"))
 
 
@@ -71,7 +76,7 @@ class Source:
         self.offset += count
         return taken
 
-    def pieces(self, count: int) -> Iterator[memoryview]:
+    def pieces(self, count: int) -> "Iterator[memoryview]":
         """The next `count` bytes in pieces that stay valid; fewer only at the end."""
         while count:
             if self._at == len(self._buffer) and not self._fill():
@@ -143,9 +148,10 @@ class Reader:
         self._source = source
         self._left = 0
         self._padding = 0
+        self._block = b""
         self._globals: dict[bytes, bytes] = {}
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> "Iterator[Entry]":
         while True:
             entry = self._next()
             if entry is None:
@@ -159,7 +165,7 @@ class Reader:
             self._left = 0
         return data
 
-    def data(self) -> Iterator[memoryview]:
+    def data(self) -> "Iterator[memoryview]":
         """The stored bytes of the entry in pieces. Raises: Damaged when they are not all there."""
         for piece in self._source.pieces(self._left):
             self._left -= len(piece)
@@ -170,26 +176,27 @@ class Reader:
     def _next(self) -> Entry | None:
         pax: list[tuple[bytes, bytes]] = []
         name = target = b""
-        while (block := self._header()) is not None:
-            kind = block[156:157]
-            if kind in b"xX":
-                pax = parse_pax(self._extra(block))
-            elif kind == b"g":
-                self._globals.update((k, v) for k, v in parse_pax(self._extra(block)) if k in _KEPT_GLOBALS)
+        while (fields := self._header()) is not None:
+            kind = fields[_KIND]
+            if kind not in _EXTENDED:
+                return self._entry(fields, pax, name, target)
+            data = self._extra(_number(fields[_SIZE]))
+            if kind == b"g":
+                self._globals.update((k, v) for k, v in parse_pax(data) if k in _KEPT_GLOBALS)
             elif kind == b"L":
-                name = self._extra(block).partition(b"\0")[0]
+                name = data.partition(b"\0")[0]
             elif kind == b"K":
-                target = self._extra(block).partition(b"\0")[0]
+                target = data.partition(b"\0")[0]
             else:
-                return self._entry(block, pax, name, target)
+                pax = parse_pax(data)
         if pax or name or target:
             raise Damaged("the archive ends after the header of an entry")
         return None
 
-    def _header(self) -> bytes | None:
+    def _header(self) -> tuple[bytes, ...] | None:
         if not self._skip_rest():
             return None
-        block = self._source.take(BLOCK)
+        block = self._block = self._source.take(BLOCK)
         if block == _ZEROS:
             again = self._source.take(BLOCK)
             if again.strip(b"\0"):
@@ -199,8 +206,9 @@ class Reader:
             if block.strip(b"\0"):
                 raise Damaged("the archive ends inside a header")
             return None
-        _check(block)
-        return block
+        fields = _HEADER.unpack(block)
+        _check(block, fields[_SUM])
+        return fields
 
     def _skip_rest(self) -> bool:
         """Go to the next header; False when the archive ends in the padding before it."""
@@ -209,22 +217,26 @@ class Reader:
         padding, self._left, self._padding = self._padding, 0, 0
         return not padding or self._source.skip(padding)
 
-    def _expect(self, size: int) -> None:
-        self._left, self._padding = size, -size % BLOCK
-
-    def _extra(self, block: bytes) -> bytes:
-        size = _number(block[124:136])
+    def _extra(self, size: int) -> bytes:
         if not 0 <= size <= LONGEST_HEADER:
             raise Damaged("an extended header is too long")
-        self._expect(size)
-        data = b"".join(self.data())
+        self._left, self._padding = 0, -size % BLOCK
+        data = self._source.take(size)
+        if len(data) < size:
+            raise Damaged("the archive ends inside the file")
         return data
 
-    def _entry(self, block: bytes, pax: list[tuple[bytes, bytes]], name: bytes, target: bytes) -> Entry:
-        entry = _plain(block)
-        entry.name, entry.target = name or entry.name, target or entry.target
-        for key, value in self._globals.items():
-            _ATTRIBUTES[key](entry, value)
+    def _entry(
+        self, fields: tuple[bytes, ...], pax: list[tuple[bytes, bytes]], name: bytes, target: bytes
+    ) -> Entry:
+        entry = _plain(fields)
+        if name:
+            entry.name = name
+        if target:
+            entry.target = target
+        if self._globals:
+            for key, value in self._globals.items():
+                _ATTRIBUTES[key](entry, value)
         sparse = _apply(entry, pax) if pax else {}
         if entry.kind in _FILES:
             entry.kind = DIRECTORY if entry.name.endswith(b"/") else FILE
@@ -232,9 +244,9 @@ class Reader:
             entry.size = entry.stored = 0
         if entry.stored < 0:
             raise Damaged("its size is negative", entry.name)
-        self._expect(entry.stored)
+        self._left, self._padding = entry.stored, -entry.stored % BLOCK
         if entry.kind == b"S":
-            self._old_sparse(entry, block)
+            self._old_sparse(entry, self._block)
         elif sparse and entry.kind == FILE:
             self._pax_sparse(entry, sparse)
         entry.offset = self._source.offset
@@ -315,9 +327,8 @@ def parse_pax(data: bytes) -> list[tuple[bytes, bytes]]:
     return records
 
 
-def _check(block: bytes) -> None:
+def _check(block: bytes, field: bytes) -> None:
     """The checksum is the sum of all bytes, its own field counted as spaces; very old writers summed signed bytes."""
-    field = block[148:156]
     told = _number(field)
     # The lower half of Adler-32 is one more than the sum, modulo 65521: fifty times faster than sum().
     if (told - _SPACES + sum(field) + 1) % 65521 == adler32(block) & 0xFFFF:
@@ -327,18 +338,19 @@ def _check(block: bytes) -> None:
         raise Damaged("the data is not a tar archive, or it is damaged")
 
 
-def _plain(block: bytes) -> Entry:
-    name, mode, uid, gid, size, mtime, _, kind, target, magic, _, _, major, minor, prefix = _HEADER.unpack(block)
+def _plain(fields: tuple[bytes, ...]) -> Entry:
+    name, mode, uid, gid, size, mtime, _, kind, target, magic, major, minor, prefix = fields
     entry = Entry()
     entry.name = name.partition(b"\0")[0]
-    if magic[:6] == b"ustar\0" and prefix[0]:
+    if prefix[0] and magic[:6] == b"ustar\0":
         entry.name = prefix.partition(b"\0")[0] + b"/" + entry.name
     entry.kind = kind
     entry.mode = _number(mode) & 0o7777
     entry.uid, entry.gid = _number(uid), _number(gid)
     entry.size = entry.stored = _number(size)
     entry.mtime = _number(mtime) * 10**9
-    entry.target = target.partition(b"\0")[0]
+    if target[0]:
+        entry.target = target.partition(b"\0")[0]
     if kind in (CHAR, BLOCK_DEVICE):
         entry.major, entry.minor = _number(major), _number(minor)
     return entry

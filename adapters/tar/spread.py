@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from adapters.tar.pack import kept_attribute
+from adapters.tar.attributes import kept_attribute
 from adapters.tar.reader import (
     BLOCK_DEVICE,
     CHAR,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import adapters.images.unpack
 from adapters.images.content import Content, LayerRecord
 from adapters.images.store import LocalImageStore
 from adapters.images.trees import delete_path
@@ -40,9 +41,11 @@ class Layers:
         return self.record.diff_id
 
 
-@pytest.fixture
-def layers(tmp_path: Path) -> Iterator[Layers]:
-    """An empty stack; deleted by us, because deep trees are more than other tools can delete."""
+@pytest.fixture(params=[0, 1], ids=["alone", "helped"])
+def layers(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layers]:
+    """An empty stack, with extractors that are alone or have a second process from their second small file on;
+    deleted by us, because deep trees are more than other tools can delete."""
+    monkeypatch.setattr(adapters.images.unpack, "ALONE", request.param)
     yield Layers(Content(tmp_path / "store"))
     delete_path(str(tmp_path / "store"))
 

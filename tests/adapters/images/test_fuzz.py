@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import adapters.images.unpack
 from adapters.images.content import Content
 from domain.errors import Refused
 from tests.adapters.images.conftest import Layers
@@ -16,6 +17,13 @@ from tests.adapters.images.tars import Member, archive, directory, file, hardlin
 from tests.examples import examples
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+
+@pytest.fixture(params=[0, 1], ids=["alone", "helped"], autouse=True)
+def _helped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extractors that are alone, or have a second process from their second small file on."""
+    monkeypatch.setattr(adapters.images.unpack, "ALONE", request.param)
+
 
 NAMES = st.sampled_from(["a", "b", "c"])
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
