@@ -2,9 +2,11 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.image import ROOT
@@ -79,6 +81,31 @@ def groups_named(names: Iterable[str]) -> list[Path]:
                 below = [Path(path) for path, _, _ in os.walk(top / name, topdown=False)]
                 found += below
     return found
+
+
+@contextmanager
+def fresh_file_system(point: Path, size: int = 8 << 30) -> Iterator[Path]:
+    """An empty ext4 in a sparse file, mounted at a new directory. On a machine without loop devices or mkfs.ext4 it is
+    an ordinary directory."""
+    point.mkdir()
+    image = point.with_name(f"{point.name}.img")
+    mounted = False
+    try:
+        with image.open("wb") as file:
+            file.truncate(size)
+        make = ["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image)]
+        mounted = _succeeds(make) and _succeeds(["mount", "-o", "loop", str(image), str(point)])
+        yield point
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(point)], check=True)
+        image.unlink()
+        shutil.rmtree(point)
+
+
+def _succeeds(argv: Sequence[str]) -> bool:
+    program = shutil.which(argv[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    return program is not None and not subprocess.run([program, *argv[1:]], check=False, capture_output=True).returncode
 
 
 def clean(folder: Path, groups: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.engines.docker import Docker
 from bench.engines.lading import Lading
+from bench.machine import fresh_file_system
 from bench.process import Command
 from bench.registry import peak, registry, saved_image, seconds_of, small_files
 from bench.report import Row, Target, bound, compare
@@ -128,13 +129,17 @@ def _small_files(setting: Setting) -> list[Row]:
 
 
 def _extracted(setting: Setting, tar: str, layers: Sequence[Path], about: str) -> list[Row]:
-    """Both write where directories are spread over the disk: else whoever comes second pays for what the first has
-    deleted (`adapters.images.spreading`)."""
+    """Both write to a file system of their own, where directories are spread: what was deleted lately makes new files
+    slow on many disks, and whoever comes second would pay for the first (`adapters.images.spreading`)."""
+    with fresh_file_system(setting.folder / "extracted") as folder:
+        return _extracted_in(folder, setting.times(9), tar, layers, about)
+
+
+def _extracted_in(folder: Path, rounds: int, tar: str, layers: Sequence[Path], about: str) -> list[Row]:
     from adapters.images.spreading import spread_out
     from adapters.images.unpack import Expected, Limits, Place, unpack_blob
 
-    folder = setting.folder / "extracted"
-    (folder / "layers").mkdir(parents=True)
+    (folder / "layers").mkdir()
     spread_out(str(folder))
 
     def ours(layer: Path, work: Path) -> None:
@@ -161,8 +166,7 @@ def _extracted(setting: Setting, tar: str, layers: Sequence[Path], about: str) -
         return taken
 
     turns = {"lading": lambda: turn("lading", ours), "tar": lambda: turn("tar", theirs)}
-    samples = interleave(turns, setting.times(5))
-    shutil.rmtree(folder)
+    samples = interleave(turns, rounds)
     return [
         *compare(f"{about}: wall", "s", samples, Target("tar", 1.3)),
         *compare(f"{about}: processor", "s", _later(used), Target("tar")),
