@@ -53,7 +53,7 @@ class Mounting:
             await self.prepare(container)
             yield
         finally:
-            self._used.subtract(used)
+            self._used -= Counter(used)  # which forgets those that nobody uses
             await self._release(used)
 
     def notice(self, record: Recorded) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from adapters.images import documents, ingest, stubs
 from adapters.images.archive import Archive, SavedImage, file_pieces, images_of, open_plain
@@ -82,7 +83,7 @@ class LocalImageStore:
         self._content = Content(root)
         self._now, self._limits, self._newest = now, limits or Limits(), newest
         self._leases = Leases()
-        self._making: dict[str, threading.Lock] = {}
+        self._making: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._making_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, "images")
         # Pulls and pushes wait for others most of the time: nothing else shall wait behind them.

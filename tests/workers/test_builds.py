@@ -114,6 +114,16 @@ async def test_a_cache_is_deleted_while_nobody_uses_it(tmp_path: Path) -> None:
     assert await caches.delete(path, slow) is None
 
 
+async def test_caches_that_nobody_uses_take_no_memory(tmp_path: Path) -> None:
+    """Each build may name others, for years."""
+    caches = Caches(tmp_path)
+    for number in range(50):
+        for sharing in ("shared", "locked", "private"):
+            async with caches.use(f"id-{number}", sharing), caches.use(f"id-{number}", "private"):
+                assert len(caches._users) == 2
+    assert (len(caches._users), len(caches._locks), len(caches._going)) == (0, 0, 0)
+
+
 async def test_what_a_build_goes_on_from_is_not_swept(tmp_path: Path) -> None:
     """And no image is composed of layers that are gone: it would be registered, and of use to nobody."""
     store = LocalImageStore(tmp_path / "images")

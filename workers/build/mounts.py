@@ -7,10 +7,12 @@ the run directory for as long as the step lasts, and are in neither key nor even
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from adapters.images.building import BuildFiles
 from adapters.system.agent import agent_socket
@@ -39,8 +41,8 @@ class Caches:
     """Directories that last between builds, by their ids, and who uses them now."""
 
     root: Path
-    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
-    _users: dict[str, int] = field(default_factory=dict)
+    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    _users: Counter[str] = field(default_factory=Counter)
     _going: dict[str, asyncio.Event] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -50,23 +52,23 @@ class Caches:
         name = hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         if sharing == "private":
             number = 0
-            while self._users.get(f"{name}-{number}" if number else name):
+            while self._users[f"{name}-{number}" if number else name]:
                 number += 1
             name = f"{name}-{number}" if number else name
         lock = self._locks.setdefault(name, asyncio.Lock()) if sharing == "locked" else asyncio.Lock()
         async with lock:
             while (going := self._going.get(name)) is not None:
                 await going.wait()
-            self._users[name] = self._users.get(name, 0) + 1
+            self._users[name] += 1
             try:
                 yield self.root / name
             finally:
-                self._users[name] -= 1
+                self._users -= Counter((name,))  # which forgets those that nobody uses
 
     async def delete(self, path: Path, work: Callable[[Path], int]) -> int | None:
         """The bytes that `work` has freed in a thread; None if somebody uses it. Whoever wants it meanwhile waits, also
         when who asked for this goes away: a thread ends its work."""
-        if self._users.get(path.name) or path.name in self._going or not path.is_dir():
+        if self._users[path.name] or path.name in self._going or not path.is_dir():
             return None
         self._going[path.name] = asyncio.Event()
         return await asyncio.shield(self._delete(path, work))
@@ -83,7 +85,7 @@ class Caches:
 
     def idle(self) -> list[Path]:
         """Those that nobody uses at the moment."""
-        return [path for path in self.all() if not self._users.get(path.name)]
+        return [path for path in self.all() if not self._users[path.name]]
 
 
 @dataclass(frozen=True, slots=True)
