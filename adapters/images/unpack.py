@@ -26,8 +26,9 @@ from domain.images.layer import hex_of
 ALONE = 256
 """After so many small files a layer is worth a second process."""
 
-_IDLE = threading.BoundedSemaphore(max(len(os.sched_getaffinity(0)) - 1, 0))
-"""Processors that have nothing to do while one layer is unpacked: so many layers get a second process."""
+_PROCESSORS = len(os.sched_getaffinity(0))
+_SPARE = threading.BoundedSemaphore(max(_PROCESSORS - 1, 0))
+"""Processors that one layer leaves over: so many layers get a second process."""
 
 _KEPT = -1
 """In the place of a descriptor: the bytes are kept elsewhere, and were verified there."""
@@ -188,12 +189,19 @@ def _extracted(feed: _Feed, target: Path, place: Place, limits: Limits, what: st
 @contextmanager
 def _helped() -> Iterator[int]:
     """After how many small files the extractor is to have help; 0 while others need the processors."""
-    idle = _IDLE.acquire(blocking=False)
+    spare = _SPARE.acquire(blocking=False)
     try:
-        yield ALONE if idle else 0
+        yield ALONE if spare and idle() else 0
     finally:
-        if idle:
-            _IDLE.release()
+        if spare:
+            _SPARE.release()
+
+
+def idle() -> bool:
+    """Whether fewer threads want to run now than there are processors; the caller is one of them (proc_loadavg(5))."""
+    with open("/proc/loadavg", encoding="ascii") as file:
+        running, _, _ = file.read().split()[3].partition("/")
+    return int(running) < _PROCESSORS
 
 
 def _fed(feed: _Feed, arguments: list[str], gate: int, what: str) -> list[bytes]:

@@ -46,6 +46,7 @@ def layers(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     """An empty stack, with extractors that are alone or have a second process from their second small file on;
     deleted by us, because deep trees are more than other tools can delete."""
     monkeypatch.setattr(adapters.images.unpack, "ALONE", request.param)
+    monkeypatch.setattr(adapters.images.unpack, "idle", lambda: True)
     yield Layers(Content(tmp_path / "store"))
     delete_path(str(tmp_path / "store"))
 

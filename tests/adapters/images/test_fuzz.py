@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 def _helped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Extractors that are alone, or have a second process from their second small file on."""
     monkeypatch.setattr(adapters.images.unpack, "ALONE", request.param)
+    monkeypatch.setattr(adapters.images.unpack, "idle", lambda: True)
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import BoundedSemaphore
 
 import pytest
 from hypothesis import example, given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import adapters.images.unpack
 from adapters.images.content import Content
-from adapters.images.unpack import Expected, Limits, Place, unpack
+from adapters.images.unpack import ALONE, Expected, Limits, Place, _helped, idle, unpack
 from domain.errors import Refused, StorageError
 from tests.adapters.images.conftest import Layers
 from tests.adapters.images.tars import Member, archive, device, directory, file, hardlink, pieces, symlink, tree
@@ -44,6 +45,7 @@ OTHERS = st.one_of(
 def unpacked(members: list[Member], alone: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, str] | str:
     """The layer, over one with a file and a directory; or why there is none."""
     monkeypatch.setattr(adapters.images.unpack, "ALONE", alone)
+    monkeypatch.setattr(adapters.images.unpack, "idle", lambda: True)
     with TemporaryDirectory() as place:
         layers = Layers(Content(Path(place) / "store"))
         layers.add(archive(directory("a"), file("a/b", b"below", mode=0o600), directory("c", mode=0o1777)))
@@ -112,6 +114,7 @@ def processes_in(target: Path) -> list[int]:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Of some thousand small files."""
     monkeypatch.setattr(adapters.images.unpack, "ALONE", 1)
+    monkeypatch.setattr(adapters.images.unpack, "idle", lambda: True)
     return Run(tmp_path, archive(*[file(f"d{n // 50}/{n}", b"x" * (n % 900)) for n in range(3000)]))
 
 
@@ -162,6 +165,7 @@ def test_a_name_that_the_disk_cannot_hold_is_told_as_that_of_its_entry(
 ) -> None:
     """Though the file was made elsewhere, and later."""
     monkeypatch.setattr(adapters.images.unpack, "ALONE", 1)
+    monkeypatch.setattr(adapters.images.unpack, "idle", lambda: True)
     long = "/".join(["n" * 250] * 16)
     members = [directory(long[: 251 * count - 1]) for count in range(1, 17)]
     entries = [*members, file("first"), *[file(f"{long}/{n}{'x' * 100}") for n in range(3)], file("last")]
@@ -187,14 +191,23 @@ def test_a_layer_of_few_files_has_no_second_process(tmp_path: Path) -> None:
         unpack(halves(), place, Expected("the layer"), Limits(reserve=0))
 
 
-def test_there_are_no_more_of_them_than_idle_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While others unpack, a layer is unpacked by one process."""
-    monkeypatch.setattr(adapters.images.unpack, "ALONE", 1)
-    taken = [adapters.images.unpack._IDLE.acquire(blocking=False) for _ in range(64)]
-    try:
-        with adapters.images.unpack._helped() as alone:
-            assert alone == 0
-    finally:
-        for each in filter(None, taken):
-            assert each
-            adapters.images.unpack._IDLE.release()
+def test_there_are_no_more_of_them_than_idle_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others unpack or work, a layer is unpacked by one process."""
+    monkeypatch.setattr(adapters.images.unpack, "_SPARE", BoundedSemaphore(1))
+    monkeypatch.setattr(adapters.images.unpack, "idle", lambda: True)
+    with _helped() as first, _helped() as second:
+        assert (first, second) == (ALONE, 0)
+    monkeypatch.setattr(adapters.images.unpack, "idle", lambda: False)
+    with _helped() as third:
+        assert third == 0
+    monkeypatch.setattr(adapters.images.unpack, "idle", lambda: True)
+    with _helped() as fourth:
+        assert fourth == ALONE
+
+
+def test_a_processor_is_idle_while_fewer_threads_run_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that asks runs."""
+    monkeypatch.setattr(adapters.images.unpack, "_PROCESSORS", 0)
+    assert not idle()
+    monkeypatch.setattr(adapters.images.unpack, "_PROCESSORS", 10_000)
+    assert idle()
