@@ -74,6 +74,8 @@ class Rules:
 
     def hides(self, path: str) -> bool:
         """Whether the path is not a part of the context."""
+        if not self.rules:
+            return False
         found = self.verdict(path)
         return found is not None and not found.keeps
 

@@ -322,19 +322,22 @@ class Placing:
         while todo:
             directory, place, relative = todo.pop()
             below: list[tuple[str, str, str]] = []
+            occupied = self._is_directory(place)  # else nothing in it can be in the way
             for name in self.source.names(directory):
                 node = self.source.look(f"{directory}/{name}" if directory else name)
                 inner = f"{relative}/{name}" if relative else name
                 told = node.path if node is not None and self.work.parents else inner
-                if node is None or (excluded.hides(told) and (node.kind != "directory" or excluded.hides_all(told))):
+                hidden = excluded.hides(told)
+                if node is None or (hidden and (node.kind != "directory" or excluded.hides_all(told))):
                     continue
                 path = f"{place}/{name}" if place else name
                 if node.kind == "directory":
                     below.append((node.path, path, inner))
-                    self._check_directory(path)
-                    if excluded.hides(told):
+                    if occupied:
+                        self._check_directory(path)
+                    if hidden:
                         continue
-                else:
+                elif occupied:
                     self._check_file(path)
                 yield self._placed(node, path)
             todo += reversed(below)
@@ -360,18 +363,21 @@ class Placing:
                 f"{self.work.verb}: {safe(node.path)} is neither a file, nor a directory, nor a link",
                 hint="devices, pipes and sockets cannot be copied; .dockerignore can hide it",
             )
-        if any(part.startswith(".wh.") for part in path.split("/")):
+        if ".wh." in path and any(part.startswith(".wh.") for part in path.split("/")):
             raise Refused(f"{self.work.verb}: a layer cannot hold a name that begins with .wh.: /{safe(path)}")
         if len(path) > LONGEST_PATH:
             raise Refused(f"{self.work.verb}: a path becomes too long: /{safe(path)[:100]}…")
-        return self._own(Placed(path, node.kind, node.mode, node.uid, node.gid, node=node))
+        owner = self.owner or node
+        return Placed(path, node.kind, self._mode(node.kind, node.mode), owner.uid, owner.gid, node)
 
     def _own(self, placed: Placed) -> Placed:
-        if self.owner is not None:
-            placed = replace(placed, uid=self.owner.uid, gid=self.owner.gid)
-        if self.mode is not None and placed.kind != "link":
-            placed = replace(placed, mode=self.mode.of(placed.mode, directory=placed.kind == "directory"))
-        return placed
+        owner = self.owner or placed
+        return replace(placed, mode=self._mode(placed.kind, placed.mode), uid=owner.uid, gid=owner.gid)
+
+    def _mode(self, kind: Kind, mode: int) -> int:
+        if self.mode is None or kind == "link":
+            return mode
+        return self.mode.of(mode, directory=kind == "directory")
 
 
 @dataclass(frozen=True, slots=True)
