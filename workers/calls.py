@@ -79,9 +79,16 @@ class TerminalCall:
         """The same of several."""
         return await self._wire.look_all(paths)
 
-    def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
+    @property
+    def is_near(self) -> bool:
+        """Whether the client and its files are on this machine."""
+        return self._wire.is_near
+
+    def pack(
+        self, path: str, name: str, options: str, ignored: str = "", known: bytes | None = None
+    ) -> AsyncIterator[bytes]:
         """A tree of the client as a tar."""
-        return self._wire.pack(path, name, options, ignored)
+        return self._wire.pack(path, name, options, ignored, known)
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
         """A tar as a tree of the client."""

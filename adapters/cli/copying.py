@@ -4,6 +4,7 @@ The files are the client's, so this happens where it runs and with its rights. T
 `adapters.control.console`):
 
     P fine\0/ann/x\0web   send it as a tar, called `web` there; a fourth text is a `.dockerignore` that holds for it
+    P known\0/ann\0.      likewise, without files of the list that follows (see `adapters.tar.unchanged`)
     T owners\0/ann        spread the tar that follows, in pieces `B` of which the last one is empty
     W 600\0web.tar        write what follows to a file, which has that name once it is whole
 
@@ -18,9 +19,10 @@ from collections.abc import Callable
 
 from adapters.cli.main import Line
 from adapters.cli.session import Session
-from adapters.tar.pack import CLOSED, FLUSH, HIDDEN, KEPT, Packer, Sink, Unreadable
+from adapters.tar.pack import FLUSH, Packer, Sink, Unreadable
 from adapters.tar.reader import Damaged, Reader, Source
 from adapters.tar.spread import Impossible, Rules, Spreader
+from adapters.tar.unchanged import spared_by
 
 _DESCRIPTORS = 4096
 
@@ -32,7 +34,7 @@ def do(session: Session, line: Line, kind: bytes, rest: bytes) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     try:
         if kind == b"P":
-            answer = _Pack(session).all(*rest.split(b"\0"))
+            answer = _Pack(session).all(line, *rest.split(b"\0"))
         else:
             answer = (_spread if kind == b"T" else _write)(_Incoming(session, line), rest)
     except Unreadable as error:
@@ -52,10 +54,11 @@ class _Pack(Sink):
         self._session = session
         session.begin_stream()
 
-    def all(self, options: bytes, path: bytes, name: bytes, ignored: bytes = b"") -> bytes:
-        """The whole archive; returns the message that ends it. Raises Unreadable, OSError."""
+    def all(self, line: Line, options: bytes, path: bytes, name: bytes, ignored: bytes = b"") -> bytes:
+        """The whole archive; returns the message that ends it. Raises Unreadable, Damaged, OSError."""
         words = options.split(b",")
-        packer = Packer(self, fine=b"fine" in words, judge=_judge(ignored) if ignored else None)
+        spared = spared_by(_Incoming(self._session, line)) if b"known" in words else None
+        packer = Packer(self, fine=b"fine" in words, judge=_judge(ignored) if ignored else None, spared=spared)
         if b"follow" in words or path.endswith((b"/", b"/.")):
             _add_target(packer, path, name)
         else:
@@ -81,18 +84,9 @@ class _Pack(Sink):
 
 
 def _judge(ignored: bytes) -> Callable[[bytes], int]:
-    """Which names belong to a build context."""
-    from domain.build.ignore import Rules
+    from adapters.tar.ignored import judge
 
-    rules = Rules(os.fsdecode(ignored))
-
-    def judge(name: bytes) -> int:
-        path = os.fsdecode(name)
-        if not rules.hides(path):
-            return KEPT
-        return CLOSED if rules.hides_all(path) else HIDDEN
-
-    return judge
+    return judge(ignored)
 
 
 def _add_target(packer: Packer, path: bytes, name: bytes) -> None:

@@ -20,7 +20,8 @@ Daemon to client, on the call's inbox, by the first byte:
     M 1               terminal of stdin into raw mode, and tell its size now and at every change
     M 2               only its size                         M 0           back to how it was
     L 1\0path\0…      tell what is there, following links (1) or not    P options\0path\0name   stream it as a tar,
-                      without what a fourth text, a `.dockerignore`, hides
+                      without what a fourth text, a `.dockerignore`, hides; with the option `known` what follows in
+                      pieces `B bytes`, until an empty one, says which files need not come
     T options\0path   spread the tar that follows in that directory: pieces `B bytes`, until an empty one
     W mode\0path      write what follows, likewise, to a file that has this name once it is whole (`mode,parents`
                       makes its directory, too)
@@ -200,11 +201,19 @@ class Call:
             raise Refused("the client gave an answer that was not asked for")
         return list(zip(answer[::2], answer[1::2], strict=True))
 
-    def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
+    def pack(
+        self, path: str, name: str, options: str, ignored: str = "", known: bytes | None = None
+    ) -> AsyncIterator[bytes]:
         """One of the client's files or trees as a tar, called `name` there, without what the rules of a
-        `.dockerignore` hide. Raises Refused, Gone."""
+        `.dockerignore` hide, and without files that are `known`: see `adapters.tar.unchanged`. Raises Refused, Gone."""
+        options = options if known is None else ",".join(filter(None, (options, "known")))
         words = (options, path, name, ignored) if ignored else (options, path, name)
-        return self._pieces(b"P" + "\0".join(words).encode("utf-8", "surrogateescape"))
+        return self._pieces(b"P" + "\0".join(words).encode("utf-8", "surrogateescape"), known)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the client and its files are on this machine."""
+        return self._borrow is not None and self._lends
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
         """Make the files of a tar in one of the client's directories; how many, and how many were left out.
@@ -335,13 +344,16 @@ class Call:
                 answer.cancel()
                 self._answer = None
 
-    async def _pieces(self, request: bytes) -> AsyncIterator[bytes]:
+    async def _pieces(self, request: bytes, known: bytes | None = None) -> AsyncIterator[bytes]:
         async with self._streaming:
             stream = self._stream = _Stream()
             taken = reported = 0
             try:
                 self._require_client()
                 await self._tell(request)
+                if known is not None:
+                    await self._put(b"B", known)
+                    await self._tell(b"B")
                 while (piece := await stream.next()) is not None:
                     yield piece
                     taken += len(piece)

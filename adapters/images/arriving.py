@@ -12,10 +12,11 @@ class Arriving(Source):
 
     __slots__ = ("_changed", "_ended", "_file", "_place", "_written")
 
-    def __init__(self, fd: int) -> None:
-        """`fd` stays the caller's."""
+    def __init__(self, fd: int, start: int = 0) -> None:
+        """`fd` stays the caller's; the archive begins at `start`."""
         super().__init__(-1, seekable=True)
-        self._file, self._place, self._written, self._ended = fd, 0, 0, False
+        self._file, self._place, self._written, self._ended = fd, start, start, False
+        self.offset = start
         self._changed = threading.Condition()
 
     def grow(self, count: int) -> None:

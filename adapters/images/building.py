@@ -6,7 +6,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -16,6 +16,7 @@ from adapters.images import placed, same, trees, unpacked
 from adapters.images.arriving import Arriving
 from adapters.images.compression import inflated, sniff
 from adapters.images.context import Context
+from adapters.images.kept import Origin, Shelf
 from adapters.images.merged import Merged
 from adapters.images.placed import Readable
 from adapters.images.remote import Remote
@@ -40,6 +41,7 @@ class BuildFiles:
 
     def __init__(self, store: LocalImageStore, spool: Path, secrets: Path) -> None:
         self._store, self._spool, self._secrets = store, spool, secrets
+        self._shelf = Shelf()
 
     def clear(self) -> None:
         """Delete what a crash has left."""
@@ -133,10 +135,39 @@ class BuildFiles:
         finally:
             os.close(fd)
 
-    async def _received(self, fd: int, pieces: AsyncIterator[bytes]) -> Context:
+    @asynccontextmanager
+    async def near_context(
+        self, origin: Origin, pack: Callable[[bytes], AsyncIterator[bytes]], *, anew: bool = False
+    ) -> AsyncIterator[Context]:
+        """The same from a client on this machine; `pack` is told what need not come, because it is kept of the same
+        `origin`: nothing if all is to be read `anew`. Raises: Refused, StorageError."""
+        if anew:
+            self._shelf.drop(origin)
+        kept = self._shelf.take(origin)
+        fd = self._unnamed() if kept is None else kept.fd
+        context = None
+        try:
+            before = Context(-1, unpacked.Pieces(iter(()))) if kept is None else kept.context
+            try:
+                context = await self._received(fd, pack(before.told()), before)
+            except OSError as error:
+                raise StorageError(f"the build context cannot be kept: {error.strerror}") from error
+            yield context
+        finally:
+            if context is None or not self._room():
+                os.close(fd)
+            else:
+                self._shelf.put(origin, fd, context, os.fstat(fd).st_size if kept is None else kept.whole)
+
+    def forget(self) -> None:
+        """Keep nothing of contexts."""
+        self._shelf.clear()
+
+    async def _received(self, fd: int, pieces: AsyncIterator[bytes], before: Context | None = None) -> Context:
         """A plain one is looked through while it comes, by a thread of its own: how long that takes is up to whoever
-        sends it."""
-        source, reading = Arriving(fd), None
+        sends it. It is put behind the one `before`."""
+        start = os.lseek(fd, 0, os.SEEK_END)
+        source, reading = Arriving(fd, start), None
         try:
             async for piece in pieces:
                 if len(piece) > _PIECE:
@@ -144,9 +175,9 @@ class BuildFiles:
                 else:
                     _write(fd, piece)
                 source.grow(len(piece))
-                if reading is None and len(start := os.pread(fd, 6, 0)) == 6 and sniff(start) == "plain":
+                if reading is None and len(head := os.pread(fd, 6, start)) == 6 and sniff(head) == "plain":
                     thread = ThreadPoolExecutor(1, "context")
-                    reading = asyncio.wrap_future(thread.submit(Context, fd, source))
+                    reading = asyncio.wrap_future(thread.submit(Context, fd, source, before))
                     thread.shutdown(wait=False)
         finally:
             source.end()
@@ -154,6 +185,8 @@ class BuildFiles:
                 await asyncio.gather(reading, return_exceptions=True)
         if reading is not None:
             return reading.result()
+        if before is not None:
+            raise Refused("the build context is damaged: it is packed, and its sender does not do that")
         stop = threading.Event()
         fd = await whole(partial(self._plain, fd, stop), stop)
         return await whole(partial(Context, fd))

@@ -3,6 +3,9 @@ no name, link or device in it can mean anything on this host.
 
 Files are read where they lie in the archive. What comes twice counts as it comes last; names that lead upwards are
 refused; directories that are only mentioned on the way exist.
+
+Of a client nearby an archive holds only what is not in the one `before`, which lies before it in the same file; the
+list behind it says which files are still as they were there (`adapters.tar.unchanged`).
 """
 
 import hashlib
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 
 from adapters.tar.attributes import kept_attribute
 from adapters.tar.reader import DIRECTORY, FILE, LINK, LONGEST_NAME, SYMLINK, Damaged, Entry, Reader, Source
+from adapters.tar.unchanged import listed, read_end
 from domain.build.ignore import Rules
 from domain.build.placing import Kind, Node
 from domain.errors import Refused
@@ -21,6 +25,7 @@ MOST_ENTRIES = 1_000_000
 _PIECE = 1 << 20
 _SMALL = 1 << 16
 """Files of up to so many bytes are hashed while they are at hand: to come back to each of them would cost more."""
+_LONGEST_LIST = MOST_ENTRIES * 64
 _NO_NAMES = frozenset((b"", b".", b".."))
 _NO_LAST: tuple[bytes, str, dict[str, None]] = (b"\0", "", {})
 """No directory: its name in the archive, its path, and what is in it."""
@@ -37,28 +42,38 @@ class _Item:
 
 class Context:
     """A tree of files in an archive; the descriptor stays the caller's. One that is still `arriving` is read on its
-    way. Raises: Refused."""
+    way. `known` are files that need not come again, each with what stat(2) says of it. Raises: Refused."""
 
-    def __init__(self, fd: int, arriving: Source | None = None) -> None:
+    def __init__(self, fd: int, arriving: Source | None = None, before: "Context | None" = None) -> None:
         self._fd = fd
         self._items: dict[str, _Item] = {"": _Item(Node("", "directory", 0o755))}
         self._names: dict[str, dict[str, None]] = {"": {}}
         self._digests: dict[int, str] = {}
         self._last = _NO_LAST
+        self._order: list[str] = []
+        self.known: dict[str, bytes] = {}
         self.files = 0
         self.size = 0
         if arriving is None:
             os.lseek(fd, 0, os.SEEK_SET)
         try:
-            reader = Reader(arriving or Source(fd, seekable=True))
+            source = arriving or Source(fd, seekable=True)
+            reader = Reader(source)
             for entry in reader:
-                self._add(entry)
+                self._order.append(self._add(entry))
                 if entry.kind == FILE and entry.stored <= _SMALL and entry.sparse is None:
                     self._hash(entry, reader)
+            if before is not None:
+                self._go_on_from(before, b"".join(source.pieces(_LONGEST_LIST)))
+            self._order.clear()
         except Damaged as error:
             shown = f' at "{safe(os.fsdecode(error.name))[:200]}"' if error.name else ""
             raise Refused(f"the build context is damaged{shown}: {error.reason}") from error
         self._sorted: dict[str, tuple[str, ...]] = {}
+
+    def told(self) -> bytes:
+        """What the sender of the next one is told."""
+        return listed(map(os.fsencode, self.known), self.known.values())
 
     def look(self, path: str) -> Node | None:
         """See `domain.build.placing.Tree`."""
@@ -82,8 +97,7 @@ class Context:
 
     def digest(self, node: Node) -> str:
         """Of the content of a file."""
-        data = self._items[node.path].data
-        key = data[0][0] if data else -node.size - 1  # no two files begin at one place
+        key = _key(self._items[node.path])
         if key not in self._digests:
             found = hashlib.sha256()
             for piece in self.data(node):
@@ -129,14 +143,42 @@ class Context:
         if data is not None:
             self._digests[entry.offset] = hashlib.sha256(data).hexdigest()
 
-    def _add(self, entry: Entry) -> None:
+    def _go_on_from(self, before: "Context", end: bytes) -> None:
+        """Take over what has not changed, and know what stat(2) says of everything else."""
+        places, sent = read_end(end)
+        paths = tuple(before.known)
+        if any(place >= len(paths) for place in places) or any(not 0 < one <= len(self._order) for one, _ in sent):
+            raise Damaged("the list of its files is damaged")
+        for path in map(paths.__getitem__, places):
+            item = before._items.get(path)
+            if item is None:
+                raise Damaged("the list of its files is damaged")
+            above, _, name = path.rpartition("/")
+            if above in self._names and above in self._items:
+                self._names[above][name] = None
+            else:
+                self._reach(path)
+            self._put(path, item)
+            self.known[path] = before.known[path]
+            key = _key(item)
+            if key in before._digests:
+                self._digests[key] = before._digests[key]
+        for number, status in sent:
+            path = self._order[number - 1]
+            if path in self._items and self._items[path].node.kind == "file":
+                self.known[path] = status
+
+    def _add(self, entry: Entry) -> str:
+        """Returns where it is."""
         path = self._beside(entry.name) or self._path(entry.name)
-        if not path:
-            return
+        if path:
+            self._put(path, self._linked(entry, path) if entry.kind == LINK else self._item(entry, path))
+        return path
+
+    def _put(self, path: str, item: _Item) -> None:
         self.files += 1
         if self.files > MOST_ENTRIES:
             raise Refused(f"the build context holds more than {MOST_ENTRIES} files", hint="add some to .dockerignore")
-        item = self._linked(entry, path) if entry.kind == LINK else self._item(entry, path)
         if item.node.kind != "directory":
             self._forget_below(path)
         self._items[path] = item
@@ -216,6 +258,11 @@ class Context:
         for name in self._names.pop(path, ()):
             self._forget_below(f"{path}/{name}")
             self._items.pop(f"{path}/{name}", None)
+
+
+def _key(item: _Item) -> int:
+    """No two files begin at one place, and all that are nothing but one hole are the same."""
+    return item.data[0][0] if item.data else -item.node.size - 1
 
 
 def _shown(name: bytes) -> str:

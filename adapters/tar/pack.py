@@ -11,6 +11,7 @@ from errno import EINVAL
 
 from adapters.tar.attributes import kept_attribute
 from adapters.tar.reader import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, FILE, LONGEST_NAME, MOST_HOLES, SYMLINK
+from adapters.tar.unchanged import Spared
 from adapters.tar.writer import END, Head, Names, encoded, encoded_sparse, padding
 
 FLUSH = 128 * 1024
@@ -112,14 +113,15 @@ class Packer:
 
     `enters` is asked with the descriptor of every directory on another device than the one above it. With `fine`, times
     have all their digits. `shrunk` are the first names of files that lost bytes while they were being read. `judge` is
-    asked of every name but the first; a directory that it hides is written only when something in it is.
+    asked of every name but the first; a directory that it hides is written only when something in it is. Files that are
+    `spared` are left out, because they are known.
     """
 
     def __init__(
         self, sink: Sink, *, enters: Callable[[int], bool] | None = None, fine: bool = False,
-        judge: Callable[[bytes], int] | None = None,
+        judge: Callable[[bytes], int] | None = None, spared: Spared | None = None,
     ) -> None:
-        self._sink, self._enters, self._fine, self._judge = sink, enters, fine, judge
+        self._sink, self._enters, self._fine, self._judge, self._spared = sink, enters, fine, judge, spared
         self._hidden: list[Head] = []
         self._names = Names()
         self._noatime = os.O_NOATIME
@@ -164,6 +166,8 @@ class Packer:
     def end(self) -> None:
         """The end of the archive."""
         self._sink.write(END)
+        if self._spared is not None:
+            self._sink.write(self._spared.end())
         self._sink.flush()
 
     def _one(self, parent: int, leaf: bytes, name: bytes, device: int, verdict: int = KEPT) -> _Level | None:
@@ -177,6 +181,9 @@ class Packer:
             if verdict == HIDDEN:
                 return None
             if kind == stat.S_IFREG:
+                if self._spared is not None and self._spared.spares(name, status):
+                    self._reveal()
+                    return None
                 fd = self._open(parent, leaf)
                 try:
                     if stat.S_ISREG(os.fstat(fd).st_mode):
@@ -235,6 +242,8 @@ class Packer:
             head.size = len(data)
             self._write(head)
             self._sink.write(data + padding(len(data)))
+        if self._spared is not None:
+            self._spared.sent(self.entries, status)
 
     def _sparse(self, fd: int, head: Head, pieces: list[tuple[int, int]]) -> None:
         name = head.name

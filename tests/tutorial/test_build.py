@@ -473,6 +473,37 @@ def test_the_cache_can_be_emptied(engine: Engine, tmp_path: Path) -> None:
     assert show(engine, "wc -c < /pruned") == "3000000"
 
 
+def sent(done: Done) -> str:
+    """How much of the context has come."""
+    return next(line for line in done.out.splitlines() if line.startswith("Sending build context")).split()[-1]
+
+
+def test_of_a_context_only_what_has_changed_is_sent(engine: Engine, tmp_path: Path) -> None:
+    """A change is seen that leaves size and times as they were; with --no-cache, and after the cache was emptied,
+    everything comes again."""
+    (tmp_path / "data").write_bytes(b"1" * 3_000_000)
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nCOPY data kept /\n")
+
+    def again(*options: str) -> Done:
+        done = engine.cli("build", "-t", "built", *options, str(tmp_path), timeout=90)
+        assert done.code == 0, f"{done.out}\n{done.err}"
+        return done
+
+    assert sent(again()).endswith("MB")
+    if os.major(tmp_path.stat().st_dev):  # of files in memory or behind a server everything comes each time
+        done = until(lambda: told if not sent(told := again()).endswith("MB") else None, "files are old", pause=0.2)
+        assert cached(done) == 1
+        engine.ok("builder", "prune", "-f")
+        assert sent(again()).endswith("MB")
+    before = (tmp_path / "data").stat()
+    (tmp_path / "data").write_bytes(b"2" * before.st_size)
+    os.utime(tmp_path / "data", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert cached(again()) == 0
+    assert show(engine, "head -c 1 /data; cat /kept") == "2kept"
+    assert sent(again("--no-cache")).endswith("MB")
+
+
 def test_a_removed_image_is_built_from_the_cache(engine: Engine, tmp_path: Path) -> None:
     """Removing a name does not remove what builds have found out."""
     built(engine, tmp_path, "FROM busybox\nRUN echo removed > /removed")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adapters.images.building import BuildFiles
 from adapters.images.context import Context
+from adapters.images.kept import Origin
 from adapters.images.repository import is_behind_ssh
 from domain.build import platforms, streams
 from domain.build.dockerfile import parse
@@ -105,6 +106,13 @@ class Builder:
     def context(self, pieces: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Context]:
         """A context that arrives as a tar, for as long as the block lasts. Raises: Refused, StorageError."""
         return self._site.files.context(pieces)
+
+    def near_context(
+        self, origin: Origin, pack: Callable[[bytes], AsyncIterator[bytes]], *, anew: bool
+    ) -> AbstractAsyncContextManager[Context]:
+        """The same from a client on this machine: `pack` is told which files of that `origin` need not come again; none
+        if all are to be read `anew`. Raises: Refused, StorageError."""
+        return self._site.files.near_context(origin, pack, anew=anew)
 
     async def knows(self, name: str) -> str | None:
         """What the image is for (`linux/amd64`; empty if it does not say it), None if it is not here.
@@ -234,6 +242,8 @@ class Builder:
             if await self._drop(str(row["key"]), self._site.mover.meta(Caller(who.actor))):
                 dropped.append(str(row["key"]))
         freed = await self._site.images.sweep() if dropped else 0
+        if until is None:
+            self._site.files.forget()
         if all and until is None:
             for path in self._caches.idle():
                 size = await self._caches.delete(path, self._site.files.delete_cache)

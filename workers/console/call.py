@@ -89,9 +89,15 @@ class Call(Protocol):
     async def look_all(self, paths: Sequence[tuple[str, bool]]) -> list[tuple[str, str]]:
         """The same of several paths, each with whether it is followed."""
 
-    def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
+    @property
+    def is_near(self) -> bool:
+        """Whether the client and its files are on this machine."""
+
+    def pack(
+        self, path: str, name: str, options: str, ignored: str = "", known: bytes | None = None
+    ) -> AsyncIterator[bytes]:
         """One of the client's files or trees as a tar, called `name` there, without what the text of a `.dockerignore`
-        hides. Raises Refused."""
+        hides, and without files that are `known` (see `adapters.tar.unchanged`). Raises Refused."""
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:
         """Make the files of a tar in one of the client's directories; how many, and how many it did not want.

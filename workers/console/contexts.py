@@ -100,9 +100,10 @@ class Arrivals:
 
 @dataclass
 class Reader(Arrivals):
-    """Reads what one call names as well."""
+    """Reads what one call names as well; `anew` also what was read before."""
 
     call: Call
+    anew: bool
 
     async def sources(self, path: str, file: str) -> Sources:
         """What PATH and `-f` mean. Raises Plain, Refused."""
@@ -134,9 +135,25 @@ class Reader(Arrivals):
         ignore = await self._ignore(hiding, kinds[hiding], top) if hiding else ""
 
         async def bring() -> Context:
+            if self.call.is_near:
+                return await self._near(top, ignore)
             return await self._receive(self.call.pack(top + "/.", ".", "", ignore))
 
         return Sources(text, name, ignore, bring)
+
+    async def _near(self, top: str, ignore: str) -> Context:
+        """Only what has changed since this client has built there the last time comes."""
+        counted: list[Counted] = []
+        actor = self.call.who.actor
+
+        def pack(known: bytes) -> AsyncIterator[bytes]:
+            counted.append(Counted(self.call.pack(top + "/.", ".", "", ignore, known)))
+            return aiter(counted[0])
+
+        origin = (actor.via, actor.user, actor.uid, top)
+        context = await self.stack.enter_async_context(self.builder.near_context(origin, pack, anew=self.anew))
+        await self.received(counted[0].size)
+        return context
 
     async def _ignore(self, path: str, kind: str, top: str) -> str:
         data = await self._file(path, kind, posixpath.basename(path), top, _LARGEST_IGNORE, "the ignore file")

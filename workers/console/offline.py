@@ -53,6 +53,7 @@ class _Here:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     deserted: bool = False
     cwd: str = ""
+    is_near: bool = False
 
     async def out(self, data: bytes) -> None:
         _write(1, data)
@@ -84,7 +85,9 @@ class _Here:
     async def look_all(self, paths: Sequence[tuple[str, bool]]) -> list[tuple[str, str]]:
         return [("missing", path) for path, _ in paths]
 
-    async def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
+    async def pack(
+        self, path: str, name: str, options: str, ignored: str = "", known: bytes | None = None
+    ) -> AsyncIterator[bytes]:
         yield b""
 
     async def spread(self, directory: str, content: AsyncIterator[bytes], options: str) -> tuple[int, int]:

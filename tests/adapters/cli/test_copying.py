@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.tar.unchanged import STAT_SIZE, listed, read_end, stat_bytes
 from tests.adapters.cli.conftest import Lading
 from tests.adapters.control.engine import MEBIBYTE, Engine
 from tests.adapters.images.tars import archive, device, directory, file, symlink
@@ -56,6 +57,30 @@ async def test_a_tree_is_sent_under_the_name_that_is_wanted(daemon: Engine, ladi
     assert list(names((await lading("pack", "", f"{tmp_path}/d/.", ".")).out)) == [".", "f", "l"]
     assert names((await lading("pack", "", f"{tmp_path}/link", "x")).out)["x"].issym()
     assert names((await lading("pack", "follow", f"{tmp_path}/link", "x")).out)["x"].isdir()
+
+
+async def test_what_is_known_is_not_sent(daemon: Engine, lading: Lading, tmp_path: Path) -> None:
+    """A list longer than the window; what it says of a file that has changed since counts for nothing."""
+    (tmp_path / "d").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "d" / name).write_text(name)
+    told = {name.encode(): stat_bytes((tmp_path / "d" / name).stat()) for name in ("a", "b")}
+    told |= {b"%d" % number * 200: bytes(STAT_SIZE) for number in range(5000)}
+    (tmp_path / "known").write_bytes(listed(told, told.values()))
+    (tmp_path / "d" / "b").write_text("c")
+    done = await lading("pack", "", f"{tmp_path}/d/.", ".", f"{tmp_path}/known")
+    assert list(names(done.out)) == [".", "b"]
+    assert list(read_end(done.out[5 * 512 :])[0]) == [0]
+
+
+async def test_a_list_of_what_is_known_that_is_damaged_ends_it(
+    daemon: Engine, lading: Lading, tmp_path: Path
+) -> None:
+    """Nothing is guessed."""
+    (tmp_path / "known").write_bytes(b"\7\0\0\0abc")
+    done = await lading("pack", "", f"{tmp_path}/.", ".", f"{tmp_path}/known")
+    assert done.status != 0
+    assert b"the list of known files is damaged" in done.err
 
 
 async def test_a_large_file_arrives_whole(daemon: Engine, lading: Lading, tmp_path: Path) -> None:

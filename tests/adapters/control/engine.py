@@ -225,8 +225,11 @@ async def _look(call: Call) -> None:
 
 
 async def _pack(call: Call) -> None:
-    """pack OPTIONS PATH NAME: the archive goes to standard output."""
-    async for piece in call.pack(call.argv[2], call.argv[3], call.argv[1]):
+    """pack OPTIONS PATH NAME [KNOWN]: the archive goes to standard output; of the file KNOWN is told what is known."""
+    known = None
+    if call.argv[4:]:
+        known = b"".join([piece async for piece in call.open_file(call.argv[4])])
+    async for piece in call.pack(call.argv[2], call.argv[3], call.argv[1], known=known):
         await call.out(piece)
 
 

@@ -115,6 +115,7 @@ class FakeCall:
     on_resize: Callable[[int, int], Awaitable[None]] | None = None
     modes: list[str] = field(default_factory=list)
     cwd: str = "/ann"
+    is_near: bool = False
     side: ClientTree = field(default_factory=ClientTree)
     answers: list[str] = field(default_factory=list)
     asked: list[tuple[str, bool]] = field(default_factory=list)
@@ -130,7 +131,9 @@ class FakeCall:
         """One after the other."""
         return [await self.look(path, follow=follow) for path, follow in paths]
 
-    async def pack(self, path: str, name: str, options: str, ignored: str = "") -> AsyncIterator[bytes]:
+    async def pack(
+        self, path: str, name: str, options: str, ignored: str = "", known: bytes | None = None
+    ) -> AsyncIterator[bytes]:
         """An archive that says what it is."""
         yield archive(path, name, options)
 

@@ -44,7 +44,8 @@ async def _build(invocation: Invocation) -> int:
     async with AsyncExitStack() as stack:
         path = invocation.arguments[0]
         lent = await agents.keyring(call, options.many("ssh"), behind_ssh=is_behind_ssh(path))
-        reader = Reader(invocation.engine.builder, stack, received, call, keyring=lent)
+        anew = options.flag("no-cache")
+        reader = Reader(invocation.engine.builder, stack, received, call, anew, keyring=lent)
         sources = await reader.sources(path, options.text("file"))
         request = await _request(invocation, sources, export=output is not None)
         wanted = invocation.engine.builder.plan(request)
