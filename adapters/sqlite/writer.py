@@ -4,6 +4,9 @@ Callers put orders into a queue and await a future. A thread takes what has gath
 and answers all of them with one wake-up of their loop. A caller that is alone, on a disk that is quick, takes the pen
 itself: the way to the thread and back takes as long as such a disk's flush. Whoever writes holds the pen.
 
+Once such a caller has its answer the next transaction is begun, before there is an order for it. Nobody else can use
+the connection then; so the thread ends that transaction whenever it takes the pen, and in a quiet moment it does.
+
 What a commit could not make durable is never tried again: after a failed write or flush the store only reads. A full
 disk is another matter: nothing was written, and the next order is tried as usual.
 """
@@ -104,10 +107,11 @@ class Writer:
         self._forget_at = time.monotonic() + _FORGET_EVERY
         self._warm = False
         self._pen = Lock()
+        self._stopping = False
         self._usual = _QUICK  # seconds of a commit; the first ones are the thread's
         self._writing: asyncio.Task[object] | None = None
         self._in_a_row = 0
-        self._nudge: asyncio.TimerHandle | None = None
+        self._nudging: asyncio.AbstractEventLoop | None = None
 
     @property
     def tip(self) -> Head:
@@ -120,6 +124,8 @@ class Writer:
 
     async def submit(self, order: Order) -> Sequence[Recorded]:
         """Returns when the order is durable. Raises what `EventStore.append` raises."""
+        if self._stopping:
+            raise StorageError("the event log is being closed")
         loop = asyncio.get_running_loop()
         if self._usual < _QUICK and self._alone(asyncio.current_task(loop)) and self._pen.acquire(blocking=False):
             return self._commit_here(order, loop)
@@ -139,6 +145,7 @@ class Writer:
 
     def stop(self) -> None:
         """Finish what was ordered, write everything back; returns when the thread has ended."""
+        self._stopping = True
         self._queue.put(_Stop())
         self._thread.join()
 
@@ -152,26 +159,34 @@ class Writer:
 
     def _commit_here(self, order: Order, loop: asyncio.AbstractEventLoop) -> Sequence[Recorded]:
         """Commit in the loop's own thread."""
+        if self._in_a_row == 0:
+            loop.call_soon(self._turned, loop)
+        self._in_a_row += 1
         try:
             (outcome,) = self._outcomes((order,))
         finally:
             self._pen.release()
-        if self._in_a_row == 0:
-            loop.call_soon(self._turned)
-        self._in_a_row += 1
-        if self._nudge is None:
-            self._nudge = loop.call_later(_LAZY, self._wake)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def _turned(self) -> None:
-        """The loop has turned: from here on it is anybody's."""
+    def _turned(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop has turned: from here on it is anybody's, and there is time to get ready for the next order."""
         self._writing, self._in_a_row = None, 0
+        if self._nudging is None or self._nudging.is_closed():
+            self._nudging = loop
+            loop.call_later(_LAZY, self._wake)
+        if self.failure is None and self._pen.acquire(blocking=False):
+            try:
+                self._ledger.get_ready()
+            except sqlite3.Error:
+                pass  # the next order meets it again, and has somebody to tell
+            finally:
+                self._pen.release()
 
     def _wake(self) -> None:
         """Let the thread see to the chores."""
-        self._nudge = None
+        self._nudging = None
         self.call(_nothing)
 
     def _run(self) -> None:
@@ -180,7 +195,10 @@ class Writer:
         while not isinstance(item, _Stop):
             item = self._next(wait)
             with self._pen:
+                self._ledger.stand_by()
                 item, wait = self._turn(item)
+        self._pen.acquire()  # and never given back: nobody writes any more
+        self._ledger.stand_by()
         self._finish()
 
     def _turn(self, item: _Item | None) -> tuple[_Item | None, float | None]:

@@ -36,8 +36,10 @@ def measure(setting: Setting) -> list[Row]:
 
 
 async def _single(folder: Path, rounds: int) -> tuple[list[float], list[float], list[float]]:
-    """Appends and overwrites of the disk take turns, in pairs (A B, B A, …); the first ones do not count. Writes that
-    let a file grow come after them: each makes the journal of the file system busy, which would slow the next flush.
+    """Appends and overwrites of the disk take turns, in pairs (A B, B A, …); the first ones do not count. Between them
+    the loop turns, as in a daemon whose commands come over the bus one after the other: the store gets ready for the
+    next append then. Writes that let a file grow come after them: each makes the journal of the file system busy, which
+    would slow the next flush.
     """
     store = open_store(folder / "single")
     await store.open()
@@ -59,6 +61,7 @@ async def _single(folder: Path, rounds: int) -> tuple[list[float], list[float], 
         for turn in range(rounds + WARM_UP):
             for contestant in (append, overwrite) if turn % 2 == 0 else (overwrite, append):
                 await contestant()
+                await asyncio.sleep(0)
         grown = [growing.timed() for _ in range(rounds + WARM_UP)]
     finally:
         disk.close()

@@ -1,13 +1,17 @@
-"""Stores in a temporary directory, and a look at their file from outside."""
+"""Stores in a temporary directory, a look at their file from outside, and what can go wrong below them."""
 
+import errno
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, closing
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from adapters.sqlite.event_store import SqliteEventStore
+from domain import failpoints
+from domain.errors import LadingError
 from domain.projections.fold import Projection
 from tests.contracts.samples import projections
 
@@ -32,3 +36,41 @@ def sql(root: Path, statement: str, *values: object) -> list[tuple[object, ...]]
     """Run a statement on the file of a store that is closed, as an intruder would."""
     with closing(sqlite3.connect(root / "lading.db")) as connection, connection:
         return connection.execute(statement, values).fetchall()
+
+
+@contextmanager
+def fault_at(place: str) -> Iterator[None]:
+    """Let every pass of a failpoint fail."""
+
+    def action(name: str) -> None:
+        if name == place:
+            raise LadingError("injected")
+
+    failpoints.arm(action)
+    try:
+        yield
+    finally:
+        failpoints.arm(None)
+
+
+@contextmanager
+def mounted(where: Path, *arguments: str) -> Iterator[Path]:
+    """A file system of its own for a store."""
+    where.mkdir()
+    subprocess.run(["mount", *arguments, str(where)], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", str(where)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Leave no room on the disk that the file is on."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise

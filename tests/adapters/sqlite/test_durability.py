@@ -1,7 +1,6 @@
 """What was acknowledged is there again: after kill -9, on a full disk, and when the disk fails."""
 
 import asyncio
-import errno
 import fcntl
 import os
 import random
@@ -10,17 +9,14 @@ import sqlite3
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from adapters.sqlite.event_store import SqliteEventStore
-from domain import failpoints
 from domain.errors import Conflict, LadingError, StorageError
 from domain.messages import Append, StreamId
-from tests.adapters.sqlite.conftest import Opener
+from tests.adapters.sqlite.conftest import Opener, fault_at, fill, mounted
 from tests.contracts.samples import DOOR, IMAGE, META, Built, CloseAsked, Noted, Torn, append, door, projections
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -91,7 +87,7 @@ async def test_a_fault_before_the_commit_leaves_nothing(opened: Opener, place: s
     """The caller hears of it, and may try again; later callers notice nothing."""
     store = await opened()
     failing = append(DOOR, 0, Built(name="front", code=("1",)), CloseAsked())
-    with _fault_at(place), pytest.raises(LadingError, match="injected"):
+    with fault_at(place), pytest.raises(LadingError, match="injected"):
         await store.append(failing, META)
     assert await store.head() == 0
     assert list(await store.open_intents()) == []
@@ -103,24 +99,11 @@ async def test_a_fault_before_the_commit_leaves_nothing(opened: Opener, place: s
 async def test_a_fault_after_the_commit_loses_only_the_answer(opened: Opener) -> None:
     """The events are there, and whoever tries again is told so."""
     store = await opened()
-    with _fault_at("store.after-commit"), pytest.raises(LadingError, match="injected"):
+    with fault_at("store.after-commit"), pytest.raises(LadingError, match="injected"):
         await store.append(append(DOOR, 0, Built(name="front")), META)
     with pytest.raises(Conflict):
         await store.append(append(DOOR, 0, Built(name="front")), META)
     assert await store.head() == 1
-
-
-@contextmanager
-def _fault_at(place: str) -> Iterator[None]:
-    def action(name: str) -> None:
-        if name == place:
-            raise LadingError("injected")
-
-    failpoints.arm(action)
-    try:
-        yield
-    finally:
-        failpoints.arm(None)
 
 
 async def test_a_caller_that_is_cancelled_harms_nobody(opened: Opener) -> None:
@@ -155,17 +138,6 @@ async def test_closing_waits_for_what_was_ordered(opened: Opener) -> None:
     await store.close()
 
 
-@contextmanager
-def mounted(where: Path, *arguments: str) -> Iterator[Path]:
-    """A file system of its own for a store."""
-    where.mkdir()
-    subprocess.run(["mount", *arguments, str(where)], check=True)
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", str(where)], check=True)
-
-
 @pytest.mark.kernel
 @pytest.mark.slow
 async def test_a_full_disk_refuses_and_accepts_again(tmp_path: Path) -> None:
@@ -175,7 +147,7 @@ async def test_a_full_disk_refuses_and_accepts_again(tmp_path: Path) -> None:
         await store.open()
         try:
             await store.append(append(DOOR, 0, Built(name="front"), CloseAsked()), META)
-            _fill(disk / "ballast")
+            fill(disk / "ballast")
             await store.append(append(DOOR, 2, Torn()), META)
             stored, refused = await _append_until_refused(store)
             assert "disk is full" in str(refused)
@@ -198,17 +170,6 @@ async def _append_until_refused(store: SqliteEventStore) -> tuple[int, StorageEr
     raise AssertionError("the disk was never full")
 
 
-def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        for size in (1 << 20, 4096):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-
-
 @pytest.mark.kernel
 @pytest.mark.slow
 async def test_a_full_disk_at_the_start_is_no_obstacle(tmp_path: Path) -> None:
@@ -218,7 +179,7 @@ async def test_a_full_disk_at_the_start_is_no_obstacle(tmp_path: Path) -> None:
         await store.open()
         await store.append(append(DOOR, 0, Built(name="front"), CloseAsked()), META)
         await store.close()
-        _fill(disk / "ballast")
+        fill(disk / "ballast")
         again = SqliteEventStore(disk, projections())
         await again.open()
         try:
