@@ -24,7 +24,6 @@ from adapters.sqlite.ledger import Ledger, order
 from adapters.sqlite.projector import Projector
 from adapters.sqlite.reading import Reader
 from adapters.sqlite.rebuild import Rebuild, stale
-from adapters.sqlite.rows import rows_of
 from adapters.sqlite.schema import SCHEMA, prepare
 from adapters.sqlite.tables import RESERVED
 from adapters.sqlite.verify import Report, digest, verify
@@ -204,8 +203,7 @@ class SqliteEventStore:
             if self._anew:
                 _disown(connection)
             self._fold_outdated(connection)
-            inline = [rows_of(connection, p) for p in self.projections if p.inline]
-            ledger = Ledger(connection, inline, self._now)
+            ledger = Ledger(connection, [p for p in self.projections if p.inline], self._now)
             self._projector = self._new_projector(connection, ledger)
             if wal_size(self.path) < WAL_BYTES // 2:
                 lay_out_wal(connection, self.path)

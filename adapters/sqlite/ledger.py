@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from adapters.sqlite import sealing
-from adapters.sqlite.rows import Rows
+from adapters.sqlite.rows import Rows, rows_of
 from adapters.sqlite.tables import (
     COMMANDS,
     EVENTS,
@@ -35,6 +35,7 @@ from domain.errors import Conflict
 from domain.failpoints import failpoint
 from domain.machine import settled_by
 from domain.messages import Actor, Append, Event, Meta, Recorded, StreamId
+from domain.projections.fold import Projection
 from domain.projections.replay import cares
 from domain.stored import closed, sealed_bytes, to_bytes, with_sealed
 
@@ -69,6 +70,18 @@ Payload = tuple[Event, bytes, bytes]
 
 Part = tuple[StreamId, int | None, Sequence[Payload]]
 """Encoded events for one stream, which is expected to be at a version (None: at any)."""
+
+
+class _Kind(NamedTuple):
+    """What is to be known of each event of a class; asked of the event itself, it takes four times as long."""
+
+    name: str
+    encoded: bytes
+    moves_intents: bool
+    intent: bool
+    sealed: bool
+    drops_key: bool
+    rows: Sequence[Rows]
 
 
 class Order(NamedTuple):
@@ -167,13 +180,13 @@ class _Sheet:
 class Ledger:
     """Owns the tip of the log; used by the writer's thread alone."""
 
-    def __init__(self, connection: sqlite3.Connection, inline: Sequence[Rows], now: Callable[[], int]) -> None:
+    def __init__(self, connection: sqlite3.Connection, inline: Sequence[Projection], now: Callable[[], int]) -> None:
         self.keys_dropped = 0
         self._connection = connection
         self._cursor = connection.cursor()  # kept, for the connection's own `execute` makes one each time
         self._run, self._run_many = self._cursor.execute, self._cursor.executemany
-        self._inline = tuple(inline)
-        self._rows: dict[type[Event], Sequence[Rows]] = {}
+        self._inline = tuple(rows_of(self._cursor, projection) for projection in inline)
+        self._kinds: dict[type[Event], _Kind] = {}
         self._now = now
         self._disowned = False
         self._streams: OrderedDict[StreamId, tuple[int, int]] = OrderedDict()
@@ -355,70 +368,78 @@ class Ledger:
         sheet.streams[stream] = id, version + len(payloads)
         for payload in payloads:
             version += 1
-            record = self._append_event(sheet, order, stream, id, version, payload)
-            self._follow(sheet, record, id)
+            kind = self._kinds.get(type(payload[0])) or self._kind(type(payload[0]))
+            record = self._append_event(sheet, order, stream, id, version, payload, kind)
+            self._follow(sheet, record, id, kind)
             records.append(record)
 
     def _append_event(
-        self, sheet: _Sheet, order: Order, stream: StreamId, id: int, version: int, payload: Payload
+        self, sheet: _Sheet, order: Order, stream: StreamId, id: int, version: int, payload: Payload, kind: _Kind
     ) -> Recorded:
         event, data, secret = payload
-        name, meta = event.stored_as, order.meta
+        meta = order.meta
         if secret:
             data = with_sealed(data, sealing.seal(self._key(sheet, id), stream, version, secret))
         position, time = sheet.position + 1, self._now()
         if time <= sheet.time:
             time = sheet.time + 1
         hashed = data_hash(data)
-        hash = link(sheet.hash, position, str(stream).encode(), version, name.encode(), time, hashed, order.meta_hash)
+        hash = link(sheet.hash, position, str(stream).encode(), version, kind.encoded, time, hashed, order.meta_hash)
         sheet.events.append((
-            position, id, version, self._types.get(name) or self._new_type(sheet, name), time, data, hashed,
+            position, id, version, self._types.get(kind.name) or self._new_type(sheet, kind.name), time,
+            bytearray(data), bytearray(hashed),  # bound as they are; for each `bytes` the driver calls an adapter
             self._origins.get(order.origin) or self._new_origin(sheet, order.origin),
-            meta.cause, meta.correlation, order.command, hash,
+            meta.cause, meta.correlation, order.command, bytearray(hash),
         ))  # fmt: skip
         sheet.position, sheet.hash, sheet.time = position, hash, time
         return Recorded(position, stream, version, time, event, meta)
 
-    def _follow(self, sheet: _Sheet, record: Recorded, stream: int) -> None:
+    def _follow(self, sheet: _Sheet, record: Recorded, stream: int, kind: _Kind) -> None:
         """What an event brings with it: intents, keys, and the rows of the inline projections."""
-        event = record.event
-        if event.intent or event.settles or event.settles_all:
-            self._settle(sheet, record, stream)
-        if event.drops_key:
+        if kind.moves_intents:
+            self._settle(sheet, record, stream, kind)
+        if kind.drops_key:
             sheet.keys[stream] = None
             sheet.drops += 1
         visible = record
-        if event.sealed:
+        if kind.sealed:
             place = record.position, record.stream, record.version, record.time
-            visible = Recorded(*place, closed(event), record.meta)
-        kind = type(event)
-        for rows in self._rows.get(kind) or self._caring(kind):
+            visible = Recorded(*place, closed(record.event), record.meta)
+        for rows in kind.rows:
             sheet.touched[rows] = None
             rows.fold(visible)
 
-    def _caring(self, kind: type[Event]) -> Sequence[Rows]:
-        """The inline rows that events of a class can touch."""
+    def _kind(self, event: type[Event]) -> _Kind:
+        """With the inline rows that events of this class can touch."""
         all = ((rows, cares(rows.projection)) for rows in self._inline)
-        found = self._rows[kind] = [rows for rows, kinds in all if kinds is None or kind in kinds]
+        found = self._kinds[event] = _Kind(
+            name=event.stored_as,
+            encoded=event.stored_as.encode(),
+            moves_intents=bool(event.intent or event.settles or event.settles_all),
+            intent=event.intent,
+            sealed=bool(event.sealed),
+            drops_key=event.drops_key,
+            rows=[rows for rows, kinds in all if kinds is None or event in kinds],
+        )
         return found
 
-    def _settle(self, sheet: _Sheet, record: Recorded, stream: int) -> None:
-        event = record.event
+    def _settle(self, sheet: _Sheet, record: Recorded, stream: int, kind: _Kind) -> None:
         before = sheet.intents.get(stream)
         if before is None and sheet.below is not None:
             before = sheet.below.intents.get(stream)
         if before is None:
             before = self._intents.get(stream, _NONE)
-        if not before and not event.intent:
+        if not before and not kind.intent:
             return
         after = dict(before)
-        for position in settled_by(before, event, record.meta.cause):
+        for position in settled_by(before, record.event, record.meta.cause) if before else ():
             del after[position]
             sheet.ended.append((position,))
-        if event.intent:
-            name = event.stored_as
-            after[record.position] = name
-            sheet.begun.append((record.position, stream, self._types.get(name) or self._new_type(sheet, name)))
+        if kind.intent:
+            after[record.position] = kind.name
+            sheet.begun.append((
+                record.position, stream, self._types.get(kind.name) or self._new_type(sheet, kind.name)
+            ))  # fmt: skip
         sheet.intents[stream] = after
 
     def _key(self, sheet: _Sheet, stream: int) -> bytes:

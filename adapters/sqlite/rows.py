@@ -56,18 +56,22 @@ class Rows(Protocol):
         """The transaction was rolled back."""
 
 
-def rows_of(connection: sqlite3.Connection, projection: Projection) -> Rows:
+Runs = sqlite3.Connection | sqlite3.Cursor
+"""What runs statements: a cursor that is kept saves making one for each."""
+
+
+def rows_of(runs: Runs, projection: Projection) -> Rows:
     """The rows of a projection in its table."""
-    return (TemporalRows if is_temporal(projection) else PlainRows)(connection, projection)
+    return (TemporalRows if is_temporal(projection) else PlainRows)(runs, projection)
 
 
 class PlainRows:
     """One row per key; None stands for no row. `moves` says whether any row of this transaction has got, changed or
     lost a value that is under a set rule."""
 
-    def __init__(self, connection: sqlite3.Connection, projection: Projection) -> None:
+    def __init__(self, runs: Runs, projection: Projection) -> None:
         self.projection = projection
-        self._connection = connection
+        self._runs = runs
         self._shape = Shape(projection.columns)
         self._cares = cares(projection)
         self._table = projection_table(projection)
@@ -123,11 +127,11 @@ class PlainRows:
             if row is not None and before is not None:
                 if names := self._shape.changed(before, row):
                     statement, shape = self._updates.get(names) or self._update(names)
-                    self._connection.execute(statement, (*shape.store(row), key))
+                    self._runs.execute(statement, (*shape.store(row), key))
             elif row is not None:
-                self._connection.execute(self._insert, self._shape.store(row))
+                self._runs.execute(self._insert, self._shape.store(row))
             elif before is not None:
-                self._connection.execute(self._delete, (key,))
+                self._runs.execute(self._delete, (key,))
 
     def settle(self) -> None:
         """The transaction was committed."""
@@ -152,7 +156,7 @@ class PlainRows:
             return self._pencil[key]
         if key in self._stored:
             return self._stored[key]
-        values = None if new else self._connection.execute(self._select, (key,)).fetchone()
+        values = None if new else self._runs.execute(self._select, (key,)).fetchone()
         found = self._stored[key] = None if values is None else self._shape.restore(values)
         return found
 
@@ -162,7 +166,7 @@ class PlainRows:
 
     def execute(self, statement: str, values: tuple[object, ...]) -> sqlite3.Cursor:
         """Run a statement in the transaction."""
-        return self._connection.execute(statement, values)
+        return self._runs.execute(statement, values)
 
     def _update(self, names: tuple[str, ...]) -> tuple[str, Shape]:
         found = self._updates[names] = (update_sql(self._table, names, self._shape.names[0]), self._shape.part(names))
@@ -217,9 +221,9 @@ class _Unique:
 class TemporalRows:
     """One row per key and change; see `domain.projections.replay`."""
 
-    def __init__(self, connection: sqlite3.Connection, projection: Projection) -> None:
+    def __init__(self, runs: Runs, projection: Projection) -> None:
         self.projection = projection
-        self._connection = connection
+        self._runs = runs
         self._shape = Shape(projection.columns)
         self._cares = cares(projection)
         table = projection_table(projection)
@@ -263,9 +267,9 @@ class TemporalRows:
         """Write the rows: ended ones that the table knows are updated, all others are new."""
         known = {(key, held.since) for key in self._pencil if (held := self._stored[key]) is not None}
         ends = [(values[2], values[0]) for values in self._ended if values[:2] in known]
-        self._connection.executemany(self._end, ends)
-        self._connection.executemany(self._insert, [values for values in self._ended if values[:2] not in known])
-        self._connection.executemany(
+        self._runs.executemany(self._end, ends)
+        self._runs.executemany(self._insert, [values for values in self._ended if values[:2] not in known])
+        self._runs.executemany(
             self._insert,
             [
                 span(self._shape.store(held.row), held.since, STILL)
@@ -288,7 +292,7 @@ class TemporalRows:
         for rows in (self._sheet, self._pencil, self._stored):
             if key in rows:
                 return rows[key]
-        found = self._connection.execute(self._select, (key,)).fetchone()
+        found = self._runs.execute(self._select, (key,)).fetchone()
         held = self._stored[key] = None if found is None else _Held(found[0], self._shape.restore(found[1:]))
         return held
 

@@ -87,8 +87,9 @@ class Containers:
 
     def fold(self, row: Row | None, record: Recorded, key: str) -> Row | None:
         """The row after the event."""
-        event, kind = record.event, type(record.event)
-        if isinstance(event, Created):
+        event: Any = record.event
+        kind = type(event)
+        if kind is Created:  # `isinstance` goes a long way round through pydantic
             return _created(event, record.time, key)
         if row is None or kind is Removed:
             return None
