@@ -35,10 +35,11 @@ class Directories:
         self._below, self._attributes, self._times_fd, self._wait_for = below, attributes, times, wait_for
         self._times = bytearray()
         self._root_seen = False
+        self._replaced = False
         self._implied: dict[bytes, None] = {}
         self._real: dict[bytes, bytes] = {}
         self._as_written: dict[bytes, bytes] = {}
-        self.forget()
+        self._forget()
 
     def quick(self, written: bytes) -> bytes | None:
         """The real directory behind a name that was given to `remember`."""
@@ -50,6 +51,10 @@ class Directories:
 
     def forget(self) -> None:
         """Something was removed: no name is known any more."""
+        self._replaced = True
+        self._forget()
+
+    def _forget(self) -> None:
         self._real = {b"": b""}
         self._as_written = {}
 
@@ -59,14 +64,14 @@ class Directories:
 
     def at(self, parts: list[bytes]) -> bytes:
         """The real directory that the components lead to, made if need be; links are resolved inside the layer."""
-        key = b"/".join(parts)
-        real = self._real.get(key)
-        if real is None:
-            above = self._real.get(b"/".join(parts[:-1]))
-            real = self._resolve(parts) if above is None else self._resolve(parts[-1:], above)
+        known = len(parts)
+        while (real := self._real.get(b"/".join(parts[:known]))) is None:
+            known -= 1
+        for count in range(known, len(parts)):
+            real = self._resolve(parts[count], real)
             if len(self._real) > _MOST_KNOWN:
-                self.forget()
-            self._real[key] = real
+                self._forget()
+            self._real[b"/".join(parts[: count + 1])] = real
         return real
 
     def root(self, entry: Entry) -> None:
@@ -110,13 +115,14 @@ class Directories:
             while head := records.read(_TIME.size):
                 time, length = _TIME.unpack(head)
                 path = records.read(length)
-                if _is_real(path, real):  # else a later entry has replaced it
+                if not self._replaced or _is_real(path, real):  # else a later entry has replaced it
                     os.utime(path or b".", ns=(time, time), follow_symlinks=False)
                 if len(real) > _MOST_KNOWN:
                     real = {b""}
 
-    def _resolve(self, parts: list[bytes], real: bytes = b"") -> bytes:
-        todo, links = parts[::-1], 0
+    def _resolve(self, name: bytes, real: bytes) -> bytes:
+        """What the name leads to, in a directory."""
+        todo, links = [name], 0
         while todo:
             part = todo.pop()
             if part == b"..":
@@ -124,8 +130,11 @@ class Directories:
                 continue
             path = real + b"/" + part if real else part
             self._wait_for(path)
-            status = lstat(path)
-            if status is not None and stat.S_ISLNK(status.st_mode):
+            if self._imply(path):
+                real = path
+                continue
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
                 links += 1
                 target = os.readlink(path)
                 real = b"" if target.startswith(b"/") else real
@@ -133,32 +142,34 @@ class Directories:
                 if links > _MOST_LINKS or len(todo) > LONGEST_NAME:
                     raise Unusable("too many links lead to it")
                 continue
-            if status is None or not stat.S_ISDIR(status.st_mode):
-                self._imply(path, status)
+            if is_whiteout(status):
+                self._replace_whiteout(path, 0o755)
+                self._attributes.own_directory(path, 0, 0, 0o755)
+                self._note_time(path, 0)
+            elif not stat.S_ISDIR(status.st_mode):
+                raise Unusable("it lies below something that is not a directory")
             real = path
         return real
 
-    def _imply(self, path: bytes, status: os.stat_result | None) -> None:
-        """Make a directory that has no entry of its own, as it is in the layers below."""
+    def _imply(self, path: bytes) -> bool:
+        """Make a directory that has no entry of its own, later as it is in the layers below; False when its name is
+        taken."""
         if len(path) > LONGEST_NAME:
             raise Unusable("its name is too long")
-        if status is None:
+        try:
             os.mkdir(path, 0o755)
-            self._implied[path] = None
-            if len(self._implied) > _MOST_KNOWN:
-                self._settle()
-        elif is_whiteout(status):
-            self._replace_whiteout(path, 0o755)
-            self._attributes.own_directory(path, 0, 0, 0o755)
-            self._note_time(path, 0)
-        else:
-            raise Unusable("it lies below something that is not a directory")
+        except FileExistsError:
+            return False
+        self._implied[path] = None
+        if len(self._implied) > _MOST_KNOWN:
+            self._settle()
+        return True
 
     def _settle(self) -> None:
         """Give implied directories their attributes, those that are still there."""
         real = {b""}
         for path in self._implied:
-            if _is_real(path, real):
+            if not self._replaced or _is_real(path, real):
                 self._inherit(path)
         self._implied.clear()
 
@@ -167,7 +178,8 @@ class Directories:
         stack = self._below.stack()
         found = stack.directory(path) if stack else None
         if found is None:
-            self._attributes.own_directory(path or b".", 0, 0, 0o755)
+            if self._attributes.always_chown:  # it may have got the group and the bit of the one above
+                self._attributes.own_directory(path or b".", 0, 0, 0o755)
             self._note_time(path, 0)
             return
         layer, status = found

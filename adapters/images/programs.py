@@ -25,7 +25,7 @@ PIPE_SIZE = 1 << 20
 
 def command(program: str, arguments: list[str]) -> list[str]:
     """The argument vector that runs a module of this package."""
-    return [sys.executable, "-I", "-S", "-c", _BOOT.format(program), _ROOT, *arguments]
+    return [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT.format(program), _ROOT, *arguments]
 
 
 @contextmanager

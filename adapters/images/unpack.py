@@ -18,6 +18,7 @@ from pathlib import Path
 from adapters.images import programs
 from adapters.images.compression import Compressor, inflated, sniffed
 from adapters.images.content import Blob, LayerRecord
+from adapters.images.digesting import Digesting
 from adapters.images.gate import Gate
 from domain.errors import Refused
 from domain.failpoints import failpoint
@@ -106,7 +107,7 @@ class _Feed:
 
     def __init__(self, pieces: Iterable[bytes], blob: int, expected: Expected) -> None:
         self._blob_fd, self._expected = blob, expected
-        self._diff_hash, self._kept_hash = hashlib.sha256(), hashlib.sha256()
+        self._diff_hash, self._kept_hash = Digesting(), hashlib.sha256()
         self._received_size = self._tar_size = self._kept_size = 0
         self._kind, self._pieces = sniffed(pieces)
 
@@ -114,12 +115,13 @@ class _Feed:
         """Write the plain tar to the extractor."""
         plain = self._pieces if self._kind == "plain" else inflated(self._kind, self._received(), self._expected.what)
         compressor = Compressor() if self._kind == "plain" and self._blob_fd != _KEPT else None
-        for piece in plain:
-            self._diff_hash.update(piece)
-            self._tar_size += len(piece)
-            write(fd, piece)
-            if compressor is not None:
-                self._keep(compressor.add(piece))
+        with self._diff_hash:
+            for piece in filter(None, plain):
+                self._diff_hash.update(piece)
+                self._tar_size += len(piece)
+                write(fd, piece)
+                if compressor is not None:
+                    self._keep(compressor.add(piece))
         if compressor is not None:
             self._keep(compressor.finish())
 

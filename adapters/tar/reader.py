@@ -423,12 +423,12 @@ def _set_gid(entry: Entry, value: bytes) -> None:
 
 def _set_mtime(entry: Entry, value: bytes) -> None:
     """Seconds with a fraction of any length, exactly: a float would lose the nanoseconds."""
-    negative = value.startswith(b"-")
     whole, _, fraction = value.lstrip(b"+-").partition(b".")
-    if (whole and not whole.isdigit()) or (fraction and not fraction.isdigit()) or len(whole) > 20:
+    digits = whole + fraction
+    if (digits and not digits.isdigit()) or len(whole) > 20:
         raise Damaged("its time is damaged", entry.name)
-    time = int(whole or b"0") * 10**9 + int(fraction[:9].ljust(9, b"0"))
-    entry.mtime = -time if negative else time
+    time = int(whole + fraction[:9].ljust(9, b"0"))
+    entry.mtime = -time if value.startswith(b"-") else time
 
 
 _ATTRIBUTES = {

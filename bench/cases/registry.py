@@ -4,8 +4,10 @@ import os
 import secrets
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.engines.docker import Docker
@@ -136,41 +138,64 @@ def _extracted(setting: Setting, tar: str, layers: Sequence[Path], about: str) -
 
 
 def _extracted_in(folder: Path, rounds: int, tar: str, layers: Sequence[Path], about: str) -> list[Row]:
+    """By our extractor as the engine does it, several layers side by side, and one after the other, as tar does."""
     from adapters.images.spreading import spread_out
-    from adapters.images.unpack import Expected, Limits, Place, unpack_blob
 
-    (folder / "layers").mkdir()
     spread_out(str(folder))
 
-    def ours(layer: Path, work: Path) -> None:
-        with layer.open("rb", buffering=0) as file:
-            pieces = iter(lambda: file.read(1 << 20), b"")
-            unpack_blob(pieces, Place(work, folder / "layers"), Expected("the layer"), Limits())
+    def one_by_one(layers: Sequence[Path], work: Path) -> None:
+        for number, layer in enumerate(layers):
+            _side_by_side([layer], work / str(number))
 
-    def theirs(layer: Path, work: Path) -> None:
-        subprocess.run([tar, "-xpf", str(layer), "-C", str(work)], check=True)
+    def by_tar(layers: Sequence[Path], work: Path) -> None:
+        for number, layer in enumerate(layers):
+            (work / str(number)).mkdir(parents=True)
+            subprocess.run([tar, "-xpf", str(layer), "-C", str(work / str(number))], check=True)
 
+    ways = {"lading": _side_by_side, "one by one": one_by_one, "tar": by_tar}
     used: dict[str, list[float]] = {}
 
-    def turn(name: str, extract: Callable[[Path, Path], None]) -> float:
-        taken = processor = 0.0
-        for layer in layers:
-            work = folder / secrets.token_hex(8)
-            work.mkdir()
-            os.sync()
-            begin, before = time.perf_counter(), _own_seconds()
-            extract(layer, work)
-            taken, processor = taken + time.perf_counter() - begin, processor + _own_seconds() - before
-            shutil.rmtree(work)
-        used.setdefault(name, []).append(processor)
+    def turn(name: str) -> float:
+        work = folder / secrets.token_hex(8)
+        os.sync()
+        begin, before = time.perf_counter(), _own_seconds()
+        ways[name](layers, work)
+        taken = time.perf_counter() - begin
+        used.setdefault(name, []).append(_own_seconds() - before)
+        shutil.rmtree(work)
         return taken
 
-    turns = {"lading": lambda: turn("lading", ours), "tar": lambda: turn("tar", theirs)}
-    samples = interleave(turns, rounds)
-    return [
-        *compare(f"{about}: wall", "s", samples, Target("tar", 1.3)),
-        *compare(f"{about}: processor", "s", _later(used), Target("tar")),
+    if len(layers) == 1:
+        del ways["one by one"]
+    walls = interleave({name: partial(turn, name) for name in ways}, rounds)
+    rows = [
+        *compare(f"{about}: wall", "s", _of(walls, "lading"), Target("tar", 1.3)),
+        *compare(f"{about}: processor", "s", _later(_of(used, "lading")), Target("tar")),
     ]
+    if "one by one" in walls:
+        rows += compare(f"{about}, one layer after the other: wall", "s", _of(walls, "one by one"), Target("tar"))
+    return rows
+
+
+def _side_by_side(layers: Sequence[Path], work: Path) -> None:
+    from adapters.images.content import LayerRecord
+    from adapters.images.stacking import Below, stacked
+    from adapters.images.unpack import Expected, Limits, Place, unpack_blob
+
+    def make(number: int, below: Below) -> LayerRecord:
+        place = Place(work / str(number), work / "layers", coming=below)
+        place.work.mkdir(parents=True)
+        with layers[number].open("rb", buffering=0) as file:
+            pieces = iter(lambda: file.read(1 << 20), b"")
+            return unpack_blob(pieces, place, Expected("the layer"), Limits())
+
+    (work / "layers").mkdir(parents=True)
+    stacked(len(layers), make, threading.Event())
+
+
+def _of(samples: Samples, ours: str) -> dict[str, list[float]]:
+    """Ours, called as the others know us, and tar's."""
+    return {"lading": samples[ours], "tar": samples["tar"]}
 
 
 def _own_seconds() -> float:
