@@ -37,6 +37,7 @@ _SETS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
     "bridges": (("ifname",), (), 0),
     "internal": (("ifname",), (), 0),
     "same": (("ifname", "ifname"), (), 0),
+    "elders": (("ifname", "ifname"), (), 0),
     "nets4": (("ipv4_addr",), (), nft.INTERVAL),
     "nets6": (("ipv6_addr",), (), nft.INTERVAL),
     "masq4": (("ipv4_addr",), (), nft.INTERVAL),
@@ -143,6 +144,11 @@ _HINTS = {
 
 # What is in the sets --------------------------------------------------------------------------------------------------
 
+def of_elders(links: Iterable[str]) -> Elements:
+    """Of interfaces that were there before the host forwarded anything."""
+    return {"elders": {(name + name, b""): None for name in map(nft.interface, links)}}
+
+
 def of_bridge(bridge: Bridge) -> Elements:
     """What a network adds."""
     name = nft.interface(bridge.link)
@@ -220,14 +226,25 @@ def rules(name: str, *, router: bool) -> list[Message]:
     _sources(rule)
     _segments(rule)
     _forward(rule)
-    if router:  # it was not one before us: nobody else may use it as one
+    if router:
         found.append(nft.chain(name, "router", "filter", "forward", _FILTER))
-        rule("router", nft.meta("iifname"), nft.in_set("bridges", inverted=True), nft.meta("oifname"),
-             nft.in_set("bridges", inverted=True), DROP)
+        _keep_apart(rule)
     return found
 
 
 _Rule = Callable[..., None]
+
+
+def _keep_apart(rule: _Rule) -> None:
+    """The host was no router before us: what was there then stays apart, and so does hardware. Bridges of virtual
+    machines go on (what crosses one may pass here as well), and so does what others have made since, who want to
+    forward for themselves: further engines, docker, libvirt, a VPN. Hardware has no kind: such a rule ends there."""
+    for side in ("iif", "oif"):
+        rule("router", nft.meta(side + "kind"), nft.compare(bytes(16), DIFFERENT), nft.meta(side + "name", nft.R1),
+             nft.meta(side + "name", nft.R2), nft.in_set("elders", inverted=True), ACCEPT)
+    rule("router", nft.meta("iifname", nft.R1), nft.meta("oifname", nft.R2), nft.in_set("elders"), ACCEPT)
+    rule("router", nft.meta("iifname"), nft.in_set("bridges", inverted=True), nft.meta("oifname"),
+         nft.in_set("bridges", inverted=True), DROP)
 
 
 def _guard(rule: _Rule) -> None:

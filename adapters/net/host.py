@@ -27,6 +27,8 @@ from domain.ports.network import Surroundings
 log = logging.getLogger(__name__)
 Run = tuple[str, int]
 _SYSCTLS = Path("/proc/sys/net")
+_THERE = "there "
+"""Begins the note of an interface that was there before this host forwarded anything."""
 _BRIDGES = "ldg"
 _KINDS = ("bridge", "veth")
 _HIGHEST_DEFAULT_MTU = 1500
@@ -131,20 +133,25 @@ class Host:
     def _open_ways(self, bridge: Bridge) -> None:
         """Only now that the table guards them: loopback addresses over the bridge, and forwarding."""
         _write("ipv4", bridge.link, "route_localnet", "1")
-        if self._switch_on(_SYSCTLS / "ipv4/ip_forward"):
+        if self._switch_on(_SYSCTLS / "ipv4/ip_forward", there=self._others()):
             self._reload()
         if _has_v6(bridge.addresses):
             self._keep_router_advertisements()
             self._switch_on(_SYSCTLS / "ipv6/conf/all/forwarding")
 
-    def _switch_on(self, path: Path) -> bool:
-        """Whether that was necessary; it is noted, to be undone by `clean`."""
+    def _switch_on(self, path: Path, there: Iterable[str] = ()) -> bool:
+        """Whether that was necessary; it is noted, to be undone by `clean`, with the interfaces that were `there`."""
         if path.read_text().strip() != "0":
             return False
         with self._notes.open("a") as notes:
-            notes.write(f"{path}\n")
+            notes.writelines(f"{line}\n" for line in (path, *(_THERE + name for name in there)))
         path.write_text("1")
         return True
+
+    def _others(self) -> list[str]:
+        """Virtual interfaces that are not ours."""
+        ours = {link.index for link in self._ours()}
+        return [link.name for link in links.all_links(self._links) if link.kind and link.index not in ours]
 
     def _keep_router_advertisements(self) -> None:
         """A host that forwards no longer listens to its own router, unless told to (ip-sysctl, accept_ra)."""
@@ -411,8 +418,9 @@ class Host:
             with self._admitting:  # who is at it at the moment, in another thread, must not go on behind this
                 foreign.forget()
         if self._notes.exists():
-            for path in self._notes.read_text().splitlines():
-                Path(path).write_text("0")
+            for line in self._notes.read_text().splitlines():
+                if not line.startswith(_THERE):
+                    Path(line).write_text("0")
             self._notes.unlink()
 
     def cables(self) -> int:
@@ -451,8 +459,10 @@ class Host:
 
     def _reload(self) -> None:
         parts = [*map(firewall.of_bridge, self.bridges.values()), *(room.elements for room in self.rooms.values())]
-        switched = self._notes.exists() and "ipv4/ip_forward" in self._notes.read_text()
-        self._firewall.load(firewall.merged(parts), router=switched)
+        noted = self._notes.read_text().splitlines() if self._notes.exists() else []
+        elders = firewall.of_elders(line.removeprefix(_THERE) for line in noted if line.startswith(_THERE))
+        switched = str(_SYSCTLS / "ipv4/ip_forward") in noted
+        self._firewall.load(firewall.merged([*parts, elders]), router=switched)
         self._loaded = True
 
 

@@ -22,7 +22,7 @@ _INTERVAL_END = 1
 HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
 TYPES = {"ipv4_addr": (7, 4), "ipv6_addr": (8, 16), "inet_proto": (12, 1), "inet_service": (13, 2), "ifname": (41, 16)}
 """Name → (nft's number, for who lists the table; bytes)."""
-_META = {"iifname": 6, "oifname": 7, "nfproto": 15, "l4proto": 16}
+_META = {"iifname": 6, "oifname": 7, "nfproto": 15, "l4proto": 16, "iifkind": 26, "oifkind": 27}
 _VERDICTS = {"drop": 0, "accept": 1, "jump": -3, "return": -5}
 _MOST_ELEMENTS = 1000  # one attribute holds less than 64 KiB
 _SET_IDS = struct.Struct(">I")

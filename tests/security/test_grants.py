@@ -12,8 +12,9 @@ PARAMETERS = Path("/proc/sys")
 
 
 def watched() -> dict[str, str]:
-    """Kernel parameters of the host that somebody might want to change through a container."""
-    names = ("kernel/core_pattern", "kernel/shmmax", "kernel/msgmax", "kernel/modprobe", "net/ipv4/ip_forward",
+    """Kernel parameters of the host that somebody might want to change through a container. Not ip_forward: engines
+    switch that on themselves."""
+    names = ("kernel/core_pattern", "kernel/shmmax", "kernel/msgmax", "kernel/modprobe", "net/ipv4/ip_default_ttl",
              "vm/overcommit_memory", "fs/file-max", "kernel/hostname", "kernel/domainname", "fs/mqueue/msg_max")
     return {name: (PARAMETERS / name).read_text() for name in names if (PARAMETERS / name).exists()}
 
@@ -39,9 +40,9 @@ def test_a_kernel_parameter_of_the_host_is_not_set(engine: Engine, value: str) -
 def test_a_parameter_of_the_network_needs_a_network_of_its_own(engine: Engine) -> None:
     """With the host's it would be the host's."""
     before = watched()
-    wish = ("--sysctl", "net.ipv4.ip_forward=1")
+    wish = ("--sysctl", "net.ipv4.ip_default_ttl=77")
     assert engine.cli("run", "--rm", "--network", "host", *wish, "busybox", "true").code == 125
-    assert engine.ok("run", "--rm", *wish, "busybox", "cat", "/proc/sys/net/ipv4/ip_forward") == "1"
+    assert engine.ok("run", "--rm", *wish, "busybox", "cat", "/proc/sys/net/ipv4/ip_default_ttl") == "77"
     assert watched() == before
 
 
