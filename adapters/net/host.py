@@ -133,25 +133,24 @@ class Host:
     def _open_ways(self, bridge: Bridge) -> None:
         """Only now that the table guards them: loopback addresses over the bridge, and forwarding."""
         _write("ipv4", bridge.link, "route_localnet", "1")
-        if self._switch_on(_SYSCTLS / "ipv4/ip_forward", there=self._others()):
+        if self._switch_on(_SYSCTLS / "ipv4/ip_forward", there=self._others):
             self._reload()
         if _has_v6(bridge.addresses):
             self._keep_router_advertisements()
             self._switch_on(_SYSCTLS / "ipv6/conf/all/forwarding")
 
-    def _switch_on(self, path: Path, there: Iterable[str] = ()) -> bool:
+    def _switch_on(self, path: Path, there: Callable[[], Iterable[str]] = tuple) -> bool:
         """Whether that was necessary; it is noted, to be undone by `clean`, with the interfaces that were `there`."""
         if path.read_text().strip() != "0":
             return False
         with self._notes.open("a") as notes:
-            notes.writelines(f"{line}\n" for line in (path, *(_THERE + name for name in there)))
+            notes.writelines(f"{line}\n" for line in (path, *(_THERE + name for name in there())))
         path.write_text("1")
         return True
 
     def _others(self) -> list[str]:
         """Virtual interfaces that are not ours."""
-        ours = {link.index for link in self._ours()}
-        return [link.name for link in links.all_links(self._links) if link.kind and link.index not in ours]
+        return [link.name for link in links.all_links(self._links) if link.kind and not self._is_ours(link)]
 
     def _keep_router_advertisements(self) -> None:
         """A host that forwards no longer listens to its own router, unless told to (ip-sysctl, accept_ra)."""
@@ -428,8 +427,10 @@ class Host:
         return sum(link.group == self._group and link.kind == "veth" for link in self._ours())
 
     def _ours(self) -> list[Link]:
-        return [link for link in links.all_links(self._links)
-                if link.group in (self._group, self._dead) and link.kind in _KINDS]
+        return [link for link in links.all_links(self._links) if self._is_ours(link)]
+
+    def _is_ours(self, link: Link) -> bool:
+        return link.group in (self._group, self._dead) and link.kind in _KINDS
 
     def _doom(self, found: Iterable[Link]) -> None:
         """Into the group that is deleted by one message."""
