@@ -23,7 +23,7 @@ import stat
 
 from adapters.images.attributes import Attributes, set_time, xattrs_of
 from adapters.images.directories import Directories, lstat, remove_tree
-from adapters.images.helper import NEW_FILE, OF_THE_DISK, SMALL, Helper
+from adapters.images.helper import NEW_FILE, OF_THE_DISK, SMALL, Helper, write
 from adapters.images.names import MARK, META_MARK, OPAQUE_MARK, Unusable, clean, is_plain
 from adapters.images.stack import LAYER_FLAGS, Below, is_whiteout, opened
 from adapters.tar.reader import (
@@ -157,7 +157,7 @@ class Extractor:
             fd = os.open(path, NEW_FILE, mode)
         try:
             if entry.sparse is None and entry.stored <= SMALL and (data := reader.small()) is not None:
-                _write(fd, data)
+                write(fd, data)
             elif entry.stored or entry.sparse is not None:
                 self._fill(fd, entry, reader)
             self._attributes.own_file(fd, entry.uid, entry.gid, mode)
@@ -209,7 +209,7 @@ class Extractor:
                 self._check_space()
         if os.lseek(fd, 0, os.SEEK_CUR) != offset:
             os.lseek(fd, offset, os.SEEK_SET)
-        _write(fd, piece)
+        write(fd, piece)
         return count
 
     def _symlink(self, entry: Entry, path: bytes, reader: Reader) -> None:
@@ -354,11 +354,6 @@ def _hard_link(target: bytes, path: bytes) -> None:
     os.link(target, path, follow_symlinks=False)
 
 
-def _write(fd: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
-
-
 _NO_DATA = Reader(Source(-1))
 
 
@@ -379,7 +374,7 @@ def respond(work: "Callable[[], bytes]", to: int = 1) -> int:
         result = b"\0".join((b"failed", os.strerror(error.errno or errno.EIO).encode(), b""))
     except MemoryError:
         result = b"\0".join((b"failed", os.strerror(errno.ENOMEM).encode(), b""))
-    _write(to, memoryview(result))
+    write(to, memoryview(result))
     return 0
 
 

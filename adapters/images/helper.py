@@ -85,12 +85,11 @@ class Helper:
         """Do not wait for more files: something that takes long comes first."""
         if not self._batch:
             return
-        batch = memoryview(b"".join((_LENGTH.pack(self._size), *self._batch)))
+        batch = b"".join((_LENGTH.pack(self._size), *self._batch))
         self._flying.append(self._names)
         self._batch, self._names, self._size = [], set(), 0
         try:
-            while batch:
-                batch = batch[os.write(self._to, batch) :]
+            write(self._to, memoryview(batch))
         except BrokenPipeError:
             self.settle()  # it says why, if it can
             raise
@@ -206,8 +205,13 @@ def _made(received: bytearray, at: int, end: int) -> bytes:
 def _make(path: bytes, data: memoryview, mode: int, uid: int, gid: int, time: int) -> None:
     fd = os.open(path, NEW_FILE, mode)
     try:
-        while data:
-            data = data[os.write(fd, data) :]
+        write(fd, data)
         own_and_date(fd, uid, gid, mode, time)
     finally:
         os.close(fd)
+
+
+def write(fd: int, data: memoryview) -> None:
+    """All of it."""
+    while data:
+        data = data[os.write(fd, data) :]

@@ -13,11 +13,11 @@ from adapters.images.context import Context
 from adapters.images.kept import MOST, Origin, Shelf
 from adapters.images.store import LocalImageStore
 from adapters.images.unpacked import Pieces
-from adapters.tar.pack import Packer, Sink
 from adapters.tar.unchanged import STAT_SIZE, Spared
 from domain.errors import Refused
 from tests.adapters.images import tars
 from tests.adapters.images.test_arriving import told
+from tests.adapters.tar.packing import packed
 
 _ANN: Origin = ("socket", "ann", 1000, "/ann/app")
 Pack = Callable[[bytes], AsyncIterator[bytes]]
@@ -54,16 +54,9 @@ class Client:
 
     async def pack(self, known: bytes) -> AsyncIterator[bytes]:
         """As the real one, but that it trusts all times."""
-        pieces: list[bytes] = []
-        packer = Packer(Sink(pieces.append), spared=Spared(known, 0, lambda status, now: True))
-        fd = os.open(self._place, os.O_PATH | os.O_DIRECTORY)
-        try:
-            packer.add(fd, b".", b".")
-            packer.end()
-        finally:
-            os.close(fd)
-        self.sizes.append(sum(map(len, pieces)))
-        for piece in pieces:
+        data = packed(self._place, spared=Spared(known, 0, lambda status, now: True))
+        self.sizes.append(len(data))
+        for piece in tars.pieces(data):
             await asyncio.sleep(0)
             yield piece
 

@@ -4,7 +4,7 @@ import errno
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,18 @@ def mounted(where: Path, *arguments: str) -> Iterator[Path]:
         yield where
     finally:
         subprocess.run(["umount", str(where)], check=True)
+
+
+@asynccontextmanager
+async def on_a_small_disk(where: Path) -> AsyncIterator[SqliteEventStore]:
+    """A store that soon has no room; open."""
+    with mounted(where, "-t", "tmpfs", "-o", "size=24m", "tmpfs") as disk:
+        store = SqliteEventStore(disk, projections())
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
 
 
 def fill(path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from adapters.sqlite.event_store import SqliteEventStore
 from domain.errors import Conflict, LadingError, StorageError
 from domain.messages import Append, StreamId
-from tests.adapters.sqlite.conftest import Opener, fault_at, fill, mounted
+from tests.adapters.sqlite.conftest import Opener, fault_at, fill, mounted, on_a_small_disk
 from tests.contracts.samples import DOOR, IMAGE, META, Built, CloseAsked, Noted, Torn, append, door, projections
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -142,23 +142,19 @@ async def test_closing_waits_for_what_was_ordered(opened: Opener) -> None:
 @pytest.mark.slow
 async def test_a_full_disk_refuses_and_accepts_again(tmp_path: Path) -> None:
     """Nothing of a refused append stays; small appends still fit, for the WAL is laid out in advance."""
-    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=24m", "tmpfs") as disk:
-        store = SqliteEventStore(disk, projections())
-        await store.open()
-        try:
-            await store.append(append(DOOR, 0, Built(name="front"), CloseAsked()), META)
-            fill(disk / "ballast")
-            await store.append(append(DOOR, 2, Torn()), META)
-            stored, refused = await _append_until_refused(store)
-            assert "disk is full" in str(refused)
-            assert store.failure is None
-            assert len(await store.load(IMAGE)) == stored
-            assert list(await store.open_intents()) == []
-            (disk / "ballast").unlink()
-            await store.append(append(IMAGE, stored, Noted(text="x" * 100_000)), META)
-            assert (await store.verify()).findings == ()
-        finally:
-            await store.close()
+    disk = tmp_path / "disk"
+    async with on_a_small_disk(disk) as store:
+        await store.append(append(DOOR, 0, Built(name="front"), CloseAsked()), META)
+        fill(disk / "ballast")
+        await store.append(append(DOOR, 2, Torn()), META)
+        stored, refused = await _append_until_refused(store)
+        assert "disk is full" in str(refused)
+        assert store.failure is None
+        assert len(await store.load(IMAGE)) == stored
+        assert list(await store.open_intents()) == []
+        (disk / "ballast").unlink()
+        await store.append(append(IMAGE, stored, Noted(text="x" * 100_000)), META)
+        assert (await store.verify()).findings == ()
 
 
 async def _append_until_refused(store: SqliteEventStore) -> tuple[int, StorageError]:

@@ -15,7 +15,7 @@ from adapters.sqlite.event_store import SqliteEventStore
 from adapters.sqlite.ledger import Ledger
 from domain.errors import LadingError, NameTaken, StorageError
 from domain.messages import Append, Event
-from tests.adapters.sqlite.conftest import Opener, fault_at, fill, mounted
+from tests.adapters.sqlite.conftest import Opener, fault_at, fill, on_a_small_disk
 from tests.contracts.samples import GATE, IMAGE, META, Built, CloseAsked, Closed, Noted, append, door, projections
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -206,21 +206,17 @@ def test_two_loops_take_turns(tmp_path: Path) -> None:
 @pytest.mark.slow
 async def test_a_full_disk_refuses_and_accepts_again(tmp_path: Path) -> None:
     """The transaction was begun while there was room."""
-    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=24m", "tmpfs") as disk:
-        store = SqliteEventStore(disk, projections())
-        await store.open()
-        try:
-            await ready(store)
-            events = len(await store.load(GATE))
-            fill(disk / "ballast")
-            with pytest.raises(StorageError, match="disk is full"):
-                await _write_for_ever(store)
-            assert store.failure is None
-            (disk / "ballast").unlink()
-            await note(store)
-            await sound(store, events + 1)
-        finally:
-            await store.close()
+    disk = tmp_path / "disk"
+    async with on_a_small_disk(disk) as store:
+        await ready(store)
+        events = len(await store.load(GATE))
+        fill(disk / "ballast")
+        with pytest.raises(StorageError, match="disk is full"):
+            await _write_for_ever(store)
+        assert store.failure is None
+        (disk / "ballast").unlink()
+        await note(store)
+        await sound(store, events + 1)
 
 
 async def _write_for_ever(store: SqliteEventStore) -> None:

@@ -14,22 +14,10 @@ from hypothesis import strategies as st
 from adapters.tar.pack import CLOSED, HIDDEN, KEPT, Packer, PipeSink, Sink, Unreadable
 from adapters.tar.reader import Reader, Source
 from adapters.tar.spread import Rules, Spreader
+from tests.adapters.tar.packing import packed
 from tests.examples import examples
 
 Tree = dict[str, tuple[object, ...]]
-
-
-def packed(place: Path, leaf: str, name: str, *, fine: bool = False) -> bytes:
-    """The archive of what is called `leaf` in `place`."""
-    pieces: list[bytes] = []
-    fd = os.open(place, os.O_PATH)
-    try:
-        packer = Packer(Sink(pieces.append), fine=fine)
-        packer.add(fd, leaf.encode(), name.encode())
-        packer.end()
-    finally:
-        os.close(fd)
-    return b"".join(pieces)
 
 
 class Given(Source):
@@ -263,14 +251,6 @@ def test_what_is_judged_not_to_belong_is_left_out(tmp_path: Path) -> None:
             return CLOSED
         return KEPT if name.endswith((b"keep", b"f")) else HIDDEN
 
-    written: list[bytes] = []
-    packer = Packer(Sink(written.append), judge=judge)
-    fd = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
-    try:
-        packer.add(fd, b".", b".")
-        packer.end()
-    finally:
-        os.close(fd)
-    with tarfile.open(fileobj=io.BytesIO(b"".join(written))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(packed(tmp_path, judge=judge))) as tar:
         assert tar.getnames() == [".", "a", "a/keep", "b", "b/c", "b/c/keep", "f"]
     assert b"e/drop" not in asked

@@ -11,9 +11,10 @@ from typing import cast
 
 import pytest
 
-from adapters.tar.pack import HIDDEN, KEPT, Packer, Sink
+from adapters.tar.pack import HIDDEN, KEPT, Sink
 from adapters.tar.reader import Damaged
 from adapters.tar.unchanged import Spared, is_settled, listed, read_end, stat_bytes
+from tests.adapters.tar.packing import packed
 
 _NOW = 1_700_000_000_123_456_789
 _TWO_SECONDS = 2 * 10**9
@@ -38,18 +39,10 @@ class Sender:
 
     def send(self, hides: str = "") -> list[str]:
         """The names of what was sent this time, the directory itself left out."""
-        pieces: list[bytes] = []
         spared = Spared(listed(map(os.fsencode, self._known), self._known.values()), _NOW, always)
-        packer = Packer(
-            Sink(pieces.append), judge=lambda name: HIDDEN if name.decode() == hides else KEPT, spared=spared
+        return self._remember(
+            packed(self._place, judge=lambda name: HIDDEN if name.decode() == hides else KEPT, spared=spared)
         )
-        fd = os.open(self._place, os.O_PATH | os.O_DIRECTORY)
-        try:
-            packer.add(fd, b".", b".")
-            packer.end()
-        finally:
-            os.close(fd)
-        return self._remember(b"".join(pieces))
 
     def _remember(self, data: bytes) -> list[str]:
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
