@@ -1,7 +1,6 @@
 """The composition root: settings → adapters → workers. The only place that names concrete classes."""
 
 import platform
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from adapters.nats.rights import User
 from adapters.nats.server import EmbeddedServer
 from adapters.net.driver import NetworkProcess, lingers
 from adapters.registry.registries import RemoteRegistries
+from adapters.sqlite.driver import SQLITE
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.system import binaries, facts
 from adapters.system.clock import SystemClock
@@ -269,4 +269,4 @@ def _small(failpoints: str) -> str:
 
 def versions() -> Mapping[str, str]:
     """Of everything whose version changes what may be relied on."""
-    return {"engine": VERSION, "kernel": facts.kernel(), "sqlite": sqlite3.sqlite_version}
+    return {"engine": VERSION, "kernel": facts.kernel(), "sqlite": SQLITE}

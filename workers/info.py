@@ -1,10 +1,10 @@
 """What `info` says about the engine and its host."""
 
 import os
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
+from adapters.sqlite.driver import SQLITE
 from adapters.system import facts
 from domain.ports.events import Views
 from workers.settings import Settings
@@ -45,7 +45,7 @@ class Info:
             "MemTotal": facts.memory_total(),
             "DockerRootDir": str(self._settings.data_root),
             "RunDir": str(self._settings.run_dir),
-            "SQLiteVersion": sqlite3.sqlite_version,
+            "SQLiteVersion": SQLITE,
             **self.health,
         }
 

@@ -1,23 +1,22 @@
 """Connections to the store's file: one that writes and checkpoints, any number that only read.
 
-Facts that shape this module (https://sqlite.org/wal.html):
-- SQLite 3.7.0 to 3.51.2 can corrupt a WAL file when one connection commits while another one checkpoints. So only the
-  writer checkpoints, and only when it is told to; readers are opened with `mode=ro` and `query_only`.
-- POSIX locks of a file vanish when any descriptor of it is closed in the process: nothing here opens the main file.
+Facts that shape this module (https://sqlite.org/wal.html), beside those of the driver:
+- Only the writer checkpoints, and only when it is told to; readers open the file for reading alone.
 - A commit that finds its pages in the WAL file overwrites them in place (one flush); one that has to grow costs
   a second flush for the new size. So `lay_out_wal` lets the file grow once, by a transaction that is rolled back.
 """
 
 import os
-import sqlite3
 from pathlib import Path
-from urllib.parse import quote
+from typing import cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+import sqlalchemy
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection, QueuePool
 
-from domain.errors import StorageError
+from adapters.sqlite import dbapi
+from adapters.sqlite.driver import Connection, Error, connect, is_full
 
 PAGE = 2048
 """Bytes of a page: a commit writes every page it touches, and most change by some hundred bytes."""
@@ -41,20 +40,21 @@ _WRITER = (
     "cache_size=-16000",
     *_SHARED,
 )
-_NULLS = {None: None}
 _READER = ("query_only=ON", "cache_size=-8000", *_SHARED)
 
 
 def writer_engine(path: Path) -> Engine:
     """The engine behind the one writing connection; a transaction begins IMMEDIATE."""
-    engine = create_engine("sqlite+pysqlite://", creator=lambda: connect(path, "rwc"), poolclass=NullPool)
+    engine = create_engine(
+        "sqlite://", module=dbapi, creator=lambda: dbapi.Connection(connect(path, "rwc")), poolclass=NullPool
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         _pragmas(connection, _WRITER)
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
+    def begin(connection: sqlalchemy.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
@@ -63,8 +63,9 @@ def writer_engine(path: Path) -> Engine:
 def reader_engine(path: Path) -> Engine:
     """The engine behind all reading connections; every statement is a transaction of its own."""
     engine = create_engine(
-        "sqlite+pysqlite://",
-        creator=lambda: connect(path, "ro"),
+        "sqlite://",
+        module=dbapi,
+        creator=lambda: dbapi.Connection(connect(path, "ro")),
         poolclass=QueuePool,
         pool_size=2,
         max_overflow=-1,
@@ -78,25 +79,9 @@ def reader_engine(path: Path) -> Engine:
     return engine
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A bare connection; transactions are begun and ended only by statements of ours.
-
-    The driver looks for an adapter of every value that is neither a number nor a text, and before Python 3.12 it makes
-    an exception of each time that it finds none: that takes longer than the value itself. So there are some that change
-    nothing.
-    """
-    sqlite3.register_adapter(bytes, bytes)
-    sqlite3.register_adapter(type(None), _NULLS.get)
-    uri = f"file:{quote(str(path))}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
-
-
-def driver(connection: object) -> sqlite3.Connection:
+def bare(connection: PoolProxiedConnection) -> Connection:
     """The driver's connection behind one of SQLAlchemy's."""
-    found = getattr(connection, "driver_connection", connection)
-    if not isinstance(found, sqlite3.Connection):
-        raise TypeError(f"{found!r} is no connection to SQLite")
-    return found
+    return cast(dbapi.Connection, connection.dbapi_connection).bare
 
 
 def create_private(path: Path) -> bool:
@@ -121,7 +106,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def lay_out_wal(connection: sqlite3.Connection, path: Path, size: int = WAL_BYTES) -> None:
+def lay_out_wal(connection: Connection, path: Path, size: int = WAL_BYTES) -> None:
     """Let the WAL file grow to its usual size; a disk without room for it is no error.
 
     On an empty WAL this also overwrites what an earlier round has left in the file. It is flushed here, or the next
@@ -134,7 +119,7 @@ def lay_out_wal(connection: sqlite3.Connection, path: Path, size: int = WAL_BYTE
         connection.execute("CREATE TABLE room (bytes BLOB)")
         connection.execute("INSERT INTO room VALUES (zeroblob(?))", (size,))
         _flush(_wal(path))
-    except sqlite3.OperationalError as error:
+    except Error as error:
         if not is_full(error):
             raise
     finally:
@@ -164,46 +149,6 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def is_full(error: sqlite3.Error) -> bool:
-    """Whether there was no room, so that nothing was written and nothing is in doubt.
-
-    SQLITE_FULL comes from a write, SQLITE_IOERR_SHMSIZE from growing the index of the WAL; a flush that fails for want
-    of room is SQLITE_IOERR_FSYNC, and that is another matter.
-    """
-    return code_of(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
-
-
-def is_fatal(error: sqlite3.Error) -> bool:
-    """Whether the file or the disk below it can no longer be trusted."""
-    primary = code_of(error) & 0xFF
-    return not is_full(error) and primary in {
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-    }
-
-
-def code_of(error: sqlite3.Error) -> int:
-    """The extended result code; 0 for errors of the driver itself."""
-    return getattr(error, "sqlite_errorcode", 0) or 0
-
-
-def storage_error(error: sqlite3.Error, path: Path | None = None) -> StorageError:
-    """What a caller is told."""
-    if is_full(error):
-        return StorageError("the disk is full: nothing was stored", hint="free some space and try again")
-    where = f" {path}" if path else ""
-    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
-    hint = (
-        "see `lading audit verify`" if code_of(error) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} else ""
-    )
-    return StorageError(f"the event log{where} cannot be used: {error} ({name})", hint=hint)
-
-
 def _pragmas(connection: DBAPIConnection, settings: tuple[str, ...]) -> None:
-    cursor = connection.cursor()
     for setting in settings:
-        cursor.execute(f"PRAGMA {setting}")
-    cursor.close()
+        cast(dbapi.Connection, connection).bare.execute(f"PRAGMA {setting}")

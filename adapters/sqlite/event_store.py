@@ -10,14 +10,14 @@ thread. Appends go to the writer (`adapters.sqlite.writer`).
 """
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from adapters.sqlite.engine import WAL_BYTES, driver, lay_out_wal, reader_engine, storage_error, wal_size, writer_engine
+from adapters.sqlite.driver import SQLITE, Connection, Error, storage_error
+from adapters.sqlite.engine import WAL_BYTES, bare, lay_out_wal, reader_engine, wal_size, writer_engine
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.intents import folded, write_anew
 from adapters.sqlite.ledger import Ledger, order
@@ -74,10 +74,12 @@ class SqliteEventStore:
         await asyncio.to_thread(self._open)
 
     async def close(self) -> None:
-        """Finish what was ordered and close the file."""
+        """Finish what was ordered and close the file. From the first moment on nothing is read: a connection that is
+        being closed must not be used by another thread."""
+        self._reader = None
         await asyncio.to_thread(self._stop)
         self._stop = _nothing
-        self._writer = self._reader = self._projector = None
+        self._writer = self._projector = None
 
     @property
     def failure(self) -> StorageError | None:
@@ -152,18 +154,18 @@ class SqliteEventStore:
 
     def versions(self) -> dict[str, str]:
         """What `info` shows: some rules of the store depend on the version of SQLite."""
-        return {"SQLite": sqlite3.sqlite_version, "Schema": SCHEMA}
+        return {"SQLite": SQLITE, "Schema": SCHEMA}
 
     async def catch_up(self) -> None:
         """`caught_up`, unless the store is closed for writing: then the rows stay as they are."""
         if self.failure is None:
             await self.caught_up()
 
-    def held(self) -> sqlite3.Connection:
+    def held(self) -> Connection:
         """The connection of the loop's thread."""
         return self._held().connection
 
-    async def heavy(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    async def heavy(self, query: Callable[[Connection], T]) -> T:
         """Run a query that may take long in a thread, on a connection of its own."""
         return await self._heavy(lambda reader: query(reader.connection))
 
@@ -185,8 +187,8 @@ class SqliteEventStore:
         self._held()
         try:
             with closing(self._readers.raw_connection()) as connection:
-                return query(Reader(driver(connection)))
-        except sqlite3.Error as error:
+                return query(Reader(bare(connection)))
+        except Error as error:
             raise storage_error(error, self.path) from error
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
@@ -198,7 +200,7 @@ class SqliteEventStore:
         prepare(self.path, engine)
         try:
             held = engine.raw_connection()
-            connection = driver(held)
+            connection = bare(held)
             failure = self._check_head(Reader(connection))
             if self._anew:
                 _disown(connection)
@@ -208,7 +210,7 @@ class SqliteEventStore:
             if wal_size(self.path) < WAL_BYTES // 2:
                 lay_out_wal(connection, self.path)
             reading = self._readers.raw_connection()
-        except sqlite3.Error as error:
+        except Error as error:
             engine.dispose()
             raise storage_error(error, self.path) from error
         except OSError as error:
@@ -216,7 +218,7 @@ class SqliteEventStore:
             raise StorageError(f"{self.path} cannot be used: {error.strerror}") from error
         writer = self._writer = Writer(self.path, connection, ledger, self._projector, self._head)
         writer.failure = failure
-        self._reader = Reader(driver(reading))
+        self._reader = Reader(bare(reading))
 
         def stop() -> None:
             writer.stop()
@@ -242,13 +244,13 @@ class SqliteEventStore:
             hint=f"restore the data root, or delete {self._head.path} to go on with what is left",
         )
 
-    def _fold_outdated(self, connection: sqlite3.Connection) -> None:
+    def _fold_outdated(self, connection: Connection) -> None:
         """Inline projections must be right before the first append: they hold the set rules."""
         outdated = stale(connection, [p for p in self.projections if p.inline])
         if outdated:
             Rebuild(connection, Reader(connection), outdated).run()
 
-    def _new_projector(self, connection: sqlite3.Connection, ledger: Ledger) -> Projector:
+    def _new_projector(self, connection: Connection, ledger: Ledger) -> Projector:
         projector = Projector(connection, [p for p in self.projections if not p.inline], lambda: ledger.tip.position)
         while projector.rebuilding and ledger.tip.position <= _AT_ONCE:
             projector.step()
@@ -269,7 +271,7 @@ class SqliteEventStore:
             self._projector.caught_up(rebuild.projections, position)
 
 
-def _disown(connection: sqlite3.Connection) -> None:
+def _disown(connection: Connection) -> None:
     """Believe no table but those of the log itself."""
     intents = folded(Reader(connection))
     connection.execute("BEGIN IMMEDIATE")

@@ -1,7 +1,7 @@
 """Which intents are open: a table beside the log, and the fold that says what must stand in it."""
 
-import sqlite3
 
+from adapters.sqlite.driver import Connection
 from adapters.sqlite.reading import Reader
 from adapters.sqlite.tables import OPEN_INTENTS, insert_sql
 from domain.machine import settled_by
@@ -45,7 +45,7 @@ def folded(reader: Reader) -> Intents:
     return intents
 
 
-def write_anew(connection: sqlite3.Connection, intents: Intents) -> None:
+def write_anew(connection: Connection, intents: Intents) -> None:
     """Fill the table, in a transaction that the caller has begun."""
     connection.execute("DELETE FROM open_intents")
     for position in sorted(p for mine in intents.open.values() for p in mine):

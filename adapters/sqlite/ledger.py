@@ -10,13 +10,13 @@ can be done before the order is there (`get_ready`).
 """
 
 import json
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from adapters.sqlite import sealing
+from adapters.sqlite.driver import Connection, Error
 from adapters.sqlite.rows import Rows, rows_of
 from adapters.sqlite.tables import (
     COMMANDS,
@@ -180,7 +180,7 @@ class _Sheet:
 class Ledger:
     """Owns the tip of the log; used by the writer's thread alone."""
 
-    def __init__(self, connection: sqlite3.Connection, inline: Sequence[Projection], now: Callable[[], int]) -> None:
+    def __init__(self, connection: Connection, inline: Sequence[Projection], now: Callable[[], int]) -> None:
         self.keys_dropped = 0
         self._connection = connection
         self._cursor = connection.cursor()  # kept, for the connection's own `execute` makes one each time
@@ -214,7 +214,7 @@ class Ledger:
     def store(self, orders: Sequence[Order]) -> Sequence[Outcome]:
         """Append for all callers in one transaction; each gets its records, or its own refusal.
 
-        Raises: sqlite3.Error, or what a failpoint raises; then nothing is stored for anybody.
+        Raises: Error, or what a failpoint raises; then nothing is stored for anybody.
         """
         failpoint("store.before-begin")
         outcomes: list[Outcome] = []
@@ -243,7 +243,7 @@ class Ledger:
         """Take over what the last append has left, and begin the transaction of the next one: together they take as
         long as a sixth of a quick flush. From here on only `store` may use the connection, until `stand_by`.
 
-        Raises: sqlite3.Error when it cannot begin; `store` tries again.
+        Raises: Error when it cannot begin; `store` tries again.
         """
         if self._committed is not None:
             self._adopt(self._committed)
@@ -274,7 +274,7 @@ class Ledger:
         except Exception as refusal:
             for rows in sheet.touched:
                 rows.drop()
-            if isinstance(refusal, sqlite3.Error):
+            if isinstance(refusal, Error):
                 raise
             return refusal
         for rows in sheet.touched:
@@ -387,9 +387,9 @@ class Ledger:
         hash = link(sheet.hash, position, str(stream).encode(), version, kind.encoded, time, hashed, order.meta_hash)
         sheet.events.append((
             position, id, version, self._types.get(kind.name) or self._new_type(sheet, kind.name), time,
-            bytearray(data), bytearray(hashed),  # bound as they are; for each `bytes` the driver calls an adapter
+            data, hashed,
             self._origins.get(order.origin) or self._new_origin(sheet, order.origin),
-            meta.cause, meta.correlation, order.command, bytearray(hash),
+            meta.cause, meta.correlation, order.command, hash,
         ))  # fmt: skip
         sheet.position, sheet.hash, sheet.time = position, hash, time
         return Recorded(position, stream, version, time, event, meta)
@@ -497,7 +497,7 @@ def _keep_latest(kept: "OrderedDict[K, V]", entries: Mapping[K, V], limit: int) 
         kept.popitem(last=False)
 
 
-def _open_intents(connection: sqlite3.Connection) -> dict[int, Intents]:
+def _open_intents(connection: Connection) -> dict[int, Intents]:
     found: dict[int, dict[int, str]] = {}
     rows = connection.execute("SELECT i.stream, i.pos, t.name FROM open_intents i JOIN types t ON t.id = i.type")
     for stream, position, kind in rows:
@@ -505,7 +505,7 @@ def _open_intents(connection: sqlite3.Connection) -> dict[int, Intents]:
     return dict(found)
 
 
-def _last_ids(connection: sqlite3.Connection) -> tuple[int, int, int]:
+def _last_ids(connection: Connection) -> tuple[int, int, int]:
     """The highest ids of streams, types and origins."""
     statement = "SELECT (SELECT max(id) FROM streams), (SELECT max(id) FROM types), (SELECT max(id) FROM origins)"
     streams, types, origins = connection.execute(statement).fetchone()

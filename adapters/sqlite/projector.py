@@ -4,9 +4,9 @@ The cursor moves in the transaction that writes the rows. A projection whose cod
 until that is done it cannot be read. One that fails stays where it is, says why, and stops nobody else.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 
+from adapters.sqlite.driver import Connection
 from adapters.sqlite.reading import Reader
 from adapters.sqlite.rebuild import SET_CURSOR, Rebuild, stale, unflushed
 from adapters.sqlite.rows import Rows, rows_of
@@ -24,9 +24,7 @@ _FAILURES = (LadingError, LookupError, TypeError, ValueError)
 class Projector:
     """Used by the writer's thread; `position` says where the log ends."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, projections: Sequence[Projection], position: Callable[[], int]
-    ) -> None:
+    def __init__(self, connection: Connection, projections: Sequence[Projection], position: Callable[[], int]) -> None:
         self._connection = connection
         self._reader = Reader(connection)
         self._position = position

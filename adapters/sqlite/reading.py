@@ -6,13 +6,12 @@ opened only by `load`; everybody else sees their defaults.
 
 import gc
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 from adapters.sqlite import sealing
-from adapters.sqlite.engine import storage_error
+from adapters.sqlite.driver import UNREADABLE, Connection, storage_error
 from domain.chain import Head, StoredRow
 from domain.errors import StorageError
 from domain.messages import Actor, Event, Meta, Recorded, StreamId, StreamKind, event_type
@@ -54,7 +53,7 @@ EventRow = tuple[Any, ...]
 class Reader:
     """Queries on one connection; keeps what never changes (names of types, streams, origins) in memory."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._types: dict[int, str] = {}
         self._streams: dict[int, StreamId] = {}
@@ -280,5 +279,5 @@ def uncollected() -> Iterator[None]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise storage_error(error) from error

@@ -6,7 +6,6 @@ says so), they are folded again.
 
 import inspect
 import json
-import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import astuple
 from hashlib import sha256
 from pathlib import Path
 
+from adapters.sqlite.driver import Connection
 from adapters.sqlite.reading import Reader, uncollected
 from adapters.sqlite.shares import ShareLost, Shares, shares_for
 from adapters.sqlite.tables import CURSORS, PROJECTIONS, index_ddl, insert_sql, projection_table, table_ddl, upsert_sql
@@ -48,7 +48,7 @@ def _source(kind: type) -> bytes:
 
 
 @contextmanager
-def unflushed(connection: sqlite3.Connection) -> Iterator[None]:
+def unflushed(connection: Connection) -> Iterator[None]:
     """A transaction without a flush: what it writes can be folded again, so a power cut may take it away."""
     connection.execute("PRAGMA synchronous=NORMAL")
     try:
@@ -67,7 +67,7 @@ class Rebuild:
     With `share_out` other processes fold what a long log holds now, and only what follows is folded here.
     """
 
-    def __init__(self, connection: sqlite3.Connection, reader: Reader, projections: Sequence[Projection]) -> None:
+    def __init__(self, connection: Connection, reader: Reader, projections: Sequence[Projection]) -> None:
         self.projections = tuple(projections)
         self._connection, self._reader = connection, reader
         self._shares: Shares | None = None
@@ -188,7 +188,7 @@ class Rebuild:
             self._connection.execute(SET_CURSOR, (projection.name, self._position))
 
 
-def stale(connection: sqlite3.Connection, projections: Sequence[Projection]) -> list[Projection]:
+def stale(connection: Connection, projections: Sequence[Projection]) -> list[Projection]:
     """Those whose table is missing, or whose rows are not the work of today's code."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     known = dict(connection.execute("SELECT name, fingerprint FROM projections").fetchall())

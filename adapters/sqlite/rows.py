@@ -5,13 +5,13 @@ caller is refused. `flush` writes what has changed; `settle` and `forget` say ho
 used lately stay in memory, for nobody else writes them.
 """
 
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from sqlalchemy import bindparam, select, update
 
+from adapters.sqlite.driver import Connection, Cursor
 from adapters.sqlite.tables import (
     delete_sql,
     holds_now,
@@ -56,7 +56,7 @@ class Rows(Protocol):
         """The transaction was rolled back."""
 
 
-Runs = sqlite3.Connection | sqlite3.Cursor
+Runs = Connection | Cursor
 """What runs statements: a cursor that is kept saves making one for each."""
 
 
@@ -164,7 +164,7 @@ class PlainRows:
         """Keys and rows of this sheet."""
         return self._sheet.items()
 
-    def execute(self, statement: str, values: tuple[object, ...]) -> sqlite3.Cursor:
+    def execute(self, statement: str, values: tuple[object, ...]) -> Cursor:
         """Run a statement in the transaction."""
         return self._runs.execute(statement, values)
 

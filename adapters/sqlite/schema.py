@@ -5,14 +5,14 @@ new store is made from the tables as they are today (a test proves that the migr
 """
 
 import os
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Engine, insert
 from sqlalchemy.exc import DBAPIError
 
-from adapters.sqlite.engine import connect, create_private, storage_error, sync_directory
+from adapters.sqlite.driver import Error, connect, copy, storage_error
+from adapters.sqlite.engine import create_private, sync_directory
 from adapters.sqlite.tables import ALEMBIC_VERSION, METADATA
 from domain.errors import NewerStore, StorageError
 
@@ -29,7 +29,7 @@ def prepare(path: Path, engine: Engine) -> None:
             _create(engine)
         elif stored != SCHEMA:
             _migrate(path, engine, stored)
-    except sqlite3.Error as error:
+    except Error as error:
         raise storage_error(error, path) from error
     except DBAPIError as error:
         raise StorageError(f"{path} cannot be migrated: {error.orig}") from error
@@ -67,20 +67,20 @@ def _migrate(path: Path, engine: Engine, stored: str) -> None:
     upgrade(engine, MIGRATIONS)
 
 
-def back_up(path: Path, copy: Path) -> None:
+def back_up(path: Path, kept: Path) -> None:
     """A consistent copy beside the file, durable when this returns; an earlier copy of that name is replaced."""
-    fresh = copy.with_name(copy.name + ".new")
+    fresh = kept.with_name(kept.name + ".new")
     fresh.unlink(missing_ok=True)
     create_private(fresh)
     with closing(connect(path, "ro")) as source, closing(connect(fresh, "rw")) as target:
-        source.backup(target)
+        copy(source, target)
     descriptor = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    fresh.replace(copy)
-    sync_directory(copy.parent)
+    fresh.replace(kept)
+    sync_directory(kept.parent)
 
 
 def upgrade(engine: Engine, migrations: Path) -> None:

@@ -19,7 +19,7 @@ from subprocess import DEVNULL, PIPE, Popen
 from typing import BinaryIO
 from weakref import finalize
 
-from adapters.sqlite.engine import driver, reader_engine
+from adapters.sqlite.engine import bare, reader_engine
 from adapters.sqlite.reading import Reader
 from domain.messages import event_types
 from domain.projections.fold import Projection
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
     engine = reader_engine(Path(path))
     with closing(engine.raw_connection()) as connection:
         projections = [_projection(kind) for kind in kinds]
-        _fold(Reader(driver(connection)), projections, int(until), (int(count), int(share)))
+        _fold(Reader(bare(connection)), projections, int(until), (int(count), int(share)))
 
 
 def _fold(reader: Reader, projections: Sequence[Projection], until: int, share: tuple[int, int]) -> None:

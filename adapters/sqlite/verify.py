@@ -4,10 +4,10 @@ Runs on a reading connection of its own while events are appended: short transac
 and one that compares the rows of the projections with the fold at the same position.
 """
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapters.sqlite.driver import UNREADABLE, Connection
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.intents import Intents
 from adapters.sqlite.reading import Reader, uncollected
@@ -82,12 +82,12 @@ def verify(
             differences = [f"the table {name} has stopped: {why}" for name, why in failures.items()]
             differences += _compare(reader, [p for p in projections if p.name not in failures])
             unknown = _unknown(reader)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             damage.append(str(error))
     return Report(head.position, head.hash.hex(), fault, tuple(damage), tuple(differences), unknown)
 
 
-def digest(connection: sqlite3.Connection, projection: Projection) -> str:
+def digest(connection: Connection, projection: Projection) -> str:
     """The digest of the rows as they are."""
     table = projection_table(projection)
     return str(Digest(connection.execute(sql(table.select()))))
@@ -99,15 +99,15 @@ def _check_chain(reader: Reader, kept: Head) -> tuple[Head, Fault | None]:
         fault = check.first_fault(reader.stored())
         if fault is None:
             fault = cut(check.head, kept, reader.hash_at(kept.position))
-    except (sqlite3.Error, LadingError) as error:
+    except (*UNREADABLE, LadingError) as error:
         fault = Fault(check.head.position + 1, "", "unreadable", str(error))
     return check.head, fault
 
 
-def _check_file(connection: sqlite3.Connection) -> list[str]:
+def _check_file(connection: Connection) -> list[str]:
     try:
         lines = [str(line) for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall()]
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         return [str(error)]
     return [] if lines == ["ok"] else lines
 
@@ -140,7 +140,7 @@ class _Comparison:
         """The last event that was folded."""
         return self._fold.position
 
-    def difference(self, connection: sqlite3.Connection) -> str:
+    def difference(self, connection: Connection) -> str:
         """Compare with the table."""
         if self.trouble:
             return self.trouble
@@ -151,7 +151,7 @@ class _Comparison:
             return "" if same else f"the table {self.projection.name} differs from the log"
         return self._rows_differ(connection)
 
-    def _rows_differ(self, connection: sqlite3.Connection) -> str:
+    def _rows_differ(self, connection: Connection) -> str:
         rows = dict(self._fold.rows)
         for values in connection.execute(sql(projection_table(self.projection).select())):
             row = rows.pop(values[0], None)

@@ -4,13 +4,12 @@ Asynchronous projections are brought up to date before they answer, so readers s
 Of a temporal projection the rows that hold now are shown, or with `at` those that held at a position.
 """
 
-import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Table, bindparam, false, select
 
-from adapters.sqlite.engine import storage_error
+from adapters.sqlite.driver import UNREADABLE, Connection, storage_error
 from adapters.sqlite.tables import holds_now, projection_table, sql
 from domain.errors import Unavailable
 from domain.projections.fold import Column, Projection, Row
@@ -29,13 +28,13 @@ Found = Sequence[Sequence[object]]
 class Connections(Protocol):
     """Where queries run: on the held connection, or in a thread with one of its own."""
 
-    def held(self) -> sqlite3.Connection:
+    def held(self) -> Connection:
         """The connection of the loop's thread."""
 
     async def catch_up(self) -> None:
         """Returns when the asynchronous projections show all that is in the log now."""
 
-    async def heavy(self, query: Callable[[sqlite3.Connection], Found]) -> Found:
+    async def heavy(self, query: Callable[[Connection], Found]) -> Found:
         """Run a query that may take long in a thread."""
 
 
@@ -162,10 +161,10 @@ class SqliteViews:
         if limit is not None:
             values.append(limit)
 
-        def query(connection: sqlite3.Connection) -> Found:
+        def query(connection: Connection) -> Found:
             try:
                 return connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
+            except UNREADABLE as error:
                 raise storage_error(error) from error
 
         quick = now and any(name in view.quick for name in (*where, *(prefix[:1] if prefix else ())))

@@ -13,8 +13,10 @@ from bench.recorded import META, lived, open_store
 from bench.report import Row, Target, bound, compare
 from bench.samples import summary
 from bench.setting import Setting
+from domain.lifecycle import MACHINE
 from domain.messages import Append
 
+FLOOR = "4 KiB + fdatasync"
 BLOCK = 4096
 LAID_OUT = 256  # blocks of the file that the disk's own speed is measured with
 CALLERS = 64
@@ -24,50 +26,64 @@ WARM_UP = 20
 def measure(setting: Setting) -> list[Row]:
     """Appends of the lives of containers, with hashes, sealed environment and inline projections."""
     folder = Path(tempfile.mkdtemp(dir=setting.folder))
-    single, floor, grown = asyncio.run(_single(folder, setting.times(1000, least=100)))
+    rounds = setting.times(1000, least=100)
+    single, floor = asyncio.run(_single(folder / "single", 3 * rounds, commanded=True))
+    closely, closely_floor = asyncio.run(_single(folder / "closely", rounds, commanded=False))
     rates = [asyncio.run(_many(folder / f"many-{turn}", setting.times(40, least=4))) for turn in range(3)]
     return [
-        *compare(
-            "one durable append", "ms", {"lading": single, "4 KiB + fdatasync": floor}, Target("4 KiB + fdatasync", 2)
-        ),
-        bound("4 KiB + fdatasync of a file that grows", "ms", summary(grown), None),
+        *compare("one durable append", "ms", {"lading": single, FLOOR: floor}, Target(FLOOR, 2)),
+        *compare("one right after the other", "ms", {"lading": closely, FLOOR: closely_floor}, Target(FLOOR)),
+        bound(f"{FLOOR} of a file that grows", "ms", summary(_growing(folder / "growing", rounds)), None),
         bound(f"{CALLERS} callers at once", "events/s", summary(rates), 10_000, at_most=False),
     ]
 
 
-async def _single(folder: Path, rounds: int) -> tuple[list[float], list[float], list[float]]:
+async def _single(folder: Path, rounds: int, *, commanded: bool) -> tuple[list[float], list[float]]:
     """Appends and overwrites of the disk take turns, in pairs (A B, B A, …); the first ones do not count. Between them
     the loop turns, as in a daemon whose commands come over the bus one after the other: the store gets ready for the
-    next append then. Writes that let a file grow come after them: each makes the journal of the file system busy, which
-    would slow the next flush.
+    next append then.
+
+    With `commanded` both come after what a command does before its append: read the stream and fold it. A flush takes
+    longer when the disk has rested a little, and it has then, the same time for either. Without, an overwrite comes
+    sooner after the last flush than an append, which has its events to encode.
     """
-    store = open_store(folder / "single")
+    store = open_store(folder)
     await store.open()
     steps = _steps("single")
-    disk, growing = Disk(folder / "floor"), Disk(folder / "growing", laid_out=0)
+    disk = Disk(folder / "floor")
     appended: list[float] = []
     written: list[float] = []
 
-    async def append() -> None:
-        step = (next(steps),)
+    async def append(step: Append) -> None:
         begin = time.perf_counter()
-        await store.append(step, META)
+        await store.append((step,), META)
         appended.append((time.perf_counter() - begin) * 1000)
 
-    async def overwrite() -> None:
+    async def overwrite(step: Append) -> None:
         written.append(disk.timed())
 
     try:
         for turn in range(rounds + WARM_UP):
+            step = next(steps)
             for contestant in (append, overwrite) if turn % 2 == 0 else (overwrite, append):
-                await contestant()
+                if commanded:
+                    MACHINE.fold(step.stream.key, await store.load(step.stream))
+                await contestant(step)
                 await asyncio.sleep(0)
-        grown = [growing.timed() for _ in range(rounds + WARM_UP)]
     finally:
         disk.close()
-        growing.close()
         await store.close()
-    return appended[WARM_UP:], written[WARM_UP:], grown[WARM_UP:]
+    return appended[WARM_UP:], written[WARM_UP:]
+
+
+def _growing(path: Path, rounds: int) -> list[float]:
+    """Writes that let a file grow, by themselves: each makes the journal of the file system busy, which would slow the
+    flush after it."""
+    disk = Disk(path, laid_out=0)
+    try:
+        return [disk.timed() for _ in range(rounds + WARM_UP)][WARM_UP:]
+    finally:
+        disk.close()
 
 
 async def _many(root: Path, lives: int) -> float:

@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite.engine import connect
+from adapters.sqlite.driver import connect
 from adapters.sqlite.reading import Reader
 from domain.catalogue import MACHINE, projections
 from domain.chain import ChainCheck, StoredRow

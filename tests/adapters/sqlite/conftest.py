@@ -1,7 +1,6 @@
 """Stores in a temporary directory, a look at their file from outside, and what can go wrong below them."""
 
 import errno
-import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.sqlite.driver import connect
 from adapters.sqlite.event_store import SqliteEventStore
 from domain import failpoints
 from domain.errors import LadingError
@@ -34,7 +34,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Opener]:
 
 def sql(root: Path, statement: str, *values: object) -> list[tuple[object, ...]]:
     """Run a statement on the file of a store that is closed, as an intruder would."""
-    with closing(sqlite3.connect(root / "lading.db")) as connection, connection:
+    with closing(connect(root / "lading.db", "rw")) as connection:
         return connection.execute(statement, values).fetchall()
 
 

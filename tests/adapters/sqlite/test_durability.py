@@ -5,7 +5,6 @@ import fcntl
 import os
 import random
 import signal
-import sqlite3
 import struct
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.sqlite.driver import connect
 from adapters.sqlite.event_store import SqliteEventStore
 from domain.errors import Conflict, LadingError, StorageError
 from domain.messages import Append, StreamId
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 WRITER = """
 import asyncio, os, sys
 from pathlib import Path
+from adapters.sqlite.driver import connect
 from adapters.sqlite.event_store import SqliteEventStore
 from tests.contracts.samples import META, Built, CloseAsked, Closed, append, door, projections
 
@@ -244,7 +245,7 @@ async def test_files_can_be_read_by_their_owner_only(opened: Opener) -> None:
 async def test_a_second_open_store_reads_while_the_first_writes(opened: Opener) -> None:
     """Readers never write, never checkpoint, and never stand in the way."""
     store = await opened()
-    reader = sqlite3.connect(f"file:{store.path}?mode=ro", uri=True)
+    reader = connect(store.path, "ro")
     try:
         for number in range(5):
             await store.append(append(door(number), 0, Built(name=f"n{number}")), META)

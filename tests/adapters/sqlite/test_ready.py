@@ -1,8 +1,8 @@
 """The transaction that is begun before there is an order for it: it must be in nobody's way, and never be missed."""
 
 import asyncio
+import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.sqlite.driver import Error, connect
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.sqlite.ledger import Ledger
 from domain.errors import LadingError, NameTaken, StorageError
@@ -28,8 +29,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def begun(store: SqliteEventStore) -> bool:
-    """Whether a transaction waits for its order."""
-    return store._opened._connection.in_transaction
+    """Whether a transaction waits for its order; the thread may be at its chores."""
+    with store._opened._pen:
+        return store._opened._connection.in_transaction
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -63,7 +65,8 @@ async def test_it_is_begun_after_the_answer_and_ends_when_nothing_comes(opened: 
     store = await opened()
     await ready(store)
     await until(lambda: not begun(store))
-    with closing(sqlite3.connect(store.path, timeout=30)) as other:  # the thread may be at its chores
+    with closing(connect(store.path, "rw")) as other:
+        other.execute("PRAGMA busy_timeout=30000")  # the thread may be at its chores
         other.execute("BEGIN IMMEDIATE")
 
 
@@ -124,7 +127,7 @@ async def test_the_wal_is_written_back_all_the_same(opened: Opener, monkeypatch:
     await sound(store, 300)
 
 
-async def test_a_store_is_closed_over_it_and_nothing_is_begun_afterwards(opened: Opener) -> None:
+async def test_a_store_is_closed_over_it_and_nothing_is_begun_afterwards(opened: Opener, tmp_path: Path) -> None:
     """The WAL is written back at the end, which a transaction would prevent."""
     store = await opened()
     await ready(store)
@@ -133,7 +136,8 @@ async def test_a_store_is_closed_over_it_and_nothing_is_begun_afterwards(opened:
     writer = store._opened
     await store.close()
     writer._turned(asyncio.get_running_loop())
-    with closing(sqlite3.connect(f"file:{store.path}?immutable=1", uri=True)) as file:  # without the WAL
+    alone = shutil.copy(store.path, tmp_path / "alone.db")  # without the WAL
+    with closing(connect(Path(alone), "rw")) as file:
         assert file.execute("SELECT count(*) FROM events").fetchone() == (events + 1,)
     again = await opened()
     await sound(again, events + 1)
@@ -170,7 +174,7 @@ async def test_one_that_cannot_be_begun_is_begun_with_its_order(
     store = await opened()
 
     def refuse(ledger: Ledger) -> None:
-        raise sqlite3.OperationalError("injected")
+        raise Error("injected")
 
     await note(store)
     with monkeypatch.context() as patch:
@@ -237,11 +241,13 @@ async def main():
     writer._QUICK = 60.0
     store = SqliteEventStore(Path(sys.argv[1]), projections())
     await store.open()
-    while not store._opened._connection.in_transaction:
+    while True:
         await store.append((Append(GATE, None, (Noted(),)),), META)
         await asyncio.sleep(0)
-    os.write(1, str(await store.head()).encode())
-    os.kill(os.getpid(), signal.SIGKILL)
+        with store._opened._pen:
+            if store._opened._connection.in_transaction:
+                os.write(1, str(await store.head()).encode())
+                os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
 """

@@ -1,7 +1,6 @@
 """The schema: new stores, older ones, newer ones, and files that are none."""
 
 import shutil
-import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -11,7 +10,8 @@ import pytest
 from sqlalchemy import create_engine
 
 from adapters.sqlite import schema
-from adapters.sqlite.engine import connect, writer_engine
+from adapters.sqlite.driver import connect
+from adapters.sqlite.engine import writer_engine
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.sqlite.schema import MIGRATIONS, SCHEMA, back_up, prepare, stored_version, upgrade
 from adapters.sqlite.tables import RESERVED
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def shape(path: Path) -> list[tuple[object, ...]]:
     """Tables, columns and indexes of a file, without regard to how their statements were spelled."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(connect(path, "ro")) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         found: list[tuple[object, ...]] = []
         for table in sorted(tables):
@@ -125,7 +125,7 @@ async def test_an_older_store_is_backed_up_and_migrated(tmp_path: Path, monkeypa
     assert stored_version(store.path) == "0002"
     assert stored_version(copy) == "0001"
     assert copy.stat().st_mode & 0o777 == 0o600
-    with closing(sqlite3.connect(copy)) as connection:
+    with closing(connect(copy, "ro")) as connection:
         assert connection.execute("SELECT count(*) FROM events").fetchone() == (1,)
 
 

@@ -1,18 +1,18 @@
 """`verify` names the first thing that is wrong, whatever was done to the file."""
 
 import asyncio
-import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sqlite.engine import connect
+from adapters.sqlite.driver import connect
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.reading import Reader
@@ -156,7 +156,7 @@ def test_any_byte_changed_in_any_event_row_is_found(filled: Path, chosen: st.Dat
         (value,) = sql(root, f"SELECT {column} FROM events WHERE pos = ?", position)[0]
         try:
             sql(root, f"UPDATE events SET {column} = ? WHERE pos = ?", _changed(value, chosen), position)
-        except sqlite3.IntegrityError:  # two rows of one stream and version cannot even be written
+        except apsw.ConstraintError:  # two rows of one stream and version cannot even be written
             return
         with closing(connect(root / "lading.db", "ro")) as connection:
             fault = verify(Reader(connection), HeadFile(root), projections(), {}).fault

@@ -3,8 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+import apsw
 import pytest
 
 from adapters.sqlite.event_store import SqliteEventStore
@@ -118,11 +119,16 @@ async def test_rows_of_a_new_stream_are_not_looked_for(opened: Opener, monkeypat
     await store.close()
     store = await opened()
     asked: list[str] = []
-    writer = store._opened._connection
-    writer.set_trace_callback(lambda statement: asked.append(" ".join(statement.split())))
+
+    def heard(cursor: apsw.Cursor, statement: str, bindings: object) -> bool:
+        asked.append(f"{' '.join(statement.split())} {bindings}")
+        return True
+
+    writer = cast(apsw.Connection, store._opened._connection)
+    writer.exec_trace = heard
     await store.append(append(DOOR, 0, Built(name="door")), META)
     assert not [each for each in asked if each.startswith("SELECT doors") and DOOR.key in each]
     for number in (1, 2):
         await store.append(append(GATE, number, Noted(number=number)), META)
     assert len([each for each in asked if each.startswith("SELECT doors") and GATE.key in each]) == 1
-    writer.set_trace_callback(None)
+    writer.exec_trace = None
