@@ -24,7 +24,7 @@ from adapters.sqlite.tables import (
 from domain.errors import NameTaken
 from domain.messages import Recorded
 from domain.projections.fold import Projection, Row
-from domain.projections.replay import STILL, Shape, Value, Values, cares, is_temporal, span
+from domain.projections.replay import STILL, Shape, Value, Values, cares, changes_of, is_temporal, span
 
 T = TypeVar("T")
 
@@ -65,15 +65,41 @@ def rows_of(runs: Runs, projection: Projection) -> Rows:
     return (TemporalRows if is_temporal(projection) else PlainRows)(runs, projection)
 
 
+class _Edit:
+    """A row of the table that stays, and what this transaction changes in it."""
+
+    __slots__ = ("changes", "row")
+
+    def __init__(self, row: dict[str, object], changes: Row) -> None:
+        self.row, self.changes = row, changes
+
+    def get(self, column: str) -> object:
+        """The value of a column afterwards."""
+        return self.changes[column] if column in self.changes else self.row.get(column)
+
+    def whole(self) -> Row:
+        """The row afterwards."""
+        return {**self.row, **self.changes}
+
+    def settle(self) -> Row:
+        """The row has become what it was to become."""
+        self.row.update(self.changes)
+        return self.row
+
+
+Held = Row | _Edit | None
+"""A row as it stands; None stands for no row."""
+
+
 class PlainRows:
-    """One row per key; None stands for no row. `moves` says whether any row of this transaction has got, changed or
+    """One row per key. `moves` says whether any row of this transaction has got, changed or
     lost a value that is under a set rule."""
 
     def __init__(self, runs: Runs, projection: Projection) -> None:
         self.projection = projection
         self._runs = runs
         self._shape = Shape(projection.columns)
-        self._cares = cares(projection)
+        self._cares, self._changes = cares(projection), changes_of(projection)
         self._table = projection_table(projection)
         key = self._shape.names[0]
         self._select = select_sql(self._table, key)
@@ -83,16 +109,21 @@ class PlainRows:
         self.moves = False
         self._unique = tuple(_Unique(self, column.name) for column in projection.columns[1:] if column.unique)
         self._stored: OrderedDict[str, Row | None] = OrderedDict()
-        self._pencil: dict[str, Row | None] = {}
-        self._sheet: dict[str, Row | None] = {}
+        self._pencil: dict[str, Held] = {}
+        self._sheet: dict[str, Held] = {}
 
     def fold(self, record: Recorded) -> None:
         """Fold an event onto the sheet."""
         if self._cares is not None and type(record.event) not in self._cares:
             return
         for key in self.projection.keys(record):
-            before = self.row(key, new=record.version == 1)
-            after = self.projection.fold(before, record, key)
+            held = self.row(key, new=record.version == 1)
+            before = held.whole() if isinstance(held, _Edit) else held
+            after: Held
+            if before is not None and self._changes is not None and (new := self._changes(before, record)) is not None:
+                after = self._edited(key, held, before, new)
+            else:
+                after = self.projection.fold(before, record, key)
             if after is not before:
                 for rule in self._unique:
                     if before is None or after is None or after.get(rule.column) is not before.get(rule.column):
@@ -124,10 +155,11 @@ class PlainRows:
                 rule.set_free(pencil, stored)
         for key, row in pencil.items():
             before = stored[key]
-            if row is not None and before is not None:
-                if names := self._shape.changed(before, row):
-                    statement, shape = self._updates.get(names) or self._update(names)
-                    self._runs.execute(statement, (*shape.store(row), key))
+            if isinstance(row, _Edit):
+                changes, old = row.changes, row.row
+                self._write(key, tuple([name for name in changes if changes[name] != old.get(name)]), changes)
+            elif row is not None and before is not None:
+                self._write(key, self._shape.changed(before, row), row)
             elif row is not None:
                 self._runs.execute(self._insert, self._shape.store(row))
             elif before is not None:
@@ -136,7 +168,8 @@ class PlainRows:
     def settle(self) -> None:
         """The transaction was committed."""
         if self._pencil:
-            _keep_latest(self._stored, self._pencil)
+            settled = {key: row.settle() if isinstance(row, _Edit) else row for key, row in self._pencil.items()}
+            _keep_latest(self._stored, settled)
             self.forget()
 
     def forget(self) -> None:
@@ -147,7 +180,7 @@ class PlainRows:
             for rule in self._unique:
                 rule.holders.clear()
 
-    def row(self, key: str, *, new: bool = False) -> Row | None:
+    def row(self, key: str, *, new: bool = False) -> Held:
         """The row as it stands on the sheet, in the transaction, or in the table; there it cannot be if its stream is
         new, for other streams do not touch it."""
         if key in self._sheet:
@@ -160,7 +193,7 @@ class PlainRows:
         found = self._stored[key] = None if values is None else self._shape.restore(values)
         return found
 
-    def pencilled(self) -> Iterable[tuple[str, Row | None]]:
+    def pencilled(self) -> Iterable[tuple[str, Held]]:
         """Keys and rows of this sheet."""
         return self._sheet.items()
 
@@ -168,8 +201,23 @@ class PlainRows:
         """Run a statement in the transaction."""
         return self._runs.execute(statement, values)
 
+    def _edited(self, key: str, held: Held, before: Row, changes: Row) -> Held:
+        """The row with more changes; one that the table does not hold yet is made anew."""
+        if isinstance(held, _Edit):
+            return _Edit(held.row, {**held.changes, **changes})
+        if isinstance(held, dict) and held is self._stored.get(key):
+            return _Edit(held, changes)
+        return {**before, **changes}
+
+    def _write(self, key: str, names: tuple[str, ...], values: Row) -> None:
+        """Update these columns of a row."""
+        if names:
+            statement, shape = self._updates.get(names) or self._update(names)
+            self._runs.execute(statement, (*shape.store(values), key))
+
     def _update(self, names: tuple[str, ...]) -> tuple[str, Shape]:
-        found = self._updates[names] = (update_sql(self._table, names, self._shape.names[0]), self._shape.part(names))
+        shape = self._shape.part(names)
+        found = self._updates[names] = update_sql(self._table, shape.names, self._shape.names[0]), shape
         return found
 
 
@@ -184,7 +232,7 @@ class _Unique:
         self._holder = select_sql(table, column, columns=(key,))
         self._free = update_sql(table, (column,), key)
 
-    def check(self, key: str, before: Row | None, after: Row | None) -> None:
+    def check(self, key: str, before: Held, after: Held) -> None:
         """Raises: NameTaken when the row's new value belongs to another row."""
         value = self._value(after)
         if value == self._value(before):
@@ -200,20 +248,20 @@ class _Unique:
             if holder != key and self._value(self._rows.row(holder)) == value:
                 raise NameTaken(f"{self.column} {value!r} is taken by {holder}", holder=holder)
 
-    def keep(self, sheet: dict[str, Row | None]) -> None:
+    def keep(self, sheet: dict[str, Held]) -> None:
         """Remember who holds which value after a caller's events."""
         for key, row in sheet.items():
             if (value := self._value(row)) is not None:
                 self.holders[value] = key
 
-    def set_free(self, pencil: dict[str, Row | None], stored: OrderedDict[str, Row | None]) -> None:
+    def set_free(self, pencil: dict[str, Held], stored: OrderedDict[str, Row | None]) -> None:
         """NULL the value in rows that give it to another row of the same transaction."""
         for key, row in pencil.items():
             before = self._value(stored[key])
             if before is not None and self._value(row) != before and self.holders.get(before, key) != key:
                 self._rows.execute(self._free, (None, key))
 
-    def _value(self, row: Row | None) -> Value:
+    def _value(self, row: Held) -> Value:
         value = None if row is None else row.get(self.column)
         return value if isinstance(value, _SCALAR) else None
 

@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -27,18 +28,22 @@ def measure(setting: Setting) -> list[Row]:
     """Appends of the lives of containers, with hashes, sealed environment and inline projections."""
     folder = Path(tempfile.mkdtemp(dir=setting.folder))
     rounds = setting.times(1000, least=100)
-    single, floor = asyncio.run(_single(folder / "single", 3 * rounds, commanded=True))
-    closely, closely_floor = asyncio.run(_single(folder / "closely", rounds, commanded=False))
+    single, floor = asyncio.run(_single(folder / "single", 3 * rounds, _events("single"), commanded=True))
+    run, run_floor = asyncio.run(_single(folder / "run", rounds, _steps("run"), commanded=True))
+    closely, closely_floor = asyncio.run(_single(folder / "closely", rounds, _steps("closely"), commanded=False))
     rates = [asyncio.run(_many(folder / f"many-{turn}", setting.times(40, least=4))) for turn in range(3)]
     return [
         *compare("one durable append", "ms", {"lading": single, FLOOR: floor}, Target(FLOOR, 2)),
-        *compare("one right after the other", "ms", {"lading": closely, FLOOR: closely_floor}, Target(FLOOR)),
+        *compare("as a run makes them, with 6 events in 4", "ms", {"lading": run, FLOOR: run_floor}, Target(FLOOR)),
+        *compare("and one right after the other", "ms", {"lading": closely, FLOOR: closely_floor}, Target(FLOOR)),
         bound(f"{FLOOR} of a file that grows", "ms", summary(_growing(folder / "growing", rounds)), None),
         bound(f"{CALLERS} callers at once", "events/s", summary(rates), 10_000, at_most=False),
     ]
 
 
-async def _single(folder: Path, rounds: int, *, commanded: bool) -> tuple[list[float], list[float]]:
+async def _single(
+    folder: Path, rounds: int, steps: Iterator[Append], *, commanded: bool
+) -> tuple[list[float], list[float]]:
     """Appends and overwrites of the disk take turns, in pairs (A B, B A, …); the first ones do not count. Between them
     the loop turns, as in a daemon whose commands come over the bus one after the other: the store gets ready for the
     next append then.
@@ -49,7 +54,6 @@ async def _single(folder: Path, rounds: int, *, commanded: bool) -> tuple[list[f
     """
     store = open_store(folder)
     await store.open()
-    steps = _steps("single")
     disk = Disk(folder / "floor")
     appended: list[float] = []
     written: list[float] = []
@@ -107,6 +111,13 @@ async def _caller(store: SqliteEventStore, mark: str, lives: int) -> None:
 def _steps(mark: str) -> Iterator[Append]:
     for number in count():
         yield from lived(number, mark, removed=True)
+
+
+def _events(mark: str) -> Iterator[Append]:
+    """The same lives, each event in an append of its own."""
+    for step in _steps(mark):
+        for number, event in enumerate(step.events):
+            yield replace(step, expected=(step.expected or 0) + number, events=(event,))
 
 
 class Disk:

@@ -88,15 +88,22 @@ class Containers:
     def fold(self, row: Row | None, record: Recorded, key: str) -> Row | None:
         """The row after the event."""
         event: Any = record.event
-        kind = type(event)
-        if kind is Created:  # `isinstance` goes a long way round through pydantic
+        if type(event) is Created:  # `isinstance` goes a long way round through pydantic
             return _created(event, record.time, key)
-        if row is None or kind is Removed:
+        changed = None if row is None else self.changes(row, record)
+        return None if row is None or changed is None else {**row, **changed}
+
+    def changes(self, row: Row, record: Recorded) -> Row | None:
+        """What the event changes in the row of its container; None when it makes the row, or ends it."""
+        event: Any = record.event
+        kind = type(event)
+        if kind is Removed or kind is Created:
             return None
-        state = MACHINE.leads(str(row["state"]), str(row["rest"]), event)
         change = _CHANGES.get(kind)
         changed = change(row, event, record) if change else {}
-        return {**row, **changed, "state": state, "active": None if state in RESTING else 1}
+        state = changed["state"] = MACHINE.leads(str(row["state"]), str(row["rest"]), event)
+        changed["active"] = None if state in RESTING else 1
+        return changed
 
 
 def _created(event: Created, time: int, key: str) -> Row:

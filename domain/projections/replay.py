@@ -5,6 +5,9 @@ behind the key: the row held from position `from_pos` until before `to_pos` (`ST
 must not be unique.
 
 A projection with the attribute `cares`, a set of event classes, is not asked about events of any other class.
+
+One with the method `changes(row, record)` says what an event changes in a row that was there and stays (None when that
+is not so); `fold` gives the same row with these changes. An append that has only them makes and compares no whole row.
 """
 
 import json
@@ -42,6 +45,11 @@ def is_temporal(projection: Projection) -> bool:
 def cares(projection: Projection) -> frozenset[type[Event]] | None:
     """The classes of events that can touch a row of it; None for any."""
     return getattr(projection, "cares", None)
+
+
+def changes_of(projection: Projection) -> Callable[[Row, Recorded], Row | None] | None:
+    """What says of an event what it changes in a row; None where only `fold` can tell."""
+    return getattr(projection, "changes", None)
 
 
 def table_columns(projection: Projection) -> tuple[Column, ...]:

@@ -98,16 +98,36 @@ class Doors:
         if isinstance(event, Built):
             return {"id": key, "name": event.name, "state": "open", "tags": event.tags, "asked": 0,
                     "code": list(event.code), "since": record.time}  # fmt: skip
-        if row is None or isinstance(event, Torn):
-            return None
-        match event:
-            case Named():
-                return {**row, "name": event.name or None}
+        changes = None if row is None else self.changes(row, record)
+        return None if row is None or changes is None else {**row, **changes}
+
+    def changes(self, row: Row, record: Recorded) -> Row | None:
+        """What the event changes in the row, if it stays."""
+        match record.event:
+            case Built() | Torn():
+                return None
+            case Named(name=name):
+                return {"name": name or None}
             case CloseAsked():
-                return {**row, "asked": int(str(row["asked"])) + 1}
-            case Closed() | Burnt():
-                return {**row, "state": "closed" if isinstance(event, Closed) else "burnt"}
-        return row
+                return {"asked": int(str(row["asked"])) + 1}
+            case Closed():
+                return {"state": "closed"}
+            case Burnt():
+                return {"state": "burnt"}
+        return {}
+
+
+class Whole(Doors):
+    """The same rows, of which it does not say what an event changes in them."""
+
+    changes = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__("whole")
+
+    def fold(self, row: Row | None, record: Recorded, key: str) -> Row | None:
+        """The row after the event."""
+        return Doors().fold(row, record, key)
 
 
 class Past(Doors):

@@ -56,6 +56,20 @@ def test_within_a_run_no_change_of_state_touches_an_index() -> None:
     assert not indexed & set().union(*changed)
 
 
+def test_what_an_event_changes_is_what_differs_in_the_row_after_it() -> None:
+    """Appends write the one, a rebuild folds the other."""
+    table = Containers()
+    for life in ((*RUN, *PAUSE, *ENDS), (*RUN, Exited(attempt=1, code=0), RemoveRequested(force=True), Removed())):
+        rows, story = rows_after(*life), Story()
+        for event in life:
+            story.tell(event)
+        for record, before, after in zip(story.records[1:], rows[:-1], rows[1:], strict=True):
+            assert before is not None
+            changes = table.changes(before, record)
+            assert changes is None if after is None else after == {**before, **(changes or {})}
+            assert set(changes or ()) <= set(Shape(table.columns).names)
+
+
 def test_a_start_keeps_the_time_of_the_end_before() -> None:
     """`inspect` of what runs again says when it ended last, in the row as in the container itself."""
     again = (StartRequested(attempt=2), Started(attempt=2, pid=11, start_time=1, cgroup="a.2", boot="b"))

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.sqlite import rebuild
 from adapters.sqlite.event_store import SqliteEventStore
-from domain.errors import IllegalTransition, Unavailable
+from domain.errors import IllegalTransition, NameTaken, Unavailable
 from domain.messages import Append, Event, Recorded
 from domain.projections.fold import Column, Projection, Row
 from domain.projections.replay import Digest, Shape, digest_of
@@ -26,6 +26,7 @@ from tests.contracts.samples import (
     Noted,
     Past,
     Torn,
+    Whole,
     append,
     door,
     projections,
@@ -70,6 +71,26 @@ async def test_rows_are_the_same_however_they_were_folded(opened: Opener, tmp_pa
     assert len(times) == len(records)
     assert await other.digest("door_past") == first["door_past"]
     assert (await store.verify()).findings == (await other.verify()).findings == ()
+
+
+async def test_rows_are_the_same_whether_changes_are_told_or_found(opened: Opener) -> None:
+    """By one caller or many in a commit, several times in it, after refusals, and when the rows were read back."""
+    chance = random.Random(2)
+    store = await opened(given=(Doors(), Whole()))
+    kinds = (CloseAsked(), Closed(), Burnt(), Noted(), Named(name="a"), Named(name="b"), Named(name=""), Torn())
+    refused = 0
+    for turn in range(120):
+        orders = []
+        for number in chance.sample(range(6), chance.randrange(1, 5)):
+            events = chance.choices((*kinds, Built(name=chance.choice("abcd"))), k=chance.randrange(1, 4))
+            orders.append(store.append((Append(door(number), None, tuple(events)),), META))
+        refused += sum(isinstance(found, NameTaken) for found in await asyncio.gather(*orders, return_exceptions=True))
+        if turn % 40 == 39:
+            await store.close()
+            await store.open()
+        assert await store.views.select("doors") == await store.views.select("whole")
+    assert refused > 10
+    assert (await store.verify()).findings == ()
 
 
 async def test_a_changed_projection_is_folded_anew_at_the_start(opened: Opener) -> None:
