@@ -84,7 +84,9 @@ async def test_rows_are_the_same_whether_changes_are_told_or_found(opened: Opene
         for number in chance.sample(range(6), chance.randrange(1, 5)):
             events = chance.choices((*kinds, Built(name=chance.choice("abcd"))), k=chance.randrange(1, 4))
             orders.append(store.append((Append(door(number), None, tuple(events)),), META))
-        refused += sum(isinstance(found, NameTaken) for found in await asyncio.gather(*orders, return_exceptions=True))
+        found = await asyncio.gather(*orders, return_exceptions=True)
+        assert {type(each) for each in found} <= {tuple, NameTaken}
+        refused += sum(isinstance(each, NameTaken) for each in found)
         if turn % 40 == 39:
             await store.close()
             await store.open()
