@@ -17,8 +17,7 @@ paramstyle = "qmark"
 sqlite_version = driver.SQLITE
 sqlite_version_info = tuple(int(part) for part in sqlite_version.split("."))
 
-Error = driver.Error
-DatabaseError = OperationalError = ProgrammingError = driver.Error
+Error = DatabaseError = OperationalError = ProgrammingError = apsw.Error
 
 
 class Cursor:
@@ -29,6 +28,7 @@ class Cursor:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
+        self._cursor.exec_trace = self._describe  # once a statement without rows has run, it is too late
         self.description: Sequence[tuple[Any, ...]] | None = None
         self.rowcount = -1
 
@@ -39,17 +39,14 @@ class Cursor:
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> "Cursor":
         """Run a statement. Only of one that gives rows there is a `description`, and of the others a `rowcount`."""
-        from apsw.ext import query_info  # 6 ms that only a start with a new or an older file needs
-
-        self.description = query_info(self._connection, statement).description or None
         self._cursor.execute(statement, tuple(parameters))
         self.rowcount = -1 if self.description else self._connection.changes()
         return self
 
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> "Cursor":
         """Run a statement once for each row of parameters."""
-        self.description, self.rowcount = None, -1
         self._cursor.executemany(statement, rows)
+        self.rowcount = -1
         return self
 
     def fetchone(self) -> Any:
@@ -67,6 +64,10 @@ class Cursor:
     def close(self) -> None:
         """Forget the statement."""
         self._cursor.close()
+
+    def _describe(self, cursor: apsw.Cursor, statement: str, bindings: object) -> bool:
+        self.description = cursor.description or None
+        return True
 
 
 class Connection:

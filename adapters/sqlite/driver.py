@@ -16,11 +16,10 @@ import apsw
 from domain.errors import StorageError
 
 SQLITE = apsw.sqlite_lib_version()
-Error = apsw.Error
-UNREADABLE = (apsw.Error, UnicodeDecodeError)
-"""What reading a damaged file raises: a text may not even be UTF-8."""
+ERRORS = (apsw.Error, UnicodeDecodeError)
+"""What a statement may raise: SQLite's errors, and that a text of a damaged file is not even UTF-8."""
 
-STATEMENTS = 256
+_STATEMENTS = 256
 """How many statements a connection keeps prepared."""
 
 Mode = Literal["ro", "rw", "rwc"]
@@ -75,7 +74,7 @@ class Connection(Protocol):
 
 def connect(path: Path, mode: Mode) -> Connection:
     """A bare connection; transactions are begun and ended only by statements of ours."""
-    return cast(Connection, apsw.Connection(str(path), flags=_FLAGS[mode], statementcachesize=STATEMENTS))
+    return cast(Connection, apsw.Connection(str(path), flags=_FLAGS[mode], statementcachesize=_STATEMENTS))
 
 
 def copy(source: Connection, target: Connection) -> None:

@@ -1,7 +1,7 @@
 """Connections to the store's file: one that writes and checkpoints, any number that only read.
 
-Facts that shape this module (https://sqlite.org/wal.html), beside those of the driver:
-- Only the writer checkpoints, and only when it is told to; readers open the file for reading alone.
+Readers open the file for reading alone. A fact that shapes this module, beside those of the driver
+(https://sqlite.org/wal.html):
 - A commit that finds its pages in the WAL file overwrites them in place (one flush); one that has to grow costs
   a second flush for the new size. So `lay_out_wal` lets the file grow once, by a transaction that is rolled back.
 """
@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection, QueuePool
 
 from adapters.sqlite import dbapi
-from adapters.sqlite.driver import Connection, Error, connect, is_full
+from adapters.sqlite.driver import ERRORS, Connection, connect, is_full
 
 PAGE = 2048
 """Bytes of a page: a commit writes every page it touches, and most change by some hundred bytes."""
@@ -119,7 +119,7 @@ def lay_out_wal(connection: Connection, path: Path, size: int = WAL_BYTES) -> No
         connection.execute("CREATE TABLE room (bytes BLOB)")
         connection.execute("INSERT INTO room VALUES (zeroblob(?))", (size,))
         _flush(_wal(path))
-    except Error as error:
+    except ERRORS as error:
         if not is_full(error):
             raise
     finally:

@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from adapters.sqlite.driver import SQLITE, Connection, Error, storage_error
+from adapters.sqlite.driver import ERRORS, SQLITE, Connection, storage_error
 from adapters.sqlite.engine import WAL_BYTES, bare, lay_out_wal, reader_engine, wal_size, writer_engine
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.intents import folded, write_anew
@@ -188,7 +188,7 @@ class SqliteEventStore:
         try:
             with closing(self._readers.raw_connection()) as connection:
                 return query(Reader(bare(connection)))
-        except Error as error:
+        except ERRORS as error:
             raise storage_error(error, self.path) from error
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
@@ -210,7 +210,7 @@ class SqliteEventStore:
             if wal_size(self.path) < WAL_BYTES // 2:
                 lay_out_wal(connection, self.path)
             reading = self._readers.raw_connection()
-        except Error as error:
+        except ERRORS as error:
             engine.dispose()
             raise storage_error(error, self.path) from error
         except OSError as error:

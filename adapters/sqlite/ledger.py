@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from adapters.sqlite import sealing
-from adapters.sqlite.driver import Connection, Error
+from adapters.sqlite.driver import ERRORS, Connection
 from adapters.sqlite.rows import Rows, rows_of
 from adapters.sqlite.tables import (
     COMMANDS,
@@ -214,7 +214,7 @@ class Ledger:
     def store(self, orders: Sequence[Order]) -> Sequence[Outcome]:
         """Append for all callers in one transaction; each gets its records, or its own refusal.
 
-        Raises: Error, or what a failpoint raises; then nothing is stored for anybody.
+        Raises: one of the driver's errors, or what a failpoint raises; then nothing is stored for anybody.
         """
         failpoint("store.before-begin")
         outcomes: list[Outcome] = []
@@ -243,7 +243,7 @@ class Ledger:
         """Take over what the last append has left, and begin the transaction of the next one: together they take as
         long as a sixth of a quick flush. From here on only `store` may use the connection, until `stand_by`.
 
-        Raises: Error when it cannot begin; `store` tries again.
+        Raises: one of the driver's errors when it cannot begin; `store` tries again.
         """
         if self._committed is not None:
             self._adopt(self._committed)
@@ -274,7 +274,7 @@ class Ledger:
         except Exception as refusal:
             for rows in sheet.touched:
                 rows.drop()
-            if isinstance(refusal, Error):
+            if isinstance(refusal, ERRORS):
                 raise
             return refusal
         for rows in sheet.touched:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from adapters.sqlite import sealing
-from adapters.sqlite.driver import UNREADABLE, Connection, storage_error
+from adapters.sqlite.driver import ERRORS, Connection, storage_error
 from domain.chain import Head, StoredRow
 from domain.errors import StorageError
 from domain.messages import Actor, Event, Meta, Recorded, StreamId, StreamKind, event_type
@@ -279,5 +279,5 @@ def uncollected() -> Iterator[None]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except UNREADABLE as error:
+    except ERRORS as error:
         raise storage_error(error) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Engine, insert
 from sqlalchemy.exc import DBAPIError
 
-from adapters.sqlite.driver import Error, connect, copy, storage_error
+from adapters.sqlite.driver import ERRORS, connect, copy, storage_error
 from adapters.sqlite.engine import create_private, sync_directory
 from adapters.sqlite.tables import ALEMBIC_VERSION, METADATA
 from domain.errors import NewerStore, StorageError
@@ -29,7 +29,7 @@ def prepare(path: Path, engine: Engine) -> None:
             _create(engine)
         elif stored != SCHEMA:
             _migrate(path, engine, stored)
-    except Error as error:
+    except ERRORS as error:
         raise storage_error(error, path) from error
     except DBAPIError as error:
         raise StorageError(f"{path} cannot be migrated: {error.orig}") from error

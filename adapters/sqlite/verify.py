@@ -7,7 +7,7 @@ and one that compares the rows of the projections with the fold at the same posi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adapters.sqlite.driver import UNREADABLE, Connection
+from adapters.sqlite.driver import ERRORS, Connection
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.intents import Intents
 from adapters.sqlite.reading import Reader, uncollected
@@ -82,7 +82,7 @@ def verify(
             differences = [f"the table {name} has stopped: {why}" for name, why in failures.items()]
             differences += _compare(reader, [p for p in projections if p.name not in failures])
             unknown = _unknown(reader)
-        except UNREADABLE as error:
+        except ERRORS as error:
             damage.append(str(error))
     return Report(head.position, head.hash.hex(), fault, tuple(damage), tuple(differences), unknown)
 
@@ -99,7 +99,7 @@ def _check_chain(reader: Reader, kept: Head) -> tuple[Head, Fault | None]:
         fault = check.first_fault(reader.stored())
         if fault is None:
             fault = cut(check.head, kept, reader.hash_at(kept.position))
-    except (*UNREADABLE, LadingError) as error:
+    except (*ERRORS, LadingError) as error:
         fault = Fault(check.head.position + 1, "", "unreadable", str(error))
     return check.head, fault
 
@@ -107,7 +107,7 @@ def _check_chain(reader: Reader, kept: Head) -> tuple[Head, Fault | None]:
 def _check_file(connection: Connection) -> list[str]:
     try:
         lines = [str(line) for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall()]
-    except UNREADABLE as error:
+    except ERRORS as error:
         return [str(error)]
     return [] if lines == ["ok"] else lines
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Table, bindparam, false, select
 
-from adapters.sqlite.driver import UNREADABLE, Connection, storage_error
+from adapters.sqlite.driver import ERRORS, Connection, storage_error
 from adapters.sqlite.tables import holds_now, projection_table, sql
 from domain.errors import Unavailable
 from domain.projections.fold import Column, Projection, Row
@@ -164,7 +164,7 @@ class SqliteViews:
         def query(connection: Connection) -> Found:
             try:
                 return connection.execute(statement, values).fetchall()
-            except UNREADABLE as error:
+            except ERRORS as error:
                 raise storage_error(error) from error
 
         quick = now and any(name in view.quick for name in (*where, *(prefix[:1] if prefix else ())))

@@ -22,7 +22,7 @@ from threading import Lock, Thread
 from typing import Final, TypeVar
 
 from adapters.sqlite import sealing
-from adapters.sqlite.driver import Connection, Error, is_fatal, is_full, storage_error
+from adapters.sqlite.driver import ERRORS, Connection, is_fatal, is_full, storage_error
 from adapters.sqlite.engine import PAGE, WAL_BYTES, lay_out_wal, wal_size
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.ledger import Ledger, Order, Outcome
@@ -179,7 +179,7 @@ class Writer:
         if self.failure is None and self._pen.acquire(blocking=False):
             try:
                 self._ledger.get_ready()
-            except Error:
+            except ERRORS:
                 pass  # the next order meets it again, and has somebody to tell
             finally:
                 self._pen.release()
@@ -231,12 +231,12 @@ class Writer:
                 raise_again(self.failure)
             try:
                 outcomes = self._ledger.store(orders)
-            except Error as error:
+            except ERRORS as error:
                 if not is_full(error):
                     raise
                 self._write_back("PASSIVE")  # room in the WAL is room for this order
                 outcomes = self._ledger.store(orders)
-        except Error as error:
+        except ERRORS as error:
             return [self._failed(error) for _ in orders]
         except Exception as error:  # what a failpoint raises: nothing else gets here
             return [error for _ in orders]
@@ -245,7 +245,7 @@ class Writer:
             self._usual += (time.perf_counter() - begin - self._usual) * _LEARN
         return outcomes
 
-    def _failed(self, error: Error) -> StorageError:
+    def _failed(self, error: Exception) -> StorageError:
         """Translate, and close the store for appends if what was written is in doubt."""
         refusal = storage_error(error)
         if is_fatal(error):
@@ -261,7 +261,7 @@ class Writer:
     def _do(self, job: _Job) -> None:
         try:
             result = job.work()
-        except Error as error:
+        except ERRORS as error:
             job.future.set_exception(self._failed(error))
         except Exception as error:
             job.future.set_exception(error)
@@ -307,7 +307,7 @@ class Writer:
         busy, frames, written = 1, 0, 0
         try:
             busy, frames, written = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        except Error as error:
+        except ERRORS as error:
             if not is_full(error):
                 raise
         if frames > 0:
@@ -331,7 +331,7 @@ class Writer:
                 self._forget()
             elif self._write_back("RESTART"):
                 lay_out_wal(self._connection, self._path, _LITTLE)
-        except Error as error:
+        except ERRORS as error:
             self._failed(error)
         finally:
             self._ledger.close()

@@ -3,10 +3,11 @@
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 import sqlalchemy
 
-from adapters.sqlite.driver import Error, connect, is_fatal, storage_error
+from adapters.sqlite.driver import connect, is_fatal, storage_error
 from adapters.sqlite.engine import bare, reader_engine, writer_engine
 
 
@@ -42,7 +43,7 @@ def test_a_refused_statement_is_an_error_of_sqlalchemy(tmp_path: Path) -> None:
     engine = writer_engine(tmp_path / "a.db")
     with pytest.raises(sqlalchemy.exc.DBAPIError) as caught, engine.begin() as connection:
         connection.exec_driver_sql("SELECT x")
-    assert isinstance(caught.value.orig, Error)
+    assert isinstance(caught.value.orig, apsw.Error)
     engine.dispose()
 
 
@@ -51,7 +52,7 @@ def test_readers_cannot_write(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "a.db", "rwc")) as connection:
         connection.execute("CREATE TABLE t (a)")
     engine = reader_engine(tmp_path / "a.db")
-    with closing(engine.raw_connection()) as held, pytest.raises(Error, match="readonly"):
+    with closing(engine.raw_connection()) as held, pytest.raises(apsw.Error, match="readonly"):
         bare(held).execute("INSERT INTO t VALUES (1)")
     engine.dispose()
 
@@ -67,7 +68,7 @@ def test_a_text_that_is_none_is_damage(tmp_path: Path) -> None:
 def test_an_error_is_told_by_its_name_and_whether_it_is_fatal(tmp_path: Path) -> None:
     """The name is the one under which it is found in SQLite's documents."""
     (tmp_path / "a.db").write_bytes(b"no database at all, and long enough" * 100)
-    with closing(connect(tmp_path / "a.db", "rw")) as connection, pytest.raises(Error) as caught:
+    with closing(connect(tmp_path / "a.db", "rw")) as connection, pytest.raises(apsw.Error) as caught:
         connection.execute("SELECT * FROM sqlite_schema").fetchall()
     assert is_fatal(caught.value)
     assert "(SQLITE_NOTADB)" in storage_error(caught.value).message

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
-from adapters.sqlite.driver import Error, connect
+from adapters.sqlite.driver import connect
 from adapters.sqlite.event_store import SqliteEventStore
 from adapters.sqlite.ledger import Ledger
 from domain.errors import LadingError, NameTaken, StorageError
@@ -174,7 +175,7 @@ async def test_one_that_cannot_be_begun_is_begun_with_its_order(
     store = await opened()
 
     def refuse(ledger: Ledger) -> None:
-        raise Error("injected")
+        raise apsw.Error("injected")
 
     await note(store)
     with monkeypatch.context() as patch:

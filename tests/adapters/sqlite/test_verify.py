@@ -164,6 +164,32 @@ def test_any_byte_changed_in_any_event_row_is_found(filled: Path, chosen: st.Dat
     assert fault.position == position
 
 
+@pytest.mark.parametrize("statement", [
+    "UPDATE types SET name = CAST(x'ff' AS TEXT)", "UPDATE alembic_version SET version_num = CAST(x'ff' AS TEXT)",
+    "UPDATE projections SET fingerprint = CAST(x'ff' AS TEXT)",
+])  # fmt: skip
+async def test_a_text_that_is_none_is_told_when_the_store_is_opened(opened: Opener, statement: str) -> None:
+    """In one line, like every other damage, wherever it is met first."""
+    store = await opened()
+    await store.append(append(DOOR, 0, Built(name="front")), META)
+    await store.close()
+    sql(store.path.parent, statement)
+    with pytest.raises(StorageError, match="cannot be used") as caught:
+        await store.open()
+    assert "audit verify" in caught.value.hint
+
+
+async def test_a_row_whose_text_is_none_refuses_an_append(opened: Opener) -> None:
+    """The caller is told of the log, and not of a letter."""
+    store = await opened()
+    await store.append(append(DOOR, 0, Built(name="front")), META)
+    await store.close()
+    sql(store.path.parent, "UPDATE doors SET state = CAST(x'ff' AS TEXT)")
+    await store.open()
+    with pytest.raises(StorageError, match="cannot be used"):
+        await store.append(append(DOOR, 1, CloseAsked()), META)
+
+
 def _changed(value: Any, chosen: st.DataObject) -> object:
     """The value with one byte changed."""
     if value is None:
