@@ -1,6 +1,5 @@
 """Which intents are open: a table beside the log, and the fold that says what must stand in it."""
 
-
 from adapters.sqlite.driver import Connection
 from adapters.sqlite.reading import Reader
 from adapters.sqlite.tables import OPEN_INTENTS, insert_sql

@@ -77,6 +77,10 @@ class _Edit:
         """The value of a column afterwards."""
         return self.changes[column] if column in self.changes else self.row.get(column)
 
+    def names(self) -> tuple[str, ...]:
+        """The columns that differ afterwards."""
+        return tuple([name for name, value in self.changes.items() if value != self.row.get(name)])
+
     def whole(self) -> Row:
         """The row afterwards."""
         return {**self.row, **self.changes}
@@ -92,8 +96,8 @@ Held = Row | _Edit | None
 
 
 class PlainRows:
-    """One row per key. `moves` says whether any row of this transaction has got, changed or
-    lost a value that is under a set rule."""
+    """One row per key. `moves` says whether any row of this transaction has got, changed or lost a value that is under
+    a set rule."""
 
     def __init__(self, runs: Runs, projection: Projection) -> None:
         self.projection = projection
@@ -156,8 +160,7 @@ class PlainRows:
         for key, row in pencil.items():
             before = stored[key]
             if isinstance(row, _Edit):
-                changes, old = row.changes, row.row
-                self._write(key, tuple([name for name in changes if changes[name] != old.get(name)]), changes)
+                self._write(key, row.names(), row.changes)
             elif row is not None and before is not None:
                 self._write(key, self._shape.changed(before, row), row)
             elif row is not None:

@@ -90,8 +90,9 @@ class Containers:
         event: Any = record.event
         if type(event) is Created:  # `isinstance` goes a long way round through pydantic
             return _created(event, record.time, key)
-        changed = None if row is None else self.changes(row, record)
-        return None if row is None or changed is None else {**row, **changed}
+        if row is None or (changed := self.changes(row, record)) is None:
+            return None
+        return {**row, **changed}
 
     def changes(self, row: Row, record: Recorded) -> Row | None:
         """What the event changes in the row of its container; None when it makes the row, or ends it."""

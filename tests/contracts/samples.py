@@ -98,8 +98,9 @@ class Doors:
         if isinstance(event, Built):
             return {"id": key, "name": event.name, "state": "open", "tags": event.tags, "asked": 0,
                     "code": list(event.code), "since": record.time}  # fmt: skip
-        changes = None if row is None else self.changes(row, record)
-        return None if row is None or changes is None else {**row, **changes}
+        if row is None or (changes := self.changes(row, record)) is None:
+            return None
+        return {**row, **changes}
 
     def changes(self, row: Row, record: Recorded) -> Row | None:
         """What the event changes in the row, if it stays."""

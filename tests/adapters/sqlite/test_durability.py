@@ -24,7 +24,6 @@ ROOT = Path(__file__).resolve().parents[3]
 WRITER = """
 import asyncio, os, sys
 from pathlib import Path
-from adapters.sqlite.driver import connect
 from adapters.sqlite.event_store import SqliteEventStore
 from tests.contracts.samples import META, Built, CloseAsked, Closed, append, door, projections
 
