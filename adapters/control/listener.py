@@ -171,7 +171,6 @@ class _Client(asyncio.Protocol):
         who = credentials_of(self._transport.get_extra_info("socket"))
         name = self._control._names.known(who.uid)
         if name is None:
-            self._transport.pause_reading()
             self._joining = asyncio.get_running_loop().create_task(self._find_name(who))
         else:
             self._admit(who, name)
@@ -275,6 +274,9 @@ class _Client(asyncio.Protocol):
         self._transport.abort()
 
     async def _find_name(self, who: Credentials) -> None:
+        """Nothing is read meanwhile. Not before here: until 3.11.3 asyncio begins to read after `connection_made`, even
+        if that has told it to pause, and what the client says first would be lost."""
+        self._transport.pause_reading()
         name = await self._control._names.find(who.uid)
         if not self._transport.is_closing():
             self._admit(who, name)

@@ -17,7 +17,7 @@ import pytest
 
 from adapters.control import listener
 from adapters.control.listener import ControlSocket
-from adapters.control.peers import command_of, spoken
+from adapters.control.peers import Names, command_of, spoken
 from adapters.control.upstream import Locate
 from adapters.nats.access import Access
 from domain import subjects
@@ -71,6 +71,30 @@ async def test_a_call_is_answered(daemon: Engine) -> None:
     heard = await talk(daemon, call(b"echo", b"hello"), b"X0")
     assert heard.startswith(b"INFO ")
     assert b"MSG _INBOX.local.c1.1 1 7\r\nOhello\n\r\n" in heard
+
+
+async def test_what_a_client_says_before_it_is_known_is_heard(
+    daemon: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one of a user: all of the call is there when it is accepted, and its name must be looked up."""
+    known = Names.find
+
+    async def slowly(names: Names, uid: int) -> str:
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        return await known(names, uid)
+
+    monkeypatch.setattr(Names, "find", slowly)
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(daemon.socket))
+    client.sendall(call(b"echo", b"hello"))
+    client.setblocking(False)
+    heard = b""
+    async with asyncio.timeout(10):
+        while b"X0" not in heard:
+            heard += await asyncio.get_running_loop().sock_recv(client, 65536)
+    client.close()
+    assert b"Ohello" in heard
 
 
 async def test_the_greeting_tells_a_client_its_name(daemon: Engine) -> None:
