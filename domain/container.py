@@ -34,6 +34,9 @@ class State(StrEnum):
 LIVE = frozenset({State.RUNNING, State.PAUSING, State.PAUSED, State.UNPAUSING, State.STOPPING})
 """States in which the first process exists."""
 
+LIVELY = LIVE | {State.RESTARTING}
+"""States in which a container runs or is about to again: what `ps` shows without `-a`."""
+
 TRANSIENT = frozenset({State.STARTING, State.PAUSING, State.UNPAUSING, State.REMOVING})
 """States that end by themselves soon: the next wish waits for their outcome."""
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from domain.container import State
+from domain.container import LIVELY, State
 from domain.lifecycle import MACHINE
 from domain.lifecycle.create import Created
 from domain.lifecycle.exec import ExecExited, ExecStarted
@@ -21,7 +21,7 @@ from domain.lifecycle.network import (
     NetworkGranted,
     NetworkReleased,
 )
-from domain.lifecycle.remove import RESTING, Removed, RemoveFailed, RemoveRequested
+from domain.lifecycle.remove import Removed, RemoveFailed, RemoveRequested
 from domain.lifecycle.rename import Renamed
 from domain.lifecycle.start import Adopted, Started, StartFailed, StartRequested
 from domain.lifecycle.stop import StopRequested
@@ -40,13 +40,13 @@ class Containers:
     `mounts` pairs of source and target. `network` is the mode of its network, `networks` are those that it is to be on
     (name, id or empty), `addresses` (network, address) and `ports` (see `Binding`) what it has of them while it runs,
     `exposed` (port, protocol).
-    `active` is 1 while something goes on or will, and has no value at rest: by it the few of many are found that `ps`
-    shows, and its index is left alone when the state changes within a run.
+    `active` is 1 in the states that `ps` shows without `-a` (`LIVELY`), and has no value in all others: by it these few
+    of many are found. Its index changes as a run begins and as it ends, and neither within it nor when it is over.
     """
 
     name = "containers"
     inline = True
-    revision = 6
+    revision = 7
     columns = (
         Column("id", "text"),
         Column("name", "text", unique=True),
@@ -103,7 +103,7 @@ class Containers:
         change = _CHANGES.get(kind)
         changed = change(row, event, record) if change else {}
         state = changed["state"] = MACHINE.leads(str(row["state"]), str(row["rest"]), event)
-        changed["active"] = None if state in RESTING else 1
+        changed["active"] = 1 if state in LIVELY else None
         return changed
 
 

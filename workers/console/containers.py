@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from domain.container import State
+from domain.container import LIVE, State
 from domain.errors import InvalidValue
 from domain.filters import together
 from domain.network.ports import Binding, exposed, shown
@@ -27,10 +27,6 @@ SHOWN = {
     State.DEAD: "dead",
 }
 """The seven names that the industry's clients know."""
-LIVELY = frozenset({State.RUNNING, State.PAUSING, State.PAUSED, State.UNPAUSING, State.STOPPING, State.RESTARTING})
-"""What `ps` shows without `-a`."""
-RUNS = LIVELY - {State.RESTARTING}
-
 
 _HEALTH = {"starting": "health: starting"}
 """What is shown of a health that does not stand for itself."""
@@ -213,7 +209,7 @@ def _ports(wanted: str, of: Callable[[Listed], Sequence[tuple[int, str]]]) -> Te
 
 def port_column(container: Listed) -> str:
     """`0.0.0.0:8080->80/tcp, 99/tcp` of what runs."""
-    if container.state not in RUNS or container.network == "host":
+    if container.state not in LIVE or container.network == "host":
         return ""
     return shown(container.ports, container.exposed)
 

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
+from domain.container import LIVE, LIVELY
 from domain.documents import Document
 from domain.errors import LadingError, NotFound
 from domain.network.settings import network_settings, of_resting
 from domain.text.units import SECOND
 from workers import inspection
 from workers.console import containers as words
-from workers.console.containers import LIVELY, RUNS, Listed, filters, listed
+from workers.console.containers import Listed, filters, listed
 from workers.console.engine import Engine
 
 FILTERS = ("ancestor", "before", "expose", "exited", "health", "id", "is-task", "label", "name", "network", "publish",
@@ -73,14 +74,14 @@ async def _written(engine: Engine, id: str) -> int:
 
 async def _networks(engine: Engine, row: Listed) -> Document:
     """Addresses are those of the run, which its own story tells; of what rests there may be thousands."""
-    if row.state not in RUNS:
+    if row.state not in LIVE:
         return of_resting(row.networks)
     networks: Document = network_settings(await engine.container(row.id))["Networks"]
     return networks
 
 
 def _ports(row: Listed) -> list[Document]:
-    if row.state not in RUNS or row.network == "host":
+    if row.state not in LIVE or row.network == "host":
         return []
     published = [{"IP": each.host_ip, "PrivatePort": each.port, "PublicPort": each.host_port, "Type": each.protocol}
                  for each in row.ports]

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from domain.container import LIVELY
 from domain.errors import LadingError
 from domain.options import Parsed, flag, many, number, one
 from domain.projections.containers import Containers
@@ -18,7 +19,7 @@ from domain.text.table import shortened
 from domain.text.times import created_at, local
 from domain.text.units import ago, ago_changes, human_size
 from workers.console import containers as words
-from workers.console.containers import LIVELY, Listed, listed
+from workers.console.containers import Listed, listed
 from workers.console.engine import Engine
 from workers.console.limits import shown as limited
 from workers.console.listing import Field, Shape
@@ -172,8 +173,7 @@ async def _present(engine: Engine, options: Parsed) -> Sequence[Listed]:
     """All of them, or those that live: few of many are found by what is going on."""
     if options.flag("all") or _count(options) or options.has("filter"):
         return await engine.board.rows()
-    where = {"active": 1, "state": sorted(state.value for state in LIVELY)}
-    rows = await engine.views.select("containers", where=where, order="created_at", descending=True)
+    rows = await engine.views.select("containers", where={"active": 1}, order="created_at", descending=True)
     return [listed(row) for row in rows]
 
 

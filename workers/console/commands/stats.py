@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from domain.options import flag, one
 from domain.text.units import human_size, memory_size
-from workers.console.containers import LIVELY, Listed, listed
+from workers.console.containers import Listed, listed
 from workers.console.engine import Engine
 from workers.console.listing import Field, Shape
 from workers.console.streams import until_gone
@@ -116,8 +116,7 @@ async def _rows(
         found = [await engine.views.get("containers", id) for id in asked]
         containers = [listed(row) for row in found if row is not None]
     else:
-        lively = {"active": 1, "state": sorted(state.value for state in LIVELY)}
-        where: dict[str, object] | None = None if all else lively
+        where: dict[str, object] | None = None if all else {"active": 1}
         kept = await engine.views.select("containers", where=where, order="created_at", descending=True)
         containers = [listed(row) for row in kept]
     rows = [_Row(container, asked.get(container.id, ""), sample.get(container.id), memory) for container in containers]

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from domain.container import LIVELY
 from domain.errors import LadingError
 from domain.images.usage import Share, percent, shares
 from domain.options import flag, one
 from domain.text.units import ago, human_size
 from workers.build.builder import Kept, Usage
 from workers.console import containers as words
-from workers.console.containers import LIVELY, Listed
+from workers.console.containers import Listed
 from workers.console.images import Named, rows
 from workers.console.listing import Field, Shape
 from workers.console.verb import Example, Invocation, Verb
