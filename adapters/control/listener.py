@@ -274,7 +274,7 @@ class _Client(asyncio.Protocol):
         self._transport.abort()
 
     async def _find_name(self, who: Credentials) -> None:
-        """Nothing is read meanwhile. Not before here: until 3.11.3 asyncio begins to read after `connection_made`, even
+        """Nothing is read meanwhile. Not before here: before 3.11.4 asyncio begins to read after `connection_made`, even
         if that has told it to pause, and what the client says first would be lost."""
         self._transport.pause_reading()
         name = await self._control._names.find(who.uid)
