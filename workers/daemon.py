@@ -4,6 +4,7 @@ Nothing heavy is imported, and nothing made, before data root and run directory 
 once, leaves nothing, and does the first one no harm.
 """
 
+import gc
 import os
 import sys
 
@@ -32,6 +33,7 @@ def main(arguments: list[str]) -> int:
             raise LadingError("the daemon must run as root", hint="use sudo, or a service manager")
         os.umask(0o077)
         locks = claim(settings)
+        gc.disable()  # until it is ready: hardly anything that is made until then is garbage
         from workers.service import serve  # half a second of imports
 
         serve(settings, anew=REBUILD in arguments)

@@ -8,6 +8,7 @@ do they when it is killed.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -61,12 +62,20 @@ async def _run(settings: Settings, anew: bool) -> None:
         whole = await _open(settings, stack, anew)
         log.info("ready on %s", settings.socket)
         _let_go_of_the_starter(settings)
+        keep_what_is_there()
         reason = await _end(ended, whole.core.broken)
         log.info("ending: %s", reason)
         await whole.engine.accesses.end()
         await whole.core.end(reason)
         if whole.core.broken.is_set():
             raise LadingError("a part of the daemon has failed", hint=f"see {settings.data_root}/{STATE}/daemon.log")
+
+
+def keep_what_is_there() -> None:
+    """Code and tables stay for as long as the daemon does. A collection that looked at them, too, would keep everybody
+    waiting for 30 ms and more."""
+    gc.freeze()
+    gc.enable()
 
 
 async def _end(ended: "asyncio.Future[str]", broken: asyncio.Event) -> str:

@@ -274,8 +274,8 @@ class _Client(asyncio.Protocol):
         self._transport.abort()
 
     async def _find_name(self, who: Credentials) -> None:
-        """Nothing is read meanwhile. Not before here: before 3.11.4 asyncio begins to read after `connection_made`, even
-        if that has told it to pause, and what the client says first would be lost."""
+        """Nothing is read meanwhile. It is paused here and no sooner: asyncio before 3.11.4 reads on when
+        `connection_made` has paused it, and what the client says first would be lost."""
         self._transport.pause_reading()
         name = await self._control._names.find(who.uid)
         if not self._transport.is_closing():

@@ -1,6 +1,7 @@
 """The program ladingd, as far as it comes without becoming a daemon."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,3 +63,19 @@ def test_a_second_daemon_is_refused_before_it_has_made_or_ended_anything(
     again = claim(read_settings())
     for lock in again:
         lock.release()
+
+
+def test_a_daemon_that_is_ready_collects_its_garbage_but_looks_at_nothing_that_was_there_before() -> None:
+    """In a process of its own, for it concerns all that is in one."""
+    told = (
+        "import gc, weakref\n"
+        "class Knot: pass\n"
+        "gc.disable()\n"
+        "from workers.service import keep_what_is_there\n"
+        "keep_what_is_there()\n"
+        "knot = Knot(); knot.self = knot; seen = weakref.ref(knot); del knot\n"
+        "heap = [[] for _ in range(100_000)]\n"
+        "print(seen() is None, len(gc.get_objects()) - len(heap) < 1000 < gc.get_freeze_count())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
