@@ -200,7 +200,7 @@ class Ledger:
         self._position, self._hash, self._time = (*Head(), 0) if last is None else last
         self._ids = _last_ids(connection)
         self._committed: _Sheet | None = None  # and not taken over into what stays in memory
-        self._blank: _Sheet | None = None
+        self._blank: _Sheet | None = None  # made once all is ready for the next append
 
     @property
     def tip(self) -> Head:
@@ -219,7 +219,8 @@ class Ledger:
         failpoint("store.before-begin")
         outcomes: list[Outcome] = []
         sheet: _Sheet | None = None
-        self.get_ready()
+        if self._blank is None:
+            self.get_ready()
         try:
             for each in orders:
                 top = self._fresh() if sheet is None else sheet.on_top()
@@ -254,6 +255,7 @@ class Ledger:
 
     def stand_by(self) -> None:
         """End a transaction that was begun and not committed: the connection is anybody's."""
+        self._blank = None
         if self._connection.in_transaction:
             self._run("ROLLBACK")
 
@@ -284,9 +286,8 @@ class Ledger:
     def _write(self, sheet: _Sheet) -> None:
         if not self._disowned:
             self._disown()
-        run = self._run_many
-        if sheet.events:
-            run(_INSERT_EVENT, sheet.events)
+        run = self._run_for
+        run(_INSERT_EVENT, sheet.events)
         failpoint("store.after-insert")
         for statement, inserted in sheet.others.items():
             run(statement, inserted)
@@ -294,12 +295,17 @@ class Ledger:
             if sheet.drops:
                 run(_DELETE_KEY, [(stream,) for stream in sheet.keys])
             run(_INSERT_KEY, [(stream, key) for stream, key in sheet.keys.items() if key is not None])
-        if sheet.begun:
-            run(_INSERT_INTENT, sheet.begun)
-        if sheet.ended:
-            run(_DELETE_INTENT, sheet.ended)
+        run(_INSERT_INTENT, sheet.begun)
+        run(_DELETE_INTENT, sheet.ended)
         for rows in sheet.touched:
             rows.flush()
+
+    def _run_for(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run a statement once for each row; most appends have one, for which `executemany` takes longer."""
+        if len(rows) == 1:
+            self._run(statement, rows[0])
+        elif rows:
+            self._run_many(statement, rows)
 
     def _disown(self) -> None:
         """Inline projections that are not written from here on must be folded anew by whoever knows them again."""
