@@ -45,6 +45,11 @@ class Line(TcpTransport):
             self._greeted = True
         return line
 
+    def writelines(self, payload: list[bytes]) -> None:
+        """As one piece: asyncio's own, from Python 3.12 on and until CVE-2024-12254 was mended, never says that its
+        buffer is full, and whatever is published while the server stands still would be kept in memory."""
+        self.write(b"".join(payload))  # type: ignore[no-untyped-call]
+
     def abort(self) -> None:
         """Cut the line without waiting for anybody."""
         transport = self._bare_io_writer.transport if self._bare_io_writer is not None else None
