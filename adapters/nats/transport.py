@@ -46,8 +46,8 @@ class Line(TcpTransport):
         return line
 
     def writelines(self, payload: list[bytes]) -> None:
-        """As one piece: asyncio's own never says in Python 3.12 and 3.13, before it was mended, that its buffer is full,
-        and whatever is published while the server stands still would be kept in memory."""
+        """As one piece: asyncio's own, in Python 3.12 and 3.13 before it was mended, never says that its buffer is
+        full, and whatever is published while the server stands still would be kept in memory."""
         self.write(b"".join(payload))  # type: ignore[no-untyped-call]
 
     def abort(self) -> None:
