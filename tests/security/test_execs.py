@@ -185,7 +185,7 @@ def test_a_container_that_may_trace_gets_nothing_by_an_exec_that_it_has_not(engi
     assert "/memfd:lading-report (deleted)" in seen["files"], "it has looked at a half-built process"
     assert {path for path in seen["files"] if not path.startswith("[")} <= {
         "/memfd:lading-report (deleted)", "/bin/busybox"}
-    assert (seen["powers"], seen["secrets"], seen["opened"]) == ([], [], [])
+    assert (seen["powers"], seen["secrets"], _opened(seen)) == ([], [], [])
 
 
 def test_a_container_that_may_trace_gets_nothing_of_guests_that_are_made_in_its_sight(engine: Engine,
@@ -204,7 +204,12 @@ def test_a_container_that_may_trace_gets_nothing_of_guests_that_are_made_in_its_
     assert "/memfd:lading-report (deleted)" in seen["files"], "it has looked at a half-built process"
     assert {path for path in seen["files"] if not path.startswith("[")} <= {
         "/memfd:lading-report (deleted)", "/bin/busybox", "/sbin/lading-init"}
-    assert (seen["powers"], seen["secrets"], seen["opened"]) == ([], [], [])
+    assert (seen["powers"], seen["secrets"], _opened(seen)) == ([], [], [])
+
+
+def _opened(seen: dict[str, Any]) -> list[str]:
+    """What the tracer has opened, without the file of its own by which the last exec tells it to end."""
+    return [path for path in seen["opened"] if path != "/stop"]
 
 
 def test_a_process_without_a_parent_in_its_container_does_not_keep_it(engine: Engine, python: str) -> None:
