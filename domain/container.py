@@ -37,6 +37,9 @@ LIVE = frozenset({State.RUNNING, State.PAUSING, State.PAUSED, State.UNPAUSING, S
 LIVELY = LIVE | {State.RESTARTING}
 """States in which a container runs or is about to again: what `ps` shows without `-a`."""
 
+RESTING = frozenset({State.CREATED, State.EXITED, State.DEAD})
+"""States in which nothing goes on and nothing will by itself: what can be removed without force."""
+
 TRANSIENT = frozenset({State.STARTING, State.PAUSING, State.UNPAUSING, State.REMOVING})
 """States that end by themselves soon: the next wish waits for their outcome."""
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from domain.container import LIVE, Container, State
+from domain.container import LIVE, RESTING, Container, State
 from domain.errors import Refused
 from domain.lifecycle.absent import present
 from domain.machine import Move, Transition
 from domain.messages import Command, Event, Recorded
 
-_RESTING = frozenset({State.CREATED, State.EXITED, State.DEAD})
 _ALL_INTENTS = (
     "start-requested.v1",
     "stop-requested.v1",
@@ -58,7 +57,7 @@ def _remove(container: Container, command: Remove) -> tuple[Event, ...]:
     present(container)
     if container.state is State.STARTING:
         raise Refused(f"cannot remove container {container.name}: it is starting")
-    if container.state in _RESTING or command.force:
+    if container.state in RESTING or command.force:
         return (RemoveRequested(force=command.force, volumes=command.volumes),)
     state = "paused" if container.state is State.PAUSED else "running"
     mend = (
@@ -89,7 +88,7 @@ def _failed(container: Container, event: RemoveFailed, record: Recorded) -> Mapp
 TRANSITION = Transition(
     decisions={Remove: _remove},
     moves=(
-        Move(RemoveRequested, _RESTING | LIVE | {State.RESTARTING}, State.REMOVING, _requested),
+        Move(RemoveRequested, RESTING | LIVE | {State.RESTARTING}, State.REMOVING, _requested),
         Move(Removed, frozenset({State.REMOVING}), State.REMOVED, _removed),
         Move(RemoveFailed, frozenset({State.REMOVING}), State.DEAD, _failed),
     ),

@@ -6,7 +6,7 @@ A dry run lists what would go, computed by the same code that decides what goes.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from domain.container import State
+from domain.container import RESTING
 from domain.errors import InvalidValue, LadingError
 from domain.images.model import Image, Registered
 from domain.lifecycle.remove import Remove
@@ -22,7 +22,6 @@ from workers.mover import Caller
 DRY_RUN = flag("dry-run", "", "Only say what would go, and how large it is")
 FORCE = flag("force", "f", "Do not ask")
 FILTER = many("filter", "", "Only: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]", value="filter")
-_RESTING = frozenset({State.CREATED, State.EXITED, State.DEAD})
 
 Test = Callable[[int, Mapping[str, str]], bool]
 """Whether something goes, by when it was made (ns) and its labels."""
@@ -183,7 +182,7 @@ async def containers(engine: Engine, who: Caller, test: Test, *, dry: bool) -> S
 
 async def resting(engine: Engine) -> Sequence[Listed]:
     """Containers that do not run, newest first."""
-    return [row for row in await engine.board.rows() if row.state in _RESTING]
+    return [row for row in await engine.board.rows() if row.state in RESTING]
 
 
 def _nth(who: Caller, place: int) -> str:
