@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from adapters.sqlite.driver import ERRORS, SQLITE, Connection, storage_error
-from adapters.sqlite.engine import WAL_BYTES, bare, lay_out_wal, reader_engine, wal_size, writer_engine
+from adapters.sqlite.engine import (
+    WAL_BYTES,
+    bare,
+    lay_out_wal,
+    leave_no_access_times,
+    reader_engine,
+    wal_size,
+    writer_engine,
+)
 from adapters.sqlite.head import HeadFile
 from adapters.sqlite.intents import folded, write_anew
 from adapters.sqlite.ledger import Ledger, order
@@ -209,6 +217,7 @@ class SqliteEventStore:
             self._projector = self._new_projector(connection, ledger)
             if wal_size(self.path) < WAL_BYTES // 2:
                 lay_out_wal(connection, self.path)
+            leave_no_access_times(self.path)
             reading = self._readers.raw_connection()
         except ERRORS as error:
             engine.dispose()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.images.spreading import TOP, flags, spread_out
+from adapters.attributes import TOP, flags
+from adapters.images.spreading import spread_out
 from adapters.images.unpack import Expected, Limits
 from domain.errors import Refused
 from tests.adapters.images.conftest import Layers

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.attributes import NO_ACCESS_TIMES, flags
 from adapters.sqlite.driver import connect
 from adapters.sqlite.event_store import SqliteEventStore
 from domain.errors import Conflict, LadingError, StorageError
@@ -239,6 +240,24 @@ async def test_files_can_be_read_by_their_owner_only(opened: Opener) -> None:
         assert (root / "state" / "head").stat().st_mode & 0o777 == 0o600
     finally:
         os.umask(before)
+
+
+async def test_reading_the_wal_leaves_no_time_of_access(opened: Opener, tmp_path: Path) -> None:
+    """The next flush would have to write it; also of a WAL file that an earlier store has left."""
+    for turn in range(2):
+        store = await opened()
+        await store.append(append(door(turn), 0, Built(name=f"a{turn}")), META)
+        (wal,) = tmp_path.rglob("*.db-wal")
+        with wal.open("rb", buffering=0) as file:
+            try:
+                assert flags(file.fileno()) & NO_ACCESS_TIMES
+            except OSError:
+                pytest.skip(f"the file system of {tmp_path} has no attributes")
+            before = wal.stat()
+            await asyncio.sleep(0.02)  # several ticks of the clock that times of access come from
+            assert file.read(4096)
+        assert (wal.stat().st_atime_ns, wal.stat().st_ctime_ns) == (before.st_atime_ns, before.st_ctime_ns)
+        await store.close()
 
 
 async def test_a_second_open_store_reads_while_the_first_writes(opened: Opener) -> None:
